@@ -1,0 +1,3 @@
+"""Metric depth from one camera and one focus lens."""
+
+__version__ = "0.1.0"
