@@ -1,0 +1,99 @@
+"""Depth maps to points: organised clouds for messages, PLY files for everything else.
+
+Pixels are where OpenCV and ROS have them: the centre of the top left pixel is (0, 0). Images are rectified.
+Points are in metres in the optical frame of REP 103: x right, y down, z forward along the optical axis.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fossa_ros.atomic import replacing
+
+# Layout of PCL's and RViz's XYZRGB in 16 bytes: rgb is the bytes b, g, r, 0 read as a little-endian float32.
+POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<f4")])
+PLY_POINT = np.dtype(
+    [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")]
+)
+
+
+def scaled_intrinsics(K, size, new_size) -> np.ndarray:
+    """Return ``K`` (3, 3) of images of ``size`` (height, width) for the same images resized to ``new_size``.
+
+    Resizing keeps the image's outer border, so coordinates scale about the corner (-0.5, -0.5).
+    """
+    (height, width), (new_height, new_width) = size, new_size
+    scale = np.array([new_width / width, new_height / height])
+    scaled = np.array(K, dtype=np.float64)
+    scaled[:2] *= scale[:, None]
+    scaled[:2, 2] += 0.5 * scale - 0.5
+    return scaled
+
+
+@lru_cache(maxsize=8)
+def _slopes(fx, fy, cx, cy, skew, height, width):
+    """Return x/z as (H or 1, W) and y/z as (H, 1) float32, read-only; they change with the camera only."""
+    y = (np.arange(height)[:, None] - cy) / fy
+    x = (np.arange(width)[None, :] - cx - (skew * y if skew else 0.0)) / fx
+    slopes = x.astype(np.float32), y.astype(np.float32)
+    for slope in slopes:
+        slope.flags.writeable = False
+    return slopes
+
+
+def _fill(x, y, z, depth, K):
+    # Straight into the fields: whole-image temporaries cost more in fresh pages than strided writes do.
+    x_slope, y_slope = _slopes(K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], *depth.shape)
+    z[...] = depth
+    np.copyto(z, np.nan, where=~((depth > 0) & (depth < np.inf)))
+    np.multiply(z, x_slope, out=x)
+    np.multiply(z, y_slope, out=y)
+
+
+def point_cloud(depth, K) -> np.ndarray:
+    """Return the (H, W, 3) float32 points (m) of an (H, W) depth map; NaN where depth is not positive."""
+    cloud = np.empty((*depth.shape, 3), np.float32)
+    _fill(cloud[..., 0], cloud[..., 1], cloud[..., 2], depth, K)
+    return cloud
+
+
+def coloured_cloud(depth, K, colour) -> np.ndarray:
+    """Return an organised cloud, (H, W) of POINT, C-contiguous: the data of a PointCloud2 as it stands.
+
+    ``depth`` is (H, W) metres, ``K`` (3, 3), ``colour`` (H, W, 3) uint8 RGB. Where depth is not a positive
+    number, x, y and z are NaN and the colour stays.
+    """
+    if colour.shape != (*depth.shape, 3) or colour.dtype != np.uint8:
+        raise ValueError(f"colour {colour.shape} {colour.dtype} does not belong to depth {depth.shape}")
+    cloud = np.empty(depth.shape, POINT)
+    _fill(cloud["x"], cloud["y"], cloud["z"], depth, K)
+    bgra = cv2.cvtColor(colour, cv2.COLOR_RGB2BGRA).view("<u4")[..., 0]
+    np.bitwise_and(bgra, np.uint32(0x00FFFFFF), out=cloud["rgb"].view("<u4"))
+    return cloud
+
+
+def write_ply(path, cloud) -> int:
+    """Write the known points of a cloud of POINT, row by row, as a binary PLY file; return their number.
+
+    The file appears under its name only when it is complete.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    known = cloud[np.isfinite(cloud["z"])]
+    points = np.empty(known.size, PLY_POINT)
+    for axis in "xyz":
+        points[axis] = known[axis]
+    packed = np.ascontiguousarray(known["rgb"]).view("<u4")
+    for channel, shift in (("red", 16), ("green", 8), ("blue", 0)):
+        points[channel] = (packed >> shift) & 0xFF
+    kinds = {"<f4": "float", "|u1": "uchar"}
+    properties = "".join(f"property {kinds[PLY_POINT[name].str]} {name}\n" for name in PLY_POINT.names)
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {known.size}\n{properties}end_header\n"
+    with replacing(Path(path)) as partial:
+        partial.write_bytes(header.encode("ascii") + points.tobytes())
+    return known.size
