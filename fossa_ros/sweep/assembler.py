@@ -1,0 +1,125 @@
+"""Which frame belongs to which plane of a sweep, and why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from fossa_ros.lens import LensMove
+from fossa_ros.sweep.timing import SweepTiming
+
+
+class Drop(StrEnum):
+    """Why a frame was not used."""
+
+    BEFORE_COMMAND = "exposed before the lens was told to move"
+    SETTLING = "exposed while the lens was settling"
+    COMMAND_DURING = "the lens was told to move during its exposure"
+    PLANE_TAKEN = "its plane already had a frame"
+    DUPLICATE = "its stamp was seen before"
+    FUTURE = "its stamp is ahead of the clock (check sweep.stamp_reference, sweep.exposure and clock synchronisation)"
+    FORMAT = "its size or encoding differs from the first frame of the sweep"
+    CAMERA_INFO = "its intrinsics differ from the first frame of the sweep"
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame as it arrived, pixels untouched.
+
+    Attributes:
+        stamp_ns: the driver's stamp.
+        arrival_ns: when it arrived, on the same clock.
+        format: anything comparable that must not change within a sweep (size, encoding, optical frame).
+        intrinsics: anything comparable that says which K belongs to it.
+        payload: the image in whatever form the caller can decode later.
+    """
+
+    stamp_ns: int
+    arrival_ns: int
+    format: Any
+    intrinsics: Any
+    payload: Any
+
+
+@dataclass
+class _Plane:
+    move: LensMove
+    closed_ns: int | None = None  # when the next command left, which ends this plane
+    frame: Frame | None = None
+
+
+class StepAssembler:
+    """Assign frames to the planes of one stepped sweep.
+
+    A frame belongs to a plane only if its first row's exposure began after the command was acknowledged, the lens
+    had settled and the clock margin had passed, and no further command left before its last row's exposure ended.
+    Nothing else is consulted: not the order of arrival, not the number of frames. Frames may arrive late, twice,
+    out of order or not at all. Not thread-safe: the caller serialises.
+    """
+
+    def __init__(self, timing: SweepTiming):
+        self._timing = timing
+        self._planes: list[_Plane] = []
+        self._seen: set[int] = set()
+        self.drops: Counter[Drop] = Counter()
+
+    def commanding(self, sent_ns: int) -> None:
+        """Close the current plane: a command is about to leave at ``sent_ns``."""
+        if self._planes and self._planes[-1].closed_ns is None:
+            self._planes[-1].closed_ns = sent_ns
+
+    def commanded(self, move: LensMove) -> None:
+        """Open the next plane: the lens has acknowledged ``move``."""
+        self.commanding(move.sent_ns)
+        self._planes.append(_Plane(move))
+
+    def ready_ns(self) -> int:
+        """Return the earliest start of exposure that the current plane accepts."""
+        return self._ready_ns(self._planes[-1])
+
+    def current_taken(self) -> bool:
+        """Tell whether the current plane has its frame."""
+        return bool(self._planes) and self._planes[-1].frame is not None
+
+    def frames(self) -> list[tuple[LensMove, Frame]]:
+        """Return the planes that have a frame, in the order they were commanded."""
+        return [(plane.move, plane.frame) for plane in self._planes if plane.frame is not None]
+
+    def offer(self, frame: Frame) -> Drop | None:
+        """Assign ``frame`` to its plane; return None when it was taken, else the reason it was not."""
+        drop = self._assign(frame)
+        if drop is not None:
+            self.drops[drop] += 1
+        return drop
+
+    def _ready_ns(self, plane: _Plane) -> int:
+        return plane.move.acknowledged_ns + self._timing.settling_ns + self._timing.clock_margin_ns
+
+    def _assign(self, frame: Frame) -> Drop | None:
+        if frame.stamp_ns in self._seen:
+            return Drop.DUPLICATE
+        self._seen.add(frame.stamp_ns)
+        start = self._timing.exposure_start(frame.stamp_ns)
+        end = self._timing.exposure_end(start)
+        margin = self._timing.clock_margin_ns
+        # A frame cannot arrive before it was exposed: such a stamp would smuggle in a frame taken while settling.
+        if end > frame.arrival_ns + margin:
+            return Drop.FUTURE
+        plane = next((p for p in reversed(self._planes) if p.move.sent_ns <= start), None)
+        if plane is None:
+            return Drop.BEFORE_COMMAND
+        if start < self._ready_ns(plane):
+            return Drop.SETTLING
+        if plane.closed_ns is not None and end + margin > plane.closed_ns:
+            return Drop.COMMAND_DURING
+        if plane.frame is not None:
+            return Drop.PLANE_TAKEN
+        first = next((p.frame for p in self._planes if p.frame is not None), None)
+        if first is not None and frame.format != first.format:
+            return Drop.FORMAT
+        if first is not None and frame.intrinsics != first.intrinsics:
+            return Drop.CAMERA_INFO
+        plane.frame = frame
+        return None

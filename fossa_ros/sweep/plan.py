@@ -1,0 +1,42 @@
+"""Where a sweep focuses, and in which order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fossa_ros.errors import InputError
+from fossa_ros.optics import dioptre_space
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """Focus distances (m) of one sweep, nearest first; two or more, all different.
+
+    Raises:
+        InputError: fewer than two distances, or one that is not a positive number.
+    """
+
+    focus_distances: tuple[float, ...]
+
+    def __post_init__(self):
+        if any(not distance > 0 for distance in self.focus_distances):
+            raise InputError(f"Focus distances must be positive metres, not {list(self.focus_distances)}; correct them.")
+        ordered = tuple(sorted(set(self.focus_distances)))
+        if len(ordered) < 2:
+            raise InputError(f"A sweep needs at least 2 different focus distances, not {len(ordered)}; add planes.")
+        object.__setattr__(self, "focus_distances", ordered)
+
+    @classmethod
+    def evenly(cls, near: float, far: float, count: int) -> SweepPlan:
+        """Space ``count`` planes evenly in dioptres between ``near`` and ``far`` (m, infinity allowed)."""
+        if not 0 < near < far or math.isinf(near):
+            raise InputError(f"The nearest plane ({near:g} m) must lie before the farthest ({far:g} m); swap or widen.")
+        return cls(tuple(dioptre_space(near, far, count).tolist()))
+
+    def order(self, sweep: int) -> tuple[float, ...]:
+        """Return the distances in the order sweep number ``sweep`` takes them.
+
+        Even sweeps go near to far and odd ones back, so that the lens never makes the long fly-back step.
+        """
+        return self.focus_distances if sweep % 2 == 0 else self.focus_distances[::-1]
