@@ -1,0 +1,44 @@
+# `make help` lists the targets.
+
+VENV := .venv
+PYTHON ?= python3
+# Any build of torch from 2.4 on serves, and one already in the environment is kept (a CUDA build, say).
+TORCH ?= torch==2.13.0
+
+# An environment that is active around make, or a sourced ROS distribution, must not leak into ours. The ROS wheels
+# mark a Python whose library path they have set; in another environment's Python that mark would be wrong.
+unexport PYTHONPATH AMENT_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test lint demo clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv: $(VENV)/installed ## make .venv: ROS 2 from PyPI, torch, and this package, editable, with its messages
+
+$(VENV)/bin/python:
+	@$(PYTHON) .ci/check_tools.py
+	$(PYTHON) -m venv $(VENV)
+
+# The folders themselves are prerequisites because a new file in them has to be linked below.
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py build_messages.py entry_points.txt package.xml \
+  $(wildcard msg/*.msg resource/* launch config)
+	@$(PYTHON) .ci/check_tools.py
+	$(VENV)/bin/python -c 'import torch' 2>/dev/null || $(VENV)/bin/pip install '$(TORCH)'
+	$(VENV)/bin/pip install --editable '.[dev]'
+	@# Links instead of pip's copies, so that an edited launch or configuration file counts at once.
+	for file in $(wildcard launch/* config/*); do ln -sf "$(CURDIR)/$$file" $(VENV)/share/fossa_ros/$$file; done
+	touch $@
+
+test: venv lint ## lint, then run the tests; skipped ones say why
+	$(VENV)/bin/pytest
+
+lint: venv ## check the sources with ruff
+	$(VENV)/bin/ruff check
+
+demo: venv ## the whole way from a simulated rig to depth, written to out/demo
+	$(VENV)/bin/fossa demo --out out/demo
+
+clean: ## remove the environments and everything built
+	rm -rf $(VENV) .venv-colcon build dist install log out fossa_ros.egg-info fossa_ros/msg fossa_ros/*.so
