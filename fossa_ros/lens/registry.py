@@ -1,0 +1,62 @@
+"""Find lens backends by name: the built-in ones, and those other packages add as entry points.
+
+A package adds a backend by declaring, in the group ``fossa_ros.lenses``, a name and a class that is constructed
+as ``cls(port, clock=..., **options)`` and satisfies FocusLens.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+
+from fossa_ros.errors import InputError, LensError
+from fossa_ros.lens.lens import FocusLens
+
+GROUP = "fossa_ros.lenses"
+
+# The one home of the built-in backends: they are found in a source tree that is not installed too, and their
+# modules are imported only when asked for.
+BUILT_IN = (EntryPoint("optotune_ld4", "fossa_ros.lens.optotune_ld4:OptotuneLd4", GROUP),)
+
+
+def lens_backends() -> dict[str, EntryPoint]:
+    """Return every known backend by name; a built-in name cannot be taken over by another package."""
+    return {point.name: point for point in (*entry_points(group=GROUP), *BUILT_IN)}
+
+
+def open_lens(
+    backend: str, port: str, *, clock: Callable[[], int] = time.time_ns, **options
+) -> FocusLens:
+    """Open the lens at ``port`` with the named backend.
+
+    Args:
+        backend: a name of ``lens_backends()``.
+        port: where the device hangs, for example ``/dev/ttyACM0``.
+        clock: gives nanoseconds on the clock that stamps images.
+        options: passed to the backend; see its class.
+
+    Raises:
+        InputError: an unknown backend, or an option or value the backend does not take.
+        LensError: no such device, or one that does not answer as it should.
+    """
+    known = lens_backends()
+    if backend not in known:
+        raise InputError(f"There is no lens backend {backend!r}; choose one of: {', '.join(sorted(known))}.")
+    try:
+        make = known[backend].load()
+    except (ImportError, AttributeError) as error:
+        raise LensError(
+            f"Lens backend {backend!r} ({known[backend].value}) cannot be loaded ({error}); "
+            "repair or remove the package that provides it."
+        ) from error
+    signature = inspect.signature(make)
+    try:
+        signature.bind(port, clock=clock, **options)
+    except TypeError as error:
+        allowed = ", ".join(name for name in signature.parameters if name not in ("port", "clock"))
+        raise InputError(
+            f"Lens backend {backend!r} cannot take these options ({error}); it has: {allowed or 'none'}."
+        ) from error
+    return make(port, clock=clock, **options)

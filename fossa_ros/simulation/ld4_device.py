@@ -1,0 +1,205 @@
+"""A simulated Optotune Lens Driver 4: takes the bytes the real one takes, and is as strict."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fossa_ros.lens import ld4_protocol as ld4
+from fossa_ros.simulation.lens_dynamics import LensDynamics
+
+NO_LIMITS, UNREACHABLE, OUT_OF_LIMITS = 1 << 2, 1 << 3, 1 << 7  # bits of the status
+OUT_OF_SPECIFICATION = 1 << 5
+SPECIFIED_TEMPERATURES = (-20.0, 65.0)  # degC
+
+
+@dataclass(frozen=True)
+class Misbehaviour:
+    """What is wrong with the replies of a bad device or line.
+
+    Attributes:
+        silent: no reply at all.
+        keep: bytes of each reply that get through, None for all of them.
+        noise: bytes that come before each reply.
+        corrupt: one bit of each reply is flipped.
+        delay: seconds before each reply; kept by the line that carries it.
+    """
+
+    silent: bool = False
+    keep: int | None = None
+    noise: bytes = b""
+    corrupt: bool = False
+    delay: float = 0.0
+
+
+class SimulatedLd4:
+    """The device behind the wire: ``feed`` it what arrives and it returns what it answers.
+
+    Deviations from the protocol are answered as the manual says: error 1 for a wrong check sum, 3 for an
+    unknown command. A focal power outside the range is clipped and raises a status bit; a set-point that does
+    not belong to the present mode is ignored without a word, so that only reading back finds it out.
+    """
+
+    def __init__(
+        self,
+        dynamics: LensDynamics,
+        clock: Callable[[], int] = time.time_ns,
+        *,
+        firmware_type: str = "F",
+        max_current: float = 292.84,
+        fault_bits: int = 0,
+    ):
+        """Connect a driver of ``max_current`` (mA) to the lens of ``dynamics``.
+
+        ``clock`` gives nanoseconds on the time base of the dynamics; ``fault_bits`` are always in the status.
+        """
+        self.dynamics = dynamics
+        self.fault_bits = fault_bits
+        self._clock = clock
+        self._firmware_type = firmware_type
+        self._scale = ld4.PowerScale.of(firmware_type)
+        self._max_current = max_current
+        self._buffer = bytearray()
+        self._lock = threading.Lock()
+        self._misbehaviour = Misbehaviour()
+        self._affected = 0
+        self._reset()
+        self._limits: tuple[int, int] | None = None
+        self._answers = {
+            ld4.FIRMWARE_TYPE: lambda: (self._firmware_type.encode(),),
+            ld4.FIRMWARE_VERSION: lambda: (1, 8, 4711, 2),
+            ld4.MAX_CURRENT: lambda: (round(self._max_current / ld4.MAX_CURRENT_UNIT),),
+            ld4.SET_CURRENT: self._set_current,
+            ld4.CURRENT_MODE: self._current_mode,
+            ld4.FOCAL_POWER_MODE: self._focal_power_mode,
+            ld4.TEMPERATURE_LIMITS: self._temperature_limits,
+            ld4.SET_FOCAL_POWER: self._set_focal_power,
+            ld4.FOCAL_POWER: lambda: (self._power_steps,),
+            ld4.TEMPERATURE: lambda: (round(self._temperature() / ld4.TEMPERATURE_UNIT),),
+            ld4.STATUS: lambda: (self._status(),),
+        }
+
+    def misbehave(self, misbehaviour: Misbehaviour, replies: int) -> None:
+        """Spoil the next ``replies`` replies."""
+        with self._lock:
+            self._misbehaviour, self._affected = misbehaviour, replies
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether part of a command has arrived and the rest is awaited."""
+        return bool(self._buffer)
+
+    @property
+    def delay(self) -> float:
+        """Seconds by which the line is to delay what was last returned."""
+        return self._misbehaviour.delay
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes as they arrive and return the replies to the commands they complete."""
+        with self._lock:
+            self._buffer += data
+            replies = []
+            while self._buffer and (reply := self._next()) is not None:
+                replies.append(reply)
+            return b"".join(self._spoil(reply) for reply in replies if reply)
+
+    def give_up(self) -> bytes:
+        """Drop an incomplete command whose rest does not come, and return the error that says so."""
+        with self._lock:
+            if not self._buffer:
+                return b""
+            self._buffer.clear()
+            return self._spoil(ld4.error_frame(1))
+
+    def _next(self) -> bytes | None:
+        """Take one command off the buffer and return its reply; None while it is incomplete."""
+        head = bytes(self._buffer)
+        if head.startswith(ld4.HANDSHAKE):
+            del self._buffer[: len(ld4.HANDSHAKE)]
+            self._reset()
+            return ld4.READY
+        command = next((command for command in ld4.COMMANDS if head.startswith(command.code)), None)
+        if command is None:
+            beginnings = (ld4.HANDSHAKE, *(command.code for command in ld4.COMMANDS))
+            if any(beginning.startswith(head) for beginning in beginnings):
+                return None
+            self._buffer.clear()  # nobody knows where the next command begins
+            return ld4.error_frame(3)
+        if len(head) < command.length:
+            return None
+        del self._buffer[: command.length]
+        try:
+            values = command.decode(head[: command.length])
+        except ld4.FrameError:
+            return ld4.error_frame(1)
+        answer = self._answers[command](*values)
+        return command.encode_reply(*answer) if command.reply_length else b""
+
+    def _spoil(self, reply: bytes) -> bytes:
+        if not self._affected:
+            self._misbehaviour = Misbehaviour()
+            return reply
+        self._affected -= 1
+        wrong = self._misbehaviour
+        if wrong.silent:
+            return b""
+        if wrong.corrupt:
+            reply = reply[:1] + bytes([reply[1] ^ 0x10]) + reply[2:]
+        return wrong.noise + reply[: wrong.keep]
+
+    def _reset(self) -> None:
+        self._in_focal_power_mode = False
+        self._unreachable = False
+        self._power_steps = self._scale.steps(self.dynamics.model.neutral_power)
+        self._drive(0.0)
+
+    def _drive(self, drive: float) -> None:
+        model = self.dynamics.model
+        power = model.neutral_power + drive * model.reach
+        self.dynamics.command(min(max(power, model.min_power), model.max_power), self._clock())
+
+    def _range(self) -> tuple[int, int]:
+        model = self.dynamics.model
+        return self._scale.steps(model.max_power), self._scale.steps(model.min_power)
+
+    def _temperature(self) -> float:
+        return self.dynamics.temperature_at(self._clock())
+
+    def _status(self) -> int:
+        status = self.fault_bits | (UNREACHABLE if self._unreachable else 0)
+        temperature = self._temperature()
+        if not SPECIFIED_TEMPERATURES[0] <= temperature <= SPECIFIED_TEMPERATURES[1]:
+            status |= OUT_OF_SPECIFICATION
+        if self._limits is None:
+            return status | NO_LIMITS
+        high, low = self._limits
+        return status | (0 if low <= temperature / ld4.TEMPERATURE_UNIT <= high else OUT_OF_LIMITS)
+
+    def _set_current(self, steps: int) -> tuple:
+        if not self._in_focal_power_mode:
+            self._drive(min(max(steps / ld4.CURRENT_STEPS, -1.0), 1.0))
+        return ()
+
+    def _current_mode(self) -> tuple:
+        self._in_focal_power_mode = False
+        return ()
+
+    def _focal_power_mode(self) -> tuple:
+        self._in_focal_power_mode = True
+        return (self._status() & 0xFF, *self._range())
+
+    def _temperature_limits(self, high: int, low: int) -> tuple:
+        self._limits = high, low
+        return (self._status() & 0xFF, *self._range())
+
+    def _set_focal_power(self, steps: int) -> tuple:
+        if self._in_focal_power_mode:
+            greatest, least = self._range()
+            self._power_steps = min(max(steps, least), greatest)
+            self._unreachable = self._power_steps != steps
+            model = self.dynamics.model
+            power = self._scale.power(self._power_steps)
+            self.dynamics.command(min(max(power, model.min_power), model.max_power), self._clock())
+        return ()

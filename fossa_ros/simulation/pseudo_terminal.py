@@ -1,0 +1,118 @@
+"""A serial port without a cable: a pseudo-terminal with a simulated device at its far end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import tty
+import weakref
+from pathlib import Path
+from typing import Protocol
+
+from fossa_ros.errors import InputError
+
+BURST_GAP = 0.02  # seconds of silence after which an incomplete command is given up
+
+
+class SerialDevice(Protocol):
+    """What a pseudo-terminal can serve."""
+
+    incomplete: bool
+    delay: float
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes as they arrive and return the replies."""
+
+    def give_up(self) -> bytes:
+        """Drop an incomplete command and return the reply to it."""
+
+
+class PseudoTerminal:
+    """Serve a device on a pseudo-terminal from a thread of its own.
+
+    A context manager; ``close`` ends the thread and removes everything, and so does the end of the program.
+
+    Attributes:
+        port: path to open, the symbolic link where one was asked for.
+    """
+
+    def __init__(self, device: SerialDevice, link: str | os.PathLike | None = None):
+        """Open a pseudo-terminal for ``device``, reachable through ``link`` too where given.
+
+        Raises:
+            InputError: ``link`` cannot be made, or is something else that exists.
+        """
+        master, slave = os.openpty()
+        stop_reader, stop_writer = os.pipe()
+        descriptors = (master, slave, stop_reader, stop_writer)
+        try:
+            tty.setraw(slave)  # bytes pass as they are: no echo, no line discipline
+            os.set_blocking(master, False)
+            target = os.ttyname(slave)
+            if link is not None:
+                _make_link(Path(link), target)
+        except BaseException:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+        self.port = target if link is None else str(link)
+        thread = threading.Thread(
+            target=_serve, args=(device, master, stop_reader), name=f"device at {target}", daemon=True
+        )
+        # The slave stays open here: without an open slave the master reports an error, not silence.
+        self._close = weakref.finalize(self, _shut, thread, descriptors, link, target)
+        thread.start()
+
+    def close(self) -> None:
+        """End the thread and remove port and link; a second call does nothing."""
+        self._close()
+
+    def __enter__(self) -> PseudoTerminal:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def _make_link(link: Path, target: str) -> None:
+    if link.is_symlink() and not link.exists():
+        link.unlink()  # left behind by a program that was killed
+    try:
+        link.symlink_to(target)
+    except OSError as error:
+        raise InputError(f"The link {str(link)!r} cannot be made ({error.strerror}); give another path.") from error
+
+
+def _shut(thread: threading.Thread, descriptors: tuple[int, ...], link, target: str) -> None:
+    os.write(descriptors[-1], b"x")
+    thread.join()
+    for descriptor in descriptors:
+        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        if link is not None and os.readlink(link) == target:
+            os.unlink(link)
+
+
+def _serve(device: SerialDevice, master: int, stop: int) -> None:
+    while True:
+        ready, _, _ = select.select([master, stop], [], [], BURST_GAP if device.incomplete else None)
+        if stop in ready:
+            return
+        reply = device.feed(os.read(master, 4096)) if master in ready else device.give_up()
+        if reply and device.delay and select.select([stop], [], [], device.delay)[0]:
+            return
+        if not _write(master, stop, reply):
+            return
+
+
+def _write(master: int, stop: int, reply: bytes) -> bool:
+    """Write all of ``reply`` unless told to stop meanwhile; return whether the service goes on."""
+    while reply:
+        ready, writable, _ = select.select([stop], [master], [])
+        if ready:
+            return False
+        if writable:
+            reply = reply[os.write(master, reply) :]
+    return True
