@@ -1,0 +1,124 @@
+"""The simulated camera: geometry, thin lens and sensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fossa_ros import optics
+from fossa_ros.errors import InputError
+
+FULL_SCALE = 65535.0
+"""Linear light that saturates the sensor, in the integer units views are summed in."""
+
+
+def srgb_encode(light):
+    """Convert linear light in 0..1 to sRGB code values in 0..1 (IEC 61966-2-1)."""
+    light = np.asarray(light)
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def srgb_decode(code):
+    """Convert sRGB code values in 0..1 to linear light in 0..1 (IEC 61966-2-1)."""
+    code = np.asarray(code)
+    return np.where(code <= 0.04045, code / 12.92, ((np.maximum(code, 0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+LIGHT_OF_CODE = np.rint(FULL_SCALE * srgb_decode(np.arange(256) / 255.0)).astype(np.float32)
+"""(256,) linear light of every sRGB code value: whole numbers, so that float32 sums of 256 views are exact."""
+
+
+@dataclass(frozen=True)
+class SimulatedCamera:
+    """A camera with a thin lens, as calibrated.
+
+    ``fx`` is the focal length in pixels of the published images. Without ``breathing`` it holds at every focus
+    distance (a rig that is calibrated and resampled); the blur disc has the diameter optics.circle_of_confusion over
+    ``pixel_size``. With ``breathing`` it holds at the reference plane and the others are magnified.
+
+    Attributes:
+        width, height: pixels.
+        fx: focal length in pixels; the principal point is the image's centre.
+        focal_length: metres.
+        f_number: focal length over aperture diameter.
+        full_well: electrons at code value 255: shot noise; infinity turns it off.
+        read_noise: electrons, standard deviation.
+        vignetting: light lost in the corners, 0..1.
+        breathing: whether focusing magnifies the image.
+    """
+
+    width: int = 640
+    height: int = 480
+    fx: float = 600.0
+    focal_length: float = 0.012
+    f_number: float = 1.4
+    full_well: float = 10000.0
+    read_noise: float = 5.0
+    vignetting: float = 0.0
+    breathing: bool = False
+
+    def __post_init__(self):
+        for name in ("width", "height", "fx", "focal_length", "f_number", "full_well"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} of a simulated camera must be positive, not {getattr(self, name)}.")
+        if not (0 <= self.vignetting < 1 and 0 <= self.read_noise < np.inf):
+            raise InputError("vignetting must be in 0..1 and read_noise zero or a positive number of electrons.")
+
+    @property
+    def K(self) -> np.ndarray:
+        """(3, 3) float64 intrinsic matrix; pixel centres are at integer coordinates."""
+        return np.array([[self.fx, 0, (self.width - 1) / 2], [0, self.fx, (self.height - 1) / 2], [0, 0, 1.0]])
+
+    @property
+    def pixel_size(self) -> float:
+        """Pixel pitch in metres."""
+        return float(optics.pixel_size(self.focal_length, self.fx))
+
+    @property
+    def aperture(self) -> float:
+        """Diameter of the entrance pupil in metres."""
+        return self.focal_length / self.f_number
+
+    def image_scale(self, focus_distance: float, reference: float) -> float:
+        """Return how much larger the image is at ``focus_distance`` than at ``reference``; 1 without breathing."""
+        if not self.breathing:
+            return 1.0
+        scale = optics.magnification(focus_distance, self.focal_length)
+        return float(scale / optics.magnification(reference, self.focal_length))
+
+    def vignette(self) -> np.ndarray | None:
+        """Return the (H, W, 1) float32 share of light that arrives, None where all of it does."""
+        if self.vignetting == 0:
+            return None
+        y, x = np.mgrid[: self.height, : self.width].astype(np.float32)
+        squared = (x - self.K[0, 2]) ** 2 + (y - self.K[1, 2]) ** 2
+        return (1 - self.vignetting * squared / squared.max())[..., None]
+
+    def expose(self, light: np.ndarray, rng: np.random.Generator | None = None, gain: float = 1.0) -> np.ndarray:
+        """Turn light into an image: exposure, shot and read noise, saturation, sRGB, 8 bits.
+
+        Args:
+            light: (H, W, 3) float32 linear light, 1 saturates.
+            rng: source of the noise; None for none.
+            gain: exposure relative to the nominal one (a longer shutter, a flickering lamp).
+
+        Returns:
+            (H, W, 3) uint8 sRGB.
+
+        Shot noise is Gaussian of variance equal to the electron count, which holds above some ten electrons.
+        """
+        light = light * np.float32(gain)
+        shade = self.vignette()
+        if shade is not None:
+            light *= shade
+        if rng is not None:
+            light += self.noise_deviation(light) * rng.standard_normal(light.shape, dtype=np.float32)
+        return _CODE_OF_LIGHT.take(np.rint(np.clip(light, 0, 1) * FULL_SCALE).astype(np.uint16))
+
+    def noise_deviation(self, light: np.ndarray) -> np.ndarray:
+        """Return the standard deviation of the noise on linear ``light``, in the same unit."""
+        return np.sqrt(np.maximum(light, 0) / self.full_well + (self.read_noise / min(self.full_well, 1e9)) ** 2)
+
+
+_CODE_OF_LIGHT = np.rint(255 * srgb_encode(np.arange(65536) / FULL_SCALE)).astype(np.uint8)
