@@ -1,8 +1,8 @@
 """The wire protocol of the Optotune Lens Driver 4 and 4i: frames, check sum, commands, units.
 
-Source: Optotune, "Lens Driver 4 manual" (2019), command reference. A command is its code and arguments followed by a CRC; a reply is
-an echo and fields followed by a CRC and CR LF. Integers are big-endian, the CRC is sent low byte first. Fields
-may contain any byte, 0x0A too, so a reply is read by its length and never by line.
+Source: Optotune, "Lens Driver 4 manual" (2019), command reference. A command is its code and arguments
+followed by a CRC; a reply is an echo and fields followed by a CRC and CR LF. Integers are big-endian, the CRC
+is sent low byte first. Fields may contain any byte, 0x0A too: a reply is read by its length, never by line.
 """
 
 from __future__ import annotations

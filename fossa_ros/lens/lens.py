@@ -1,7 +1,7 @@
 """What every focus lens offers, whatever it is made of and whichever wire it hangs on.
 
-Every ``*_ns`` value is in nanoseconds on the clock that stamps the images, because a frame can only be given a
-focus by comparing the two.
+Every ``*_ns`` value is in nanoseconds on the clock that stamps the images, because a frame can only be given
+a focus by comparing the two.
 """
 
 from __future__ import annotations

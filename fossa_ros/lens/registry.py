@@ -1,7 +1,7 @@
 """Find lens backends by name: the built-in ones, and those other packages add as entry points.
 
-A package adds a backend by declaring, in the group ``fossa_ros.lenses``, a name and a class that is constructed
-as ``cls(port, clock=..., **options)`` and satisfies FocusLens.
+A package adds a backend by declaring, in the group ``fossa_ros.lenses``, a name and a class that is
+constructed as ``cls(port, clock=..., **options)`` and satisfies FocusLens.
 """
 
 from __future__ import annotations

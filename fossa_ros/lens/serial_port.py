@@ -25,13 +25,13 @@ def open_serial_port(port: str, baud_rate: int, timeout: float) -> serial.Serial
 def _why_not(port: str, error: Exception) -> str:
     match getattr(error, "errno", None):
         case errno.EACCES | errno.EPERM:
-            return f"Port {port!r} may not be opened by this user; add the user to the group that owns it (dialout)."
+            return f"Port {port!r} may not be opened by this user; add the user to its group (dialout)."
         case errno.EAGAIN | errno.EBUSY:
             return f"Port {port!r} is in use by another program; close that program or set another port."
         case errno.ENOENT | errno.ENXIO | errno.ENODEV:
             found = ", ".join(sorted(info.device for info in list_ports.comports())) or "none"
-            return f"Port {port!r} does not exist; plug the lens in or set port to one of those found: {found}."
-    return f"Port {port!r} cannot be opened as a serial port ({error}); set port to the lens's serial device."
+            return f"Port {port!r} does not exist; plug the lens in or set port to one that does: {found}."
+    return f"Port {port!r} is no usable serial port ({error}); set port to the lens's serial device."
 
 
 def hex_excerpt(data: bytes, limit: int = 16) -> str:

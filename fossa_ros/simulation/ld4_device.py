@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fossa_ros.lens import ld4_protocol as ld4
@@ -37,9 +37,10 @@ class Misbehaviour:
 class SimulatedLd4:
     """The device behind the wire: ``feed`` it what arrives and it returns what it answers.
 
-    Deviations from the protocol are answered as the manual says: error 1 for a wrong check sum, 3 for an
-    unknown command. A focal power outside the range is clipped and raises a status bit; a set-point that does
-    not belong to the present mode is ignored without a word, so that only reading back finds it out.
+    Deviations from the protocol are answered as the manual says: error 1 for a wrong check sum, 2 for what
+    this firmware lacks, 3 for an unknown command. A focal power outside the range is clipped and raises a
+    status bit; a set-point that does not belong to the present mode is ignored without a word, so that only
+    reading back finds it out.
     """
 
     def __init__(
@@ -50,14 +51,25 @@ class SimulatedLd4:
         firmware_type: str = "F",
         max_current: float = 292.84,
         fault_bits: int = 0,
+        lacking: Collection[ld4.Command] = (),
+        old_errors: bool = False,
     ):
-        """Connect a driver of ``max_current`` (mA) to the lens of ``dynamics``.
+        """Connect a driver to a lens.
 
-        ``clock`` gives nanoseconds on the time base of the dynamics; ``fault_bits`` are always in the status.
+        Args:
+            dynamics: the lens.
+            clock: gives nanoseconds on the time base of ``dynamics``.
+            firmware_type: letter that decides the scale of focal power.
+            max_current: mA.
+            fault_bits: always set in the status.
+            lacking: commands that this firmware does not have.
+            old_errors: report errors as the firmware of 2013 did.
         """
         self.dynamics = dynamics
         self.fault_bits = fault_bits
         self._clock = clock
+        self._lacking = lacking
+        self._old_errors = old_errors
         self._firmware_type = firmware_type
         self._scale = ld4.PowerScale.of(firmware_type)
         self._max_current = max_current
@@ -111,7 +123,7 @@ class SimulatedLd4:
             if not self._buffer:
                 return b""
             self._buffer.clear()
-            return self._spoil(ld4.error_frame(1))
+            return self._spoil(self._refuse(1))
 
     def _next(self) -> bytes | None:
         """Take one command off the buffer and return its reply; None while it is incomplete."""
@@ -126,16 +138,21 @@ class SimulatedLd4:
             if any(beginning.startswith(head) for beginning in beginnings):
                 return None
             self._buffer.clear()  # nobody knows where the next command begins
-            return ld4.error_frame(3)
+            return self._refuse(3)
         if len(head) < command.length:
             return None
         del self._buffer[: command.length]
         try:
             values = command.decode(head[: command.length])
         except ld4.FrameError:
-            return ld4.error_frame(1)
+            return self._refuse(1)
+        if command in self._lacking:
+            return self._refuse(2)
         answer = self._answers[command](*values)
         return command.encode_reply(*answer) if command.reply_length else b""
+
+    def _refuse(self, code: int) -> bytes:
+        return ld4.OLD_ERROR if self._old_errors else ld4.error_frame(code)
 
     def _spoil(self, reply: bytes) -> bytes:
         if not self._affected:

@@ -44,7 +44,7 @@ class LensModel:
 
     def __post_init__(self):
         if not self.min_power <= self.neutral_power <= self.max_power or self.min_power == self.max_power:
-            raise ValueError("min_power <= neutral_power <= max_power must hold, and the range must not be empty")
+            raise ValueError("min_power <= neutral_power <= max_power must hold, in a range not empty")
         if min(self.time_constant, self.slew_limit, self.ringing_decay, self.heating_time_constant) <= 0:
             raise ValueError("time constants and the slew limit must be positive")
 
@@ -72,8 +72,8 @@ class LensDynamics:
     """The focal power of a lens at any recent time, from the commands it was given.
 
     Each command starts a segment in closed form: at the slew limit while the exponential approach would be
-    faster, then the exponential approach with a decaying ringing on top. So the power at a time is exact, does
-    not depend on when or how often it is asked for, and may be asked for from any thread.
+    faster, then the exponential approach with a decaying ringing on top. So the power at a time is exact,
+    does not depend on when or how often it is asked for, and may be asked for from any thread.
     """
 
     def __init__(self, model: LensModel | None = None, start_ns: int | None = None):

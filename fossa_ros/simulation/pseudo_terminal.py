@@ -82,7 +82,9 @@ def _make_link(link: Path, target: str) -> None:
     try:
         link.symlink_to(target)
     except OSError as error:
-        raise InputError(f"The link {str(link)!r} cannot be made ({error.strerror}); give another path.") from error
+        raise InputError(
+            f"Link {str(link)!r} cannot be made ({error.strerror}); give another path."
+        ) from error
 
 
 def _shut(thread: threading.Thread, descriptors: tuple[int, ...], link, target: str) -> None:
