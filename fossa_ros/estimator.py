@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from fossa_ros.errors import InputError
 from fossa_ros.stack import DepthMap, FocusStack
 
 
@@ -15,3 +16,27 @@ class Estimator(Protocol):
     def estimate(self, stack: FocusStack) -> DepthMap:
         """Return the metric depth of an aligned stack, seen from its reference plane."""
         ...
+
+
+ESTIMATORS = ("classical", "fossa")
+
+
+def create_estimator(name: str, **options) -> Estimator:
+    """Make an estimator by name; only ``fossa`` needs torch, and imports it when asked for.
+
+    Args:
+        name: one of ``ESTIMATORS``.
+        options: of ``fossa_ros.fossa.Predictor`` (model, checkpoint, device, precision, compile); ``classical`` has none.
+
+    Raises:
+        InputError: an unknown name, or options the estimator cannot be made from.
+    """
+    if name == "classical":
+        from fossa_ros.classical import ClassicalEstimator
+
+        return ClassicalEstimator(**options)
+    if name == "fossa":
+        from fossa_ros.fossa import create_predictor
+
+        return create_predictor(**options)
+    raise InputError(f"There is no estimator '{name}'; choose one of {', '.join(ESTIMATORS)}.")
