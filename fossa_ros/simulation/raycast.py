@@ -1,7 +1,7 @@
 """Ray casting of textured rectangles and spheres: one pinhole view with its depth.
 
-World and camera frames are optical: x right, y down, z forward, metres. A pixel (x, y) has its centre at integer
-coordinates. Depth is z along the optical axis, not the length of the ray.
+World and camera frames are optical: x right, y down, z forward, metres. Pixel centres are at integer coordinates.
+Depth is z along the optical axis, not the length of the ray.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Rectangle:
         (s, t, 1) / z = M^-1 d: one homography gives the texture coordinates, its last row the inverse depth.
         """
         turn = pose.rotation.T
-        edges = np.stack([turn @ self.edge_x, turn @ self.edge_y, turn @ (self.corner - pose.translation)], axis=1)
+        edges = turn @ np.stack([self.edge_x, self.edge_y, self.corner - pose.translation], axis=1)
         determinant = np.linalg.det(edges)
         if abs(determinant) < 1e-12 or (self.one_sided and determinant < 0):
             return  # seen edge on, or from behind
@@ -175,21 +175,20 @@ class Sphere:
         cv2.copyTo(painted, mask, image[window])
 
 
-def cast_view(surfaces, view: Pinhole, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-    """Render one pinhole view.
+Surface = Rectangle | Sphere
 
-    Returns:
-        (H, W, 3) uint8 sRGB, black where nothing is hit, and (H, W) float32 inverse depth (1/m), 0 where nothing is.
-    """
+
+def cast_view(surfaces: tuple[Surface, ...], view: Pinhole, pose: Pose) -> np.ndarray:
+    """Render one pinhole view: (H, W, 3) uint8 sRGB at pixel centres, black where nothing is hit."""
     image = np.zeros((view.height, view.width, 3), np.uint8)
     inverse_depth = np.zeros((view.height, view.width), np.float32)
     for surface in surfaces:
         surface.cast(view, pose, inverse_depth, image)
-    return image, inverse_depth
+    return image
 
 
-def cast_depth(surfaces, view: Pinhole, pose: Pose) -> np.ndarray:
-    """Return (H, W) float32 depth along the optical axis in metres at pixel centres, NaN where nothing is hit."""
+def cast_depth(surfaces: tuple[Surface, ...], view: Pinhole, pose: Pose) -> np.ndarray:
+    """Return (H, W) float32 depth along the axis in metres at pixel centres, NaN where nothing is hit."""
     inverse_depth = np.zeros((view.height, view.width), np.float64)
     for surface in surfaces:
         surface.cast(view, pose, inverse_depth, None)
@@ -226,8 +225,8 @@ def _row_spans(x: np.ndarray, y: np.ndarray, height: int) -> tuple[np.ndarray, n
     return left, right, top
 
 
-def _sphere_extent(offset: float, depth: float, radius: float, fx: float, centre: float, size: int) -> tuple[int, int]:
-    """Return the [first, last) pixels a sphere covers along one image axis, from its tangents in that plane."""
+def _sphere_extent(offset, depth, radius, fx: float, centre: float, size: int) -> tuple[int, int]:
+    """Return the [first, last) pixels a sphere covers along one image axis, from its tangents there."""
     middle, half = np.arctan2(offset, depth), np.arcsin(radius / np.hypot(offset, depth))
     low, high = centre + fx * np.tan(middle - half), centre + fx * np.tan(middle + half)
     return int(np.clip(np.ceil(low), 0, size)), int(np.clip(np.floor(high) + 1, 0, size))

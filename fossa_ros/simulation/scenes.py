@@ -9,14 +9,12 @@ import numpy as np
 
 from fossa_ros.simulation import textures
 from fossa_ros.simulation.motion_path import Path, rotation_matrix, rotation_vector, still
-from fossa_ros.simulation.raycast import Rectangle, Sphere
+from fossa_ros.simulation.raycast import Rectangle, Sphere, Surface
 
 TEXELS_PER_RADIAN = 900.0
 """Texture resolution seen from the origin: about 1.5 texels a pixel for cameras of fx = 600 px."""
 LARGEST_TEXTURE = 2048
 LIGHT = np.array([0.4, -0.8, -0.45])  # towards the lamp: from above, the right and behind the camera
-
-Surface = Rectangle | Sphere
 
 
 @dataclass(frozen=True)
@@ -76,28 +74,25 @@ def card_mover(
     return Mover((card(rng, np.asarray(centre, float), size, textures.OBJECTS, turn),), path)
 
 
-def card(rng, centre, size, painters, turn=(0.0, 0.0, 0.0), one_sided=False, light=True) -> Rectangle:
-    """Return a textured rectangle of ``size`` (width, height; m) about ``centre``, turned by a rotation vector.
-
-    The texture is as fine as the nearest corner needs, and shaded for the scene's lamp.
-    """
+def card(rng, centre, size, painters, turn=(0.0, 0.0, 0.0), one_sided=False) -> Rectangle:
+    """Return a textured rectangle of ``size`` (width, height; m) about ``centre``, turned by a rotation vector."""
     rotation = rotation_matrix(turn)
     edge_x, edge_y = rotation[:, 0] * size[0], rotation[:, 1] * size[1]
     corner = np.asarray(centre, float) - edge_x / 2 - edge_y / 2
-    return rectangle(rng, corner, edge_x, edge_y, painters, one_sided, light)
+    return rectangle(rng, corner, edge_x, edge_y, painters, one_sided)
 
 
-def rectangle(rng, corner, edge_x, edge_y, painters, one_sided=False, light=True) -> Rectangle:
-    """Return a rectangle painted by one of ``painters``."""
+def rectangle(rng, corner, edge_x, edge_y, painters, one_sided=False) -> Rectangle:
+    """Return a rectangle painted by one of ``painters``, as finely as its nearest part needs, shaded by the lamp."""
     size = np.array([np.linalg.norm(edge_x), np.linalg.norm(edge_y)])
     seen_from = _nearest_depth(corner, edge_x, edge_y)
     texel = max(seen_from / TEXELS_PER_RADIAN, size.max() / LARGEST_TEXTURE)
     width, height = np.maximum(np.ceil(size / texel).astype(int), 4)
     painter: Callable = painters[rng.integers(len(painters))]
     texture = painter(rng, int(height), int(width), texel)
-    if light:
-        texture = textures.quantised(texture * _shading(rng, edge_x, edge_y, int(height), int(width)))
-    return Rectangle(np.asarray(corner, float), np.asarray(edge_x, float), np.asarray(edge_y, float), texture, one_sided)
+    texture = textures.quantised(texture * _shading(rng, edge_x, edge_y, int(height), int(width)))
+    corner, edge_x, edge_y = (np.asarray(vector, float) for vector in (corner, edge_x, edge_y))
+    return Rectangle(corner, edge_x, edge_y, texture, one_sided)
 
 
 def box(rng, centre, size, painters, turn=(0.0, 0.0, 0.0)) -> list[Rectangle]:
@@ -180,7 +175,8 @@ def _table(rng) -> list[Surface]:
     far, top = rng.uniform(2.0, 4.0), rng.uniform(0.24, 0.34)
     things = room(rng, 2.2, 1.1, 1.8, far, (textures.FLOORS, textures.WALLS, textures.WALLS), turn)
     table = np.array([-0.8, top, 0.25]), np.array([1.6, 0, 0]), np.array([0, 0, 1.1])
-    things.append(rectangle(rng, *(tilt @ edge for edge in table), (textures.planks, textures.granite, textures.fabric)))
+    tops = (textures.planks, textures.granite, textures.fabric)
+    things.append(rectangle(rng, *(tilt @ vector for vector in table), tops))
     for _ in range(rng.integers(7, 12)):
         z = rng.uniform(0.5, 1.2)
         x = rng.uniform(-0.5, 0.5) * z
@@ -195,7 +191,8 @@ def _table(rng) -> list[Surface]:
         else:  # a rod
             height = rng.uniform(0.15, 0.4)
             things += box(rng, tilt @ [x, top - height / 2, z], (0.012, height, 0.012), textures.OBJECTS, turn)
-    hanging = np.array([rng.choice([-1, 1]) * rng.uniform(0.13, 0.19), rng.uniform(-0.1, 0.05), rng.uniform(0.36, 0.5)])
+    z = rng.uniform(0.34, 0.48)
+    hanging = (rng.choice([-1, 1]) * rng.uniform(0.3, 0.45) * z, rng.uniform(-0.3, 0.1) * z, z)
     things.append(card(rng, hanging, (0.12, 0.16), textures.OBJECTS, rng.uniform(-0.4, 0.4, 3)))
     return things
 
@@ -222,17 +219,18 @@ def _corridor(rng) -> list[Surface]:
     things = room(rng, half, floor, 1.3, far, (textures.FLOORS, textures.WALLS, textures.OBJECTS), turn)
     z, side = rng.uniform(0.8, 1.5), rng.choice([-1, 1])
     for index in range(rng.integers(4, 8)):  # a fence on one side
-        place = np.array([side * (half - 0.05 - 0.12 * index), (floor - 0.5) / 2, z])
+        place = np.array([side * (0.55 - 0.11 * index) * z, (floor - 0.5) / 2, z])
         things += box(rng, tilt @ place, (0.025, floor + 0.5, 0.025), (textures.fabric, textures.marble), turn)
-    rail = np.array([side * (half - 0.4), -0.45, z - 0.02])
-    things += box(rng, tilt @ rail, (0.9, 0.03, 0.02), (textures.planks,), turn)
+    rail = np.array([side * 0.35 * z, -0.25 * z, z - 0.03])
+    things += box(rng, tilt @ rail, (0.7 * z, 0.03, 0.02), (textures.planks,), turn)
     for z in np.linspace(1.4, far - 0.6, rng.integers(4, 7)):
         size = rng.uniform([0.2, 0.3, 0.2], [0.5, 0.9, 0.5])
         place = np.array([rng.choice([-1, 1]) * (half - size[0] / 2 - 0.02), floor - size[1] / 2, z])
         things += box(rng, tilt @ place, size, textures.OBJECTS, turn)
     sign = tilt @ [rng.uniform(-0.3, 0.3), -0.5, rng.uniform(2.0, 3.5)]
     things.append(card(rng, sign, (0.6, 0.3), (textures.poster,), turn))
-    things.append(ball(rng, tilt @ [-side * 0.25, rng.uniform(0.05, 0.3), rng.uniform(0.6, 1.2)], rng.uniform(0.06, 0.1)))
+    near = tilt @ [-side * 0.25, rng.uniform(0.05, 0.3), rng.uniform(0.6, 1.2)]
+    things.append(ball(rng, near, rng.uniform(0.06, 0.1)))
     return things
 
 
@@ -249,7 +247,7 @@ def _nearest_depth(corner, edge_x, edge_y) -> float:
 
 
 def _shading(rng, edge_x, edge_y, height, width) -> np.ndarray:
-    """Return (height, width, 1) float32 brightness: the lamp on the side that faces the camera, and a soft gradient."""
+    """Return (height, width, 1) float32 brightness: a lamp on the side that faces the camera, a soft gradient."""
     normal = np.cross(edge_x, edge_y)
     normal = -normal * np.sign(normal[2] or 1.0) / np.linalg.norm(normal)
     lit = 0.62 + 0.38 * abs(float(normal @ LIGHT)) / np.linalg.norm(LIGHT)

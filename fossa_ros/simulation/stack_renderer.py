@@ -1,4 +1,4 @@
-"""Focus stacks of simulated scenes with their true depth."""
+"""Focus stacks of simulated scenes, with their true depth."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def render_stack(
         focus_distances: (N,) metres, one a plane; infinity allowed.
         poses: camera pose of each plane; without them ``path`` says where the camera is at each time.
         path: camera pose over time, followed during the exposure too.
-        times: start of each plane's exposure in seconds; all 0 by default. With them planes carry stamps.
+        times: start of each plane's exposure in seconds, which become the planes' stamps; all 0 by default.
         exposure: seconds; what moves meanwhile (path, moving object) is blurred.
         gains: relative exposure of each plane (flicker); all 1 by default.
         rng: generator or seed of the sensor noise; None for an ideal sensor (still 8 bits).
@@ -55,69 +55,62 @@ def render_stack(
         InputError: a focus distance within the focal length, or lists of different lengths.
     """
     scene = make_scene(scene) if isinstance(scene, int | np.integer) else scene
+    rng = np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
     focus_distances = np.asarray(focus_distances, dtype=np.float64)
     count = len(focus_distances)
     reference = count // 2 if reference is None else reference
     for name, values in (("poses", poses), ("times", times), ("gains", gains)):
         if values is not None and len(values) != count:
             raise InputError(f"{len(values)} {name} were given for {count} focus distances; give one a plane.")
-    rng = np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
     starts = np.zeros(count) if times is None else np.asarray(times, dtype=np.float64)
-
-    def path_of(plane: int) -> Path:
-        return path if poses is None else lambda _: poses[plane]
+    paths = [path] * count if poses is None else [lambda _, pose=pose: pose for pose in poses]
+    scales = [camera.image_scale(distance, focus_distances[reference]) for distance in focus_distances]
 
     light = [None] * count
-    for group in _rendered_together(scene, camera, focus_distances, path_of, starts, exposure, reference):
+    for group in _rendered_together(scene, scales, paths, starts, exposure):
         first = group[0]
-        scale = camera.image_scale(focus_distances[first], focus_distances[reference])
-        synthesis = Synthesis(replace(camera, fx=camera.fx * scale), focus_distances, views)
-        synthesis.radius /= scale
-        rendered = synthesis.light(scene.at, path_of(first), starts[first], exposure, group, workers)
-        for plane, image in zip(group, rendered, strict=True):
+        synthesis = Synthesis(camera, focus_distances[group], views, scale=scales[first])
+        images = synthesis.light(scene.at, paths[first], starts[first], exposure, workers)
+        for plane, image in zip(group, images, strict=True):
             light[plane] = image
     planes = tuple(
         FocusPlane(
-            camera.expose(light[index], rng, 1.0 if gains is None else gains[index]),
-            float(focus_distances[index]),
-            None if times is None else round(starts[index] * 1e9),
+            camera.expose(light[plane], rng, 1.0 if gains is None else gains[plane]),
+            float(focus_distances[plane]),
+            None if times is None else round(starts[plane] * 1e9),
         )
-        for index in range(count)
+        for plane in range(count)
     )
     stack = FocusStack(planes, camera.K, camera.f_number, camera.focal_length, reference)
-    return stack, true_depth(scene, camera, path_of(reference)(starts[reference]), starts[reference])
+    start = float(starts[reference])
+    return stack, true_depth(scene, camera, paths[reference](start), start)
 
 
-def true_depth(scene: Scene, camera: SimulatedCamera, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
-    """Return (H, W) float32 z-depth in metres at pixel centres, NaN where nothing is seen."""
-    return cast_depth(scene.at(time), _pinhole(camera), pose or Pose())
+def true_depth(
+    scene: Scene, camera: SimulatedCamera, pose: Pose | None = None, time: float = 0.0
+) -> np.ndarray:
+    """Return (H, W) float32 z-depth in metres at pixel centres, seen from the lens centre; NaN for nothing."""
+    pinhole = Pinhole(camera.width, camera.height, camera.fx, camera.K[0, 2], camera.K[1, 2])
+    return cast_depth(scene.at(time), pinhole, pose or Pose())
 
 
 def all_in_focus(
     scene: Scene, camera: SimulatedCamera, pose: Pose | None = None, time: float = 0.0, views: int = 16
 ) -> np.ndarray:
-    """Render the (H, W, 3) uint8 image of a pinhole at the lens centre, averaged over ``views`` points a pixel."""
-    pinhole = Synthesis(camera, [np.inf], views)
-    pinhole.radius = 0.0
-    return camera.expose(pinhole.light(scene.at, lambda _: pose or Pose(), time, 0.0, [0], 1)[0])
+    """Render the (H, W, 3) uint8 image of a pinhole at the lens centre, the mean of ``views`` samples a pixel."""
+    stopped_down = Synthesis(replace(camera, f_number=1e9), [np.inf], views)
+    return camera.expose(stopped_down.light(scene.at, lambda _: pose or Pose(), start=time)[0])
 
 
-def _pinhole(camera: SimulatedCamera) -> Pinhole:
-    return Pinhole(camera.width, camera.height, camera.fx, camera.K[0, 2], camera.K[1, 2])
-
-
-def _rendered_together(scene, camera, focus_distances, path_of, starts, exposure, reference) -> list[list[int]]:
-    """Group planes that see the same views: those of one scale, pose and state of the scene."""
+def _rendered_together(scene, scales, paths, starts, exposure) -> list[list[int]]:
+    """Group planes that share their views: those of one scale, pose and state of the scene."""
     moments = np.linspace(0, exposure, 5)
     groups: list[list[int]] = []
-    for plane in range(len(focus_distances)):
+    for plane, start in enumerate(starts):
         for group in groups:
             first = group[0]
-            alike = scene.mover is None or starts[first] == starts[plane]
-            alike &= camera.image_scale(focus_distances[plane], focus_distances[first]) == 1.0
-            if alike and all(
-                path_of(plane)(starts[plane] + t).is_close(path_of(first)(starts[first] + t)) for t in moments
-            ):
+            alike = scales[plane] == scales[first] and (scene.mover is None or start == starts[first])
+            if alike and all(paths[plane](start + t).is_close(paths[first](starts[first] + t)) for t in moments):
                 group.append(plane)
                 break
         else:
