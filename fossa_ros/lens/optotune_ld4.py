@@ -84,6 +84,7 @@ class OptotuneLd4:
             (held,) = self._line.query(ld4.FOCAL_POWER)
             acknowledged_ns = self._clock()
             if held != steps:
+                self._in_focal_power_mode = False  # as after a reset; the next move enters it again
                 raise LensError(
                     f"The lens at {self._line.name!r} was told {self._scale.power(steps):.3f} D but holds "
                     f"{self._scale.power(held):.3f} D; check its temperature and that nothing else drives it."

@@ -26,9 +26,7 @@ def lens_backends() -> dict[str, EntryPoint]:
     return {point.name: point for point in (*entry_points(group=GROUP), *BUILT_IN)}
 
 
-def open_lens(
-    backend: str, port: str, *, clock: Callable[[], int] = time.time_ns, **options
-) -> FocusLens:
+def open_lens(backend: str, port: str, *, clock: Callable[[], int] = time.time_ns, **options) -> FocusLens:
     """Open the lens at ``port`` with the named backend.
 
     Args:

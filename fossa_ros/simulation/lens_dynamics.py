@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
+EVER_NS = -(2**63)  # before every clock
 HISTORY = 8192  # commands remembered: more than a minute of them at 100 a second
 
 
@@ -76,12 +76,11 @@ class LensDynamics:
     does not depend on when or how often it is asked for, and may be asked for from any thread.
     """
 
-    def __init__(self, model: LensModel | None = None, start_ns: int | None = None):
-        """Start at rest at the neutral power and ambient temperature at ``start_ns`` (default: now)."""
+    def __init__(self, model: LensModel | None = None):
+        """Take a lens that has always been at rest, without current."""
         self.model = LensModel() if model is None else model
         neutral = self.model.neutral_power
-        start = time.time_ns() if start_ns is None else start_ns
-        self._segments = [_Segment(start, neutral, neutral, self.model.ambient)]
+        self._segments = [_Segment(EVER_NS, neutral, neutral, self.model.ambient)]
         self._lock = threading.Lock()
 
     @property
@@ -112,7 +111,7 @@ class LensDynamics:
             self._segments.append(_Segment(t_ns, position, power, temperature))
 
     def power_at(self, t_ns: int) -> float:
-        """Return the focal power (dioptres) at ``t_ns``; before the first command the lens was at rest.
+        """Return the focal power (dioptres) at ``t_ns``.
 
         Raises:
             ValueError: the time is older than the history kept.
@@ -146,12 +145,9 @@ class LensDynamics:
     def _segment(self, t_ns: int) -> _Segment:
         with self._lock:
             index = bisect_right(self._segments, t_ns, key=lambda segment: segment.start_ns)
-            if index:
-                return self._segments[index - 1]
-            first = self._segments[0]
-        if first.power == first.target:  # at rest since ever
-            return first
-        raise ValueError("the lens's history does not reach back that far")
+            if not index:
+                raise ValueError("the lens's history does not reach back that far")
+            return self._segments[index - 1]
 
     def _position(self, segment: _Segment, t_ns: int) -> float:
         elapsed_ns = max(t_ns - segment.start_ns, 0)
