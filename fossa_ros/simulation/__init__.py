@@ -1,1 +1,1 @@
-"""A simulated world: scenes, a thin-lens camera and its motion, and lens devices that speak real protocols."""
+"""A simulated world: scenes, a thin-lens camera, its motion, lens devices that speak real protocols."""

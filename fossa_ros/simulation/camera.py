@@ -16,7 +16,9 @@ FULL_SCALE = 65535.0
 def srgb_encode(light):
     """Convert linear light in 0..1 to sRGB code values in 0..1 (IEC 61966-2-1)."""
     light = np.asarray(light)
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+    return np.where(
+        light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
+    )
 
 
 def srgb_decode(code):
@@ -26,23 +28,24 @@ def srgb_decode(code):
 
 
 LIGHT_OF_CODE = np.rint(FULL_SCALE * srgb_decode(np.arange(256) / 255.0)).astype(np.float32)
-"""(256,) linear light of every sRGB code value: whole numbers, so that float32 sums of 256 views are exact."""
+"""(256,) linear light of every sRGB code value: whole, so that float32 sums of 256 views are exact."""
 
 
 @dataclass(frozen=True)
 class SimulatedCamera:
     """A camera with a thin lens, as calibrated.
 
-    ``fx`` is the focal length in pixels of the published images. Without ``breathing`` it holds at every focus
-    distance (a rig that is calibrated and resampled); the blur disc has the diameter optics.circle_of_confusion over
-    ``pixel_size``. With ``breathing`` it holds at the reference plane and the others are magnified.
+    ``fx`` is the focal length in pixels of the published images. Without ``breathing`` it holds at every
+    focus distance (a rig that is calibrated and resampled); the blur disc has the diameter
+    optics.circle_of_confusion over ``pixel_size``. With ``breathing`` it holds at the reference plane and
+    the others are magnified.
 
     Attributes:
         width, height: pixels.
         fx: focal length in pixels; the principal point is the image's centre.
         focal_length: metres.
         f_number: focal length over aperture diameter.
-        full_well: electrons at code value 255: shot noise; infinity turns it off.
+        full_well: electrons at code value 255, which set shot and read noise; infinity for none.
         read_noise: electrons, standard deviation.
         vignetting: light lost in the corners, 0..1.
         breathing: whether focusing magnifies the image.
@@ -63,12 +66,16 @@ class SimulatedCamera:
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} of a simulated camera must be positive, not {getattr(self, name)}.")
         if not (0 <= self.vignetting < 1 and 0 <= self.read_noise < np.inf):
-            raise InputError("vignetting must be in 0..1 and read_noise zero or a positive number of electrons.")
+            raise InputError(
+                "vignetting must be in 0..1 and read_noise zero or a positive number of electrons."
+            )
 
     @property
     def K(self) -> np.ndarray:
         """(3, 3) float64 intrinsic matrix; pixel centres are at integer coordinates."""
-        return np.array([[self.fx, 0, (self.width - 1) / 2], [0, self.fx, (self.height - 1) / 2], [0, 0, 1.0]])
+        return np.array(
+            [[self.fx, 0, (self.width - 1) / 2], [0, self.fx, (self.height - 1) / 2], [0, 0, 1.0]]
+        )
 
     @property
     def pixel_size(self) -> float:
@@ -81,7 +88,7 @@ class SimulatedCamera:
         return self.focal_length / self.f_number
 
     def image_scale(self, focus_distance: float, reference: float) -> float:
-        """Return how much larger the image is at ``focus_distance`` than at ``reference``; 1 without breathing."""
+        """Return the image's size at ``focus_distance`` over that at ``reference``; 1 without breathing."""
         if not self.breathing:
             return 1.0
         scale = optics.magnification(focus_distance, self.focal_length)
@@ -95,7 +102,9 @@ class SimulatedCamera:
         squared = (x - self.K[0, 2]) ** 2 + (y - self.K[1, 2]) ** 2
         return (1 - self.vignetting * squared / squared.max())[..., None]
 
-    def expose(self, light: np.ndarray, rng: np.random.Generator | None = None, gain: float = 1.0) -> np.ndarray:
+    def expose(
+        self, light: np.ndarray, rng: np.random.Generator | None = None, gain: float = 1.0
+    ) -> np.ndarray:
         """Turn light into an image: exposure, shot and read noise, saturation, sRGB, 8 bits.
 
         Args:
@@ -118,7 +127,7 @@ class SimulatedCamera:
 
     def noise_deviation(self, light: np.ndarray) -> np.ndarray:
         """Return the standard deviation of the noise on linear ``light``, in the same unit."""
-        return np.sqrt(np.maximum(light, 0) / self.full_well + (self.read_noise / min(self.full_well, 1e9)) ** 2)
+        return np.sqrt(np.maximum(light, 0) / self.full_well + (self.read_noise / self.full_well) ** 2)
 
 
 _CODE_OF_LIGHT = np.rint(255 * srgb_encode(np.arange(65536) / FULL_SCALE)).astype(np.uint8)

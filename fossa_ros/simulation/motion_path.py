@@ -62,7 +62,7 @@ def drift(velocity=(0, 0, 0), angular_velocity=(0, 0, 0)) -> Path:
 
 
 def sinusoid(translation=(0, 0, 0), rotation=(0, 0, 0), frequency: float = 1.0, phase: float = 0.0) -> Path:
-    """Swing with amplitudes ``translation`` (m) and ``rotation`` (rad, axis times angle) at ``frequency`` (Hz)."""
+    """Swing by ``translation`` (m) and ``rotation`` (rad, axis times angle) at ``frequency`` (Hz)."""
     translation, rotation = np.asarray(translation, float), np.asarray(rotation, float)
 
     def path(time: float) -> Pose:
@@ -72,8 +72,10 @@ def sinusoid(translation=(0, 0, 0), rotation=(0, 0, 0), frequency: float = 1.0, 
     return path
 
 
-def bump(at: float, rotation=(0.02, 0, 0), translation=(0, 0, 0), frequency: float = 6.0, decay: float = 0.15) -> Path:
-    """Knock the body at time ``at``: a damped oscillation that starts there and dies with time constant ``decay`` (s).
+def bump(
+    at: float, rotation=(0.02, 0, 0), translation=(0, 0, 0), frequency: float = 6.0, decay: float = 0.15
+) -> Path:
+    """Knock the body at time ``at``: a damped oscillation that dies with time constant ``decay`` (s).
 
     ``rotation`` (rad) and ``translation`` (m) are the amplitudes the undamped oscillation would have.
     """
@@ -102,6 +104,6 @@ def compose(*paths: Path) -> Path:
 
 
 def angular_velocity(path: Path, time: float, step: float = 1e-4) -> np.ndarray:
-    """Return what an ideal gyro fixed to the body reads: (3,) rad/s in the body's frame, by central difference."""
+    """Return what an ideal gyro on the body reads: (3,) rad/s in its frame, by central difference."""
     before, after = path(time - step).rotation, path(time + step).rotation
     return rotation_vector(before.T @ after) / (2 * step)

@@ -1,7 +1,7 @@
 """Ray casting of textured rectangles and spheres: one pinhole view with its depth.
 
-World and camera frames are optical: x right, y down, z forward, metres. Pixel centres are at integer coordinates.
-Depth is z along the optical axis, not the length of the ray.
+World and camera frames are optical: x right, y down, z forward, metres. Pixel centres are at integer
+coordinates. Depth is z along the optical axis, not the length of the ray.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Procedural textures: what the surfaces of simulated scenes are painted with.
 
-Every painter takes ``(rng, height, width, texel)`` with the size in texels and ``texel`` in metres, so that features
-have a size in the world, and returns an (height, width, 3) uint8 sRGB image.
+Every painter takes ``(rng, height, width, texel)`` with the size in texels and ``texel`` in metres, so that
+features have a size in the world, and returns an (height, width, 3) uint8 sRGB image.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 def fractal(rng, height, width, largest, stretch=(1.0, 1.0), finest=2.0, roughness=0.7):
     """Return (height, width) float32 noise of zero mean and unit deviation.
 
-    Octaves from features of ``largest`` texels down to ``finest``; ``stretch`` lengthens them in (y, x); the amplitude
-    falls by ``roughness`` an octave, so values near 1 keep much fine detail.
+    Octaves from features of ``largest`` texels down to ``finest``; ``stretch`` lengthens them in (y, x); the
+    amplitude falls by ``roughness`` an octave, so values near 1 keep much fine detail.
     """
     total = np.zeros((height, width), np.float32)
     feature, amplitude = float(max(largest, finest)), 1.0
@@ -83,7 +83,7 @@ def granite(rng, height, width, texel):
 
 
 def tiled(rng, height, width, tile_height, tile_width, joint, shift):
-    """Return per-texel variation (one draw a tile) and the mask of joints, rows shifted by ``shift`` of a tile."""
+    """Return per-texel variation (one draw a tile) and the mask of joints; rows shift by ``shift`` tiles."""
     y, x = np.arange(height), np.arange(width)
     row = (y // tile_height).astype(int)
     along = x[None, :] + (row * shift * tile_width)[:, None]
@@ -158,7 +158,14 @@ def printed(rng, height, width, texel):
         letters = "".join(rng.choice(list("abcdefghiklmnoprstuvwxyzABEGKMRST0123456789    "), size=400))
         start = int(rng.uniform(0.02, 0.08) * width)
         cv2.putText(
-            page, letters, (start, int(y)), cv2.FONT_HERSHEY_SIMPLEX, line / 30, ink, max(1, int(line / 11)), cv2.LINE_AA
+            page,
+            letters,
+            (start, int(y)),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            line / 30,
+            ink,
+            max(1, int(line / 11)),
+            cv2.LINE_AA,
         )
     return quantised(page * (1 + 0.035 * fractal(rng, height, width, 8, roughness=1))[..., None])
 
@@ -180,7 +187,14 @@ def poster(rng, height, width, texel):
         else:
             word = "".join(rng.choice(list("ABCDEFGHKLMNOPRSTUVXYZ2345678"), size=4))
             cv2.putText(
-                page, word, centre, cv2.FONT_HERSHEY_DUPLEX, size / 22, paint, max(1, int(size / 9)), cv2.LINE_AA
+                page,
+                word,
+                centre,
+                cv2.FONT_HERSHEY_DUPLEX,
+                size / 22,
+                paint,
+                max(1, int(size / 9)),
+                cv2.LINE_AA,
             )
     return quantised(page * (1 + 0.06 * fractal(rng, height, width, 0.02 / texel, roughness=0.95))[..., None])
 
@@ -201,7 +215,9 @@ def books(rng, height, width, texel):
             for _ in range(int(rng.integers(1, 4))):
                 band = int(rng.uniform(upper, bottom))
                 tall = max(2, int(shelf * rng.uniform(0.01, 0.15)))
-                page[band : min(band + tall, bottom), left + 1 : right - 1] = colour(rng, (0.0, 0.6), (0.3, 0.95))
+                page[band : min(band + tall, bottom), left + 1 : right - 1] = colour(
+                    rng, (0.0, 0.6), (0.3, 0.95)
+                )
             page[upper:bottom, left] *= 0.4
             x += thick
     page = cv2.GaussianBlur(page, (0, 0), 0.6)

@@ -1,19 +1,19 @@
 """Thin-lens images by synthetic aperture: the mean of pinhole views from all over the lens.
 
-The pinhole at aperture point a sees a scene point (X, Z) at fx (X - a) / Z px, and the lens adds fx a / s, so that
-whatever lies at the focus distance s coincides in all views. The blur disc of a point at Z is then
-A fx |1/s - 1/Z| px wide, and occlusion is exact: each pinhole sees what it sees.
+The pinhole at aperture point a sees a scene point (X, Z) at fx (X - a) / Z px, and the lens adds fx a / s,
+so that whatever lies at the focus distance s coincides in all views. The blur disc of a point at Z is then A
+fx |1/s - 1/Z| px wide, and occlusion is exact: each pinhole sees what it sees.
 
-optics.circle_of_confusion has the further factor optics.magnification(s): the image distance grows as a lens moves
-out. ``fx`` here is the calibrated one, the same at every focus unless the camera breathes, so the factor goes into
-the aperture: it is widened by it (4 % at 0.3 m for 12 mm), and the blur disc in pixels is
+optics.circle_of_confusion has the further factor optics.magnification(s): the image distance grows as a lens
+moves out. ``fx`` here is the calibrated one, the same at every focus unless the camera breathes, so the
+factor goes into the aperture: it is widened by it (4 % at 0.3 m for 12 mm), and the blur disc in pixels is
 optics.circle_of_confusion / pixel_size at every focus distance, breathing or not.
 
-What is approximated: the aperture is sampled by a finite number of views (a disc more than about sqrt(views) px wide
-shows faint grain at sharp, contrasty edges); light is three bands; no diffraction, aberration or distortion. Nothing
-is interpolated between pixels: every view samples its own point of the pixel and is shifted by whole pixels, so
-chosen that this point stays in the pixel. What is in focus is thus seen through a box of one pixel, no wider. Light
-adds up linearly and is encoded as sRGB afterwards.
+What is approximated: the aperture is sampled by a finite number of views (a disc more than about sqrt(views)
+px wide shows faint grain at sharp, contrasty edges); light is three bands; no diffraction, aberration or
+distortion. Nothing is interpolated between pixels: every view samples its own point of the pixel and is
+shifted by whole pixels, so chosen that this point stays in the pixel. What is in focus is thus seen through
+a box of one pixel, no wider. Light adds up linearly and is encoded as sRGB afterwards.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class ApertureSamples:
     """Where each view stands in the aperture, in the pixel and in the exposure.
 
     Attributes:
-        points: (M, 2) float64 in units of the widest aperture's radius, by growing radius (Vogel's spiral): the
-            first m of them fill a disc of radius sqrt(m / M).
+        points: (M, 2) float64 in units of the widest aperture's radius, by growing radius (Vogel's spiral):
+            the first m of them fill a disc of radius sqrt(m / M).
         jitter: (M, 2) float64 pixels, -0.5..0.5: where in the pixel the view samples.
         moments: (M,) float64 in 0..1: when in the exposure.
     """
@@ -51,7 +51,7 @@ class ApertureSamples:
 
     @classmethod
     def spiral(cls, views: int) -> ApertureSamples:
-        """Lay ``views`` samples: a golden-angle spiral; in the pixel and in time the R3 sequence (M. Roberts, 2018)."""
+        """Lay ``views`` samples: a golden-angle spiral, and in pixel and time the R3 sequence (Roberts, 2018)."""
         if not 1 <= views <= MOST_VIEWS:
             raise InputError(f"The number of views must be in 1..{MOST_VIEWS}, not {views}.")
         index = np.arange(views)
@@ -113,8 +113,8 @@ class Synthesis:
     def window(self, index: int, plane: int) -> tuple[slice, slice]:
         """Return the part of view ``index`` that falls on the image of plane ``plane``.
 
-        The lens moves the view by fx a / s; its samples lie ``jitter`` off its pixel centres. Rounding the sum of
-        both to whole pixels leaves each sample within half a pixel of the pixel it is counted for.
+        The lens moves the view by fx a / s; its samples lie ``jitter`` off its pixel centres. Rounding the
+        sum of both to whole pixels leaves each sample within half a pixel of the pixel it is counted for.
         """
         shift = self.points[index] * self.shift_per_metre[plane]
         columns, rows = np.rint(shift + self.samples.jitter[index]).astype(int)
