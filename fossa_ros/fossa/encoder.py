@@ -1,0 +1,157 @@
+"""Vision transformer that encodes every frame of a stack alike (DINOv2), and mixes the frames by stack attention."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fossa_ros.fossa.stack_attention import StackAttention
+
+PATCH = 14
+GRID = 37  # side of the learned position grid: 518 / 14
+
+
+class PatchEmbed(nn.Module):
+    """Project 14 x 14 pixel patches to tokens."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, PATCH, PATCH)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map (F, 3, H, W) to (F, H/14 * W/14, dim)."""
+        return self.proj(frames).flatten(2).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the tokens of one frame."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def mix(self, x: Tensor) -> Tensor:
+        """Return the attention-weighted values of (F, T, dim), before the output projection."""
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+class Mlp(nn.Module):
+    """Two layers with a GELU between."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+
+class LayerScale(nn.Module):
+    """A learned gain per channel on a residual branch."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with LayerScale, which is folded into the branch's last layer."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: int = 4):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, heads)
+        self.ls1 = LayerScale(dim)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, mlp_ratio * dim)
+        self.ls2 = LayerScale(dim)
+
+    def forward(self, x: Tensor, planes: int | None = None) -> Tensor:
+        """Transform (F, T, dim) tokens.
+
+        With ``planes`` the result is averaged over every ``planes`` consecutive frames, to (F / planes, T, dim).
+        The average is taken before the MLP's last layer, which is linear, so that layer runs once and not per frame.
+        """
+        x = x + scaled_linear(self.attn.mix(self.norm1(x)), self.attn.proj, self.ls1)
+        hidden = F.gelu(self.mlp.fc1(self.norm2(x)))
+        if planes:
+            x, hidden = (t.unflatten(0, (-1, planes)).mean(1) for t in (x, hidden))
+        return x + scaled_linear(hidden, self.mlp.fc2, self.ls2)
+
+
+def scaled_linear(x: Tensor, linear: nn.Linear, scale: LayerScale) -> Tensor:
+    """Apply a linear layer and the LayerScale after it as one product."""
+    return F.linear(x, scale.gamma[:, None] * linear.weight, scale.gamma * linear.bias)
+
+
+class Encoder(nn.Module):
+    """DINOv2 encoder whose first blocks run on all frames with stack attention, the later ones on their average.
+
+    Attribute names are those of the published checkpoints.
+    """
+
+    def __init__(self, dim: int, depth: int, heads: int, taps: tuple[int, ...], stack_blocks: int, fuse_block: int):
+        super().__init__()
+        self.taps = taps
+        self.fuse_block = fuse_block
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + GRID * GRID, dim))
+        self.mask_token = nn.Parameter(torch.zeros(1, dim))  # unused at inference; part of every checkpoint
+        self.patch_embed = PatchEmbed(dim)
+        self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.motion_modules = nn.ModuleList(StackAttentionModule(dim) for _ in range(stack_blocks))
+
+    def positions(self, ph: int, pw: int) -> Tensor:
+        """Return the (ph * pw, dim) position embedding of a grid of patches."""
+        grid = self.pos_embed[0, 1:]
+        if (ph, pw) == (GRID, GRID):
+            return grid
+        grid = grid.float().unflatten(0, (GRID, GRID)).permute(2, 0, 1)[None]
+        # The offset of 0.1 is DINOv2's guard against rounding; the checkpoints were trained with it.
+        scale = ((ph + 0.1) / GRID, (pw + 0.1) / GRID)
+        grid = F.interpolate(grid, scale_factor=scale, mode="bicubic")
+        return grid[0].flatten(1).t().to(self.pos_embed.dtype)
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """Turn (F, 3, H, W) frames into (F, 1 + T, dim) tokens as they leave block 0.
+
+        A frame needs no other frame up to here, so a sweep's frames can be embedded as they arrive.
+        """
+        ph, pw = frames.shape[2] // PATCH, frames.shape[3] // PATCH
+        patches = self.patch_embed(frames) + self.positions(ph, pw)
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(frames), -1, -1)
+        return self.blocks[0](torch.cat([cls, patches], dim=1))
+
+    def forward(self, tokens: Tensor, focus: Tensor) -> list[Tensor]:
+        """Mix embedded frames across planes and return the normalised taps.
+
+        Args:
+            tokens: (B, N, 1 + T, dim) from :meth:`embed`.
+            focus: (B, N) focus distances in canonical metres.
+
+        Returns:
+            One (B, T, dim) map of patch tokens for each tap.
+        """
+        planes = tokens.shape[1]
+        x, taps = tokens.flatten(0, 1), []
+        for i, block in enumerate(self.blocks):
+            if i:
+                x = block(x, planes if i == self.fuse_block else None)
+            if i < len(self.motion_modules):
+                x = self.motion_modules[i].temporal_transformer(x, focus)
+            if i in self.taps:
+                tap = x.unflatten(0, (-1, planes)).mean(1) if i < self.fuse_block else x
+                taps.append(self.norm(tap[:, 1:]))
+        return taps
+
+
+class StackAttentionModule(nn.Module):
+    """The checkpoints' wrapper around a stack attention."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.temporal_transformer = StackAttention(dim)
