@@ -33,11 +33,12 @@ def replacing(path):
 
 
 @contextmanager
-def replacing_files(folder):
+def replacing_files(folder, outdated=()):
     """Give an empty folder to write files to, and move them into ``folder`` when the block ends well.
 
-    ``folder`` is made where it is missing, and files of other names in it are left alone. Whatever stops the
-    block (an error, Ctrl-C), ``folder`` is as it was before.
+    ``folder`` is made where it is missing. Files named in ``outdated`` that the block did not write are
+    removed, so that the folder never mixes two runs; others are left alone. Whatever stops the block (an
+    error, Ctrl-C), ``folder`` is as it was before.
 
     Raises:
         InputError: the folder or a file cannot be made.
@@ -49,8 +50,11 @@ def replacing_files(folder):
         folder.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
         yield partial
-        for file in sorted(partial.iterdir()):
+        files = sorted(partial.iterdir())
+        for file in files:
             os.replace(file, folder / file.name)
+        for name in set(outdated) - {file.name for file in files}:
+            (folder / name).unlink(missing_ok=True)
         made = []
     except OSError as error:
         raise InputError(

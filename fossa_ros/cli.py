@@ -1,0 +1,59 @@
+"""The command line: ``fossa COMMAND``, and how its failures are told."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from fossa_ros import __version__
+from fossa_ros.errors import FossaError
+
+# Where each command is, and its help in one line: listing them imports none of them.
+COMMANDS = {
+    "predict": ("fossa_ros.commands.predict:command", "Turn a focus stack into metric depth."),
+}
+
+
+class LazyCommands(click.Group):
+    """A group that imports a command when it is called, and tells FossaError as a sentence, exit status 1."""
+
+    def list_commands(self, ctx):
+        """Return the names in order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx, name):
+        """Import the command called ``name``; None where there is none."""
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name][0].split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def format_commands(self, ctx, formatter):
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx):
+        """Run the command; whatever it leaves undone is one sentence on stderr."""
+        try:
+            return super().invoke(ctx)
+        except FossaError as error:
+            if ctx.params["debug"]:
+                raise
+            click.echo(f"fossa: {error}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("fossa: interrupted.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=LazyCommands)
+@click.version_option(__version__, prog_name="fossa")
+@click.option("--debug", is_flag=True, envvar="FOSSA_DEBUG", help="Show the traceback of a failure.")
+def main(debug):
+    """Metric depth from one camera and one focus lens."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of ``fossa``, one module each: options, calls into the library, and a summary."""
