@@ -1,0 +1,329 @@
+"""Say whether the planes of a sweep show one view, and bring them there where a small motion parted them.
+
+Positions and lengths are in px at network resolution (short edge 518), as in `fossa_ros.motion.registration`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from fossa_ros.motion.evidence import Difference, Misalignment, combine
+from fossa_ros.motion.registration import ZOOM, Frame, Geometry, Registration, geometry, register
+from fossa_ros.stack import FocusStack
+
+_TURN_PRIOR = np.array(
+    [100.0, 100.0, 1.0, 100.0, 0.5, 0.5, 1.0, 1.0]
+)  # px, of each generator, within a stack
+_TILE_PRIOR = 20.0  # px, of a tile moving by itself
+_TILE_FLOOR = {
+    "same": 0.1,
+    "neighbour": 0.4,
+}  # px, what blur and interpolation do to a tile, measured on renders
+_FIELD_FLOOR = {"same": 0.03, "neighbour": 0.15}  # px, the same for the whole view
+_SIGNIFICANT = 2.0  # standard deviations by which a tile must exceed still_px to count as moving by itself
+_CHANGED, _ALIKE = 0.3, 0.1  # residual over contrast: another content, the same content
+_FORGOTTEN = 100.0  # px, uncertainty of a tile that moved by itself in the previous stack
+_FADING = 0.3  # px, by which the previous estimate loses certainty, so that no old error is believed for ever
+
+
+def _parameter(default, description: str, unit: str = "", minimum=None, maximum=None):
+    metadata = {"description": description, "unit": unit, "minimum": minimum, "maximum": maximum}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """Thresholds of the motion check; lengths in px of an image whose short edge is 518 px."""
+
+    still_px: float = _parameter(
+        1.5, "Largest misalignment of a stack that is used as it is", "px", 0.1, 50.0
+    )
+    repair_px: float = _parameter(
+        15.0, "Largest misalignment that is repaired by warping the planes; 0 repairs none", "px", 0.0, 50.0
+    )
+    moving_share: float = _parameter(
+        0.02, "Largest share of the view that may move by itself before the sweep is rejected", "", 0.0, 1.0
+    )
+    breathing: float = _parameter(
+        0.03,
+        "Largest change of image scale between neighbouring planes that counts as focus breathing",
+        "",
+        0.0,
+        0.2,
+    )
+    focus_tolerance: float = _parameter(
+        0.08, "Largest relative difference of two focus distances that count as the same focus", "", 0.0, 0.5
+    )
+    min_texture: float = _parameter(
+        0.05, "Smallest share of the view that must have texture for motion to be measurable", "", 0.0, 1.0
+    )
+    accept_unknown: bool = _parameter(
+        False, "Whether a sweep whose motion cannot be measured is used instead of rejected"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class MotionResult:
+    """What the motion check found in one stack.
+
+    Attributes:
+        verdict: ``still``, ``repaired`` or ``rejected``.
+        reason: one sentence why it was rejected; why motion is unknown where it was accepted all the same; else empty.
+        motion_px: largest misalignment found within the stack before any repair, px at network resolution; NaN where
+            nothing could be measured.
+        uncertainty_px: standard deviation of that; NaN likewise.
+        moving_share: share of the view (0..1) that moved by itself, against the rest of the view.
+        stack: the aligned stack (the very object given when still), None when rejected.
+        valid: (H, W) bool, False where a repaired plane lacks pixels because they lay outside its frame; None
+            where all are there.
+    """
+
+    verdict: str
+    reason: str
+    motion_px: float
+    uncertainty_px: float
+    moving_share: float
+    stack: FocusStack | None
+    valid: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """One stack as the check sees it, and the next check remembers it."""
+
+    frames: tuple[Frame, ...]
+    focus_distances: np.ndarray
+    turns: Misalignment  # (1, N, 8) amounts of the generators
+    tiles: Misalignment  # (T, N, 2) beyond the turns
+    mismatch: np.ndarray  # (N, T) residual over contrast between neighbouring planes
+    moving: np.ndarray  # (N, T) bool
+    textured: np.ndarray  # (T,) bool
+    unmatched: str  # which neighbours have texture but nothing in common; empty when all match
+
+
+class MotionCheck:
+    """Judge the sweeps of one camera, one after another; each is compared within itself and with the one before.
+
+    Not thread-safe: one check belongs to one stream of sweeps.
+    """
+
+    def __init__(self, config: MotionConfig = MotionConfig()):
+        self.config = config
+        self._previous: _Measured | None = None
+
+    def forget(self) -> None:
+        """Forget the previous sweep: after a gap, or when the camera is another."""
+        self._previous = None
+
+    def check(self, stack: FocusStack) -> MotionResult:
+        """Return the verdict on a stack, repaired where that is possible."""
+        focal_length = np.inf if stack.K is None else float(stack.K[0, 0])
+        of = geometry(stack.size, focal_length)
+        if self._previous is not None and self._previous.frames[0].geometry.size != of.size:
+            self.forget()
+        measured = self._measure(stack, of)
+        result = self._judge(stack, of, measured)
+        self._previous = measured
+        return result
+
+    def _judge(self, stack: FocusStack, of: Geometry, measured: _Measured) -> MotionResult:
+        config = self.config
+        textured = float(measured.textured.mean())
+        if textured < config.min_texture:
+            reason = f"motion is unknown: only {textured:.0%} of the view has texture"
+            verdict, kept = ("still", stack) if config.accept_unknown else ("rejected", None)
+            return MotionResult(verdict, reason, np.nan, np.nan, 0.0, kept)
+        by_plane, uncertainty = _largest(of, measured)
+        motion = float(by_plane.max())
+        share = float(measured.moving.any(axis=0).mean())
+        rejected = MotionResult("rejected", "", motion, uncertainty, share, None)
+        if measured.unmatched:
+            return _because(rejected, measured.unmatched)
+        if motion > config.still_px and motion > config.repair_px:
+            return _because(rejected, f"{_planes(by_plane > config.still_px)} moved by {motion:.1f} px")
+        if share > config.moving_share:
+            where = _planes(measured.moving.mean(axis=1) > config.moving_share / 2)
+            return _because(rejected, f"{share:.0%} of the view moved by itself in {where}")
+        if motion <= config.still_px:
+            return MotionResult("still", "", motion, uncertainty, share, stack)
+        return self._repair(stack, of, measured, rejected)
+
+    def _repair(
+        self, stack: FocusStack, of: Geometry, measured: _Measured, rejected: MotionResult
+    ) -> MotionResult:
+        homographies = [of.homography(turn) for turn in measured.turns.mean[0]]
+        images, valid = warp_planes(stack, of, homographies)
+        aligned = stack.with_images(images)
+        left = self._measure(aligned, of)
+        by_plane, _ = _largest(of, left)
+        residual = float(by_plane.max())
+        share = float(left.moving.any(axis=0).mean())
+        if residual > self.config.still_px or share > self.config.moving_share or left.unmatched:
+            rest = f"{residual:.1f} px" if residual > self.config.still_px else f"{share:.0%} of the view"
+            return _because(
+                rejected,
+                f"planes moved by {rejected.motion_px:.1f} px and {rest} stays misaligned after repair",
+            )
+        return MotionResult(
+            "repaired", "", rejected.motion_px, rejected.uncertainty_px, rejected.moving_share, aligned, valid
+        )
+
+    def _measure(self, stack: FocusStack, of: Geometry) -> _Measured:
+        frames = tuple(Frame(plane.image, of) for plane in stack.planes)
+        focus = stack.focus_distances
+        count, places = len(frames), len(of.centres)
+        neighbours, tile_neighbours, unmatched = [], [], []
+        contrast, mismatch = np.zeros((2, count, places))
+        noise = np.inf
+        order = np.argsort(focus, kind="stable")
+        for base, other in itertools.pairwise(order):
+            kind = "same" if self._same_focus(focus[base], focus[other]) else "neighbour"
+            found = register(frames[base], frames[other], floor=_TILE_FLOOR[kind])
+            noise = min(noise, float(np.percentile(found.residual, 20)))
+            contrast[[base, other]] = np.maximum(contrast[[base, other]], found.contrast)
+            mismatch[[base, other]] = np.maximum(mismatch[[base, other]], _mismatch(found))
+            if not _agrees(found):
+                unmatched.append(sorted((base + 1, other + 1)))
+            whole, each = _differences(of, found, other, base, kind, self._breathing(of, kind))
+            neighbours.append(whole)
+            tile_neighbours.append(each)
+        same, tile_same, changed, was_mismatch = self._compare_with_previous(of, frames, focus, noise)
+        previous = self._previous
+        turns = combine(count, stack.reference, neighbours, same, previous and previous.turns, _TURN_PRIOR)
+        tiles = combine(
+            count, stack.reference, tile_neighbours, tile_same, previous and previous.tiles, [_TILE_PRIOR]
+        )
+        size = np.linalg.norm(tiles.mean, axis=2).T
+        sigma = np.sqrt(np.linalg.eigvalsh(tiles.plane_covariance())[..., -1]).T
+        moving = size - _SIGNIFICANT * sigma > self.config.still_px
+        moving |= changed & (mismatch >= was_mismatch)
+        textured = contrast.max(axis=0) > 8.0 * noise
+        named = "; ".join(f"planes {a} and {b} show nothing in common" for a, b in unmatched)
+        tiles = _fade(tiles, np.where(moving.any(axis=0), _FORGOTTEN, _FADING))
+        turns = _fade(turns, np.array([_FADING]))
+        return _Measured(frames, focus, turns, tiles, mismatch, moving, textured, named)
+
+    def _breathing(self, of: Geometry, kind: str) -> float:
+        """Return how far the corner may move by focus breathing between two planes, px."""
+        corner = of.network_scale * np.hypot(*of.size) / 2
+        return self.config.breathing * corner if kind == "neighbour" else 0.0
+
+    def _same_focus(self, a: float, b: float) -> bool:
+        return a == b or abs(a - b) <= self.config.focus_tolerance * min(a, b)
+
+    def _compare_with_previous(self, of: Geometry, frames: Sequence[Frame], focus: np.ndarray, noise: float):
+        """Compare each plane with the plane of the same focus in the previous stack.
+
+        Returns:
+            Differences of the view and of the tiles, (N, T) whether a tile's content changed in some planes but not
+            in others, and (N, T) how ill the previous stack's tiles fitted its own neighbouring planes.
+        """
+        previous = self._previous
+        same, tile_same = [], []
+        changed = np.zeros((len(frames), len(of.centres)), bool)
+        was_mismatch = np.zeros(changed.shape)
+        if previous is None:
+            return same, tile_same, changed, was_mismatch
+        alike = np.zeros_like(changed)
+        for base, distance in enumerate(focus):
+            other = int(np.argmin(np.abs(1 / previous.focus_distances - 1 / distance)))
+            if not self._same_focus(previous.focus_distances[other], distance):
+                continue
+            found = register(frames[base], previous.frames[other], floor=_TILE_FLOOR["same"])
+            if not _agrees(found):
+                continue
+            whole, each = _differences(of, found, other, base, "same", 0.0)
+            same.append(whole)
+            tile_same.append(each)
+            ratio = _mismatch(found)
+            changed[base] = (ratio > _CHANGED) & (found.contrast > 8.0 * noise)
+            alike[base] = (ratio < _ALIKE) | (found.residual < 2.0 * noise)
+            was_mismatch[base] = previous.mismatch[other]
+        return same, tile_same, changed & alike.any(axis=0), was_mismatch
+
+
+def warp_planes(
+    stack: FocusStack, of: Geometry, homographies: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Warp each plane so that what was at H(p) comes to p.
+
+    Returns:
+        The images, and (H, W) bool where every plane had pixels (None where that is everywhere).
+    """
+    images, valid = [], None
+    full = np.full(stack.size, 255, np.uint8)
+    for plane, H in zip(stack.planes, homographies, strict=True):
+        if np.abs(of.displacement(H)).max() < 0.05:
+            images.append(plane.image)
+            continue
+        images.append(of.warp(plane.image, H, cv2.INTER_CUBIC))
+        inside = of.warp(full, H, border=cv2.BORDER_CONSTANT) == 255
+        valid = inside if valid is None else valid & inside
+    return images, valid
+
+
+def _differences(of: Geometry, found: Registration, plane: int, base: int, kind: str, breathing: float):
+    """Return the misalignment between two frames of the whole view, and of each tile beyond that."""
+    amount = of.motion(found.H)
+    uncertainty = found.uncertainty + _FIELD_FLOOR[kind] ** 2 * np.eye(len(amount))
+    excess = amount[ZOOM] - np.clip(amount[ZOOM], -breathing, breathing)
+    if breathing:
+        amount[ZOOM] = excess
+        uncertainty[ZOOM, ZOOM] += breathing**2
+    own = found.displacement - of.displacement(found.H)
+    covariance = found.covariance + _TILE_FLOOR[kind] ** 2 * np.eye(2)
+    covariance[_mismatch(found) > _CHANGED] = np.inf  # another content has no displacement
+    return (
+        Difference(plane, base, amount[None], uncertainty[None]),
+        Difference(plane, base, own, covariance),
+    )
+
+
+def _agrees(found: Registration) -> bool:
+    """Say whether a homography accounts for most of what the tiles with texture tell."""
+    sigma = np.sqrt(
+        np.where(np.isfinite(found.covariance[:, 0, 0]), found.covariance.trace(axis1=1, axis2=2), np.inf)
+    )
+    telling = sigma < 2.0
+    return not telling.any() or float((found.weight[telling] > 0.2).mean()) > 0.3
+
+
+def _largest(of: Geometry, measured: _Measured) -> tuple[np.ndarray, float]:
+    """Return each plane's largest misalignment over the view (N,), and the standard deviation of the largest."""
+    turns = measured.turns.mean[0]
+    moved = np.linalg.norm(np.einsum("tik,nk->nti", of.fields, turns), axis=2)
+    by_plane = moved.max(axis=1)
+    worst = int(by_plane.argmax())
+    place = of.fields[int(moved[worst].argmax())]
+    covariance = place @ measured.turns.plane_covariance()[0, worst] @ place.T
+    return by_plane, float(np.sqrt(np.linalg.eigvalsh(covariance)[-1]))
+
+
+def _fade(estimate: Misalignment, sigma: np.ndarray) -> Misalignment:
+    """Return an estimate that is less certain by ``sigma`` (B,) in each plane."""
+    size = estimate.covariance.shape[-1]
+    return Misalignment(estimate.mean, estimate.covariance + sigma[:, None, None] ** 2 * np.eye(size))
+
+
+def _mismatch(found: Registration) -> np.ndarray:
+    """Return the part (0..1) of each tile's contrast that displacement and blur do not explain."""
+    return found.residual / np.maximum(found.contrast, 1e-6)
+
+
+def _because(result: MotionResult, reason: str) -> MotionResult:
+    return MotionResult(
+        "rejected", reason, result.motion_px, result.uncertainty_px, result.moving_share, None
+    )
+
+
+def _planes(which: np.ndarray) -> str:
+    """Name the planes, counted from 1: "planes 3-5"."""
+    numbers = np.flatnonzero(which) + 1
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    text = ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs if len(run))
+    return f"plane {text}" if len(numbers) == 1 else f"planes {text}"

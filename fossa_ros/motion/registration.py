@@ -1,0 +1,337 @@
+"""Global registration of two frames of one camera that may differ in defocus, brightness and a few moving parts.
+
+Both frames are low-passed and cut into tiles. A tile's displacement is found by Lucas-Kanade least squares in which
+the frames may also differ by a gain, an offset and a Laplacian: the Laplacian is the first-order effect of more or
+less blur, even where the gradients are odd, so defocus is absorbed instead of read as motion. A homography is then
+fitted robustly to all tiles, and each tile keeps its own displacement and covariance, which shows what moved alone.
+
+Unit: px at network resolution (short edge NETWORK_SHORT_EDGE), from the image centre, x right and y down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import cv2
+import numpy as np
+from scipy.linalg import expm
+
+NETWORK_SHORT_EDGE = 518  # FOSSA resizes every plane to this short edge (arXiv 2603.26658)
+
+_WORKING_SHORT_EDGE = 240  # finest level looked at; half of a VGA frame
+_TILE = 24  # px at the finest level
+_SMOOTHING = 1.0  # px at each level: sigma of the low-pass
+_CORRELATED_PIXELS = 4.0 * np.pi * _SMOOTHING**2  # residuals of a low-passed frame that count as one
+_DAMPING = 1e-3  # of the mean diagonal: keeps textureless tiles solvable; their covariance tells them apart
+_UNMEASURED = 1e4  # px
+_FAINT = 1.0  # grey levels: contrast of the coarsest level that noise could make
+_FIT_FLOORS = (
+    4.0,
+    4.0,
+    2.0,
+    1.0,
+    1.0,
+)  # times the floor: first a vote of many tiles, then the best measure of them
+
+# Zero-mean normal priors (px at the corner) of the eight fields of `generators`: a camera shifts, turns and zooms
+# freely, but shears and tilts its image only a little, which matters where texture covers a part of the view.
+_PRIOR_SIGMA = np.array([1e3, 1e3, 1e3, 1e3, 0.5, 0.5, 1.0, 1.0])
+ZOOM = 2  # index of the zoom field
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Levels, tiles and motion fields of frames of one size.
+
+    Attributes:
+        size: height and width of the frames, px.
+        focal_length: px at network resolution; infinity where unknown.
+    """
+
+    size: tuple[int, int]
+    focal_length: float = np.inf
+
+    @property
+    def network_scale(self) -> float:
+        """Network px for each px of the frame."""
+        return NETWORK_SHORT_EDGE / min(self.size)
+
+    @cached_property
+    def levels(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the working levels, coarse to fine: 1/4, 1/2 and 1/1 of the finest."""
+        step = max(1, round(min(self.size) / _WORKING_SHORT_EDGE))
+        finest = [edge // step for edge in self.size]
+        return tuple((finest[0] // k, finest[1] // k) for k in (4, 2, 1))
+
+    def pitch(self, level: int) -> float:
+        """Network px for each px of a level."""
+        return NETWORK_SHORT_EDGE / min(self.levels[level])
+
+    def tile(self, level: int) -> int:
+        """Edge of a tile, px of a level."""
+        return _TILE >> (len(self.levels) - 1 - level)
+
+    @cached_property
+    def tiles(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        return tuple(max(1, edge // self.tile(0)) for edge in self.levels[0])
+
+    def window(self, level: int) -> tuple[slice, slice]:
+        """Rows and columns of a level that the tiles cover, centred."""
+        spans = [count * self.tile(level) for count in self.tiles]
+        starts = [(edge - span) // 2 for edge, span in zip(self.levels[level], spans, strict=True)]
+        return tuple(slice(start, start + span) for start, span in zip(starts, spans, strict=True))
+
+    @cached_property
+    def centres(self) -> np.ndarray:
+        """(T, 2) centres of the tiles, row by row."""
+        rows, columns = self.tiles
+        edge = self.tile(0) * self.pitch(0)
+        x, y = np.meshgrid(
+            (np.arange(columns) - (columns - 1) / 2) * edge, (np.arange(rows) - (rows - 1) / 2) * edge
+        )
+        return np.stack([x.ravel(), y.ravel()], axis=1)
+
+    @cached_property
+    def generators(self) -> np.ndarray:
+        """(8, 3, 3) generators of homographies: pan, tilt, zoom, roll, two shears, two perspectives.
+
+        Pan and tilt are those of a turning camera of this focal length, or shifts where it is unknown. Each is
+        scaled to move the image by about one px, at the corner where it differs over the view.
+        """
+        corner = self.network_scale * np.hypot(*self.size) / 2
+        bend = self.focal_length**-2
+        return np.array(
+            [
+                [[0, 0, 1], [0, 0, 0], [-bend, 0, 0]],
+                [[0, 0, 0], [0, 0, 1], [0, -bend, 0]],
+                [[1 / corner, 0, 0], [0, 1 / corner, 0], [0, 0, 0]],
+                [[0, -1 / corner, 0], [1 / corner, 0, 0], [0, 0, 0]],
+                [[1 / corner, 0, 0], [0, -1 / corner, 0], [0, 0, 0]],
+                [[0, 1 / corner, 0], [1 / corner, 0, 0], [0, 0, 0]],
+                [[0, 0, 0], [0, 0, 0], [-(corner**-2), 0, 0]],
+                [[0, 0, 0], [0, 0, 0], [0, -(corner**-2), 0]],
+            ]
+        )
+
+    @cached_property
+    def fields(self) -> np.ndarray:
+        """(T, 2, 8) displacement of each tile for a unit of each generator."""
+        points = np.column_stack([self.centres, np.ones(len(self.centres))])
+        moved = np.einsum("kij,tj->tik", self.generators, points)
+        return moved[:, :2] - points[:, :2, None] * moved[:, 2:]
+
+    def homography(self, motion: np.ndarray) -> np.ndarray:
+        """Return the (3, 3) homography of a motion: (8,) amounts of the generators."""
+        H = expm(np.tensordot(motion, self.generators, axes=1))
+        return H / H[2, 2]
+
+    @cached_property
+    def _amounts(self) -> np.ndarray:
+        return np.linalg.pinv(self.fields.reshape(-1, len(self.generators)))
+
+    def motion(self, H: np.ndarray) -> np.ndarray:
+        """Return the (8,) amounts of the generators that make up a homography, to first order."""
+        return self._amounts @ self.displacement(H).ravel()
+
+    def displacement(self, H: np.ndarray) -> np.ndarray:
+        """Return the (T, 2) displacement of the tile centres under a homography."""
+        return transform(H, self.centres) - self.centres
+
+    def warp(
+        self,
+        image: np.ndarray,
+        H: np.ndarray,
+        interpolation: int = cv2.INTER_LINEAR,
+        border: int = cv2.BORDER_REPLICATE,
+    ) -> np.ndarray:
+        """Resample an image of any level, or a frame, so that what was at H(p) comes to p."""
+        height, width = image.shape[:2]
+        pitch = NETWORK_SHORT_EDGE / min(height, width)
+        to_centre = np.array(
+            [[pitch, 0, -pitch * (width - 1) / 2], [0, pitch, -pitch * (height - 1) / 2], [0, 0, 1]]
+        )
+        mapping = np.linalg.inv(to_centre) @ H @ to_centre
+        flags = interpolation | cv2.WARP_INVERSE_MAP
+        return cv2.warpPerspective(image, mapping, (width, height), flags=flags, borderMode=border)
+
+
+@lru_cache(maxsize=8)
+def geometry(size: tuple[int, int], focal_length: float = np.inf) -> Geometry:
+    """Return the geometry of frames of ``size`` (height, width); ``focal_length`` in px of the frame."""
+    return Geometry(size, focal_length * NETWORK_SHORT_EDGE / min(size))
+
+
+class Frame:
+    """One image as the registration sees it: low-passed grey levels, and what a template needs of each.
+
+    Args:
+        image: (H, W, 3) uint8 RGB or (H, W) uint8.
+        of: geometry of its size.
+    """
+
+    def __init__(self, image: np.ndarray, of: Geometry):
+        self.geometry = of
+        height, width = of.levels[-1]
+        grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        levels = []
+        for height, width in reversed(of.levels):
+            grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+            levels.append(cv2.GaussianBlur(grey, (0, 0), _SMOOTHING))
+        self.levels = tuple(reversed(levels))
+        self._templates = {}
+
+    def template(self, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the regressors (T, 4, n), the inverse of their normal matrix (T, 4, 4) and the tiles (T, n).
+
+        Regressors are the gradient in x and y, the Laplacian and the grey value, each less its mean over the tile.
+        """
+        if level not in self._templates:
+            image = self.levels[level]
+            window = self.geometry.window(level)
+            dx = cv2.Sobel(image, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
+            dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+            channels = np.stack([c[window] for c in (dx, dy, cv2.Laplacian(image, cv2.CV_32F), image)])
+            regressors = self._cut(channels, level)
+            normal = (regressors @ regressors.transpose(0, 2, 1)).astype(np.float64)
+            diagonal = normal[:, range(4), range(4)]
+            normal[:, range(4), range(4)] += _DAMPING * diagonal.mean(axis=0) + 1e-6
+            self._templates[level] = regressors, np.linalg.inv(normal), regressors[:, 3]
+        return self._templates[level]
+
+    def tiles(self, image: np.ndarray, level: int) -> np.ndarray:
+        """Cut an image of a level into (T, n) tiles, each less its mean."""
+        return self._cut(image[self.geometry.window(level)][None], level)[:, 0]
+
+    def _cut(self, channels: np.ndarray, level: int) -> np.ndarray:
+        rows, columns = self.geometry.tiles
+        tile = self.geometry.tile(level)
+        split = channels.reshape(len(channels), rows, tile, columns, tile).transpose(1, 3, 0, 2, 4)
+        cut = split.reshape(rows * columns, len(channels), tile * tile)
+        return cut - cut.mean(axis=2, keepdims=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """How a frame lies relative to a template frame.
+
+    Attributes:
+        H: (3, 3) homography: what is at p in the template is at H(p) in the frame.
+        uncertainty: (8, 8) covariance of the amounts of the generators that make up H.
+        displacement: (T, 2) displacement of each tile, by itself.
+        covariance: (T, 2, 2) of it, from texture and residual; infinite where the tile has left the frame.
+        residual: (T,) mean square grey difference left after displacement, blur, gain and offset.
+        contrast: (T,) the larger of the two frames' variance of grey values within the tile.
+        weight: (T,) 0..1, how well the tile's displacement agrees with H.
+    """
+
+    H: np.ndarray
+    uncertainty: np.ndarray
+    displacement: np.ndarray
+    covariance: np.ndarray
+    residual: np.ndarray
+    contrast: np.ndarray
+    weight: np.ndarray
+
+
+def register(template: Frame, frame: Frame, floor: float = 0.2) -> Registration:
+    """Find the homography and the tile displacements from ``template`` to ``frame``.
+
+    ``floor`` (px) is the disagreement between tiles that is expected whatever their noise: small parallax, and
+    blur that the Laplacian does not explain.
+    """
+    of = template.geometry
+    H = _coarse_shift(template, frame)
+    for level, rounds in ((1, 3), (2, 2)):
+        for _ in range(rounds):
+            step, covariance, *rest = _tile_steps(template, frame, level, H)
+            displacement = of.displacement(H) + step
+            H, uncertainty, weight = fit_homography(of, displacement, covariance, floor, H)
+    return Registration(H, uncertainty, displacement, covariance, *rest, weight)
+
+
+def fit_homography(
+    of: Geometry,
+    displacement: np.ndarray,
+    covariance: np.ndarray,
+    floor: float,
+    start: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fit a homography to tile displacements (T, 2) with covariances (T, 2, 2), heeding outliers little.
+
+    Iteratively reweighted least squares with Cauchy weights, one Gauss-Newton step each.
+
+    Returns:
+        H (3, 3), the covariance (8, 8) of its generators' amounts and the tiles' weights (T,) in 0..1.
+    """
+    H = np.eye(3) if start is None else start
+    covariance = np.where(np.isfinite(covariance), covariance, _UNMEASURED**2 * np.eye(2))
+    flat = of.fields.reshape(-1, len(of.generators))
+    prior = np.diag(_PRIOR_SIGMA**-2)
+    motion = np.zeros(len(prior))
+    remaining = displacement - of.displacement(H)
+    for factor in _FIT_FLOORS:
+        information = np.linalg.inv(covariance + (factor * floor) ** 2 * np.eye(2))
+        error = remaining - (flat @ motion).reshape(-1, 2)
+        distance = np.einsum("ti,tij,tj->t", error, information, error)
+        weight = 1.0 / (1.0 + distance / 4.0)
+        scaled = ((information * weight[:, None, None]) @ of.fields).reshape(flat.shape)
+        uncertainty = np.linalg.inv(flat.T @ scaled + prior)
+        motion = uncertainty @ (scaled.T @ remaining.ravel())
+    return H @ of.homography(motion), uncertainty, weight
+
+
+def transform(H: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply a homography to (..., 2) points."""
+    moved = points @ H[:, :2].T + H[:, 2]
+    return moved[..., :2] / moved[..., 2:]
+
+
+def _coarse_shift(template: Frame, frame: Frame) -> np.ndarray:
+    """Return the shift by phase correlation at the coarsest level, or none where that explains the frames better."""
+    of = template.geometry
+    height, width = of.levels[0]
+    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+    a, b = (_even_contrast(image) for image in (template.levels[0], frame.levels[0]))
+    shift, _ = cv2.phaseCorrelate(a, b, window)
+    H = np.eye(3)
+    H[:2, 2] = np.array(shift) * of.pitch(0)
+    still, shifted = (float(np.vdot(a * window, of.warp(b, G))) for G in (np.eye(3), H))
+    return H if shifted > still else np.eye(3)
+
+
+def _even_contrast(image: np.ndarray) -> np.ndarray:
+    """Band-pass an image and even its contrast out, so that each part of the view has one voice."""
+    band = image - cv2.GaussianBlur(image, (0, 0), 3.0)
+    power = cv2.GaussianBlur(band * band, (0, 0), 6.0)
+    return band / np.sqrt(power + _FAINT**2)
+
+
+def _tile_steps(template: Frame, frame: Frame, level: int, H: np.ndarray):
+    """Return one Lucas-Kanade step from H for every tile: (T, 2), its (T, 2, 2) covariance, residual and contrast."""
+    of = template.geometry
+    regressors, inverse, tiles = template.template(level)
+    warped = template.tiles(of.warp(frame.levels[level], H), level)
+    difference = warped - tiles
+    pixels = tiles.shape[1]
+    right = (regressors @ difference[:, :, None])[:, :, 0].astype(np.float64)
+    amounts = (inverse @ right[:, :, None])[:, :, 0]
+    explained = np.einsum("tk,tk->t", amounts, right)
+    residual = np.maximum(np.einsum("tn,tn->t", difference, difference) - explained, 0.0) / pixels
+    contrast = np.maximum(np.einsum("tn,tn->t", tiles, tiles), np.einsum("tn,tn->t", warped, warped)) / pixels
+    pitch = of.pitch(level)
+    # A quantised, noiseless frame still has the variance of its rounding.
+    noise = np.maximum(residual, 1.0 / 12.0) * _CORRELATED_PIXELS * pitch**2
+    covariance = inverse[:, :2, :2] * noise[:, None, None]
+    inside = (
+        np.abs(transform(H, of.centres))
+        < (np.array(of.levels[level][::-1]) - of.tile(level)) * pitch / 2 + 1.0
+    )
+    covariance[~inside.all(axis=1)] = np.inf
+    # The frame equals the template where the template's gradient times the remaining displacement vanishes.
+    # Linearisation holds for a tile or less.
+    limit = of.tile(level) * pitch / 2
+    step = np.clip(-amounts[:, :2] * pitch, -limit, limit)
+    return step, covariance, residual, contrast
