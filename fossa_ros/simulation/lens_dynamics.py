@@ -162,7 +162,7 @@ class LensDynamics:
         free = math.copysign(min(abs(step), self.model.slew_limit * self.model.time_constant), step)
         free_time = self._free_time(segment, elapsed_ns)
         if free_time < 0.0:
-            return free - math.copysign(self.model.slew_limit * free_time, step), 0.0
+            return free + math.copysign(self.model.slew_limit * -free_time, step), 0.0
         approach = free * math.exp(-free_time / self.model.time_constant)
         return approach, self.model.ringing * free * math.exp(-free_time / self.model.ringing_decay)
 
