@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -22,7 +23,11 @@ def read_npy(path, check) -> np.ndarray:
         InputError: no such array in the file, or one of Python objects, or one that ``check`` refuses.
     """
     path = Path(path)
-    return _read(lambda: open(path, "rb"), str(path), check)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the file.") from error
+    return _read(lambda: open(path, "rb"), size, str(path), check)
 
 
 class Npz:
@@ -39,7 +44,8 @@ class Npz:
         """Read the array ``name``, as ``read_npy`` does."""
         if name not in self:
             raise InputError(f"{self._path} has no array '{name}'; add it (docs/stack-files.md lists them).")
-        return _read(lambda: self._archive.open(f"{name}.npy"), f"{self._path}: '{name}'", check)
+        size = self._archive.getinfo(f"{name}.npy").file_size
+        return _read(lambda: self._archive.open(f"{name}.npy"), size, f"{self._path}: '{name}'", check)
 
 
 @contextmanager
@@ -59,7 +65,7 @@ def open_npz(path):
         yield Npz(archive, path)
 
 
-def _read(opener, label, check):
+def _read(opener, size, label, check):
     try:
         with opener() as stream:
             version = np.lib.format.read_magic(stream)
@@ -68,6 +74,8 @@ def _read(opener, label, check):
             shape, _, dtype = _HEADERS[version](stream)
         if not dtype.hasobject:
             check(shape, dtype)
+            if math.prod(shape) * dtype.itemsize > size:
+                raise EOFError("shorter than its header says")
             with opener() as stream:
                 return np.lib.format.read_array(stream, allow_pickle=False)
     except _BROKEN as error:

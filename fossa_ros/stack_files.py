@@ -122,6 +122,7 @@ def centred_intrinsics(focal_length_px, size) -> np.ndarray:
 def _load_npz(path, fx):
     with open_npz(path) as arrays:
         images = arrays.read("stack", lambda shape, dtype: _check_images(path, shape, dtype))
+        images = np.ascontiguousarray(images)
         count, height, width, _ = images.shape
         focus = arrays.read(
             "focus", _expect(path, "focus", (count,), "one distance in metres for every plane")
