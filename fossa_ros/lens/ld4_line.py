@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
@@ -17,8 +18,8 @@ HANDSHAKES = 2  # programs that probe new serial ports (modem managers) may have
 class Ld4Line:
     """Exchange commands and replies; not thread-safe.
 
-    After anything unexpected the line counts as disturbed, and the next exchange first waits for silence, so
-    that one lost byte cannot shift every reply that follows.
+    After anything unexpected the line counts as disturbed, and the next exchange first brings it back in
+    step, so that a lost byte or a late reply cannot shift every reply that follows.
     """
 
     def __init__(self, port: str, timeout: float):
@@ -29,7 +30,7 @@ class Ld4Line:
         """
         self.name = port
         self._timeout = timeout
-        self._disturbed = True  # by whoever used the port before
+        self._disturbed = False
         self._unanswered = False
         self._port = open_serial_port(port, ld4.BAUD_RATE, timeout)
 
@@ -49,12 +50,11 @@ class Ld4Line:
             LensError: something else answers, or nothing, for twice the timeout.
         """
         for _ in range(HANDSHAKES):
-            self._settle()
+            self._await_silence()
             self._send(ld4.HANDSHAKE)
             reply = self._receive(len(ld4.READY), time.monotonic() + self._timeout)
             if reply == ld4.READY:
                 return
-            self._disturbed = True
         raise LensError(
             f"Port {self.name!r} should answer 'Ready' ({ld4.READY.hex(' ')}) but sent {hex_excerpt(reply)}; "
             "set port to an Optotune Lens Driver 4 and check its power."
@@ -108,20 +108,39 @@ class Ld4Line:
         )
 
     def _settle(self) -> None:
-        """Discard what is unread: at once where all was well, until silence after a disturbance."""
+        """Leave nothing unread that the next reply could be mistaken for."""
         if not self._port.is_open:
             raise LensError(f"The lens at {self.name!r} is closed; open it again.")
+        if self._disturbed:
+            self._await_silence()
+            self._synchronise()
         try:
-            if self._disturbed:
-                self._port.timeout = QUIET
-                deadline = time.monotonic() + self._timeout
-                while self._port.read(256) and time.monotonic() < deadline:
-                    pass
-                self._disturbed = False
-            elif waiting := self._port.in_waiting:
+            if waiting := self._port.in_waiting:
                 LOG.warning("The lens sent what nobody asked for: %s", hex_excerpt(self._port.read(waiting)))
         except OSError as error:
             raise self._lost(error) from error
+
+    def _await_silence(self) -> None:
+        """Discard what arrives until nothing does; half a command at the far end is given up meanwhile."""
+        deadline = time.monotonic() + self._timeout
+        while self._receive(256, time.monotonic() + QUIET) and time.monotonic() < deadline:
+            pass
+
+    def _synchronise(self) -> None:
+        """Discard all replies still to come, by asking something else and waiting for its answer."""
+        self._send(ld4.FIRMWARE_TYPE.encode())
+        deadline = time.monotonic() + self._timeout
+        received = b""
+        while byte := self._receive(1, deadline):
+            received += byte
+            with contextlib.suppress(ld4.FrameError):
+                ld4.FIRMWARE_TYPE.decode_reply(received[-ld4.FIRMWARE_TYPE.reply_length :])
+                self._disturbed = False
+                return
+        raise LensError(
+            f"The lens driver at {self.name!r} no longer answers as it should but sent "
+            f"{hex_excerpt(received)}; check its cable and power."
+        )
 
     def _send(self, data: bytes) -> None:
         try:
