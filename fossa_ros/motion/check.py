@@ -12,23 +12,21 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from fossa_ros.motion.evidence import Difference, Misalignment, combine
+from fossa_ros.motion.evidence import Difference, Misalignment, Prior, combine
 from fossa_ros.motion.registration import ZOOM, Frame, Geometry, Registration, geometry, register
 from fossa_ros.stack import FocusStack
 
-_TURN_PRIOR = np.array(
-    [100.0, 100.0, 1.0, 100.0, 0.5, 0.5, 1.0, 1.0]
-)  # px, of each generator, within a stack
-_TILE_PRIOR = 20.0  # px, of a tile moving by itself
-_TILE_FLOOR = {
-    "same": 0.1,
-    "neighbour": 0.4,
-}  # px, what blur and interpolation do to a tile, measured on renders
-_FIELD_FLOOR = {"same": 0.03, "neighbour": 0.15}  # px, the same for the whole view
+# Measured on renders of stacks with known motion; px.
+_VIEW = Prior(
+    plane=np.array([3.0, 3.0, 1.0, 3.0, 0.5, 0.5, 1.0, 1.0]),  # of each generator
+    bias=np.array([0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]),
+    fading=0.05,
+)
+_TILE = Prior(plane=1.0, bias=1.0, fading=0.1)
+_TILE_FLOOR = {"same": 0.1, "neighbour": 0.3}  # what interpolation and blur do to a tile
+_VIEW_FLOOR = {"same": 0.03, "neighbour": 0.05}  # the same for the view as a whole
 _SIGNIFICANT = 2.0  # standard deviations by which a tile must exceed still_px to count as moving by itself
 _CHANGED, _ALIKE = 0.3, 0.1  # residual over contrast: another content, the same content
-_FORGOTTEN = 100.0  # px, uncertainty of a tile that moved by itself in the previous stack
-_FADING = 0.3  # px, by which the previous estimate loses certainty, so that no old error is believed for ever
 
 
 def _parameter(default, description: str, unit: str = "", minimum=None, maximum=None):
@@ -40,9 +38,7 @@ def _parameter(default, description: str, unit: str = "", minimum=None, maximum=
 class MotionConfig:
     """Thresholds of the motion check; lengths in px of an image whose short edge is 518 px."""
 
-    still_px: float = _parameter(
-        1.5, "Largest misalignment of a stack that is used as it is", "px", 0.1, 50.0
-    )
+    still_px: float = _parameter(1.5, "Largest misalignment of a stack that is used as it is", "px", 0.1, 50.0)
     repair_px: float = _parameter(
         15.0, "Largest misalignment that is repaired by warping the planes; 0 repairs none", "px", 0.0, 50.0
     )
@@ -153,10 +149,8 @@ class MotionCheck:
             return MotionResult("still", "", motion, uncertainty, share, stack)
         return self._repair(stack, of, measured, rejected)
 
-    def _repair(
-        self, stack: FocusStack, of: Geometry, measured: _Measured, rejected: MotionResult
-    ) -> MotionResult:
-        homographies = [of.homography(turn) for turn in measured.turns.mean[0]]
+    def _repair(self, stack: FocusStack, of: Geometry, measured: _Measured, rejected: MotionResult) -> MotionResult:
+        homographies = [of.homography(turn) for turn in measured.turns.planes[0]]
         images, valid = warp_planes(stack, of, homographies)
         aligned = stack.with_images(images)
         left = self._measure(aligned, of)
@@ -193,19 +187,16 @@ class MotionCheck:
             neighbours.append(whole)
             tile_neighbours.append(each)
         same, tile_same, changed, was_mismatch = self._compare_with_previous(of, frames, focus, noise)
-        previous = self._previous
-        turns = combine(count, stack.reference, neighbours, same, previous and previous.turns, _TURN_PRIOR)
-        tiles = combine(
-            count, stack.reference, tile_neighbours, tile_same, previous and previous.tiles, [_TILE_PRIOR]
-        )
-        size = np.linalg.norm(tiles.mean, axis=2).T
+        before = self._previous
+        same_bias = self._same_bias(focus[order])
+        turns = combine(stack.reference, neighbours, same, same_bias, before and before.turns, _VIEW)
+        tiles = combine(stack.reference, tile_neighbours, tile_same, same_bias, before and before.tiles, _TILE)
+        size = np.linalg.norm(tiles.planes, axis=2).T
         sigma = np.sqrt(np.linalg.eigvalsh(tiles.plane_covariance())[..., -1]).T
         moving = size - _SIGNIFICANT * sigma > self.config.still_px
         moving |= changed & (mismatch >= was_mismatch)
         textured = contrast.max(axis=0) > 8.0 * noise
         named = "; ".join(f"planes {a} and {b} show nothing in common" for a, b in unmatched)
-        tiles = _fade(tiles, np.where(moving.any(axis=0), _FORGOTTEN, _FADING))
-        turns = _fade(turns, np.array([_FADING]))
         return _Measured(frames, focus, turns, tiles, mismatch, moving, textured, named)
 
     def _breathing(self, of: Geometry, kind: str) -> float:
@@ -215,6 +206,18 @@ class MotionCheck:
 
     def _same_focus(self, a: float, b: float) -> bool:
         return a == b or abs(a - b) <= self.config.focus_tolerance * min(a, b)
+
+    def _same_bias(self, sorted_focus: np.ndarray) -> list[tuple[int, int]]:
+        """Return (previous, present) indices of the neighbours that have the same two focus distances."""
+        if self._previous is None:
+            return []
+        before = np.sort(self._previous.focus_distances)
+        return [
+            (was, now)
+            for now, pair in enumerate(itertools.pairwise(sorted_focus))
+            for was, old in enumerate(itertools.pairwise(before))
+            if all(self._same_focus(a, b) for a, b in zip(pair, old, strict=True))
+        ]
 
     def _compare_with_previous(self, of: Geometry, frames: Sequence[Frame], focus: np.ndarray, noise: float):
         """Compare each plane with the plane of the same focus in the previous stack.
@@ -270,7 +273,7 @@ def warp_planes(
 def _differences(of: Geometry, found: Registration, plane: int, base: int, kind: str, breathing: float):
     """Return the misalignment between two frames of the whole view, and of each tile beyond that."""
     amount = of.motion(found.H)
-    uncertainty = found.uncertainty + _FIELD_FLOOR[kind] ** 2 * np.eye(len(amount))
+    uncertainty = found.uncertainty + _VIEW_FLOOR[kind] ** 2 * np.eye(len(amount))
     excess = amount[ZOOM] - np.clip(amount[ZOOM], -breathing, breathing)
     if breathing:
         amount[ZOOM] = excess
@@ -286,16 +289,14 @@ def _differences(of: Geometry, found: Registration, plane: int, base: int, kind:
 
 def _agrees(found: Registration) -> bool:
     """Say whether a homography accounts for most of what the tiles with texture tell."""
-    sigma = np.sqrt(
-        np.where(np.isfinite(found.covariance[:, 0, 0]), found.covariance.trace(axis1=1, axis2=2), np.inf)
-    )
+    sigma = np.sqrt(np.where(np.isfinite(found.covariance[:, 0, 0]), found.covariance.trace(axis1=1, axis2=2), np.inf))
     telling = sigma < 2.0
     return not telling.any() or float((found.weight[telling] > 0.2).mean()) > 0.3
 
 
 def _largest(of: Geometry, measured: _Measured) -> tuple[np.ndarray, float]:
     """Return each plane's largest misalignment over the view (N,), and the standard deviation of the largest."""
-    turns = measured.turns.mean[0]
+    turns = measured.turns.planes[0]
     moved = np.linalg.norm(np.einsum("tik,nk->nti", of.fields, turns), axis=2)
     by_plane = moved.max(axis=1)
     worst = int(by_plane.argmax())
@@ -304,21 +305,13 @@ def _largest(of: Geometry, measured: _Measured) -> tuple[np.ndarray, float]:
     return by_plane, float(np.sqrt(np.linalg.eigvalsh(covariance)[-1]))
 
 
-def _fade(estimate: Misalignment, sigma: np.ndarray) -> Misalignment:
-    """Return an estimate that is less certain by ``sigma`` (B,) in each plane."""
-    size = estimate.covariance.shape[-1]
-    return Misalignment(estimate.mean, estimate.covariance + sigma[:, None, None] ** 2 * np.eye(size))
-
-
 def _mismatch(found: Registration) -> np.ndarray:
     """Return the part (0..1) of each tile's contrast that displacement and blur do not explain."""
     return found.residual / np.maximum(found.contrast, 1e-6)
 
 
 def _because(result: MotionResult, reason: str) -> MotionResult:
-    return MotionResult(
-        "rejected", reason, result.motion_px, result.uncertainty_px, result.moving_share, None
-    )
+    return MotionResult("rejected", reason, result.motion_px, result.uncertainty_px, result.moving_share, None)
 
 
 def _planes(which: np.ndarray) -> str:

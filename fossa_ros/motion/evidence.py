@@ -1,9 +1,13 @@
 """Combine what pairs of frames say about the misalignment of the planes of one stack.
 
-Two kinds of pairs speak. Neighbours in focus within the stack give the difference of two planes' misalignments.
-Frames of the same focus in this stack and the one before give the difference of their misalignments in their own
-stacks, plus a motion between the stacks that all pairs share and that harms nobody. Weighted least squares over
-both gives one estimate with its covariance, which is the prior of the next stack.
+Two kinds of pairs speak. Neighbours in focus within the stack give the difference of two planes' misalignments,
+plus a bias: what their different blur makes of this scene, the same in every stack of it. Frames of the same
+focus in this stack and the one before have no such bias: they give the difference of their misalignments in
+their own stacks, plus a motion between the stacks that all pairs share and that harms nobody.
+
+All are linear in the unknowns, so weighted least squares gives one estimate with its covariance, and that is
+what the next stack starts from: a Kalman filter over stacks, in which what neighbours show in every stack
+comes to be known as bias.
 """
 
 from __future__ import annotations
@@ -19,91 +23,123 @@ _ANYWHERE = 1e4  # px
 
 @dataclass(frozen=True, eq=False)
 class Misalignment:
-    """Misalignment of each plane relative to the reference plane, for each of B places or models.
+    """Misalignment of each plane relative to the reference plane, and bias of each pair of neighbours.
+
+    For each of B places (tiles, d = 2) or for the view as a whole (B = 1, d generators); px.
 
     Attributes:
-        mean: (B, N, d).
-        covariance: (B, N * d, N * d).
+        planes: (B, N, d).
+        biases: (B, N - 1, d), of neighbours in order of focus distance.
+        covariance: (B, 2 N - 1, d, 2 N - 1, d), planes first.
     """
 
-    mean: np.ndarray
+    planes: np.ndarray
+    biases: np.ndarray
     covariance: np.ndarray
 
     def plane_covariance(self) -> np.ndarray:
         """Return the (B, N, d, d) covariance of each plane by itself."""
-        batch, planes, d = self.mean.shape
-        blocks = self.covariance.reshape(batch, planes, d, planes, d)
-        return blocks[:, range(planes), :, range(planes), :].transpose(1, 0, 2, 3)
+        index = np.arange(self.planes.shape[1])
+        return self.covariance[:, index, :, index, :].transpose(1, 0, 2, 3)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Standard deviations (d,) or of one number, px, expected before anything is measured.
+
+    Attributes:
+        plane: of a plane's misalignment.
+        bias: of the bias of a pair of neighbours.
+        fading: by which a bias known from the previous stack has become less certain.
+    """
+
+    plane: np.ndarray | float
+    bias: np.ndarray | float
+    fading: np.ndarray | float
 
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """A measured difference: of plane ``of`` from plane ``base``, for each of B places or models.
+    """What one pair of frames says: the misalignment of one less that of the other.
 
     Attributes:
-        of, base: plane indices; for a same-focus pair ``of`` is in the previous stack and ``base`` in this one.
+        plane, base: plane indices; for a same-focus pair ``plane`` is in the previous stack, ``base`` in this one.
         value: (B, d).
-        covariance: (B, d, d); infinite or huge where nothing was measured.
+        covariance: (B, d, d); infinite where nothing was measured.
     """
 
-    of: int
+    plane: int
     base: int
     value: np.ndarray
     covariance: np.ndarray
 
 
 def combine(
-    count: int,
     reference: int,
     neighbours: Sequence[Difference],
     same_focus: Sequence[Difference],
+    same_bias: Sequence[tuple[int, int]],
     previous: Misalignment | None,
-    prior_sigma: np.ndarray,
+    prior: Prior,
 ) -> Misalignment:
-    """Estimate the misalignment of ``count`` planes from differences within the stack and to the previous one.
+    """Estimate the misalignment of the planes of one stack.
 
     Args:
-        prior_sigma: (d,) standard deviation expected of a plane's misalignment before anything is measured.
+        reference: the plane that others are misaligned to.
+        neighbours: N - 1 differences between neighbours in order of focus distance.
+        same_focus: differences of planes of the previous stack from planes of this one.
+        same_bias: pairs (index in the previous stack, index in this one) of neighbours with equal focus distances.
+        previous: the estimate of the previous stack; None where there is none.
     """
-    batch, d = (neighbours or same_focus)[0].value.shape
-    information = np.zeros(
-        (batch, count + 1, d, count + 1, d)
-    )  # the last variable is the motion between stacks
-    vector = np.zeros((batch, count + 1, d))
-    for plane in range(count + 1):
-        sigma = _EXACT if plane == reference else _ANYWHERE if plane == count else prior_sigma
-        information[:, plane, range(d), plane, range(d)] += np.broadcast_to(1.0 / np.square(sigma), d)
-    for pair in neighbours:
-        weight = np.linalg.inv(_finite(pair.covariance))
-        weighted = np.einsum("bij,bj->bi", weight, pair.value)
-        for plane, sign in ((pair.of, 1), (pair.base, -1)):
-            vector[:, plane] += sign * weighted
-            information[:, plane, :, plane, :] += weight
-        information[:, pair.of, :, pair.base, :] -= weight
-        information[:, pair.base, :, pair.of, :] -= weight
-    if same_focus:
-        _add_same_focus(information, vector, same_focus, previous)
-    size = (count + 1) * d
+    pairs = len(neighbours)
+    count = pairs + 1
+    batch, d = neighbours[0].value.shape
+    between = count + pairs  # index of the motion between the stacks
+    information = np.zeros((batch, between + 1, d, between + 1, d))
+    vector = np.zeros((batch, between + 1, d))
+    inherited = {now for _, now in same_bias}
+    for index in range(between + 1):
+        sigma = prior.plane if index < count else prior.bias if index < between else _ANYWHERE
+        if index == reference:
+            sigma = _EXACT
+        if index - count not in inherited:
+            information[:, index, range(d), index, range(d)] += np.broadcast_to(np.square(sigma) ** -1.0, d)
+    for pair, found in enumerate(neighbours):
+        weight = np.linalg.inv(_finite(found.covariance))
+        weighted = np.einsum("bij,bj->bi", weight, found.value)
+        signs = ((found.plane, 1), (found.base, -1), (count + pair, 1))
+        for row, sign in signs:
+            vector[:, row] += sign * weighted
+            for column, other in signs:
+                information[:, row, :, column, :] += sign * other * weight
+    if previous is not None and (same_focus or same_bias):
+        _add_previous(information, vector, count, same_focus, same_bias, previous, prior)
+    size = (between + 1) * d
     covariance = np.linalg.inv(information.reshape(batch, size, size))
-    mean = np.einsum("bij,bj->bi", covariance, vector.reshape(batch, size))
-    kept = count * d
-    return Misalignment(mean[:, :kept].reshape(batch, count, d), covariance[:, :kept, :kept])
+    mean = np.einsum("bij,bj->bi", covariance, vector.reshape(batch, size)).reshape(vector.shape)
+    kept = covariance.reshape(information.shape)[:, :between, :, :between, :]
+    return Misalignment(mean[:, :count], mean[:, count:between], kept)
 
 
-def _add_same_focus(information, vector, pairs, previous) -> None:
+def _add_previous(information, vector, count, same_focus, same_bias, previous, prior) -> None:
+    """Add the same-focus differences and the biases of the previous stack, whose errors belong together."""
     batch, variables, d = vector.shape
-    m = len(pairs)
-    noise = np.zeros((batch, m, d, m, d))
+    was_count = previous.planes.shape[1]
+    rows = [found.plane for found in same_focus] + [was_count + was for was, _ in same_bias]
+    m = len(rows)
+    noise = previous.covariance[:, rows][:, :, :, rows].copy()
     value = np.empty((batch, m, d))
-    old = previous.covariance.reshape(batch, previous.mean.shape[1], d, previous.mean.shape[1], d)
     design = np.zeros((m, d, variables, d))
-    for row, pair in enumerate(pairs):
-        value[:, row] = pair.value - previous.mean[:, pair.of]
-        for column, other in enumerate(pairs):
-            noise[:, row, :, column, :] = old[:, pair.of, :, other.of, :]
-        noise[:, row, :, row, :] += _finite(pair.covariance)
-        design[row, :, -1, :] = np.eye(d)
-        design[row, :, pair.base, :] -= np.eye(d)
+    unit = np.eye(d)
+    for row, found in enumerate(same_focus):
+        value[:, row] = found.value - previous.planes[:, found.plane]
+        noise[:, row, :, row, :] += _finite(found.covariance)
+        design[row, :, -1, :] = unit
+        design[row, :, found.base, :] = -unit
+    for row, (was, now) in enumerate(same_bias, start=len(same_focus)):
+        value[:, row] = previous.biases[:, was]
+        noise[:, row, :, row, :] += unit * np.square(prior.fading)
+        design[row, :, count + now, :] = unit
     flat = design.reshape(m * d, variables * d)
     weighted = np.linalg.inv(noise.reshape(batch, m * d, m * d)) @ flat
     information += (flat.T @ weighted).reshape(information.shape)

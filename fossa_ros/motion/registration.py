@@ -88,9 +88,7 @@ class Geometry:
         """(T, 2) centres of the tiles, row by row."""
         rows, columns = self.tiles
         edge = self.tile(0) * self.pitch(0)
-        x, y = np.meshgrid(
-            (np.arange(columns) - (columns - 1) / 2) * edge, (np.arange(rows) - (rows - 1) / 2) * edge
-        )
+        x, y = np.meshgrid((np.arange(columns) - (columns - 1) / 2) * edge, (np.arange(rows) - (rows - 1) / 2) * edge)
         return np.stack([x.ravel(), y.ravel()], axis=1)
 
     @cached_property
@@ -149,9 +147,7 @@ class Geometry:
         """Resample an image of any level, or a frame, so that what was at H(p) comes to p."""
         height, width = image.shape[:2]
         pitch = NETWORK_SHORT_EDGE / min(height, width)
-        to_centre = np.array(
-            [[pitch, 0, -pitch * (width - 1) / 2], [0, pitch, -pitch * (height - 1) / 2], [0, 0, 1]]
-        )
+        to_centre = np.array([[pitch, 0, -pitch * (width - 1) / 2], [0, pitch, -pitch * (height - 1) / 2], [0, 0, 1]])
         mapping = np.linalg.inv(to_centre) @ H @ to_centre
         flags = interpolation | cv2.WARP_INVERSE_MAP
         return cv2.warpPerspective(image, mapping, (width, height), flags=flags, borderMode=border)
@@ -325,10 +321,7 @@ def _tile_steps(template: Frame, frame: Frame, level: int, H: np.ndarray):
     # A quantised, noiseless frame still has the variance of its rounding.
     noise = np.maximum(residual, 1.0 / 12.0) * _CORRELATED_PIXELS * pitch**2
     covariance = inverse[:, :2, :2] * noise[:, None, None]
-    inside = (
-        np.abs(transform(H, of.centres))
-        < (np.array(of.levels[level][::-1]) - of.tile(level)) * pitch / 2 + 1.0
-    )
+    inside = np.abs(transform(H, of.centres)) < (np.array(of.levels[level][::-1]) - of.tile(level)) * pitch / 2 + 1.0
     covariance[~inside.all(axis=1)] = np.inf
     # The frame equals the template where the template's gradient times the remaining displacement vanishes.
     # Linearisation holds for a tile or less.
