@@ -1,0 +1,247 @@
+"""fossa predict: from a stack on disk to files on disk, and what it says when that cannot be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from fossa_ros import __version__
+from fossa_ros.atomic import replacing_files
+from fossa_ros.classical import ClassicalEstimator
+from fossa_ros.cli import COMMANDS, main
+from fossa_ros.errors import InputError
+from fossa_ros.geometry import scaled_intrinsics
+from fossa_ros.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range, ticks
+from fossa_ros.predict import OUTPUTS
+from fossa_ros.resampling import enlarge_depth, shrink_stack
+from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.scenes import make_scene
+from fossa_ros.simulation.stack_renderer import render_stack
+from fossa_ros.stack_files import save_folder, save_npz
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    """Return a simulated table top and its true depth: 0.4 to 2.7 m."""
+    camera = SimulatedCamera(width=160, height=120, fx=150.0, f_number=1.0)
+    return render_stack(make_scene(1, "table"), camera, [0.4, 0.6, 0.9, 1.5, 4.0], rng=1, views=24)
+
+
+@pytest.fixture
+def stack_file(rendered, tmp_path):
+    save_npz(tmp_path / "table.npz", *rendered)
+    return tmp_path / "table.npz"
+
+
+def fossa(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refusal(*arguments, status=1):
+    result = fossa(*arguments)
+    assert result.exit_code == status, result.output
+    assert result.stdout == "" and result.stderr.startswith("fossa: ") and result.stderr.count("\n") == 1
+    return result.stderr
+
+
+# ------------------------------------------------------------------------------------------------- what is written
+
+
+def test_all_outputs(rendered, stack_file, tmp_path):
+    stack, truth = rendered
+    result = fossa("predict", stack_file, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted({*OUTPUTS} - {"metrics.json"})
+    expected = ClassicalEstimator().estimate(stack)
+    depth = np.load(tmp_path / "out" / "depth.npy")
+    assert depth.dtype == np.float32
+    np.testing.assert_array_equal(depth, expected.depth)
+    assert np.nanmedian(np.abs(depth - truth) / truth) < 0.1
+    with Image.open(tmp_path / "out" / "all_in_focus.png") as image:
+        np.testing.assert_array_equal(np.array(image), expected.all_in_focus)
+    with Image.open(tmp_path / "out" / "confidence.png") as image:
+        np.testing.assert_array_equal(np.array(image), confidence_picture(expected.confidence))
+    with Image.open(tmp_path / "out" / "depth.png") as image:
+        np.testing.assert_array_equal(np.array(image), depth_picture(expected.depth))
+    header = (tmp_path / "out" / "cloud.ply").read_bytes()[:200]
+    assert b"element vertex %d\n" % np.isfinite(depth).sum() in header
+    for said in ("5 of 160x120", "0.4, 0.6, 0.9, 1.5, 4 m", "classical at 160x120", "coverage"):
+        assert said in result.stdout
+
+
+def test_without_intrinsics_the_cloud_is_left_out_and_that_is_said(rendered, tmp_path):
+    save_folder(tmp_path / "photos", shrink_stack(rendered[0], 0))
+    description = tmp_path / "photos" / "stack.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"K": None}))
+    out = tmp_path / "out"
+    result = fossa("predict", tmp_path / "photos", "--out", out, "--fx", 150)
+    assert result.exit_code == 0 and (out / "cloud.ply").exists() and "from --fx" in result.stdout
+    (out / "notes.txt").write_text("mine")
+    result = fossa("predict", tmp_path / "photos", "--out", out)
+    assert result.exit_code == 0 and "cloud.ply was left out" in result.stdout and "--fx" in result.stdout
+    # The cloud of the run before is not of this depth; what is not ours is nobody's business.
+    assert sorted(p.name for p in out.iterdir()) == sorted({*OUTPUTS, "notes.txt"} - {"cloud.ply", "metrics.json"})
+
+
+def test_depth_has_the_input_size_whatever_the_working_size(stack_file, tmp_path):
+    result = fossa("predict", stack_file, "--out", tmp_path / "out", "--max-size", 80)
+    assert result.exit_code == 0 and "classical at 80x60" in result.stdout
+    assert np.load(tmp_path / "out" / "depth.npy").shape == (120, 160)
+    with Image.open(tmp_path / "out" / "all_in_focus.png") as image:
+        assert image.size == (80, 60)
+
+
+def test_default_output_folder_is_named_after_the_stack(stack_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fossa("predict", stack_file).exit_code == 0
+    assert (tmp_path / "table-depth" / "depth.npy").exists()
+
+
+# ------------------------------------------------------------------------------------------------ what is refused
+
+
+def test_refusals_are_one_sentence_and_leave_nothing(stack_file, tmp_path):
+    (tmp_path / "text.npz").write_text("no npz")
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "out"
+    assert "does not exist" in refusal("predict", tmp_path / "none.npz", "--out", out)
+    assert "not an .npz file" in refusal("predict", tmp_path / "text.npz", "--out", out)
+    assert "no estimator 'magic'" in refusal("predict", stack_file, "--estimator", "magic", "--out", out)
+    assert "is a file" in refusal("predict", stack_file, "--out", tmp_path / "file")
+    assert "is a file" in refusal("predict", stack_file, "--out", tmp_path / "file" / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "table.npz", "text.npz"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["a.npz", "--fx", "-1"], ["a.npz", "--max-size", "-5"], ["a.npz", "--device", "cpu"], ["a.npz", "--magic"]],
+)
+def test_wrong_usage_is_status_2(arguments):
+    result = fossa("predict", *arguments)
+    assert result.exit_code == 2 and "Usage:" in result.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    assert isinstance(fossa("--debug", "predict", tmp_path / "none.npz").exception, InputError)
+
+
+def test_ctrl_c_leaves_the_earlier_outputs_alone(stack_file, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    monkeypatch.setattr("fossa_ros.predict.write_ply", interrupted)  # when the pictures are made already
+    assert refusal("predict", stack_file, "--out", out, status=130) == "fossa: interrupted.\n"
+    assert not out.exists()
+    out.mkdir()
+    (out / "depth.npy").write_text("earlier")
+    refusal("predict", stack_file, "--out", out, status=130)
+    assert [p.name for p in out.iterdir()] == ["depth.npy"] and (out / "depth.npy").read_text() == "earlier"
+
+
+def test_full_disk_is_a_sentence(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"cannot be written \(no space left on device\)"),
+        replacing_files(tmp_path / "new" / "out") as partial,
+    ):
+        (partial / "depth.npy").write_text("new")
+        Path("/dev/full").write_text("too much")
+    assert not list(tmp_path.iterdir())
+
+
+def test_listing_commands_imports_none_of_them():
+    code = (
+        "import sys; from fossa_ros.cli import main; main(['--help'], standalone_mode=False); "
+        "print(sorted({'torch', 'rclpy', 'cv2', 'numpy', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_listed_command_is_there(name):
+    command = main.get_command(None, name)
+    assert command.name == name and command.get_short_help_str(200) == COMMANDS[name][1]
+
+
+def test_version():
+    assert fossa("--version").stdout == f"fossa, version {__version__}\n"
+
+
+# ------------------------------------------------------------------------------------------------- how it is made
+
+
+def test_shrunk_stack_keeps_what_it_shows(rendered):
+    stack, _ = rendered
+    small = shrink_stack(stack, 80)
+    assert small.size == (60, 80) and shrink_stack(stack, 160) is stack and shrink_stack(stack, 0) is stack
+    np.testing.assert_array_equal(small.K, scaled_intrinsics(stack.K, (120, 160), (60, 80)))
+    mean = stack.images().reshape(5, 60, 2, 80, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(small.images(), mean, atol=0.76)  # cv2 rounds twice
+    np.testing.assert_array_equal(small.focus_distances, stack.focus_distances)
+
+
+def plane_depth(K, size):
+    """Return the depth of a slanted plane, n . X = 1."""
+    v, u = np.mgrid[: size[0], : size[1]]
+    rays = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones(size)])
+    return (1.0 / np.tensordot([0.2, -0.3, 0.7], rays, axes=1)).astype(np.float32)
+
+
+def test_enlarging_a_slanted_plane_is_exact():
+    K = np.array([[300.0, 0, 159.5], [0, 300.0, 119.5], [0, 0, 1]])
+    small = plane_depth(scaled_intrinsics(K, (240, 320), (60, 80)), (60, 80))
+    large = enlarge_depth(small, (240, 320))
+    np.testing.assert_allclose(large[4:-4, 4:-4], plane_depth(K, (240, 320))[4:-4, 4:-4], rtol=1e-4)
+
+
+def test_enlarging_invents_neither_depth_nor_knowledge():
+    depth = np.full((40, 60), 1.0, np.float32)
+    depth[:, 30:] = 3.0
+    depth[10:20, 10:20] = np.nan
+    large = enlarge_depth(depth, (130, 200))
+    known = large[np.isfinite(large)]
+    assert large.dtype == np.float32 and large.shape == (130, 200)
+    np.testing.assert_allclose(known, np.where(known < 2, 1.0, 3.0), rtol=1e-6)
+    assert np.isnan(large).mean() == pytest.approx(100 / 2400, abs=0.004)
+    assert np.isnan(large[36:62, 37:63]).all()
+    assert enlarge_depth(depth, (40, 60)) is depth
+
+
+def test_colours_go_with_the_logarithm_of_depth():
+    depth = np.array([[0.1, 0.5, 1.0, 2.0, 4.0, 8.0, np.inf, np.nan, 0.0]], np.float32)
+    colours = colour_depth(depth, 0.5, 8.0)[0]
+    assert (colours[0] == colours[1]).all() and (colours[5] == colours[6]).all()
+    assert (colours[7] == UNKNOWN).all() and (colours[8] == UNKNOWN).all()
+    red, blue = colours[1].astype(int), colours[4].astype(int)
+    assert red[0] > red[2] and blue[2] > blue[0]
+    half = colour_depth(np.full((1, 1), 2.0, np.float32), 0.5, 8.0)[0, 0]
+    np.testing.assert_array_equal(half, colour_depth(np.full((1, 1), 4.0, np.float32), 1.0, 16.0)[0, 0])
+
+
+@pytest.mark.parametrize("depth, low, high", [(2.0, 1.9, 2.1), (np.nan, None, None)])
+def test_flat_and_unknown_maps_have_a_picture(depth, low, high):
+    depth = np.full((30, 40), depth, np.float32)
+    picture = depth_picture(depth)
+    assert picture.dtype == np.uint8 and picture.shape[1:] == (40, 3)
+    if low is None:
+        assert (picture == UNKNOWN).all()
+    else:
+        near, far = depth_range(depth)
+        assert low < near < 2.0 < far < high
+
+
+@pytest.mark.parametrize(
+    "near, far, expected",
+    [(0.2, 2.5, [0.2, 0.5, 1, 2]), (2, 2.3, [2.0, 2.1, 2.2, 2.3]), (0.9, 40, [1, 2, 5, 10, 20])],
+)
+def test_ticks_are_round(near, far, expected):
+    assert ticks(near, far) == pytest.approx(expected)
