@@ -1,6 +1,8 @@
 # `make help` lists the targets.
 
 VENV := .venv
+COLCON_VENV := .venv-colcon
+SITE_PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
 PYTHON ?= python3
 # Any build of torch from 2.4 on serves, and one already in the environment is kept (a CUDA build, say).
 TORCH ?= torch==2.13.0
@@ -31,6 +33,17 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py build_messages.py 
 	for file in $(wildcard launch/* config/*); do ln -sf "$(CURDIR)/$$file" $(VENV)/share/fossa_ros/$$file; done
 	touch $@
 
+# The environment of test_colcon.py, which asks for it. torch and the like come from .venv, after its own packages.
+$(COLCON_VENV)/installed: .ci/colcon-requirements.txt | $(VENV)/installed
+	$(PYTHON) -m venv --clear $(COLCON_VENV)
+	$(COLCON_VENV)/bin/pip install -r .ci/colcon-requirements.txt
+	@# The wheels export include folders of the machine they were built on, which CMake refuses.
+	sed -i '/INTERFACE_INCLUDE_DIRECTORIES/s/"[^"]*"/""/' $(COLCON_VENV)/share/*/cmake/*__rosidl_generator_pyExport.cmake
+	@# colcon sources this file of every prefix it builds upon; the wheels have none.
+	touch $(COLCON_VENV)/local_setup.sh
+	$(VENV)/bin/python -c $(SITE_PACKAGES) > "$$($(COLCON_VENV)/bin/python -c $(SITE_PACKAGES))/fossa_venv.pth"
+	touch $@
+
 test: venv lint ## lint, then run the tests; skipped ones say why
 	$(VENV)/bin/pytest
 
@@ -41,4 +54,4 @@ demo: venv ## the whole way from a simulated rig to depth, written to out/demo
 	$(VENV)/bin/fossa demo --out out/demo
 
 clean: ## remove the environments and everything built
-	rm -rf $(VENV) .venv-colcon build dist install log out fossa_ros.egg-info fossa_ros/msg fossa_ros/*.so
+	rm -rf $(VENV) $(COLCON_VENV) build dist install log out fossa_ros.egg-info fossa_ros/msg fossa_ros/*.so

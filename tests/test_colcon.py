@@ -1,0 +1,114 @@
+"""Build the package with colcon, as on a ROS distribution, and run what it installs.
+
+colcon and ament come from PyPI into an environment of their own, .venv-colcon, so that this needs no distribution.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import sweep_report_exchange as exchange
+
+ROOT = Path(__file__).parents[1]
+COLCON_VENV = ROOT / ".venv-colcon"
+
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the environment and the build
+
+
+def run(*command, env, cwd) -> str:
+    """Run a command and return what it printed; fail the test with it where the command fails."""
+    done = subprocess.run(command, env=env, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, f"{' '.join(map(str, command))} failed:\n{done.stdout[-8000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def colcon_env() -> dict[str, str]:
+    """Return the environment variables of .venv-colcon, made by the Makefile where it is missing or old."""
+    # Nothing of the environment that runs the tests: its libraries and marks do not fit another Python.
+    ours = {"LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS"}
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+    making = subprocess.run(
+        ["make", ".venv-colcon/installed", f"PYTHON={sys._base_executable}"],
+        env=env, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    if unreachable := re.search(r"ERROR: (No matching distribution|Could not (find|install)).*", making.stdout):
+        pytest.skip(f"the colcon wheels cannot be had: {unreachable[0]}")
+    assert making.returncode == 0, making.stdout[-8000:]
+    return env | {
+        "PATH": f"{COLCON_VENV}/bin:{env['PATH']}",
+        "AMENT_PREFIX_PATH": str(COLCON_VENV),
+        "MAKEFLAGS": "-j2",
+    }
+
+
+@pytest.fixture(scope="session")
+def workspace(colcon_env, tmp_path_factory) -> Path:
+    """Build this working tree in a workspace of its own and return the workspace."""
+    workspace = tmp_path_factory.mktemp("workspace")
+    (workspace / "src").mkdir()
+    (workspace / "src" / "fossa_ros").symlink_to(ROOT)
+    run("colcon", "build", "--cmake-args", "-DBUILD_TESTING=OFF", env=colcon_env, cwd=workspace)
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def sourced(colcon_env, workspace) -> dict[str, str]:
+    """Return the environment variables after ``source install/local_setup.bash``."""
+    text = run("bash", "-c", ". install/local_setup.bash && env -0", env=colcon_env, cwd=workspace)
+    return dict(line.split("=", 1) for line in text.split("\0") if line)
+
+
+def test_everything_is_found_in_the_install_space(workspace, sourced):
+    looked_up = json.loads(
+        run("python", "-c", """if True:
+            import json, fossa_ros.msg
+            from ament_index_python import get_package_share_directory
+            from importlib.metadata import distribution
+            package = distribution("fossa-ros")
+            lenses = package.entry_points.select(group="fossa_ros.lenses")
+            print(json.dumps({
+                "module": fossa_ros.__file__,
+                "messages": fossa_ros.msg.__file__,
+                "metadata": str(package.locate_file("fossa_ros")),
+                "share": get_package_share_directory("fossa_ros"),
+                "version": package.version,
+                "lenses": {lens.name: lens.value for lens in lenses},
+            }))
+        """, env=sourced, cwd=workspace)
+    )  # fmt: skip
+    install = workspace / "install" / "fossa_ros"
+    for found in ("module", "messages", "metadata", "share"):
+        assert Path(looked_up[found]).is_relative_to(install), found
+    assert looked_up["version"] == version("fossa-ros")
+    assert looked_up["lenses"]["optotune_ld4"] == "fossa_ros.lens.optotune_ld4:OptotuneLd4"
+    for folder in ("launch", "config"):
+        installed = {file.name for file in (install / "share" / "fossa_ros" / folder).iterdir()}
+        assert installed == {file.name for file in (ROOT / folder).iterdir() if file.is_file()}
+
+
+def test_type_hashes_are_those_of_the_pip_build(workspace):
+    colcon = workspace / "install" / "fossa_ros" / "share" / "fossa_ros" / "msg"
+    pip = Path(sys.prefix, "share", "fossa_ros", "msg")
+    for name in ("LensState", "FocusStack", "SweepReport"):
+        built = [json.loads((folder / f"{name}.json").read_text())["type_hashes"] for folder in (colcon, pip)]
+        assert built[0] == built[1]
+        assert f"fossa_ros/msg/{name}" in {entry["type_name"] for entry in built[0]}
+
+
+def test_messages_reach_the_pip_build(sourced):
+    assert exchange.received_from(["python", exchange.__file__], sourced) == exchange.report()
+
+
+def test_command_line_runs_from_the_path(workspace, sourced):
+    command = shutil.which("fossa", path=sourced["PATH"])
+    assert Path(command).is_relative_to(workspace)
+    assert run(command, "--version", env=sourced, cwd=workspace).split()[-1] == version("fossa-ros")
