@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -13,7 +14,10 @@ import numpy as np
 from fossa_ros.errors import InputError
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_BROKEN = (ValueError, EOFError, OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_BROKEN = (
+    *(ValueError, EOFError, OSError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 
 def read_npy(path, check) -> np.ndarray:
@@ -57,7 +61,7 @@ def open_npz(path):
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, EOFError):
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
         raise InputError(f"{path} is not an .npz file; write it with numpy.savez.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); check the file.") from error

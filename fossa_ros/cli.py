@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 
 import click
 
@@ -53,6 +54,8 @@ class LazyCommands(click.Group):
 @click.option("--debug", is_flag=True, envvar="FOSSA_DEBUG", help="Show the traceback of a failure.")
 def main(debug):
     """Metric depth from one camera and one focus lens."""
+    if not debug:
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged EXIF blocks, which are passed over
 
 
 if __name__ == "__main__":

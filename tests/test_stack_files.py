@@ -141,9 +141,7 @@ def test_equivalent_focal_length_has_the_same_diagonal_view(tmp_path):
     assert math.hypot(64, 48) / K[0, 0] == pytest.approx(math.hypot(36, 24) / 25, rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    "tags", [{}, {0x920A: 6.8}, {0x920A: 6.8, 0xA405: 0}, {0xA405: 25, 0xA002: 128, 0xA003: 48}]
-)
+@pytest.mark.parametrize("tags", [{}, {0x920A: 6.8}, {0x920A: 6.8, 0xA405: 0}, {0xA405: 25, 0xA002: 128, 0xA003: 48}])
 def test_exif_that_does_not_say_is_not_guessed(tmp_path, tags):
     assert load_stack(photograph_folder(tmp_path / "a", tags)).stack.K is None
 
@@ -366,6 +364,36 @@ def test_unusable_images_are_refused(tmp_path):
         with pytest.raises(InputError) as caught:
             load_stack(folder)
         assert expected in str(caught.value), (content[:40], str(caught.value))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damage_anywhere_is_a_sentence(tmp_path):
+    """Bytes of each kind of file are overwritten at random: it is read all the same, or refused."""
+    rng = np.random.default_rng(11)
+    phones = photograph_folder(tmp_path / "phones", {0x920A: 6.8, 0xA20E: 400.0, 0xA210: 3}, orientation=6)
+    folder = write_folder(tmp_path / "a")
+    outcomes = set()
+    for target, stack, reach in (
+        (write_npz(tmp_path / "a.npz"), tmp_path / "a.npz", 400),
+        (phones / "1.jpg", phones, 300),
+        (folder / "plane_001.png", folder, 80),
+        (folder / "stack.json", folder, 10_000),
+    ):
+        good = np.frombuffer(target.read_bytes(), np.uint8)
+        for _ in range(150):
+            damaged = good.copy()
+            ends = np.concatenate([damaged[:reach], damaged[-reach:]])  # headers and directories
+            where = rng.integers(0, len(ends), rng.integers(1, 5))
+            damaged[np.where(where < reach, where, where - len(ends)) % len(good)] = rng.integers(0, 128)
+            target.write_bytes(damaged.tobytes())
+            try:
+                load_stack(stack)
+                outcomes.add("read")
+            except InputError as error:
+                assert "\n" not in str(error)
+                outcomes.add("refused")
+        target.write_bytes(good.tobytes())
+    assert outcomes == {"read", "refused"}
 
 
 def test_many_large_images_are_refused_before_they_are_decoded(tmp_path):
