@@ -137,6 +137,13 @@ class DepthMap:
                 f"depth {shape}, confidence {self.confidence.shape} and all-in-focus {self.all_in_focus.shape} disagree"
             )
 
+    def within(self, valid) -> DepthMap:
+        """Return the same map with depth unknown wherever ``valid``, (H, W) bool, is False; None keeps all."""
+        if valid is None:
+            return self
+        depth = np.where(valid, self.depth, np.float32(np.nan))
+        return replace(self, depth=depth, confidence=np.where(valid, self.confidence, np.float32(0)))
+
 
 def checked_intrinsics(K, size) -> np.ndarray:
     """Return ``K`` as a (3, 3) float64 matrix that can belong to images of ``size`` (height, width).

@@ -1,5 +1,6 @@
 """Does a focus stack show one view: the motion check of sweeps, and the alignment of hand-held stacks."""
 
+from fossa_ros.motion.alignment import AlignmentReport, align_stack
 from fossa_ros.motion.check import MotionCheck, MotionConfig, MotionResult
 
-__all__ = ["MotionCheck", "MotionConfig", "MotionResult"]
+__all__ = ["AlignmentReport", "MotionCheck", "MotionConfig", "MotionResult", "align_stack"]

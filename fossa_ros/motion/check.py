@@ -9,11 +9,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
 from fossa_ros.motion.evidence import Difference, Misalignment, Prior, combine
-from fossa_ros.motion.registration import ZOOM, Frame, Geometry, Registration, geometry, register
+from fossa_ros.motion.registration import ZOOM, Frame, Geometry, Registration, agrees, register, warp_planes
 from fossa_ros.stack import FocusStack
 
 # Measured on renders of stacks with known motion; px.
@@ -118,8 +117,7 @@ class MotionCheck:
 
     def check(self, stack: FocusStack) -> MotionResult:
         """Return the verdict on a stack, repaired where that is possible."""
-        focal_length = np.inf if stack.K is None else float(stack.K[0, 0])
-        of = geometry(stack.size, focal_length)
+        of = Geometry.of(stack)
         if self._previous is not None and self._previous.frames[0].geometry.size != of.size:
             self.forget()
         measured = self._measure(stack, of)
@@ -181,7 +179,7 @@ class MotionCheck:
             noise = min(noise, float(np.percentile(found.residual, 20)))
             contrast[[base, other]] = np.maximum(contrast[[base, other]], found.contrast)
             mismatch[[base, other]] = np.maximum(mismatch[[base, other]], _mismatch(found))
-            if not _agrees(found):
+            if not agrees(found):
                 unmatched.append(sorted((base + 1, other + 1)))
             whole, each = _differences(of, found, other, base, kind, self._breathing(of, kind))
             neighbours.append(whole)
@@ -238,7 +236,7 @@ class MotionCheck:
             if not self._same_focus(previous.focus_distances[other], distance):
                 continue
             found = register(frames[base], previous.frames[other], floor=_TILE_FLOOR["same"])
-            if not _agrees(found):
+            if not agrees(found):
                 continue
             whole, each = _differences(of, found, other, base, "same", 0.0)
             same.append(whole)
@@ -248,26 +246,6 @@ class MotionCheck:
             alike[base] = (ratio < _ALIKE) | (found.residual < 2.0 * noise)
             was_mismatch[base] = previous.mismatch[other]
         return same, tile_same, changed & alike.any(axis=0), was_mismatch
-
-
-def warp_planes(
-    stack: FocusStack, of: Geometry, homographies: Sequence[np.ndarray]
-) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Warp each plane so that what was at H(p) comes to p.
-
-    Returns:
-        The images, and (H, W) bool where every plane had pixels (None where that is everywhere).
-    """
-    images, valid = [], None
-    full = np.full(stack.size, 255, np.uint8)
-    for plane, H in zip(stack.planes, homographies, strict=True):
-        if np.abs(of.displacement(H)).max() < 0.05:
-            images.append(plane.image)
-            continue
-        images.append(of.warp(plane.image, H, cv2.INTER_CUBIC))
-        inside = of.warp(full, H, border=cv2.BORDER_CONSTANT) == 255
-        valid = inside if valid is None else valid & inside
-    return images, valid
 
 
 def _differences(of: Geometry, found: Registration, plane: int, base: int, kind: str, breathing: float):
@@ -285,13 +263,6 @@ def _differences(of: Geometry, found: Registration, plane: int, base: int, kind:
         Difference(plane, base, amount[None], uncertainty[None]),
         Difference(plane, base, own, covariance),
     )
-
-
-def _agrees(found: Registration) -> bool:
-    """Say whether a homography accounts for most of what the tiles with texture tell."""
-    sigma = np.sqrt(np.where(np.isfinite(found.covariance[:, 0, 0]), found.covariance.trace(axis1=1, axis2=2), np.inf))
-    telling = sigma < 2.0
-    return not telling.any() or float((found.weight[telling] > 0.2).mean()) > 0.3
 
 
 def _largest(of: Geometry, measured: _Measured) -> tuple[np.ndarray, float]:

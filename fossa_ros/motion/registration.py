@@ -10,6 +10,7 @@ Unit: px at network resolution (short edge NETWORK_SHORT_EDGE), from the image c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -17,14 +18,17 @@ import cv2
 import numpy as np
 from scipy.linalg import expm
 
+from fossa_ros.errors import InputError
+from fossa_ros.stack import FocusStack
+
 NETWORK_SHORT_EDGE = 518  # FOSSA resizes every plane to this short edge (arXiv 2603.26658)
 
-_WORKING_SHORT_EDGE = 240  # finest level looked at; half of a VGA frame
 _TILE = 24  # px at the finest level
 _SMOOTHING = 1.0  # px at each level: sigma of the low-pass
 _CORRELATED_PIXELS = 4.0 * np.pi * _SMOOTHING**2  # residuals of a low-passed frame that count as one
 _DAMPING = 1e-3  # of the mean diagonal: keeps textureless tiles solvable; their covariance tells them apart
 _UNMEASURED = 1e4  # px
+_TELLING = 2.0  # px, standard deviation below which a tile knows where it is
 _FAINT = 1.0  # grey levels: contrast of the coarsest level that noise could make
 _FIT_FLOORS = (
     4.0,
@@ -47,10 +51,23 @@ class Geometry:
     Attributes:
         size: height and width of the frames, px.
         focal_length: px at network resolution; infinity where unknown.
+        short_edge: px, about, of the finest level looked at; the default is half of a VGA frame.
     """
 
     size: tuple[int, int]
     focal_length: float = np.inf
+    short_edge: int = 240
+
+    def __post_init__(self):
+        if min(self.size) < _TILE:
+            height, width = self.size
+            raise InputError(f"Motion cannot be seen in {width}x{height} px; give frames of {_TILE} px or more.")
+
+    @classmethod
+    def of(cls, stack: FocusStack, short_edge: int = 240) -> Geometry:
+        """Return the geometry of the planes of a stack."""
+        focal_length = np.inf if stack.K is None else float(stack.K[0, 0])
+        return _geometry(stack.size, focal_length * NETWORK_SHORT_EDGE / min(stack.size), short_edge)
 
     @property
     def network_scale(self) -> float:
@@ -60,8 +77,8 @@ class Geometry:
     @cached_property
     def levels(self) -> tuple[tuple[int, int], ...]:
         """Height and width of the working levels, coarse to fine: 1/4, 1/2 and 1/1 of the finest."""
-        step = max(1, round(min(self.size) / _WORKING_SHORT_EDGE))
-        finest = [edge // step for edge in self.size]
+        step = max(1, round(min(self.size) / self.short_edge))
+        finest = [max(_TILE, edge // step // 4 * 4) for edge in self.size]
         return tuple((finest[0] // k, finest[1] // k) for k in (4, 2, 1))
 
     def pitch(self, level: int) -> float:
@@ -146,17 +163,21 @@ class Geometry:
     ) -> np.ndarray:
         """Resample an image of any level, or a frame, so that what was at H(p) comes to p."""
         height, width = image.shape[:2]
-        pitch = NETWORK_SHORT_EDGE / min(height, width)
-        to_centre = np.array([[pitch, 0, -pitch * (width - 1) / 2], [0, pitch, -pitch * (height - 1) / 2], [0, 0, 1]])
-        mapping = np.linalg.inv(to_centre) @ H @ to_centre
+        mapping = in_pixels(H, (height, width))
         flags = interpolation | cv2.WARP_INVERSE_MAP
         return cv2.warpPerspective(image, mapping, (width, height), flags=flags, borderMode=border)
 
 
-@lru_cache(maxsize=8)
-def geometry(size: tuple[int, int], focal_length: float = np.inf) -> Geometry:
-    """Return the geometry of frames of ``size`` (height, width); ``focal_length`` in px of the frame."""
-    return Geometry(size, focal_length * NETWORK_SHORT_EDGE / min(size))
+def in_pixels(H: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a homography between px at network resolution, from the centre, as one between pixels (x, y)."""
+    height, width = size
+    pitch = NETWORK_SHORT_EDGE / min(size)
+    to_centre = np.array([[pitch, 0, -pitch * (width - 1) / 2], [0, pitch, -pitch * (height - 1) / 2], [0, 0, 1]])
+    mapping = np.linalg.inv(to_centre) @ H @ to_centre
+    return mapping / mapping[2, 2]
+
+
+_geometry = lru_cache(maxsize=8)(Geometry)  # its tables are made once for each kind of stack
 
 
 class Frame:
@@ -277,6 +298,33 @@ def fit_homography(
         uncertainty = np.linalg.inv(flat.T @ scaled + prior)
         motion = uncertainty @ (scaled.T @ remaining.ravel())
     return H @ of.homography(motion), uncertainty, weight
+
+
+def agrees(found: Registration) -> bool:
+    """Say whether a homography accounts for most of what the tiles with texture tell."""
+    measured = np.isfinite(found.covariance[:, 0, 0])
+    telling = np.where(measured, found.covariance.trace(axis1=1, axis2=2), np.inf) < _TELLING**2
+    return not telling.any() or float((found.weight[telling] > 0.2).mean()) > 0.3
+
+
+def warp_planes(
+    stack: FocusStack, of: Geometry, homographies: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Warp each plane so that what was at H(p) comes to p.
+
+    Returns:
+        The images, and (H, W) bool where every plane had pixels (None where that is everywhere).
+    """
+    images, valid = [], None
+    full = np.full(stack.size, 255, np.uint8)
+    for plane, H in zip(stack.planes, homographies, strict=True):
+        if np.abs(of.displacement(H)).max() < 0.05:
+            images.append(plane.image)
+            continue
+        images.append(of.warp(plane.image, H, cv2.INTER_CUBIC))
+        inside = of.warp(full, H, border=cv2.BORDER_CONSTANT) == 255
+        valid = inside if valid is None else valid & inside
+    return images, valid
 
 
 def transform(H: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -1,0 +1,100 @@
+"""Align a focus stack whose frames were taken one by one, by hand: shift, turn, and the breathing of focus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from fossa_ros.errors import InputError
+from fossa_ros.motion.registration import (
+    Frame,
+    Geometry,
+    Registration,
+    agrees,
+    in_pixels,
+    register,
+    warp_planes,
+)
+from fossa_ros.stack import FocusStack
+
+_SHORT_EDGE = 480  # px at which files are aligned: they may take longer than a sweep
+_FLOOR = 0.3  # px at network resolution: what blur and parallax do to a tile
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentReport:
+    """How the planes of a stack lay relative to its reference plane, and what is left of it.
+
+    Attributes:
+        homographies: (N, 3, 3): what is at pixel (x, y) of the aligned stack was at H (x, y, 1) of each plane.
+        shift_px: (N,) largest displacement over the view, px of the stack's images.
+        scale: (N,) size of the plane's image relative to the reference plane's: the breathing of focus.
+        misalignment_px: (N - 1,) median displacement of the parts of the view between neighbours in order of
+            focus distance, before; NaN where nothing could be measured. Px of the stack's images.
+        residual_px: (N - 1,) the same after alignment.
+        valid: (H, W) bool, False where some aligned plane lacks pixels because they lay outside its frame:
+            depth is unknown there.
+    """
+
+    homographies: np.ndarray
+    shift_px: np.ndarray
+    scale: np.ndarray
+    misalignment_px: np.ndarray
+    residual_px: np.ndarray
+    valid: np.ndarray
+
+
+def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
+    """Warp every plane to the view of the reference plane.
+
+    Neighbours in focus distance differ least in blur, so they are registered to each other and the homographies
+    chained to the reference plane. Sizes and intrinsics stay; where a plane has no pixels its edge is repeated
+    and ``report.valid`` is False.
+
+    Raises:
+        InputError: two neighbouring planes have texture but show nothing in common.
+    """
+    of = Geometry.of(stack, _SHORT_EDGE)
+    order = np.argsort(stack.focus_distances, kind="stable")
+    before = _register_neighbours(stack, of, order)
+    for (a, b), found in zip(pairwise(order), before, strict=True):
+        if not agrees(found):
+            near, far = stack.focus_distances[[a, b]]
+            raise InputError(
+                f"The planes focused at {near:g} m and {far:g} m show nothing in common, so they cannot be "
+                "aligned; remove one or take the stack again with less motion."
+            )
+    start = int(np.flatnonzero(order == stack.reference)[0])
+    chain = {stack.reference: np.eye(3)}
+    for step in range(start, len(order) - 1):
+        chain[order[step + 1]] = before[step].H @ chain[order[step]]
+    for step in range(start, 0, -1):
+        chain[order[step - 1]] = np.linalg.inv(before[step - 1].H) @ chain[order[step]]
+    homographies = [chain[plane] for plane in range(len(stack))]
+    images, valid = warp_planes(stack, of, homographies)
+    aligned = stack.with_images(images)
+    after = _register_neighbours(aligned, of, order)
+    pixels = np.array([in_pixels(H, stack.size) for H in homographies])
+    report = AlignmentReport(
+        homographies=pixels,
+        shift_px=np.array([np.linalg.norm(of.displacement(H), axis=1).max() for H in homographies]) / of.network_scale,
+        scale=np.sqrt(np.linalg.det(pixels[:, :2, :2])),
+        misalignment_px=np.array([_misalignment(found) for found in before]) / of.network_scale,
+        residual_px=np.array([_misalignment(found) for found in after]) / of.network_scale,
+        valid=np.ones(stack.size, bool) if valid is None else valid,
+    )
+    return aligned, report
+
+
+def _register_neighbours(stack: FocusStack, of: Geometry, order: np.ndarray) -> list[Registration]:
+    frames = [Frame(stack.planes[plane].image, of) for plane in order]
+    return [register(a, b, floor=_FLOOR) for a, b in pairwise(frames)]
+
+
+def _misalignment(found: Registration) -> float:
+    """Return the median displacement of the tiles that know where they are, px at network resolution."""
+    sigma = np.sqrt(found.covariance.trace(axis1=1, axis2=2))
+    known = np.isfinite(sigma) & (sigma < 1.0)
+    return float(np.median(np.linalg.norm(found.displacement[known], axis=1))) if known.any() else np.nan
