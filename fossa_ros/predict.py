@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fossa_ros.atomic import replacing_files
 from fossa_ros.estimator import Estimator
 from fossa_ros.geometry import coloured_cloud, write_ply
+from fossa_ros.motion.alignment import AlignmentReport, align_stack
 from fossa_ros.pictures import confidence_picture, depth_picture, write_png
 from fossa_ros.resampling import enlarge_depth, shrink_stack
-from fossa_ros.stack import DepthMap
-from fossa_ros.stack_files import StackFile
+from fossa_ros.stack import DepthMap, FocusStack
 
 OUTPUTS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply", "metrics.json")
 
@@ -26,25 +26,39 @@ class Prediction:
     Attributes:
         depth: (H, W) float32 metres at the size of the input's images, NaN where unknown.
         depth_map: the estimate at the size it was made.
+        alignment: how the planes lay and what is left of it, px of the working size; None if not aligned.
         seconds: time the estimator took.
+        alignment_seconds: time the alignment took.
     """
 
     depth: np.ndarray
     depth_map: DepthMap
+    alignment: AlignmentReport | None
     seconds: float
+    alignment_seconds: float = 0.0
 
 
-def predict(source: StackFile, estimator: Estimator, max_size: int = 0) -> Prediction:
+def predict(stack: FocusStack, estimator: Estimator, *, align: bool, max_size: int = 0) -> Prediction:
     """Estimate the depth of a stack at a working size, its long edge at most ``max_size`` px (0: as it is).
 
+    Depth is unknown where, after alignment, some plane has no pixels; the image there is the reference plane's.
+
     Raises:
-        InputError: the estimator needs something that the stack does not have.
+        InputError: the planes cannot be aligned, or the estimator needs something that the stack does not have.
     """
-    stack = shrink_stack(source.stack, max_size)
+    size = stack.size
+    stack = shrink_stack(stack, max_size)
     began = time.perf_counter()
+    stack, alignment = align_stack(stack) if align else (stack, None)
+    aligned = time.perf_counter()
     depth_map = estimator.estimate(stack)
-    seconds = time.perf_counter() - began
-    return Prediction(enlarge_depth(depth_map.depth, source.stack.size), depth_map, seconds)
+    estimated = time.perf_counter()
+    if alignment is not None:
+        seen, reference = alignment.valid, stack.planes[stack.reference].image
+        whole = np.where(seen[..., None], depth_map.all_in_focus, reference)
+        depth_map = replace(depth_map.within(seen), all_in_focus=whole)
+    depth = enlarge_depth(depth_map.depth, size)
+    return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - began)
 
 
 def write_outputs(folder, prediction: Prediction, metrics: dict[str, float] | None = None) -> list[str]:
@@ -63,9 +77,7 @@ def write_outputs(folder, prediction: Prediction, metrics: dict[str, float] | No
         write_png(partial / "all_in_focus.png", depth_map.all_in_focus)
         write_png(partial / "confidence.png", confidence_picture(depth_map.confidence))
         if depth_map.K is not None:
-            write_ply(
-                partial / "cloud.ply", coloured_cloud(depth_map.depth, depth_map.K, depth_map.all_in_focus)
-            )
+            write_ply(partial / "cloud.ply", coloured_cloud(depth_map.depth, depth_map.K, depth_map.all_in_focus))
         if metrics is not None:
             (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
         return [name for name in OUTPUTS if (partial / name).exists()]

@@ -41,7 +41,7 @@ def enlarge_depth(depth, size) -> np.ndarray:
     power = np.where(known, np.float32(1.0) / np.where(known, depth, np.float32(1.0)), np.float32(0.0))
     largest = cv2.dilate(power, np.ones((3, 3)))
     smallest = cv2.erode(np.where(known, power, np.float32(np.inf)), np.ones((3, 3)))
-    surface = (known & (largest <= _STEP * smallest)).astype(np.uint8)
+    surface = (known & (largest / _STEP <= smallest)).astype(np.uint8)
 
     def to_size(image, interpolation):
         return cv2.resize(image, tuple(size)[::-1], interpolation=interpolation)

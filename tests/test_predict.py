@@ -72,6 +72,7 @@ def test_all_outputs(rendered, stack_file, tmp_path):
         np.testing.assert_array_equal(np.array(image), depth_picture(expected.depth))
     header = (tmp_path / "out" / "cloud.ply").read_bytes()[:200]
     assert b"element vertex %d\n" % np.isfinite(depth).sum() in header
+    assert "none: the planes are taken to be registered" in result.stdout
     for said in ("5 of 160x120", "0.4, 0.6, 0.9, 1.5, 4 m", "classical at 160x120", "coverage"):
         assert said in result.stdout
 
@@ -88,6 +89,28 @@ def test_without_intrinsics_the_cloud_is_left_out_and_that_is_said(rendered, tmp
     assert result.exit_code == 0 and "cloud.ply was left out" in result.stdout and "--fx" in result.stdout
     # The cloud of the run before is not of this depth; what is not ours is nobody's business.
     assert sorted(p.name for p in out.iterdir()) == sorted({*OUTPUTS, "notes.txt"} - {"cloud.ply", "metrics.json"})
+
+
+def test_photographs_are_aligned_and_what_a_plane_misses_is_unknown(rendered, tmp_path):
+    stack, truth = rendered
+    offsets = [(4, 0), (2, 3), (3, 4), (0, 6), (1, 8)]  # rows and columns by which each frame missed the view
+    shifted = stack.with_images(
+        [plane.image[y : y + 112, x : x + 144] for plane, (y, x) in zip(stack.planes, offsets, strict=True)]
+    )
+    save_folder(tmp_path / "photos", shifted)
+    result = fossa("predict", tmp_path / "photos", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "by up to" in result.stdout and "none:" not in result.stdout
+    depth, truth = np.load(tmp_path / "out" / "depth.npy"), truth[3 : 3 + 112, 4 : 4 + 144]
+    seen = np.s_[3:-4, 4:-5]  # by every plane, with the pixel that registration may be off
+    assert np.isfinite(depth[seen]).all() and np.nanmedian(np.abs(depth - truth)[seen] / truth[seen]) < 0.1
+    for unseen in (depth[0], depth[-2:], depth[:, :2], depth[:, -3:]):
+        assert np.isnan(unseen).all()
+    with Image.open(tmp_path / "out" / "all_in_focus.png") as image:
+        np.testing.assert_array_equal(np.array(image)[:, 0], shifted.planes[2].image[:, 0])
+    result = fossa("predict", tmp_path / "photos", "--out", tmp_path / "out", "--no-align")
+    assert "none: the planes are taken to be registered" in result.stdout
+    assert np.isfinite(np.load(tmp_path / "out" / "depth.npy")).all()
 
 
 def test_depth_has_the_input_size_whatever_the_working_size(stack_file, tmp_path):

@@ -23,9 +23,8 @@ from fossa_ros.stack_files import load_stack
 @click.option("--device", help="Where the fossa estimator runs: auto, cpu, cuda or cuda:INDEX.")
 @click.option("--precision", help="Numbers the fossa estimator runs in: fp32, bf16 or fp16.")
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: NAME-depth]")
-@click.option(
-    "--fx", type=click.FloatRange(min=0, min_open=True), help="Focal length in px of the input's images."
-)
+@click.option("--align/--no-align", default=None, help="Align the planes first.  [default: photographs yes, .npz no]")
+@click.option("--fx", type=click.FloatRange(min=0, min_open=True), help="Focal length in px of the input's images.")
 @click.option(
     "--max-size",
     type=click.IntRange(min=0),
@@ -33,7 +32,7 @@ from fossa_ros.stack_files import load_stack
     show_default=True,
     help="Long edge in px at which depth is estimated; 0 is the input's own.",
 )
-def command(stack, estimator, out, fx, max_size, **network):
+def command(stack, estimator, out, align, fx, max_size, **network):
     """Turn a focus stack into metric depth.
 
     STACK is an .npz file or a folder with stack.json (docs/stack-files.md). Written are depth.npy (float32
@@ -46,34 +45,45 @@ def command(stack, estimator, out, fx, max_size, **network):
     out = out or Path(f"{stack.resolve().stem}-depth")
     check_writable(out)
     estimator = create_estimator(estimator, **options)
-    source = load_stack(stack, fx)
-    with Console(stderr=True).status("Estimating depth"):
-        prediction = predict(source, estimator, max_size)
-    written = write_outputs(out, prediction)
-    Console().print(_summary(stack, source, estimator, prediction, out, written))
+    with Console(stderr=True).status("Reading the stack") as status:
+        source = load_stack(stack, fx)
+        status.update("Estimating depth")
+        align = source.photographs if align is None else align
+        prediction = predict(source.stack, estimator, align=align, max_size=max_size)
+        status.update("Writing the results")
+        written = write_outputs(out, prediction)
+    table = Table(show_header=False, box=None, title=str(stack), title_justify="left")
+    for row in _summary(source, prediction):
+        table.add_row(*row)
+    table.add_row("written", f"{out}: " + ", ".join(written))
+    Console().print(table)
     if prediction.depth_map.K is None:
         click.echo("cloud.ply was left out because the intrinsics are unknown; give --fx.")
 
 
-def _summary(path, source, estimator, prediction, out, written):
-    table = Table(show_header=False, box=None, title=str(path), title_justify="left")
+def _summary(source, prediction):
     stack, depth = source.stack, prediction.depth
     height, width = stack.size
-    work_height, work_width = prediction.depth_map.depth.shape
-    table.add_row("planes", f"{len(stack)} of {width}x{height}, " + _distances(stack.focus_distances))
-    table.add_row(
-        "intrinsics",
-        "unknown" if stack.K is None else f"fx {stack.K[0, 0]:.1f} px, from {source.intrinsics_from}",
-    )
-    table.add_row("estimator", f"{estimator.name} at {work_width}x{work_height}, {prediction.seconds:.2f} s")
+    distances = ", ".join(f"{distance:.3g}" for distance in stack.focus_distances)
+    yield "planes", f"{len(stack)} of {width}x{height}, focused at {distances} m"
+    if stack.K is not None:
+        yield "intrinsics", f"fx {stack.K[0, 0]:.1f} px, from {source.intrinsics_from}"
+    yield "alignment", _alignment(prediction)
+    height, width = prediction.depth_map.depth.shape
+    yield "estimator", f"{prediction.depth_map.estimator} at {width}x{height}, {prediction.seconds:.2f} s"
     known = np.isfinite(depth)
+    yield "coverage", f"{100 * known.mean():.1f} % of the image"
     if known.any():
         low, middle, high = np.percentile(depth[known], (1, 50, 99))
-        table.add_row("depth", f"{low:.3g} to {high:.3g} m (1st to 99th percentile), median {middle:.3g} m")
-    table.add_row("coverage", f"{100 * known.mean():.1f} %")
-    table.add_row("written", f"{out}: " + ", ".join(written))
-    return table
+        yield "depth", f"{low:.3g} to {high:.3g} m (1st to 99th percentile), median {middle:.3g} m"
 
 
-def _distances(distances):
-    return "focused at " + ", ".join(f"{distance:.3g}" for distance in distances) + " m"
+def _alignment(prediction):
+    report = prediction.alignment
+    if report is None:
+        return "none: the planes are taken to be registered"
+    before, after = (np.nan_to_num(px).max() for px in (report.misalignment_px, report.residual_px))
+    return (
+        f"by up to {report.shift_px.max():.1f} px and {100 * np.abs(report.scale - 1).max():.1f} % of scale; "
+        f"{before:.1f} px between neighbours became {after:.1f} px, {prediction.alignment_seconds:.2f} s"
+    )
