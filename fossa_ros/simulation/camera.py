@@ -16,9 +16,7 @@ FULL_SCALE = 65535.0
 def srgb_encode(light):
     """Convert linear light in 0..1 to sRGB code values in 0..1 (IEC 61966-2-1)."""
     light = np.asarray(light)
-    return np.where(
-        light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
-    )
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def srgb_decode(code):
@@ -29,6 +27,13 @@ def srgb_decode(code):
 
 LIGHT_OF_CODE = np.rint(FULL_SCALE * srgb_decode(np.arange(256) / 255.0)).astype(np.float32)
 """(256,) linear light of every sRGB code value: whole, so that float32 sums of 256 views are exact."""
+
+_CODE_OF_LIGHT = np.rint(255 * srgb_encode(np.arange(65536) / FULL_SCALE)).astype(np.uint8)
+
+
+def encoded(light: np.ndarray) -> np.ndarray:
+    """Convert linear light, saturated to 0..1, to uint8 sRGB code values."""
+    return _CODE_OF_LIGHT.take(np.rint(np.clip(light, 0, 1) * FULL_SCALE).astype(np.uint16))
 
 
 @dataclass(frozen=True)
@@ -66,16 +71,12 @@ class SimulatedCamera:
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} of a simulated camera must be positive, not {getattr(self, name)}.")
         if not (0 <= self.vignetting < 1 and 0 <= self.read_noise < np.inf):
-            raise InputError(
-                "vignetting must be in 0..1 and read_noise zero or a positive number of electrons."
-            )
+            raise InputError("vignetting must be in 0..1 and read_noise zero or a positive number of electrons.")
 
     @property
     def K(self) -> np.ndarray:
         """(3, 3) float64 intrinsic matrix; pixel centres are at integer coordinates."""
-        return np.array(
-            [[self.fx, 0, (self.width - 1) / 2], [0, self.fx, (self.height - 1) / 2], [0, 0, 1.0]]
-        )
+        return np.array([[self.fx, 0, (self.width - 1) / 2], [0, self.fx, (self.height - 1) / 2], [0, 0, 1.0]])
 
     @property
     def pixel_size(self) -> float:
@@ -102,9 +103,7 @@ class SimulatedCamera:
         squared = (x - self.K[0, 2]) ** 2 + (y - self.K[1, 2]) ** 2
         return (1 - self.vignetting * squared / squared.max())[..., None]
 
-    def expose(
-        self, light: np.ndarray, rng: np.random.Generator | None = None, gain: float = 1.0
-    ) -> np.ndarray:
+    def expose(self, light: np.ndarray, rng: np.random.Generator | None = None, gain: float = 1.0) -> np.ndarray:
         """Turn light into an image: exposure, shot and read noise, saturation, sRGB, 8 bits.
 
         Args:
@@ -123,11 +122,8 @@ class SimulatedCamera:
             light *= shade
         if rng is not None:
             light += self.noise_deviation(light) * rng.standard_normal(light.shape, dtype=np.float32)
-        return _CODE_OF_LIGHT.take(np.rint(np.clip(light, 0, 1) * FULL_SCALE).astype(np.uint16))
+        return encoded(light)
 
     def noise_deviation(self, light: np.ndarray) -> np.ndarray:
         """Return the standard deviation of the noise on linear ``light``, in the same unit."""
         return np.sqrt(np.maximum(light, 0) / self.full_well + (self.read_noise / self.full_well) ** 2)
-
-
-_CODE_OF_LIGHT = np.rint(255 * srgb_encode(np.arange(65536) / FULL_SCALE)).astype(np.uint8)

@@ -72,9 +72,7 @@ def sinusoid(translation=(0, 0, 0), rotation=(0, 0, 0), frequency: float = 1.0, 
     return path
 
 
-def bump(
-    at: float, rotation=(0.02, 0, 0), translation=(0, 0, 0), frequency: float = 6.0, decay: float = 0.15
-) -> Path:
+def bump(at: float, rotation=(0.02, 0, 0), translation=(0, 0, 0), frequency: float = 6.0, decay: float = 0.15) -> Path:
     """Knock the body at time ``at``: a damped oscillation that dies with time constant ``decay`` (s).
 
     ``rotation`` (rad) and ``translation`` (m) are the amplitudes the undamped oscillation would have.

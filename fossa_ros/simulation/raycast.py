@@ -15,6 +15,7 @@ from fossa_ros.simulation.motion_path import Pose
 
 NEAR = 0.02
 """Metres; what is closer to the pinhole is not seen."""
+WHITE = np.full((1, 1, 3), 255, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class Rectangle:
             edge_x=turn @ self.edge_x,
             edge_y=turn @ self.edge_y,
         )
+
+    def silhouette(self) -> Rectangle:
+        """Return the same shape in white."""
+        return replace(self, texture=WHITE)
 
     def cast(self, view: Pinhole, pose: Pose, inverse_depth: np.ndarray, image: np.ndarray | None) -> None:
         """Draw into ``image`` and ``inverse_depth`` where this is nearer than what stands there.
@@ -131,6 +136,10 @@ class Sphere:
     def moved(self, pose: Pose) -> Sphere:
         """Return the sphere carried by ``pose``; its texture keeps its bearing."""
         return replace(self, centre=pose.rotation @ self.centre + pose.translation)
+
+    def silhouette(self) -> Sphere:
+        """Return the same shape in white, unshaded."""
+        return replace(self, texture=WHITE, light=None)
 
     def cast(self, view: Pinhole, pose: Pose, inverse_depth: np.ndarray, image: np.ndarray | None) -> None:
         """Draw into ``image`` and ``inverse_depth`` where this is nearer than what stands there."""

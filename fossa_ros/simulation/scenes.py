@@ -184,17 +184,13 @@ def _table(rng) -> list[Surface]:
         if draw < 0.5:
             size = rng.uniform([0.05, 0.04, 0.05], [0.16, 0.22, 0.14])
             spin = tilt @ rotation_matrix([0, rng.uniform(-1.2, 1.2), 0])
-            things += box(
-                rng, tilt @ [x, top - size[1] / 2, z], size, textures.OBJECTS, rotation_vector(spin)
-            )
+            things += box(rng, tilt @ [x, top - size[1] / 2, z], size, textures.OBJECTS, rotation_vector(spin))
         elif draw < 0.8:
             radius = rng.uniform(0.03, 0.08)
             things.append(ball(rng, tilt @ [x, top - radius, z], radius))
         else:  # a rod
             height = rng.uniform(0.15, 0.4)
-            things += box(
-                rng, tilt @ [x, top - height / 2, z], (0.012, height, 0.012), textures.OBJECTS, turn
-            )
+            things += box(rng, tilt @ [x, top - height / 2, z], (0.012, height, 0.012), textures.OBJECTS, turn)
     z = rng.uniform(0.34, 0.48)
     hanging = (rng.choice([-1, 1]) * rng.uniform(0.3, 0.45) * z, rng.uniform(-0.3, 0.1) * z, z)
     things.append(card(rng, hanging, (0.12, 0.16), textures.OBJECTS, rng.uniform(-0.4, 0.4, 3)))
@@ -224,9 +220,7 @@ def _corridor(rng) -> list[Surface]:
     z, side = rng.uniform(0.8, 1.5), rng.choice([-1, 1])
     for index in range(rng.integers(4, 8)):  # a fence on one side
         place = np.array([side * (0.55 - 0.11 * index) * z, (floor - 0.5) / 2, z])
-        things += box(
-            rng, tilt @ place, (0.025, floor + 0.5, 0.025), (textures.fabric, textures.marble), turn
-        )
+        things += box(rng, tilt @ place, (0.025, floor + 0.5, 0.025), (textures.fabric, textures.marble), turn)
     rail = np.array([side * 0.35 * z, -0.25 * z, z - 0.03])
     things += box(rng, tilt @ rail, (0.7 * z, 0.03, 0.02), (textures.planks,), turn)
     for z in np.linspace(1.4, far - 0.6, rng.integers(4, 7)):

@@ -61,9 +61,7 @@ def render_stack(
     reference = count // 2 if reference is None else reference
     for name, values in (("poses", poses), ("times", times), ("gains", gains)):
         if values is not None and len(values) != count:
-            raise InputError(
-                f"{len(values)} {name} were given for {count} focus distances; give one a plane."
-            )
+            raise InputError(f"{len(values)} {name} were given for {count} focus distances; give one a plane.")
     starts = np.zeros(count) if times is None else np.asarray(times, dtype=np.float64)
     paths = [path] * count if poses is None else [lambda _, pose=pose: pose for pose in poses]
     scales = [camera.image_scale(distance, focus_distances[reference]) for distance in focus_distances]
@@ -88,9 +86,7 @@ def render_stack(
     return stack, true_depth(scene, camera, paths[reference](start), start)
 
 
-def true_depth(
-    scene: Scene, camera: SimulatedCamera, pose: Pose | None = None, time: float = 0.0
-) -> np.ndarray:
+def true_depth(scene: Scene, camera: SimulatedCamera, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
     """Return (H, W) float32 z-depth in metres at pixel centres, seen from the lens centre; NaN if void."""
     pinhole = Pinhole(camera.width, camera.height, camera.fx, camera.K[0, 2], camera.K[1, 2])
     return cast_depth(scene.at(time), pinhole, pose or Pose())
@@ -112,9 +108,7 @@ def _rendered_together(scene, scales, paths, starts, exposure) -> list[list[int]
         for group in groups:
             first = group[0]
             alike = scales[plane] == scales[first] and (scene.mover is None or start == starts[first])
-            if alike and all(
-                paths[plane](start + t).is_close(paths[first](starts[first] + t)) for t in moments
-            ):
+            if alike and all(paths[plane](start + t).is_close(paths[first](starts[first] + t)) for t in moments):
                 group.append(plane)
                 break
         else:

@@ -215,9 +215,7 @@ def books(rng, height, width, texel):
             for _ in range(int(rng.integers(1, 4))):
                 band = int(rng.uniform(upper, bottom))
                 tall = max(2, int(shelf * rng.uniform(0.01, 0.15)))
-                page[band : min(band + tall, bottom), left + 1 : right - 1] = colour(
-                    rng, (0.0, 0.6), (0.3, 0.95)
-                )
+                page[band : min(band + tall, bottom), left + 1 : right - 1] = colour(rng, (0.0, 0.6), (0.3, 0.95))
             page[upper:bottom, left] *= 0.4
             x += thick
     page = cv2.GaussianBlur(page, (0, 0), 0.6)

@@ -1,8 +1,8 @@
 """Thin-lens images by synthetic aperture: the mean of pinhole views from all over the lens.
 
 The pinhole at aperture point a sees a scene point (X, Z) at fx (X - a) / Z px, and the lens adds fx a / s,
-so that whatever lies at the focus distance s coincides in all views. The blur disc of a point at Z is then A
-fx |1/s - 1/Z| px wide, and occlusion is exact: each pinhole sees what it sees.
+so that whatever lies at the focus distance s coincides in all views. The blur disc of a point at Z is
+then A fx |1/s - 1/Z| px wide, and occlusion is exact: each pinhole sees what it sees.
 
 optics.circle_of_confusion has the further factor optics.magnification(s): the image distance grows as a lens
 moves out. ``fx`` here is the calibrated one, the same at every focus unless the camera breathes, so the
@@ -51,7 +51,7 @@ class ApertureSamples:
 
     @classmethod
     def spiral(cls, views: int) -> ApertureSamples:
-        """Lay ``views`` samples: a golden-angle spiral, and in pixel and time the R3 sequence (Roberts, 2018)."""
+        """Lay samples: a golden-angle spiral, and in pixel and time the R3 sequence (Roberts, 2018)."""
         if not 1 <= views <= MOST_VIEWS:
             raise InputError(f"The number of views must be in 1..{MOST_VIEWS}, not {views}.")
         index = np.arange(views)
@@ -72,23 +72,22 @@ class Synthesis:
         camera: geometry and lens.
         focus_distances: (N,) metres, infinity allowed.
         views: pinholes across the widest aperture.
-        margin: extra pixels on each side of every image.
+        frame: (left, top, width, height) in pixels of the image: what is rendered, the whole image by default.
         scale: magnification of the images by focus breathing.
 
     Raises:
         InputError: a focus distance within the focal length, or too many views.
     """
 
-    def __init__(
-        self, camera: SimulatedCamera, focus_distances, views: int, margin: int = 0, scale: float = 1.0
-    ):
+    def __init__(self, camera: SimulatedCamera, focus_distances, views: int, frame=None, scale: float = 1.0):
         focus_distances = np.asarray(focus_distances, dtype=np.float64)
         if not (focus_distances > camera.focal_length).all():
             raise InputError(
                 f"Focus distances must be beyond the focal length of {camera.focal_length:g} m, "
                 f"not {focus_distances.min():g} m."
             )
-        self.camera, self.margin = camera, margin
+        self.camera = camera
+        self.left, self.top, self.width, self.height = frame or (0, 0, camera.width, camera.height)
         self.fx = camera.fx * scale
         self.samples = ApertureSamples.spiral(views)
         widening = optics.magnification(focus_distances, camera.focal_length)
@@ -98,14 +97,14 @@ class Synthesis:
         self.border = int(np.ceil(np.abs(self.points).max() * self.shift_per_metre.max())) + 1
 
     def view(self, index: int, surfaces: tuple[Surface, ...], pose: Pose) -> np.ndarray:
-        """Render pinhole ``index``: (H + 2b, W + 2b, 3) uint8 sRGB with b = margin + border."""
-        edge, jitter = self.margin + self.border, self.samples.jitter[index]
+        """Render pinhole ``index``: (height + 2 border, width + 2 border, 3) uint8 sRGB."""
+        jitter, edge = self.samples.jitter[index], self.border
         pinhole = Pinhole(
-            self.camera.width + 2 * edge,
-            self.camera.height + 2 * edge,
+            self.width + 2 * edge,
+            self.height + 2 * edge,
             self.fx,
-            self.camera.K[0, 2] + edge - jitter[0],
-            self.camera.K[1, 2] + edge - jitter[1],
+            self.camera.K[0, 2] - self.left + edge - jitter[0],
+            self.camera.K[1, 2] - self.top + edge - jitter[1],
         )
         eye = pose @ Pose(translation=np.array([*self.points[index], 0.0]))
         return cast_view(surfaces, pinhole, eye)
@@ -119,8 +118,7 @@ class Synthesis:
         shift = self.points[index] * self.shift_per_metre[plane]
         columns, rows = np.rint(shift + self.samples.jitter[index]).astype(int)
         top, left = self.border - rows, self.border - columns
-        height, width = self.camera.height + 2 * self.margin, self.camera.width + 2 * self.margin
-        return slice(top, top + height), slice(left, left + width)
+        return slice(top, top + self.height), slice(left, left + self.width)
 
     def light(
         self,
@@ -131,7 +129,7 @@ class Synthesis:
         workers: int = 1,
         progress: Callable[[float], None] | None = None,
     ) -> np.ndarray:
-        """Return the light on every plane: (N, H + 2 margin, W + 2 margin, 3) float32, linear, 1 saturates.
+        """Return the light on every plane: (N, height, width, 3) float32, linear, 1 saturates.
 
         Args:
             surfaces_at: the world at a time in seconds, sampled over the exposure as ``path`` is.
@@ -141,11 +139,10 @@ class Synthesis:
             workers: threads; the result does not depend on their number.
             progress: called with the share of the work done, 0..1, from any thread.
         """
-        height, width = self.camera.height + 2 * self.margin, self.camera.width + 2 * self.margin
         done = iter(range(1, len(self.samples) + 1))
 
         def add_up(first: int) -> np.ndarray:
-            total = np.zeros((len(self.views_used), height, width, 3), np.float32)
+            total = np.zeros((len(self.views_used), self.height, self.width, 3), np.float32)
             for index in range(first, len(self.samples), workers):
                 time = start + exposure * self.samples.moments[index]
                 light = LIGHT_OF_CODE.take(self.view(index, surfaces_at(time), path(time)))

@@ -1,0 +1,153 @@
+"""A scene pre-rendered over the whole range of focus, for a live camera: any lens position within milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from fossa_ros import optics
+from fossa_ros.errors import InputError
+from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.motion_path import Path, Pose, still
+from fossa_ros.simulation.moving_layer import MovingLayer, interpolated, plane_homography
+from fossa_ros.simulation.scenes import Scene, make_scene
+from fossa_ros.simulation.stack_renderer import true_depth
+from fossa_ros.simulation.thin_lens import Synthesis
+
+BLUR_STEP = 0.6
+"""Pixels of blur radius between neighbouring slices."""
+MOTION_STEP = 0.75
+"""Pixels an image may move between two of the instants that are averaged into motion blur."""
+MOST_INSTANTS = 4
+
+
+class FocalVolume:
+    """Focus slices of one scene that are interpolated and warped into live images.
+
+    Approximations, on top of those of the thin lens: between slices (BLUR_STEP px of blur radius apart)
+    images are interpolated linearly; slices, interpolation and motion blur are in 8-bit sRGB code values;
+    camera rotation is an exact homography but resamples bilinearly; camera translation is the homography of
+    the plane at the scene's median depth, without parallax; what comes into view beyond the margin repeats
+    the outermost pixels; a breathing camera's blur is magnified with the image. A moving object is one flat
+    layer (see MovingLayer).
+
+    Args:
+        scene: a scene, or the seed of one.
+        camera: geometry and lens.
+        powers: (nearest, farthest) focus in dioptres that the lens reaches, in any order.
+        margin: pixels of scene rendered beyond each side, for rotations up to margin / fx.
+        views: pinholes across the aperture.
+        workers: threads that render.
+        progress: called with the share of the work done, 0..1, from any thread.
+        reference_power: focus in dioptres at which a breathing camera's images have scale 1.
+
+    Raises:
+        InputError: focus within the focal length.
+    """
+
+    def __init__(
+        self,
+        scene: Scene | int,
+        camera: SimulatedCamera,
+        powers: tuple[float, float] = (0.0, 1 / 0.3),
+        *,
+        margin: int = 32,
+        views: int = 96,
+        workers: int = 2,
+        progress: Callable[[float], None] | None = None,
+        reference_power: float = 1.0,
+    ):
+        self.scene = make_scene(scene) if isinstance(scene, int | np.integer) else scene
+        self.camera, self.margin, self.reference_power = camera, margin, reference_power
+        low, high = min(powers), max(powers)
+        if low < 0:
+            raise InputError(f"Focus powers must be 0 (infinity) or more dioptres, not {low:g}.")
+        radius = optics.blur_radius(
+            np.inf, optics.metres(max(high, 1e-6)), camera.focal_length, camera.f_number, camera.pixel_size
+        )
+        per_dioptre = radius / max(high, 1e-6)
+        self.powers = np.linspace(low, high, max(2, 1 + int(np.ceil((high - low) * per_dioptre / BLUR_STEP))))
+        backdrop = self.scene.with_mover(None)
+        frame = -margin, -margin, camera.width + 2 * margin, camera.height + 2 * margin
+        synthesis = Synthesis(camera, optics.metres(self.powers), views, frame)
+        light = synthesis.light(backdrop.at, workers=workers, progress=progress)
+        self.slices = [camera.expose(image) for image in light]
+        self.rest_depth = true_depth(backdrop, camera)
+        self.median_depth = float(np.nanmedian(self.rest_depth))
+        self.layer = None
+        if self.scene.mover is not None:
+            self.layer = MovingLayer(self.scene.mover, camera, self.powers, views, workers)
+
+    def image(self, power: float, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
+        """Return the (H, W, 3) uint8 RGB image at lens position ``power`` (dioptres), without noise.
+
+        Positions beyond the volume's range show its end. ``time`` (s) places the moving object.
+        """
+        image = interpolated(self.slices, self.powers, power)
+        warp = self._warp(power, pose)
+        size = self.camera.width, self.camera.height
+        if np.allclose(warp, np.eye(3), rtol=0, atol=1e-7):
+            edge = self.margin
+            image = image[edge : edge + size[1], edge : edge + size[0]]
+            image = image.copy()
+        else:
+            to_slice = np.array([[1, 0, self.margin], [0, 1, self.margin], [0, 0, 1.0]]) @ np.linalg.inv(warp)
+            image = cv2.warpPerspective(
+                image, to_slice, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+            )
+        if self.layer is not None:
+            self.layer.draw(image, power, pose or Pose(), time, self._breathing(power), self.rest_depth, warp)
+        return image
+
+    def exposed(
+        self, power: Callable[[float], float], path: Path = still, start: float = 0.0, exposure: float = 0.0
+    ) -> np.ndarray:
+        """Return the (H, W, 3) uint8 RGB image of an exposure, blurred by what moves meanwhile, without noise.
+
+        Args:
+            power: lens position in dioptres over time.
+            path: camera pose over time.
+            start: start of the exposure, seconds.
+            exposure: seconds.
+
+        The mean of up to MOST_INSTANTS instants, as many as the motion of image and lens asks for.
+        """
+        ends = start, start + exposure / 2, start + exposure
+        travel = max(self._travel(path, power, a, b) for a, b in (ends[:2], ends[1:]))
+        count = int(np.clip(np.ceil(2 * travel / MOTION_STEP), 1, MOST_INSTANTS))
+        times = start + exposure * (np.arange(count) + 0.5) / count
+        images = (self.image(power(time), path(time), time) for time in times)
+        mean = next(images)
+        for weight, image in enumerate(images, start=1):
+            mean = cv2.addWeighted(mean, weight / (weight + 1), image, 1 / (weight + 1), 0)
+        return mean
+
+    def depth(self, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
+        """Return the true (H, W) float32 z-depth in metres from ``pose`` at ``time``, cast anew: exact."""
+        if self.layer is None and (pose is None or pose.is_close(Pose())):
+            return self.rest_depth.copy()
+        return true_depth(self.scene, self.camera, pose, time)
+
+    def _breathing(self, power: float) -> float:
+        return self.camera.image_scale(optics.metres(power), optics.metres(self.reference_power))
+
+    def _warp(self, power: float, pose: Pose | None) -> np.ndarray:
+        """Return the homography from the image at rest to the image seen from ``pose``, breathing included."""
+        K, scale = self.camera.K, self._breathing(power)
+        return plane_homography(K * [[scale], [scale], [1]], K, (pose or Pose()).inverse(), self.median_depth)
+
+    def _travel(self, path: Path, power, start: float, end: float) -> float:
+        """Return the farthest an image corner or a blur disc's edge moves between two times, in pixels."""
+        width, height = self.camera.width, self.camera.height
+        corners = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+        moved = []
+        for time in (start, end):
+            points = self._warp(power(time), path(time)) @ corners
+            moved.append(points[:2] / points[2])
+        slices = np.interp([power(start), power(end)], self.powers, np.arange(len(self.powers)))
+        travel = max(np.hypot(*(moved[1] - moved[0])).max(), BLUR_STEP * abs(slices[1] - slices[0]))
+        if self.layer is not None:
+            travel = max(travel, self.layer.travel((path(start), path(end)), (start, end)))
+        return float(travel)
