@@ -9,13 +9,17 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import rclpy
 import sweep_report_exchange as exchange
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
 
 ROOT = Path(__file__).parents[1]
 COLCON_VENV = ROOT / ".venv-colcon"
@@ -112,3 +116,25 @@ def test_command_line_runs_from_the_path(workspace, sourced):
     command = shutil.which("fossa", path=sourced["PATH"])
     assert Path(command).is_relative_to(workspace)
     assert run(command, "--version", env=sourced, cwd=workspace).split()[-1] == version("fossa-ros")
+
+
+def test_node_answers_on_the_graph_and_ends_in_order(workspace, sourced):
+    executable = workspace / "install" / "fossa_ros" / "lib" / "fossa_ros" / "fossa_node"
+    process = subprocess.Popen([executable], env=sourced, cwd=workspace)
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("asker", context=context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        client = node.create_client(GetState, "/fossa_node/get_state")
+        assert client.wait_for_service(timeout_sec=60)
+        answer = client.call_async(GetState.Request())
+        executor.spin_until_future_complete(answer, timeout_sec=30)
+        assert answer.result().current_state.id == State.PRIMARY_STATE_UNCONFIGURED
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        node.destroy_node()
+        rclpy.shutdown(context=context)

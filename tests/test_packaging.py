@@ -1,0 +1,141 @@
+"""What pip installs: metadata, the files ROS tools look for, messages that travel; and what a wheel holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import sweep_report_exchange as exchange
+
+import fossa_ros
+from fossa_ros import msg
+
+ROOT = Path(__file__).parents[1]
+PREFIX = Path(sys.prefix)
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MESSAGES = sorted(file.stem for file in (ROOT / "msg").glob("*.msg"))
+EXECUTABLES = sorted(e.name for e in distribution("fossa-ros").entry_points.select(group="console_scripts"))
+
+
+def wheel_version(requirement: str) -> tuple[str, str]:
+    """Split ``name[extra]==version`` into name and version."""
+    name, version = re.fullmatch(r"([a-z0-9-]+)(?:\[\w+\])?==([\d.]+)", requirement).groups()
+    return name, version
+
+
+def test_one_version_everywhere():
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    changes = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert distribution("fossa-ros").version == fossa_ros.__version__
+    assert package.findtext("version") == fossa_ros.__version__
+    assert changes[1] == fossa_ros.__version__
+
+
+def test_ros_wheels_have_one_version_everywhere():
+    lists = {
+        "dependencies": PYPROJECT["project"]["dependencies"],
+        "build-system": PYPROJECT["build-system"]["requires"],
+        "colcon": (ROOT / ".ci/colcon-requirements.txt").read_text().splitlines(),
+    }
+    versions = {}
+    for source, requirements in lists.items():
+        for requirement in filter(re.compile("ros-").match, requirements):
+            name, version = wheel_version(requirement)
+            assert versions.setdefault(name, version) == version, f"{name} in {source}"
+    assert versions["ros-rclpy"] == "7.1.6"
+
+
+def test_package_xml_names_every_dependency():
+    text = (ROOT / "package.xml").read_text()
+    spelled = {"opencv-python-headless": "python3-opencv", "pillow": "python3-pil", "pyserial": "python3-serial"}
+    spelled |= {"torch": "python3-pytorch", "huggingface_hub": "python3-huggingface-hub"}
+    for requirement in PYPROJECT["project"]["dependencies"]:
+        name = re.match(r"[\w-]+", requirement)[0]
+        key = spelled.get(name, name.removeprefix("ros-").replace("-", "_"))
+        assert re.search(rf"\b{key}\b", text), f"{name} is not in package.xml"
+
+
+@pytest.mark.parametrize(
+    "entry_point", distribution("fossa-ros").entry_points, ids=lambda entry_point: entry_point.name
+)
+def test_entry_points_lead_somewhere(entry_point):
+    assert callable(entry_point.load())
+
+
+def test_share_holds_launch_files_configurations_and_interfaces():
+    share = PREFIX / "share" / "fossa_ros"
+    for folder in ("launch", "config"):
+        sources = sorted(file for file in (ROOT / folder).iterdir() if file.is_file())
+        assert sources
+        for source in sources:
+            assert (share / folder / source.name).read_bytes() == source.read_bytes()
+    for message in MESSAGES:
+        description = json.loads((share / "msg" / f"{message}.json").read_text())
+        assert description["type_description_msg"]["type_description"]["type_name"] == f"fossa_ros/msg/{message}"
+
+
+def test_ament_index_knows_package_and_interfaces():
+    index = PREFIX / "share" / "ament_index" / "resource_index"
+    assert (index / "packages" / "fossa_ros").is_file()
+    listed = (index / "rosidl_interfaces" / "fossa_ros").read_text().split()
+    assert set(listed) == {f"msg/{message}.{kind}" for message in MESSAGES for kind in ("idl", "msg")}
+
+
+def test_all_messages_are_importable():
+    assert sorted(name for name in vars(msg) if name[0].isupper()) == MESSAGES
+
+
+def test_executables_lie_where_ros_looks():
+    folder = PREFIX / "lib" / "fossa_ros"
+    assert sorted(file.name for file in folder.iterdir()) == EXECUTABLES
+    assert all(os.access(folder / name, os.X_OK) for name in EXECUTABLES)
+    # Without the environment being active: nothing of it on the path.
+    shown = subprocess.check_output([folder / "fossa", "--version"], env={"PATH": "/usr/bin:/bin"}, text=True)
+    assert shown.split()[-1] == fossa_ros.__version__
+
+
+def test_message_reaches_another_process():
+    assert exchange.received_from([sys.executable, exchange.__file__]) == exchange.report()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> zipfile.ZipFile:
+    """Build the wheel from a source distribution, as a user of either gets it."""
+    folder = tmp_path_factory.mktemp("dist")
+    # An isolated build gets Python's path from pip; ours would leak through this mark of the ROS wheels.
+    env = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    building = subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", folder, ROOT],
+        env=env, cwd=folder, text=True, capture_output=True,
+    )  # fmt: skip
+    if unreachable := re.search(r"ERROR: (No matching distribution|Could not (find|install)).*", building.stdout):
+        pytest.skip(f"the build requirements cannot be had: {unreachable[0]}")
+    assert building.returncode == 0, building.stdout[-8000:] + building.stderr[-4000:]
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+@pytest.mark.timeout(400)
+def test_wheel_made_from_the_source_distribution_is_complete(wheel):
+    names = set(wheel.namelist())
+    sources = {file.relative_to(ROOT) for file in (ROOT / "fossa_ros").rglob("*") if file.is_file()}
+    made_in_place = re.compile(r"__pycache__|^fossa_ros/msg/|\.so$")
+    assert {str(file) for file in sources if not made_in_place.search(str(file))} <= names
+    modules = {file.name for file in Path(msg.__file__).parent.glob("*.py")}
+    assert modules == {Path(name).name for name in names if name.startswith("fossa_ros/msg/")}
+    assert len([name for name in names if name.endswith(".so")]) == 1
+    data = f"fossa_ros-{fossa_ros.__version__}.data/data"
+    for folder in ("launch", "config"):
+        for file in (ROOT / folder).iterdir():
+            assert not file.is_file() or f"{data}/share/fossa_ros/{folder}/{file.name}" in names
+    for name in EXECUTABLES:
+        assert wheel.getinfo(f"{data}/lib/fossa_ros/{name}").external_attr >> 16 & 0o111
+    assert not [name for name in names if name.split("/")[0] in {"tests", "launch", "config", "msg", "build"}]
