@@ -74,6 +74,15 @@ def test_slew_limit():
     assert lens.settled_ns(0.01) - START == pytest.approx(expected, abs=2)
 
 
+def test_ringing_starts_when_the_slew_limit_lets_go():
+    lens = full_step(LensModel(slew_limit=100.0))
+    powers = np.array([lens.power_at(START + i * 10_000) for i in range(8000)])
+    speed = np.diff(powers) / 1e-5
+    assert speed[:4719] == pytest.approx(100.0, rel=1e-6)
+    # From there 0.28 D are free to ring: 2 % of them at 150 Hz are 5.3 D/s at most.
+    assert 105.0 < speed.max() < 105.3
+
+
 def test_a_later_command_changes_only_what_comes_later():
     lens = full_step(LensModel())
     times = [START + i * MS // 4 for i in range(20)]

@@ -7,6 +7,7 @@ import gc
 import logging
 import math
 import os
+import select
 import sys
 import threading
 import time
@@ -19,12 +20,13 @@ from hypothesis import strategies as st
 from fossa_ros.errors import InputError, LensError
 from fossa_ros.lens import LensMove, open_lens
 from fossa_ros.lens import ld4_protocol as ld4
+from fossa_ros.lens.ld4_line import Ld4Line
 from fossa_ros.lens.optotune_ld4 import OptotuneLd4
 from fossa_ros.simulation.ld4_device import Misbehaviour, SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 
-TIMEOUT = 0.1  # seconds; replies take a fraction of a millisecond
+TIMEOUT = 0.25  # seconds; a reply takes a fraction of a millisecond unless the machine is busy
 MS = 1_000_000
 
 
@@ -114,9 +116,7 @@ def test_the_lens_goes_where_it_is_told(firmware_type):
     near_to_far = np.linspace(5.0, 0.0, 11)  # dioptres of focus distance
     with PseudoTerminal(device) as terminal, OptotuneLd4(terminal.port, power_offset=2.0) as lens:
         for vergence in np.concatenate([near_to_far, near_to_far[::-1], [5.0, 0.0, 5.0]]):
-            before = dynamics.power_at(time.time_ns())
             move = lens.move_to(1.0 / vergence if vergence else math.inf)
-            assert dynamics.power_at(move.sent_ns) == pytest.approx(before, abs=5.0)
             settled = dynamics.settled_ns(0.01)
             assert settled <= move.acknowledged_ns + 18 * MS
             for late in (0, 5 * MS, 50 * MS):
@@ -269,11 +269,31 @@ def test_firmware_of_unknown_scale_will_not():
         OptotuneLd4(terminal.port)
 
 
-def test_half_a_command_left_by_somebody_else(port):
+@pytest.mark.parametrize("gives_up", [True, False])
+def test_half_a_command_left_by_somebody_else(device, port, gives_up):
+    if not gives_up:
+        device.give_up = lambda: b""
     with open(port, "wb", buffering=0) as earlier:
         earlier.write(b"Mw")
         with OptotuneLd4(port, timeout=TIMEOUT) as lens:
             assert lens.move_to(0.5).focus_distance == pytest.approx(0.5)
+
+
+def test_chatter_before_the_handshake(device, port):
+    device.misbehave(Misbehaviour(noise=bytes(range(64))), replies=1)
+    with OptotuneLd4(port, timeout=TIMEOUT) as lens:
+        assert lens.move_to(0.5).focus_distance == pytest.approx(0.5)
+
+
+def test_refusal_that_arrives_before_the_next_query(port):
+    line = Ld4Line(port, TIMEOUT)
+    line.shake_hands()
+    line.tell(ld4.Command(b"Qw", ">h"), 0)
+    time.sleep(0.05)  # the error frame lies unread now
+    with pytest.raises(LensError, match=r"refused PrDA or what was sent before it .*unknown"):
+        line.query(ld4.FOCAL_POWER)
+    assert line.query(ld4.FOCAL_POWER) == (0,)
+    line.close()
 
 
 @pytest.mark.parametrize(
@@ -289,13 +309,13 @@ def test_something_else_at_the_port(reply, shown):
     before = resources()
     unready = pytest.raises(LensError, match="should answer 'Ready'")
     with PseudoTerminal(Scripted(reply)) as terminal, unready as failure:
-        OptotuneLd4(terminal.port, timeout=0.03)
+        OptotuneLd4(terminal.port, timeout=0.1)
     assert f"sent {shown}" in str(failure.value) and terminal.port in str(failure.value)
     assert resources() == before
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(replies=st.lists(st.binary(max_size=24), min_size=1, max_size=4), moved=st.booleans())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(replies=st.lists(st.binary(max_size=24), min_size=1, max_size=2), moved=st.booleans())
 def test_garbage_never_is_more_than_a_lens_error(replies, moved):
     device = SimulatedLd4(LensDynamics())
     good, script = device.feed, iter(())
@@ -305,7 +325,7 @@ def test_garbage_never_is_more_than_a_lens_error(replies, moved):
         return next(script, reply) if reply else b""
 
     device.feed = feed
-    with PseudoTerminal(device) as terminal, OptotuneLd4(terminal.port, timeout=0.02) as lens:
+    with PseudoTerminal(device) as terminal, OptotuneLd4(terminal.port, timeout=0.1) as lens:
         script = iter(replies)
         for _ in replies:
             with contextlib.suppress(LensError):
@@ -441,6 +461,27 @@ def test_other_packages_add_backends_but_do_not_take_over_ours(tmp_path, monkeyp
     with open_lens("optotune_ld4", port) as lens:
         assert isinstance(lens, OptotuneLd4)
     sys.modules.pop("their_lens")
+
+
+def test_terminal_passes_bytes_as_they_are(device, port):
+    """To a client that sets nothing up, too; half a command is answered once the rest has failed to come."""
+    client = os.open(port, os.O_RDWR | os.O_NOCTTY)
+
+    def receive(length: int) -> bytes:
+        data = b""
+        while len(data) < length and select.select([client], [], [], 2.0)[0]:
+            data += os.read(client, 64)
+        return data
+
+    os.write(client, b"Start")
+    assert receive(7) == b"Ready\r\n"
+    os.write(client, ld4.FOCAL_POWER_MODE.encode() + ld4.SET_FOCAL_POWER.encode(0x0A))
+    assert len(receive(12)) == 12
+    os.write(client, bytes.fromhex("50 72 44 41 00 00 00 00 64 70"))
+    assert receive(8)[2:4] == b"\x00\x0a"
+    os.write(client, b"PwDA\x00\x00")
+    assert receive(6) == ld4.error_frame(1)
+    os.close(client)
 
 
 def test_link_to_the_port(tmp_path):

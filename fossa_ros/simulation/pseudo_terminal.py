@@ -13,7 +13,7 @@ from typing import Protocol
 
 from fossa_ros.errors import InputError
 
-BURST_GAP = 0.02  # seconds of silence after which an incomplete command is given up
+BURST_GAP = 0.01  # seconds of silence after which an incomplete command is given up
 
 
 class SerialDevice(Protocol):
