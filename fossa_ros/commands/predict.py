@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fossa_ros.atomic import check_writable
@@ -52,13 +53,13 @@ def command(stack, estimator, out, align, fx, max_size, **network):
         prediction = predict(source.stack, estimator, align=align, max_size=max_size)
         status.update("Writing the results")
         written = write_outputs(out, prediction)
-    table = Table(show_header=False, box=None, title=str(stack), title_justify="left")
+    table = Table(show_header=False, box=None, title=escape(str(stack)), title_justify="left")
     for row in _summary(source, prediction):
         table.add_row(*row)
-    table.add_row("written", f"{out}: " + ", ".join(written))
+    table.add_row("written", escape(f"{out}: " + ", ".join(written)))
     Console().print(table)
     if prediction.depth_map.K is None:
-        click.echo("cloud.ply was left out because the intrinsics are unknown; give --fx.")
+        click.echo("cloud.ply was left out because the intrinsics are unknown; give --fx, the focal length in pixels.")
 
 
 def _summary(source, prediction):
