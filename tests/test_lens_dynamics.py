@@ -125,6 +125,8 @@ def test_clock_set_back():
     assert lens.power_at(START) == pytest.approx(0.0, abs=1e-9)
     with pytest.raises(ValueError, match="history"):
         lens.power_at(START - 3_600_001 * MS)
+    warmed = 10.0 * (2 / 3) ** 2 * (1 - math.exp(-10 / 120))  # 10 s at two thirds of the drive
+    assert lens.temperature_at(START - 3_600_001 * MS) == pytest.approx(25.0 + warmed)
 
 
 def test_history_is_bounded():
@@ -136,6 +138,11 @@ def test_history_is_bounded():
     assert lens.power_at(last - 80_000 * MS) == pytest.approx(0.0, abs=1e-3)
     with pytest.raises(ValueError, match="history"):
         lens.power_at(START)
+
+
+def test_settling_within_nothing_is_refused():
+    with pytest.raises(ValueError, match="tolerance"):
+        LensDynamics().settled_ns(0.0)
 
 
 def test_temperature_follows_the_drive_slowly():

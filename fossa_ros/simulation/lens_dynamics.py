@@ -121,15 +121,25 @@ class LensDynamics:
         return self._position(segment, t_ns) + drift
 
     def temperature_at(self, t_ns: int) -> float:
-        """Return the temperature (degC) at ``t_ns``; it follows the square of the drive slowly."""
-        return self._temperature(self._segment(t_ns), t_ns)
+        """Return the temperature (degC) at ``t_ns``; it follows the square of the drive slowly.
+
+        Before the history kept it is the oldest one known, so a thermometer survives a clock that is set back.
+        """
+        with self._lock:
+            oldest_ns = self._segments[0].start_ns
+        return self._temperature(self._segment(max(t_ns, oldest_ns)), t_ns)
 
     def settled_ns(self, tolerance: float = 0.01) -> int:
         """Return the time from which the last command's motion stays within ``tolerance`` (dioptres).
 
         Taken from the envelope of the motion, so it is never early and at most a period of the ringing late.
         Drift is not motion and does not count.
+
+        Raises:
+            ValueError: the tolerance is not positive.
         """
+        if not tolerance > 0:
+            raise ValueError(f"the tolerance must be a positive number of dioptres, not {tolerance}")
         with self._lock:
             segment = self._segments[-1]
 
