@@ -13,8 +13,7 @@ from scipy.special import j1
 from fossa_ros import optics
 
 RADIAL_FREQUENCIES = np.linspace(0.02, np.pi, 96)
-SPECTRUM_SLOPE = 2.4  # power spectrum of natural images, |F|^2 ~ 1 / w^2.4
-LENS_SOFTNESS = 0.25  # Gaussian roll-off of the disc's rim (aberrations), as a share of the radius
+LENS_SOFTNESS = 0.1  # Gaussian roll-off of the disc's rim (aberrations), as a share of the radius
 
 
 def disc_transfer(radius, frequency):
@@ -35,7 +34,7 @@ def known_blur_gains(stack, width) -> np.ndarray | None:
     return optics.blur_radius(optics.metres(focus + 1.0), stack.focus_distances, stack.focal_length, stack.f_number, pixel)
 
 
-def signatures(levels, focus, gains, bands) -> np.ndarray:
+def signatures(levels, focus, gains, bands, slope) -> np.ndarray:
     """Return (bands, levels, N) unit vectors: relative strength of each band in each plane at each depth level.
 
     Args:
@@ -43,9 +42,10 @@ def signatures(levels, focus, gains, bands) -> np.ndarray:
         focus: (N,) focus of the planes in dioptres.
         gains: (N,) blur radius in px per dioptre of defocus.
         bands: (B, F) transfer functions of the band filters at ``RADIAL_FREQUENCIES``.
+        slope: the texture's power spectrum falls as frequency^-slope.
     """
     radius = np.asarray(gains) * np.abs(np.asarray(levels)[:, None] - np.asarray(focus))
     transfer = disc_transfer(radius[..., None], RADIAL_FREQUENCIES)
-    energy = bands**2 * RADIAL_FREQUENCIES ** (1.0 - SPECTRUM_SLOPE)
+    energy = bands**2 * RADIAL_FREQUENCIES ** (1.0 - slope)
     moments = np.einsum("bf,lif,ljf->blij", energy, transfer, transfer, optimize=True)
     return np.linalg.eigh(moments)[1][..., -1]

@@ -10,20 +10,36 @@ from fossa_ros.classical.focus_measure import BandStatistics, band_transfer
 BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre tried where the lens is unknown
 
 
+FAR = 1.5
+
+
 def dioptre_levels(focus, count, margin):
     """Return ``count`` hypotheses evenly spaced in dioptres over the planes, ``margin`` plane spacings beyond them."""
     near, far = float(np.max(focus)), float(np.min(focus))
     beyond = margin * (near - far) / max(len(focus) - 1, 1)
-    return np.linspace(max(far - beyond, min(far, 0.0) + 0.01), near + beyond, count)
+    return np.linspace(max(far - beyond, far / FAR, 0.01), near + beyond, count)
 
 
-def score_weights(levels, focus, gains):
+def score_weights(levels, focus, gains, slope):
     """Return (L, B * P) weights whose product with the pair moments is h(d)^T C h(d), summed over the bands."""
-    h = signatures(levels, focus, gains, band_transfer())
+    h = signatures(levels, focus, gains, band_transfer(), slope)
     count = len(focus)
     i, j = np.triu_indices(count)
     weights = h[..., i] * h[..., j] * np.where(i == j, 1.0, 2.0)
     return np.ascontiguousarray(np.moveaxis(weights, 0, 1).reshape(len(levels), -1), dtype=np.float32)
+
+
+SLOPE_CLASSES = np.array([1.2, 1.8, 2.4, 3.0, 3.6, 4.2])
+
+
+def likelihood(moments, slope, levels, focus, gains):
+    """Return (L, P) log-likelihoods."""
+    nearest = np.searchsorted(0.5 * (SLOPE_CLASSES[1:] + SLOPE_CLASSES[:-1]), slope.ravel())
+    scores = np.empty((len(levels), moments.shape[1]), np.float32)
+    for index in np.unique(nearest):
+        here = np.flatnonzero(nearest == index)
+        scores[:, here] = score_weights(levels, focus, gains, SLOPE_CLASSES[index]) @ moments[:, here]
+    return scores
 
 
 def normalised_moments(statistics: BandStatistics, planes, model_error):
@@ -35,11 +51,11 @@ def normalised_moments(statistics: BandStatistics, planes, model_error):
     noise = statistics.noise[:, None, None].astype(np.float32)
     signal = np.maximum(statistics.energy - noise, 0.0)
     scale = 0.5 / (noise + model_error**2 * planes * signal)
-    moments = statistics.products * scale[:, None]
+    moments = statistics.products * (scale * statistics.locality)[:, None]
     return moments.reshape(-1, moments.shape[-2] * moments.shape[-1])
 
 
-def estimate_blur_gain(moments, levels, focus, samples=4000):
+def estimate_blur_gain(moments, levels, focus, slope, samples=4000):
     """Return the blur radius per dioptre (px / D) that explains the stack best, for a lens that is not known.
 
     The depth of every pixel is free, so the gain is what makes the best depth of each pixel most likely.
@@ -47,7 +63,7 @@ def estimate_blur_gain(moments, levels, focus, samples=4000):
     strongest = np.argpartition(-np.abs(moments[: len(focus)]).sum(axis=0), min(samples, moments.shape[1] - 1))[:samples]
     sample = np.ascontiguousarray(moments[:, strongest])
     totals = [
-        (score_weights(levels, focus, np.full(len(focus), gain)) @ sample).max(axis=0).sum() for gain in BLUR_GAINS
+        (score_weights(levels, focus, np.full(len(focus), gain), slope) @ sample).max(axis=0).sum() for gain in BLUR_GAINS
     ]
     return float(BLUR_GAINS[int(np.argmax(totals))])
 

@@ -38,6 +38,8 @@ class ClassicalConfig:
     jump: float = 0.002
     edge: float = 8.0
     min_confidence: float = 0.0
+    step: float = 0.03
+    doubt: float = 0.01
 
 
 class ClassicalEstimator:
@@ -68,15 +70,18 @@ class ClassicalEstimator:
         moments = depth_profile.normalised_moments(statistics, len(focus), config.model_error)
         gains = blur_model.known_blur_gains(stack, size[0])
         if gains is None:
-            gains = np.full(len(focus), depth_profile.estimate_blur_gain(moments, levels, focus))
+            gains = np.full(len(focus), depth_profile.estimate_blur_gain(moments, levels, focus, np.median(statistics.slope)))
         else:
             gains = gains[order]
-        scores = depth_profile.score_weights(levels, focus, gains) @ moments
+        scores = depth_profile.likelihood(moments, statistics.slope, levels, focus, gains)
         power, precision = (m.reshape(half) for m in depth_profile.peaks(scores, levels))
 
         small = [cv2.resize(image, half[::-1], interpolation=cv2.INTER_AREA) for image in images]
         guide = blend_planes(small, focus, power).astype(np.float32)
         ties = [w * np.float32(1.0 / config.slope**2) for w in filling.edge_weights(guide, config.edge, config.jump)]
+        start = cv2.medianBlur(power, 5)
+        loose = filling.discontinuities(start, 1.0 / np.maximum(precision, 1e-3), config.step, config.doubt)
+        ties = [t * l for t, l in zip(ties, loose, strict=True)]
         fitted = filling.smooth(power, precision, *ties)
         support = filling.smooth(precision, np.full_like(precision, 1.0), *[t * 1e-3 for t in ties])
         fitted = np.clip(fitted, levels[0], levels[-1])

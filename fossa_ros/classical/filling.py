@@ -19,6 +19,16 @@ def edge_weights(guide, sharpness, floor):
     )
 
 
+def discontinuities(value, variance, step, doubt):
+    """Return factors 0..1 for the conductances that cut the ties where ``value`` (h, w) jumps by more than ``step``."""
+    factors = []
+    for axis in (1, 0):
+        jump = np.square(np.diff(value, axis=axis))
+        first, second = np.split(variance, [-1], axis=axis)[0], np.split(variance, [1], axis=axis)[1]
+        factors.append(1.0 / (1.0 + jump / (step**2 + doubt * (first + second))))
+    return [np.square(f) for f in factors]
+
+
 def smooth(value, precision, horizontal, vertical, iterations=12):
     """Return the map u (h, w) that minimises sum precision (u - value)^2 + sum conductance (difference of u)^2.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 from fossa_ros.classical.blur_model import RADIAL_FREQUENCIES
 
 LEVELS = 3  # octaves of the band-pass pyramid
-INNER, OUTER = 0.6, 1.3  # px at each octave: standard deviations of the difference of Gaussians
+SIGMAS = (0.7, 1.0, 1.25)  # px at each octave: standard deviations of the difference of Gaussians
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
 
@@ -53,11 +54,16 @@ class BandStatistics:
         products: (B, P, h, w) float32 local means of b_i b_j for the P = N (N + 1) / 2 pairs i <= j, noise removed.
         energy: (B, h, w) float32 mean over the planes of b_i^2, noise included.
         noise: (B,) variance of the noise in each band.
+        locality: (B, h, w) float32 in 0..1: how much of the texture pooled at a pixel lies at that pixel. It is small
+            beside a strong edge, where the band responses tell the depth of the edge.
+        slope: the power spectrum of the texture falls as frequency^-slope.
     """
 
     products: np.ndarray
     energy: np.ndarray
     noise: np.ndarray
+    locality: np.ndarray
+    slope: np.ndarray
 
 
 def gaussian(image, sigma):
@@ -65,13 +71,20 @@ def gaussian(image, sigma):
     return cv2.GaussianBlur(image, (size, size), sigma)
 
 
+BAND = (1.0, -2.0, 1.0)
+
+
+def bandpass(image):
+    return sum(w * gaussian(image, s) for w, s in zip(BAND, SIGMAS) if w)
+
+
 def band_transfer() -> np.ndarray:
     """Return (LEVELS, F) transfer functions of the bands at ``RADIAL_FREQUENCIES`` (rad/px, full resolution)."""
     w2 = RADIAL_FREQUENCIES**2
     bands, before = [], 0.0
     for level in range(LEVELS):
-        inner, outer = before + (INNER * 2**level) ** 2, before + (OUTER * 2**level) ** 2
-        bands.append(np.exp(-0.5 * inner * w2) - np.exp(-0.5 * outer * w2))
+        a, b, c = (np.exp(-0.5 * (before + (sigma * 2**level) ** 2) * w2) for sigma in SIGMAS)
+        bands.append(BAND[0] * a + BAND[1] * b + BAND[2] * c)
         before += 4.0**level  # pyrDown's binomial kernel has unit variance at its input's resolution
     return np.array(bands)
 
@@ -93,7 +106,7 @@ def band_statistics(gray, noise, window) -> BandStatistics:
     variances = noise**2 * np.trapezoid(band_transfer() ** 2 * RADIAL_FREQUENCIES, RADIAL_FREQUENCIES) / (2 * np.pi)
     images = list(gray)
     for level in range(LEVELS):
-        bands = [gaussian(image, INNER) - gaussian(image, OUTER) for image in images]
+        bands = [bandpass(image) for image in images]
         variance = variances[level]
         for index, (i, j) in enumerate(pairs):
             product = bands[i] * bands[j]
@@ -106,5 +119,46 @@ def band_statistics(gray, noise, window) -> BandStatistics:
                 energy[level] += product / count
                 product = product - variance
             products[level, index] = product
+        if level == 0:
+            finest = functools.reduce(np.maximum, [band * band for band in bands])
+            finest = np.maximum(cv2.resize(finest, half, interpolation=cv2.INTER_AREA) - 2.0 * variance, 0.0)
         images = [cv2.pyrDown(image) for image in images]
-    return BandStatistics(products, energy, variances)
+    return BandStatistics(products, energy, variances, locality(finest, variances[0], window), spectrum_slope(products, count, variances))
+
+
+REACH = (2.0, 3.0, 6.0)
+
+
+def locality(finest, variance, window):
+    """Return (B, h, w) float32 share of the fine texture around each pixel that lies at the pixel."""
+    here = gaussian(finest, 1.0) + 0.25 * np.float32(variance)
+    shares = []
+    for level in range(LEVELS):
+        around = gaussian(finest, REACH[level]) + 0.25 * np.float32(variance)
+        shares.append(np.minimum(LOCAL_GAIN * here / around, 1.0))
+    return np.stack(shares) ** LOCAL_POWER
+
+
+LOCAL_GAIN = 2.0
+LOCAL_POWER = 1.0
+SLOPES = np.linspace(0.5, 5.0, 46)
+
+
+def spectrum_slope(products, count, variances):
+    """Return (h, w) float32 slope of the texture's power spectrum, from the finest and the coarsest band.
+
+    The sharpest plane of each band is taken. Where there is not enough texture, the median of the image is.
+    """
+    i, j = np.triu_indices(count)
+    signal = products[:, i == j].max(axis=1)
+    finest, coarsest = gaussian(signal[0], SLOPE_POOL), gaussian(signal[-1], SLOPE_POOL)
+    textured = finest > SLOPE_SNR * variances[0]
+    power = band_transfer() ** 2 @ RADIAL_FREQUENCIES[:, None] ** (1.0 - SLOPES)
+    observed = np.log(np.maximum(coarsest, 1e-3) / np.maximum(finest, 1e-3))
+    slope = np.interp(observed, np.log(power[-1] / power[0]), SLOPES).astype(np.float32)
+    slope[~textured] = np.median(slope[textured]) if np.count_nonzero(textured) > 50 else 2.8
+    return slope
+
+
+SLOPE_POOL = 4.0
+SLOPE_SNR = 1.0
