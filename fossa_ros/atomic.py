@@ -52,7 +52,10 @@ def replacing_files(folder, outdated=()):
         yield partial
         files = sorted(partial.iterdir())
         for file in files:
-            os.replace(file, folder / file.name)
+            target = folder / file.name
+            if target.is_dir():  # a bag is a folder of its own
+                shutil.rmtree(target)
+            os.replace(file, target)
         for name in set(outdated) - {file.name for file in files}:
             (folder / name).unlink(missing_ok=True)
         made = []

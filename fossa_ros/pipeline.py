@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -14,6 +15,8 @@ from fossa_ros.estimator import Estimator
 from fossa_ros.motion import MotionCheck
 from fossa_ros.stack import DepthMap, FocusStack
 from fossa_ros.sweep import CapturedSweep
+
+LOG = logging.getLogger(__name__)
 
 
 class Verdict(StrEnum):
@@ -53,16 +56,19 @@ def process(sweep: CapturedSweep, motion: MotionCheck, estimator: Estimator) -> 
     """Check one sweep for motion and estimate its depth; whatever goes wrong is a verdict, not an exception."""
     if sweep.stack is None:
         return SweepResult(sweep, Verdict.INCOMPLETE, sweep.reason)
-    started = time.perf_counter()
-    checked = motion.check(sweep.stack)
-    motion_ms = (time.perf_counter() - started) * 1e3
-    if checked.stack is None:
-        return SweepResult(sweep, checked.verdict, checked.reason, checked.motion_px, motion_ms=motion_ms)
-    started = time.perf_counter()
     try:
+        started = time.perf_counter()
+        checked = motion.check(sweep.stack)
+        begun = time.perf_counter()
+        motion_ms = (begun - started) * 1e3
+        if checked.stack is None:
+            return SweepResult(sweep, checked.verdict, checked.reason, checked.motion_px, motion_ms=motion_ms)
         depth = estimator.estimate(checked.stack)
     except FossaError as error:
-        return SweepResult(sweep, Verdict.FAILED, str(error), checked.motion_px, motion_ms=motion_ms)
+        return SweepResult(sweep, Verdict.FAILED, str(error))
+    except Exception as error:  # one bad sweep must not end the thread that serves all the others
+        LOG.exception("Sweep %d failed unexpectedly; please report this", sweep.number)
+        return SweepResult(sweep, Verdict.FAILED, f"{type(error).__name__}: {error}")
     return SweepResult(
         sweep,
         checked.verdict,
@@ -70,7 +76,7 @@ def process(sweep: CapturedSweep, motion: MotionCheck, estimator: Estimator) -> 
         depth=depth,
         stack=checked.stack,
         motion_ms=motion_ms,
-        inference_ms=(time.perf_counter() - started) * 1e3,
+        inference_ms=(time.perf_counter() - begun) * 1e3,
     )
 
 

@@ -157,7 +157,7 @@ def checked_intrinsics(K, size) -> np.ndarray:
         raise InputError(f"K must be a finite 3x3 intrinsic matrix, not shape {K.shape}; calibrate the camera.")
     if K[0, 0] <= 0 or K[1, 1] <= 0:
         raise InputError(
-            f"K has focal lengths {K[0, 0]:g}, {K[1, 1]:g} px, so the camera is uncalibrated; calibrate it or give --fx."
+            f"K has focal lengths {K[0, 0]:g}, {K[1, 1]:g} px: the camera is uncalibrated; calibrate it or give --fx."
         )
     if not (0 <= K[0, 2] < width and 0 <= K[1, 2] < height):
         raise InputError(

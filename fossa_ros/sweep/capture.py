@@ -30,6 +30,7 @@ class CapturedSweep:
         reason: why there is no stack; empty otherwise.
         focus_distances: metres, of the planes taken, in the order they were taken.
         stamps_ns: start of exposure of each of them.
+        frames: their frames, as they were offered.
         drops: how many frames were not used, by reason.
         started_ns: first lens command, on the capture's clock.
         duration_ns: first lens command to the arrival of the last plane.
@@ -40,6 +41,7 @@ class CapturedSweep:
     reason: str
     focus_distances: tuple[float, ...]
     stamps_ns: tuple[int, ...]
+    frames: tuple[Frame, ...]
     drops: dict[str, int]
     started_ns: int
     duration_ns: int
@@ -223,6 +225,7 @@ class SweepCapture:
                 reason=reason,
                 focus_distances=tuple(move.focus_distance for move, _ in planes),
                 stamps_ns=tuple(self._timing.exposure_start(frame.stamp_ns) for _, frame in planes),
+                frames=tuple(frame for _, frame in planes),
                 drops={str(drop): count for drop, count in drops.items()},
                 started_ns=started,
                 duration_ns=finished - started,

@@ -21,7 +21,7 @@ class SweepPlan:
 
     def __post_init__(self):
         if any(not distance > 0 for distance in self.focus_distances):
-            raise InputError(f"Focus distances must be positive metres, not {list(self.focus_distances)}; correct them.")
+            raise InputError(f"Focus distances must be positive metres, not {self.focus_distances}; correct them.")
         ordered = tuple(sorted(set(self.focus_distances)))
         if len(ordered) < 2:
             raise InputError(f"A sweep needs at least 2 different focus distances, not {len(ordered)}; add planes.")

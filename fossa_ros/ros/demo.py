@@ -1,0 +1,213 @@
+"""The whole package in one command: a simulated rig and the real node in processes of their own, over DDS."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fossa_ros.atomic import replacing_files
+from fossa_ros.errors import FossaError, InputError
+from fossa_ros.geometry import write_ply
+from fossa_ros.pictures import confidence_picture, depth_picture, write_png
+from fossa_ros.ros import environment
+from fossa_ros.ros.recorder import Recorder, Run
+
+READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
+BUMP_AT = 0.5  # share of the run
+TICK_S = 0.1
+SHUTDOWN_TIMEOUT_S = 10.0
+FILES = ("summary.json", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
+
+
+class DemoFailed(FossaError):
+    """The demo could not be run to its end."""
+
+
+def run_demo(out: Path, seconds: float = 20.0, scene: int = 0, parameters: dict[str, str] | None = None) -> dict:
+    """Sweep a simulated scene with real nodes, knock the camera once, and write what came of it to ``out``.
+
+    Args:
+        out: folder for summary.json, pictures, cloud, bag and logs.
+        seconds: how long to sweep.
+        scene: seed of the rig's scene.
+        parameters: of fossa_node, beside config/rig.yaml.
+
+    Returns:
+        The figures of ``summary.json``.
+
+    Raises:
+        FossaError: a node died, or nothing was heard of it.
+    """
+    if not seconds > 0:
+        raise InputError(f"The demo must run for a positive number of seconds, not {seconds:g}.")
+    environment.complete()
+    out = Path(out)
+    with _interrupted_by_sigterm(), replacing_files(out, FILES) as work:
+        run = _record(work, seconds, scene, parameters or {})
+        summary = summarise(run, seconds)
+        if not summary["sweeps_accepted"]:
+            raise DemoFailed(f"No sweep of {summary['sweeps']} gave depth ({summary['not_accepted']}).")
+        _write(run, summary, work)
+    _print(summary, out)
+    return summary
+
+
+def summarise(run: Run, seconds: float) -> dict:
+    """Return the figures of a run: counts, mean errors against the truth, median times."""
+    accepted, metrics = run.accepted(), run.metrics()
+    verdicts = run.reasons()
+
+    def mean(name: str) -> float | None:
+        return round(float(np.mean([one[name] for one in metrics])), 4) if metrics else None
+
+    def median(values) -> float | None:
+        values = [value for value in values if value == value]
+        return round(float(np.median(values)), 1) if values else None
+
+    return {
+        "sweeps": len(run.reports),
+        "sweeps_accepted": len(accepted),
+        "sweeps_rejected": verdicts["rejected"],
+        "not_accepted": dict(verdicts),
+        "reasons": {str(report.sweep): report.reason for report in run.reports if not report.accepted},
+        "abs_rel": mean("abs_rel"),
+        "delta_1_25": mean("delta_1.25"),
+        "coverage": mean("coverage"),
+        "depth_rate_hz": round(len(accepted) / seconds, 2),
+        "sweep_ms": median(report.sweep_ms for report in accepted),
+        "motion_ms": median(report.motion_ms for report in accepted),
+        "inference_ms": median(report.inference_ms for report in accepted),
+        "seconds": seconds,
+    }
+
+
+def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str]) -> Run:
+    with contextlib.ExitStack() as stack:
+        link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fossa-rig-"))) / "lens"
+        config = environment.share() / "config" / "rig.yaml"
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        stack.callback(rclpy.try_shutdown)
+        recorder = stack.enter_context(Recorder(work / "bag"))
+        rig = {"scene": scene, "lens.link": link}
+        node = {"lens.port": link, **parameters}
+        children = [
+            stack.enter_context(_process(name, config, overrides, work / f"{name}.log"))
+            for name, overrides in (("sim_rig_node", rig), ("fossa_node", node))
+        ]
+        with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console()) as bar:
+            _await_first_sweep(recorder, children, bar)
+            _sweep(recorder, children, bar, seconds)
+        return recorder.run
+
+
+@contextlib.contextmanager
+def _process(name: str, config: Path, overrides: dict, log: Path) -> Iterator[subprocess.Popen]:
+    """Run a node until the block ends, whatever ends it."""
+    command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(config)]
+    for key, value in {"autostart": "true", **overrides}.items():
+        command += ["-p", f"{key}:={value}"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment.child_environment()
+        )
+        process.log = log
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(SHUTDOWN_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _await_first_sweep(recorder: Recorder, children: list[subprocess.Popen], bar: Progress) -> None:
+    rendering = bar.add_task("Rendering the rig's scene at every focus", total=1.0)
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not recorder.run.reports:
+        _check(children)
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"No sweep within {READY_TIMEOUT_S:.0f} s; last words:\n{_last_words(children)}")
+        bar.update(rendering, completed=recorder.run.rendered)
+        time.sleep(TICK_S)
+    bar.update(rendering, completed=1.0)
+
+
+def _sweep(recorder: Recorder, children: list[subprocess.Popen], bar: Progress, seconds: float) -> None:
+    sweeping = bar.add_task("Sweeping", total=seconds)
+    recorder.run.begin()
+    began, bumped = time.monotonic(), False
+    while (elapsed := time.monotonic() - began) < seconds:
+        _check(children)
+        if not bumped and elapsed >= BUMP_AT * seconds:
+            recorder.bump()
+            bumped = True
+        accepted, verdicts = len(recorder.run.accepted()), recorder.run.reasons()
+        told = ", ".join([f"{accepted} accepted", *(f"{count} {verdict}" for verdict, count in verdicts.items())])
+        bar.update(sweeping, completed=elapsed, description=f"Sweeping: {told}{' (bumped)' if bumped else ''}")
+        time.sleep(TICK_S)
+    bar.update(sweeping, completed=seconds)
+
+
+def _check(children: list[subprocess.Popen]) -> None:
+    if any(child.poll() is not None for child in children):
+        raise DemoFailed(f"A node ended by itself; last words:\n{_last_words(children)}")
+
+
+def _last_words(children: list[subprocess.Popen]) -> str:
+    return "\n".join(line for child in children for line in child.log.read_text().splitlines()[-5:])
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as Ctrl-C does, so that no child outlives this process."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _write(run: Run, summary: dict, folder: Path) -> None:
+    depth = run.depths[max(run.depths)]
+    write_png(folder / "depth.png", depth_picture(depth))
+    write_png(folder / "all_in_focus.png", run.all_in_focus)
+    write_png(folder / "confidence.png", confidence_picture(run.confidence))
+    write_ply(folder / "cloud.ply", run.cloud)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def _print(summary: dict, out: Path) -> None:
+    table = Table(title=f"{summary['seconds']:g} s of sweeps, written to {out}", show_header=False)
+    table.add_row("sweeps accepted", str(summary["sweeps_accepted"]))
+    for verdict, count in summary["not_accepted"].items():
+        table.add_row(f"sweeps {verdict}", str(count))
+    for sweep, reason in summary["reasons"].items():
+        table.add_row(f"  sweep {sweep}", reason)
+    table.add_row("depth AbsRel", f"{summary['abs_rel']:.3f}")
+    table.add_row("depth delta < 1.25", f"{summary['delta_1_25']:.3f}")
+    table.add_row("depth known", f"{summary['coverage']:.1%} of the view")
+    table.add_row("sweep", f"{summary['sweep_ms']:.0f} ms")
+    table.add_row("motion check", f"{summary['motion_ms']:.0f} ms")
+    table.add_row("inference", f"{summary['inference_ms']:.0f} ms")
+    table.add_row("depth rate", f"{summary['depth_rate_hz']:.1f} Hz")
+    Console().print(table)

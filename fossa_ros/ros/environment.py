@@ -1,0 +1,43 @@
+"""What ROS expects of the environment, for the ROS wheels of PyPI that do not set it up themselves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+PACKAGE = "fossa_ros"
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY_NEEDED = 512 * 2**20  # bytes: 64 MiB for each process of a small robot
+
+
+def share() -> Path:
+    """Return the folder that holds this package's messages, launch files and configurations."""
+    from ament_index_python.packages import get_package_share_directory
+
+    return Path(get_package_share_directory(PACKAGE))
+
+
+def complete() -> None:
+    """Set what is missing, before rclpy is initialised: where packages are, and a transport for large images.
+
+    Nothing that is already set is touched. Child processes inherit it.
+    """
+    prefix = Path(sys.prefix)
+    if not os.environ.get("AMENT_PREFIX_PATH") and (prefix / "share" / "ament_index").is_dir():
+        os.environ["AMENT_PREFIX_PATH"] = str(prefix)
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        return
+    # The profile trades shared memory for speed; where there is too little of it, the default transport is slow
+    # but works.
+    if SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free >= SHARED_MEMORY_NEEDED:
+        os.environ[PROFILE_VARIABLES[0]] = str(share() / "config" / "fastdds_large_images.xml")
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """Return the environment for a child process with another Python's libraries left out."""
+    environment = {**os.environ, **more}
+    environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
+    return environment

@@ -1,0 +1,159 @@
+"""What both nodes share: lifecycle with sentences instead of tracebacks, autostart, and a clean end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import traceback
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter as RosParameter
+from rclpy.signals import SignalHandlerOptions
+
+from fossa_ros.errors import FossaError
+from fossa_ros.ros import environment, parameters
+from fossa_ros.ros.parameters import Parameter
+
+AUTOSTART = Parameter(
+    "autostart",
+    False,
+    "Configure and activate by itself, trying again until it succeeds; otherwise a lifecycle manager does it",
+)
+AUTOSTART_PERIOD_S = 1.0
+SPIN_PERIOD_S = 0.1  # how long a signal may wait
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose transitions fail with a sentence.
+
+    A subclass implements ``configure(values)``, ``activate()``, ``deactivate()`` and ``cleanup()``. The first two may
+    raise FossaError: it is logged, what was begun is cleaned up, and the transition returns FAILURE. ``cleanup`` must
+    accept a node that was configured only in part.
+    """
+
+    def __init__(self, name: str, table: tuple[Parameter, ...], **kwargs):
+        super().__init__(name, **kwargs)
+        self.table = (*table, AUTOSTART)
+        self._configured = False
+        self._last_complaint = ""
+        # Registered first: it also judges start-up values.
+        self.add_on_set_parameters_callback(self._judge_parameters)
+        parameters.declare(self, self.table)
+        self._autostart_timer = None
+        if self.get_parameter(AUTOSTART.name).value:
+            steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may not have begun
+            self._autostart_timer = self.create_timer(AUTOSTART_PERIOD_S, self._autostart, clock=steady)
+
+    def configure(self, values: dict) -> None:
+        """Build everything from the parameters' ``values``; raise FossaError if they cannot be used."""
+        raise NotImplementedError
+
+    def activate(self) -> None:
+        """Begin to work; raise FossaError if that is impossible."""
+        raise NotImplementedError
+
+    def deactivate(self) -> None:
+        """Stop to work."""
+        raise NotImplementedError
+
+    def cleanup(self) -> None:
+        """Free everything that ``configure`` built."""
+        raise NotImplementedError
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        def build():
+            self.configure(parameters.values(self, self.table))
+            self._configured = True
+            self._last_complaint = ""
+
+        return self._attempt(build, self.cleanup)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        super().on_activate(state)
+        return self._attempt(self.activate, lambda: self.on_deactivate(state))
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        # The work ends first: its last results still find their publishers enabled.
+        outcome = self._attempt(self.deactivate)
+        super().on_deactivate(state)
+        return outcome
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._configured = False
+        return self._attempt(self.cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def release(self) -> None:
+        """Stop and free everything, from whatever state; also used when the process ends."""
+        if self._autostart_timer is not None:
+            self._autostart_timer.cancel()
+        self._attempt(self.deactivate)
+        self._configured = False
+        self._attempt(self.cleanup)
+
+    def _attempt(self, step, undo=None) -> TransitionCallbackReturn:
+        # rclpy swallows whatever a transition raises, so it has to be said here.
+        try:
+            step()
+        except FossaError as error:
+            if str(error) != self._last_complaint:  # autostart repeats itself, the log should not
+                self.get_logger().error(str(error))
+                self._last_complaint = str(error)
+        except Exception:
+            self.get_logger().fatal(f"Unexpected failure, please report it:\n{traceback.format_exc()}")
+        else:
+            return TransitionCallbackReturn.SUCCESS
+        if undo is not None:
+            self._attempt(undo)
+        return TransitionCallbackReturn.FAILURE
+
+    def _judge_parameters(self, changes: list[RosParameter]):
+        return parameters.judge(changes, self.table, self._configured)
+
+    def _autostart(self) -> None:
+        done = TransitionCallbackReturn.SUCCESS
+        if not self._configured and self.trigger_configure() != done:
+            return
+        if self.trigger_activate() == done:
+            self._autostart_timer.cancel()
+
+
+def run(node_class: type[ManagedNode], args=None) -> int:
+    """Run one node until SIGINT or SIGTERM; return the process's exit status.
+
+    rclpy's own signal handlers would tear the context down under the running threads, so that the lens could not be
+    parked nor the last report published: the signal only asks, and the node ends in order.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    environment.complete()
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        try:
+            node = node_class()
+        except rclpy.exceptions.ParameterException as error:
+            rclpy.logging.get_logger(node_class.__name__).fatal(f"{error}; correct the parameter file or argument.")
+            return 1
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        try:
+            while not ended.is_set():
+                executor.spin_once(timeout_sec=SPIN_PERIOD_S)
+        finally:
+            node.release()
+            executor.shutdown()
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    return 0

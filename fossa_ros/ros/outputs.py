@@ -1,0 +1,77 @@
+"""Publish depth maps: only what somebody subscribes to is computed."""
+
+from __future__ import annotations
+
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+
+from fossa_ros.geometry import coloured_cloud
+from fossa_ros.msg import FocusStack as FocusStackMessage
+from fossa_ros.msg import LensState, SweepReport
+from fossa_ros.pipeline import SweepResult
+from fossa_ros.ros import qos
+from fossa_ros.ros.conversions import (
+    cloud_message,
+    depth_camera_info,
+    depth_image,
+    focus_stack_message,
+    sweep_report,
+    time_message,
+)
+from fossa_ros.ros.images import image_message
+
+
+class Outputs:
+    """The publishers of ``fossa_node``."""
+
+    def __init__(self, node: LifecycleNode, depth_encoding: str):
+        self._node = node
+        self._depth_encoding = depth_encoding
+        self._publishers: list[LifecyclePublisher] = []
+        self._depth = self._publisher(Image, "depth/image", qos.RESULTS)
+        self._depth_info = self._publisher(CameraInfo, "depth/camera_info", qos.RESULTS)
+        self._points = self._publisher(PointCloud2, "points", qos.RESULTS)
+        self._all_in_focus = self._publisher(Image, "all_in_focus/image", qos.RESULTS)
+        self._confidence = self._publisher(Image, "confidence/image", qos.RESULTS)
+        self._stack = self._publisher(FocusStackMessage, "focus_stack", qos.REPORTS)
+        self._report = self._publisher(SweepReport, "sweep", qos.REPORTS)
+        self.lens_state = self._publisher(LensState, "lens/state", qos.LATCHED)
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers = []
+
+    def publish(self, result: SweepResult) -> None:
+        """Publish what is wanted of a result, and its report last, so that a report means its depth is out."""
+        frame_id, info = "", None
+        if result.sweep.frames:
+            _, info = result.sweep.frames[0].payload
+            frame_id = info.header.frame_id
+        if result.sweep.stack is not None and self._stack.get_subscription_count():
+            self._stack.publish(focus_stack_message(result.sweep.stack, result.sweep.number, info, frame_id))
+        if result.depth is not None:
+            self._publish_depth(result.depth, info, frame_id)
+        self._report.publish(sweep_report(result, frame_id))
+
+    def _publish_depth(self, depth, info: CameraInfo, frame_id: str) -> None:
+        header = Header(stamp=time_message(depth.stamp_ns), frame_id=frame_id)
+        if self._depth.get_subscription_count():
+            self._depth.publish(depth_image(depth.depth, self._depth_encoding, header))
+        self._depth_info.publish(depth_camera_info(info, header))
+        if self._all_in_focus.get_subscription_count():
+            self._all_in_focus.publish(image_message(depth.all_in_focus, "rgb8", header))
+        if self._confidence.get_subscription_count():
+            self._confidence.publish(image_message(depth.confidence, "32FC1", header))
+        if self._points.get_subscription_count():
+            self._points.publish(cloud_message(coloured_cloud(depth.depth, depth.K, depth.all_in_focus), header))
+
+    def _publisher(self, kind, topic: str, profile) -> LifecyclePublisher:
+        publisher = self._node.create_lifecycle_publisher(
+            kind, topic, profile, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+        )
+        self._publishers.append(publisher)
+        return publisher

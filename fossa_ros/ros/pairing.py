@@ -1,0 +1,94 @@
+"""Pair each image with the calibration that was published with it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+
+from fossa_ros.ros import qos
+from fossa_ros.ros.conversions import nanoseconds
+
+QUEUE = 10  # pairs in the making; the two topics of one driver are never more than a frame apart
+
+
+class StampPairs:
+    """Hold messages of two topics until both have one of the same stamp: message_filters' exact-time policy.
+
+    Used where message_filters, which comes with a ROS distribution, is not installed.
+    """
+
+    def __init__(self, on_pair: Callable, queue: int = QUEUE):
+        self._on_pair = on_pair
+        self._queue = queue
+        self._waiting: tuple[OrderedDict, OrderedDict] = (OrderedDict(), OrderedDict())
+
+    def add(self, topic: int, message) -> None:
+        """Take a message of topic 0 or 1."""
+        stamp = nanoseconds(message.header.stamp)
+        partner = self._waiting[1 - topic].pop(stamp, None)
+        if partner is None:
+            mine = self._waiting[topic]
+            mine[stamp] = message
+            while len(mine) > self._queue:
+                mine.popitem(last=False)
+            return
+        for waiting in self._waiting:  # what is older can no longer be in time order
+            for old in [key for key in waiting if key < stamp]:
+                del waiting[old]
+        self._on_pair(*((message, partner) if topic == 0 else (partner, message)))
+
+
+class CameraSubscription:
+    """Subscribe to ``image`` and ``camera_info`` and call ``on_pair(image, info)`` for each pair of one stamp.
+
+    The subscription asks for reliable delivery; ``follow_offer`` gives that up where the camera does not offer it.
+    """
+
+    def __init__(self, node: LifecycleNode, on_pair: Callable[[Image, CameraInfo], None]):
+        self._node = node
+        self._on_pair = on_pair
+        self._subscriptions = []
+        self._subscribe(qos.FRAMES)
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def follow_offer(self) -> None:
+        """Subscribe best-effort if a camera publishes so: a reliable subscriber would never hear from it."""
+        if self._qos is qos.FRAMES_BEST_EFFORT:
+            return
+        for topic in ("image", "camera_info"):
+            offers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(topic))
+            if any(offer.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for offer in offers):
+                self._node.get_logger().warning(
+                    f"The camera publishes '{topic}' best-effort, so frames may be lost on the way; "
+                    "set its QoS to reliable if the driver allows it."
+                )
+                self.close()
+                self._subscribe(qos.FRAMES_BEST_EFFORT)
+                return
+
+    def _subscribe(self, profile: QoSProfile) -> None:
+        self._qos = profile
+        topics = ((Image, "image"), (CameraInfo, "camera_info"))
+        try:
+            from message_filters import Subscriber, TimeSynchronizer
+        except ImportError:
+            pairs = StampPairs(self._on_pair)
+            self._subscriptions = [
+                self._node.create_subscription(kind, name, partial(pairs.add, index), profile)
+                for index, (kind, name) in enumerate(topics)
+            ]
+        else:
+            filters = [Subscriber(self._node, kind, name, qos_profile=profile) for kind, name in topics]
+            synchroniser = TimeSynchronizer(filters, QUEUE)
+            synchroniser.registerCallback(self._on_pair)
+            self._subscriptions = [filter_.sub for filter_ in filters]

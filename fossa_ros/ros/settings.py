@@ -1,0 +1,167 @@
+"""The parameters of ``fossa_node``, and the objects they describe."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from fossa_ros.errors import InputError
+from fossa_ros.estimator import ESTIMATORS, Estimator, create_estimator
+from fossa_ros.lens import FocusLens, open_lens
+from fossa_ros.motion import MotionConfig
+from fossa_ros.ros.parameters import Parameter
+from fossa_ros.sweep import StampReference, SweepPlan, SweepTiming
+
+SECONDS = 1e9  # parameters are in seconds, the library counts nanoseconds
+
+
+def _seconds(field: str) -> float:
+    return getattr(SweepTiming, field) / SECONDS
+
+
+_LENS = (
+    Parameter("lens.backend", "optotune_ld4", "Which lens driver to use; other packages can add theirs"),
+    Parameter("lens.port", "/dev/ttyACM0", "Serial port of the lens"),
+    Parameter(
+        "lens.power_offset",
+        0.0,
+        "Dioptres that the fixed optics add to the tunable lens: 1 / focus distance = lens power + offset",
+        "D",
+    ),
+    Parameter("camera.focal_length", 0.0, "Focal length of the camera's optics, 0 if unknown", "m", minimum=0.0),
+    Parameter("camera.f_number", 0.0, "F-number of the camera's optics, 0 if unknown", minimum=0.0),
+)
+_SWEEP = (
+    Parameter("sweep.near", 0.35, "Nearest focus distance of a sweep", "m", minimum=0.01),
+    Parameter("sweep.far", 6.0, "Farthest focus distance of a sweep; .inf is allowed", "m", minimum=0.01),
+    Parameter("sweep.planes", 5, "Number of planes, evenly spaced in dioptres from near to far", minimum=2, maximum=64),
+    Parameter(
+        "sweep.focus_distances",
+        array.array("d"),
+        "Focus distances given one by one; replaces near, far and planes where not empty",
+        "m",
+    ),
+    Parameter(
+        "sweep.settling",
+        _seconds("settling_ns"),
+        "From the acknowledged lens command until the lens stands still",
+        "s",
+        minimum=0.0,
+        maximum=10.0,
+    ),
+    Parameter(
+        "sweep.exposure",
+        _seconds("exposure_ns"),
+        "Exposure time of the camera; set it to the longest that auto-exposure may choose",
+        "s",
+        minimum=0.0,
+        maximum=10.0,
+    ),
+    Parameter(
+        "sweep.readout",
+        _seconds("readout_ns"),
+        "Rolling shutter: from the first to the last row's start of exposure; 0 for a global shutter",
+        "s",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Parameter(
+        "sweep.clock_margin",
+        _seconds("clock_margin_ns"),
+        "How far image stamps and this node's clock may disagree",
+        "s",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Parameter(
+        "sweep.frame_timeout",
+        _seconds("frame_timeout_ns"),
+        "How long a settled plane waits for its frame before the sweep is given up",
+        "s",
+        minimum=0.001,
+        maximum=60.0,
+    ),
+    Parameter(
+        "sweep.stamp_reference",
+        str(SweepTiming.stamp_reference),
+        "The instant that the camera driver's stamps mean",
+        choices=tuple(str(reference) for reference in StampReference),
+    ),
+)
+_MOTION = tuple(
+    Parameter(
+        f"motion.{field.name}",
+        field.default,
+        field.metadata["description"],
+        field.metadata.get("unit", ""),
+        minimum=field.metadata.get("minimum"),
+        maximum=field.metadata.get("maximum"),
+    )
+    for field in fields(MotionConfig)
+)
+_ESTIMATOR = (
+    Parameter("estimator", "classical", "What turns a focus stack into depth", choices=ESTIMATORS),
+    Parameter("model", "vits", "FOSSA network, for estimator fossa", choices=("vits", "vitb", "vitl", "nano")),
+    Parameter("checkpoint", "", "Weights of the FOSSA network: a file, or a name on the Hugging Face hub"),
+    Parameter("device", "auto", "Where the network runs: auto, cpu, cuda or cuda:N"),
+    Parameter("precision", "fp32", "Arithmetic of the network", choices=("fp32", "bf16", "fp16")),
+    Parameter("compile", False, "Compile the network with torch.compile at configure"),
+)
+_OUTPUT = (
+    Parameter(
+        "depth.encoding",
+        "32FC1",
+        "Encoding of depth/image: 32FC1 in metres with NaN, or 16UC1 in millimetres with 0, where depth is unknown",
+        choices=("32FC1", "16UC1"),
+    ),
+)
+FOSSA_NODE = (*_ESTIMATOR, *_LENS, *_SWEEP, *_MOTION, *_OUTPUT)
+
+
+def sweep_plan(values: dict[str, Any]) -> SweepPlan:
+    """Return the planes to sweep; raises InputError."""
+    if values["sweep.focus_distances"]:
+        return SweepPlan(tuple(values["sweep.focus_distances"]))
+    return SweepPlan.evenly(values["sweep.near"], values["sweep.far"], values["sweep.planes"])
+
+
+def sweep_timing(values: dict[str, Any]) -> SweepTiming:
+    """Return the timing of camera and lens; raises InputError."""
+    spans = ("settling", "exposure", "readout", "clock_margin", "frame_timeout")
+    return SweepTiming(
+        **{f"{span}_ns": round(values[f"sweep.{span}"] * SECONDS) for span in spans},
+        stamp_reference=StampReference(values["sweep.stamp_reference"]),
+    )
+
+
+def motion_config(values: dict[str, Any]) -> MotionConfig:
+    """Return the thresholds of the motion check."""
+    return MotionConfig(**{field.name: values[f"motion.{field.name}"] for field in fields(MotionConfig)})
+
+
+def camera_optics(values: dict[str, Any]) -> dict[str, float | None]:
+    """Return ``focal_length`` (m) and ``f_number``, None where unknown."""
+    return {name: values[f"camera.{name}"] or None for name in ("focal_length", "f_number")}
+
+
+def estimator(values: dict[str, Any]) -> Estimator:
+    """Return the estimator, its model loaded; raises InputError."""
+    if values["estimator"] == "classical":
+        return create_estimator("classical")
+    options = ("model", "checkpoint", "device", "precision", "compile")
+    return create_estimator(values["estimator"], **{name: values[name] or None for name in options})
+
+
+def lens_opener(values: dict[str, Any], clock: Callable[[], int]) -> Callable[[], FocusLens]:
+    """Return what opens the lens, now and again after it was lost."""
+
+    def open_it() -> FocusLens:
+        if not values["lens.port"]:
+            raise InputError("lens.port is empty; set it to the lens's serial port, for example /dev/ttyACM0.")
+        return open_lens(
+            values["lens.backend"], values["lens.port"], clock=clock, power_offset=values["lens.power_offset"]
+        )
+
+    return open_it

@@ -1,0 +1,139 @@
+"""A simulated camera and lens as a ROS node: images on topics, the lens behind a real serial protocol."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from fossa_ros.ros import qos
+from fossa_ros.ros.conversions import depth_image, time_message
+from fossa_ros.ros.images import image_message
+from fossa_ros.ros.lifecycle import ManagedNode, run
+from fossa_ros.ros.parameters import Parameter
+from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.rig import RigConfig, RigFrame, SimulatedRig
+
+SIM_RIG_NODE = (
+    Parameter("scene", RigConfig.scene, "Which scene: a seed", minimum=0, maximum=1_000_000),
+    Parameter("frame_id", "camera_optical_frame", "Optical frame of the camera"),
+    Parameter("lens.link", "", "Where to put a symbolic link to the lens's pseudo-terminal; empty for none"),
+    Parameter(
+        "lens.power_offset",
+        RigConfig.power_offset,
+        "Dioptres of the fixed optics: 1 / focus distance = lens power + offset",
+        "D",
+    ),
+    Parameter("camera.width", SimulatedCamera.width, "Image width", "px", minimum=64, maximum=4096),
+    Parameter("camera.height", SimulatedCamera.height, "Image height", "px", minimum=64, maximum=4096),
+    Parameter("camera.fx", SimulatedCamera.fx, "Focal length in pixels", "px", minimum=10.0),
+    Parameter("camera.focal_length", SimulatedCamera.focal_length, "Focal length", "m", minimum=0.001),
+    Parameter("camera.f_number", SimulatedCamera.f_number, "F-number", minimum=0.5),
+    Parameter("camera.rate", RigConfig.rate, "Frames a second", "Hz", minimum=1.0, maximum=200.0),
+    Parameter("camera.exposure", RigConfig.exposure, "Exposure time", "s", minimum=0.0001, maximum=0.1),
+    Parameter("seed", RigConfig.seed, "Of the sensor noise", minimum=0, maximum=1_000_000),
+)
+RENDERING = "rendered"  # key in /diagnostics: share of the scene, 0..1
+STILL = 1e-5  # rad and m: below this the true depth is taken as unchanged
+
+
+class SimRigNode(ManagedNode):
+    """Publish what a thin-lens camera sees while somebody drives its lens.
+
+    ``truth/depth`` is latched and published only when the camera has moved: it holds until the next one.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__("sim_rig_node", SIM_RIG_NODE, **kwargs)
+        self._rig: SimulatedRig | None = None
+        self._offered = []
+        self._true_pose = None
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
+
+    def configure(self, values: dict) -> None:
+        camera = SimulatedCamera(
+            **{name: values[f"camera.{name}"] for name in ("width", "height", "fx", "focal_length", "f_number")}
+        )
+        config = RigConfig(
+            scene=values["scene"],
+            camera=camera,
+            rate=values["camera.rate"],
+            exposure=values["camera.exposure"],
+            power_offset=values["lens.power_offset"],
+            seed=values["seed"],
+        )
+        self.get_logger().info("Rendering the scene at every focus")
+        self._rig = SimulatedRig(
+            config, self._on_frame, clock=self._now_ns, link=values["lens.link"] or None, progress=self._tell_progress
+        )
+        self._frame_id = values["frame_id"]
+        self._info = _camera_info(camera)
+        self._images = self.create_lifecycle_publisher(Image, "image", qos.FRAMES)
+        self._infos = self.create_lifecycle_publisher(CameraInfo, "camera_info", qos.FRAMES)
+        self._truth = self.create_lifecycle_publisher(Image, "truth/depth", qos.LATCHED)
+        self._offered = [self.create_service(Trigger, "bump", self._on_bump)]
+        self.get_logger().info(f"Lens driver at {self._rig.port}")
+
+    def activate(self) -> None:
+        self._true_pose = None
+        self._rig.start()
+
+    def deactivate(self) -> None:
+        if self._rig is not None:
+            self._rig.stop()
+
+    def cleanup(self) -> None:
+        if self._rig is not None:
+            self._rig.close()
+            self._rig = None
+        for service in self._offered:
+            self.destroy_service(service)
+        for publisher in (self._images, self._infos, self._truth) if self._offered else ():
+            self.destroy_lifecycle_publisher(publisher)
+        self._offered = []
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _on_frame(self, frame: RigFrame) -> None:
+        header = Header(stamp=time_message(frame.stamp_ns), frame_id=self._frame_id)
+        if self._true_pose is None or not frame.pose.is_close(self._true_pose, STILL):
+            self._true_pose = frame.pose
+            self._truth.publish(depth_image(self._rig.depth(frame.pose), "32FC1", header))
+        self._info.header = header
+        self._infos.publish(self._info)
+        self._images.publish(image_message(frame.image, "rgb8", header))
+
+    def _on_bump(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._rig.bump()
+        response.success, response.message = True, "The camera was knocked."
+        return response
+
+    def _tell_progress(self, share: float) -> None:
+        status = DiagnosticStatus(
+            level=DiagnosticStatus.OK,
+            name=self.get_fully_qualified_name(),
+            message=f"rendering the scene: {share:.0%}",
+            values=[KeyValue(key=RENDERING, value=f"{share:.3f}")],
+        )
+        header = Header(stamp=self.get_clock().now().to_msg())
+        self._diagnostics.publish(DiagnosticArray(header=header, status=[status]))
+
+
+def _camera_info(camera: SimulatedCamera) -> CameraInfo:
+    info = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
+    info.d = [0.0] * 5
+    info.k = camera.K.ravel().tolist()
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [value for row in camera.K for value in (*row, 0.0)]
+    return info
+
+
+main = partial(run, SimRigNode)
+
+if __name__ == "__main__":
+    sys.exit(main())

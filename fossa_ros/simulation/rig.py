@@ -1,0 +1,143 @@
+"""A simulated camera and lens that run in real time: images as the lens moves, the lens behind a serial port."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.focal_volume import FocalVolume
+from fossa_ros.simulation.ld4_device import SimulatedLd4
+from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
+from fossa_ros.simulation.live_sensor import LiveSensor
+from fossa_ros.simulation.motion_path import Pose, bump, compose, still
+from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
+from fossa_ros.simulation.scenes import make_scene
+
+
+@dataclass(frozen=True)
+class RigConfig:
+    """What the rig simulates.
+
+    Attributes:
+        scene: seed of the scene.
+        camera: geometry, thin lens and sensor.
+        rate: frames a second.
+        exposure: seconds.
+        lens: physics of the tunable lens.
+        power_offset: dioptres of the fixed optics: 1 / focus distance = lens power + offset.
+        bump_rotation: amplitude of a bump, radians about x, y, z.
+        seed: of the sensor noise.
+    """
+
+    scene: int = 0
+    camera: SimulatedCamera = field(default_factory=SimulatedCamera)
+    rate: float = 30.0
+    exposure: float = 0.010
+    lens: LensModel = field(default_factory=LensModel)
+    power_offset: float = 2.0
+    bump_rotation: tuple[float, float, float] = (0.05, 0.03, 0.0)
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class RigFrame:
+    """One exposure.
+
+    Attributes:
+        stamp_ns: start of exposure.
+        image: (H, W, 3) uint8 RGB.
+        pose: of the camera at the start of exposure.
+    """
+
+    stamp_ns: int
+    image: np.ndarray
+    pose: Pose
+
+
+class SimulatedRig:
+    """A camera that exposes at a fixed rate and a lens driver on a pseudo-terminal, on one clock.
+
+    What lens and camera do within one exposure blurs it (see FocalVolume). When the machine is too slow for the rate,
+    exposures are skipped, never late.
+
+    Args:
+        config: what to simulate.
+        on_frame: receives every frame once its exposure is over, in the rig's thread.
+        clock: nanoseconds; stamps and lens dynamics are on it.
+        link: where to put a symbolic link to the lens's port, None for none.
+        progress: called with 0..1 while the scene is rendered, which takes some seconds.
+    """
+
+    def __init__(
+        self,
+        config: RigConfig,
+        on_frame: Callable[[RigFrame], None],
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        link: str | None = None,
+        progress: Callable[[float], None] | None = None,
+    ):
+        self._config = config
+        self._on_frame = on_frame
+        self._clock = clock
+        self._path = still
+        self._bumps = 0
+        self._sensor = LiveSensor(config.camera, config.seed)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        nearest = config.lens.max_power + config.power_offset
+        farthest = max(config.lens.min_power + config.power_offset, 0.0)
+        self._volume = FocalVolume(make_scene(config.scene), config.camera, (farthest, nearest), progress=progress)
+        self._dynamics = LensDynamics(config.lens)
+        self._terminal = PseudoTerminal(SimulatedLd4(self._dynamics, clock), link)
+        self.port = self._terminal.port
+
+    def start(self) -> None:
+        """Begin to expose."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="simulated-camera", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End exposing; the lens stays connected."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def close(self) -> None:
+        """Stop, and take the lens away."""
+        self.stop()
+        self._terminal.close()
+
+    def bump(self) -> None:
+        """Knock the camera now: a damped oscillation."""
+        self._path = compose(self._path, bump(self._clock() / 1e9, self._config.bump_rotation))
+
+    def depth(self, pose: Pose) -> np.ndarray:
+        """Return the true (H, W) float32 z-depth (m) seen from a pose."""
+        return self._volume.depth(pose)
+
+    def _run(self) -> None:
+        period = round(1e9 / self._config.rate)
+        exposure = round(self._config.exposure * 1e9)
+        start = self._clock()
+        while not self._stopping.wait(max((start + exposure - self._clock()) / 1e9, 0.0)):
+            self._on_frame(self._expose(start, exposure))
+            start += period
+            late = self._clock() - start
+            if late > exposure:
+                start += period * (late // period + 1)
+
+    def _expose(self, start_ns: int, exposure_ns: int) -> RigFrame:
+        image = self._volume.exposed(self._power_at, self._path, start_ns / 1e9, exposure_ns / 1e9)
+        return RigFrame(start_ns, self._sensor.expose(image), self._path(start_ns / 1e9))
+
+    def _power_at(self, seconds: float) -> float:
+        """Return the focus of the whole optics in dioptres."""
+        return self._dynamics.power_at(round(seconds * 1e9)) + self._config.power_offset

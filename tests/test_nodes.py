@@ -1,0 +1,304 @@
+"""The nodes as they are used: processes of their own, real DDS, a lens behind a pseudo-terminal."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_srvs.srv import SetBool, Trigger
+
+from fossa_ros.evaluation.metrics import depth_metrics
+from fossa_ros.geometry import POINT
+from fossa_ros.msg import FocusStack, LensState, SweepReport
+from fossa_ros.ros import environment, qos
+from fossa_ros.ros.conversions import nanoseconds
+
+CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
+WIDTH, HEIGHT, FX = 320, 240, 300.0
+TIMEOUT_S = 60.0
+
+
+class Listener:
+    """A ROS node of the test: remembers what it hears, calls services."""
+
+    def __init__(self):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("listener", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.heard: dict[str, list] = {}
+
+    def subscribe(self, kind, topic, profile=qos.RESULTS):
+        heard = self.heard.setdefault(topic, [])
+        return self.node.create_subscription(kind, topic, heard.append, profile)
+
+    def wait_until(self, condition, what, timeout=TIMEOUT_S):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def wait_for(self, topic, count=1, timeout=TIMEOUT_S):
+        heard = self.heard[topic]
+        self.wait_until(lambda: len(heard) >= count, f"{count} messages on {topic}", timeout)
+        return heard
+
+    def call(self, kind, service, request, timeout=TIMEOUT_S):
+        client = self.node.create_client(kind, service)
+        try:
+            self.wait_until(client.service_is_ready, f"service {service}", timeout)
+            future = client.call_async(request)
+            self.wait_until(future.done, f"answer of {service}", timeout)
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def change(self, node, transition):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(ChangeState, f"{node}/change_state", request).success
+
+    def state(self, node):
+        return self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@contextmanager
+def process(name, log, namespace="", autostart=True, **parameters):
+    command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(CONFIG)]
+    command += ["-r", f"__ns:=/{namespace}"]
+    for key, value in {"autostart": str(autostart).lower(), **parameters}.items():
+        command += ["-p", f"{key.replace('__', '.')}:={value}"]
+    with Path(log).open("wb") as output:
+        child = subprocess.Popen(command, stdout=output, stderr=output, env=environment.child_environment())
+        try:
+            yield child
+        finally:
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(20)
+            finally:
+                child.kill()
+    assert child.returncode == 0, Path(log).read_text()
+
+
+@pytest.fixture
+def listener():
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rig")
+    link, log = folder / "lens", folder / "rig.log"
+    camera = {"camera__width": WIDTH, "camera__height": HEIGHT, "camera__fx": FX}
+    with process("sim_rig_node", log, lens__link=link, **camera) as child:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not link.exists():
+            assert child.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield link
+    assert not link.is_symlink(), "the rig left its port behind"
+
+
+def test_depth_of_real_sweeps_arrives_on_every_topic_as_documented(rig, listener, tmp_path):
+    for topic, kind in {
+        "depth/image": Image,
+        "depth/camera_info": CameraInfo,
+        "points": PointCloud2,
+        "all_in_focus/image": Image,
+        "confidence/image": Image,
+        "/diagnostics": DiagnosticArray,
+    }.items():
+        listener.subscribe(kind, topic)
+    listener.subscribe(SweepReport, "sweep", qos.REPORTS)
+    listener.subscribe(FocusStack, "focus_stack", qos.REPORTS)
+    listener.subscribe(Image, "truth/depth", qos.LATCHED)
+    with process("fossa_node", tmp_path / "node.log", lens__port=rig):
+        listener.wait_for("sweep", 4)
+        listener.wait_for("depth/image", 3)
+        for topic in ("depth/camera_info", "points", "all_in_focus/image", "confidence/image", "focus_stack"):
+            listener.wait_for(topic)
+        listener.subscribe(LensState, "lens/state", qos.LATCHED)  # joins late and still hears the last one
+        lens = listener.wait_for("lens/state")[0]
+        statuses = listener.heard["/diagnostics"]
+        listener.wait_until(lambda: any(_status(one, DiagnosticStatus.OK) for one in statuses), "status OK")
+    truth = _pixels(listener.wait_for("truth/depth")[0])
+    reports = {nanoseconds(report.header.stamp): report for report in listener.heard["sweep"] if report.accepted}
+    matched = [image for image in listener.heard["depth/image"] if nanoseconds(image.header.stamp) in reports]
+    assert len(matched) >= 3
+    for image in matched:
+        report = reports[nanoseconds(image.header.stamp)]
+        assert (image.width, image.height, image.encoding) == (WIDTH, HEIGHT, "32FC1")
+        assert image.header.frame_id == report.header.frame_id == "camera_optical_frame"
+        assert image.header.stamp in report.stamps  # acquisition time of one of its planes
+        assert len(report.focus_distances) == 5 and report.verdict in ("still", "repaired")
+        assert report.sweep_ms > 5 * 18 and report.inference_ms > 0 and report.motion_ms > 0
+        metrics = depth_metrics(_pixels(image), truth)
+        assert metrics["abs_rel"] < 0.15 and metrics["coverage"] > 0.8
+        assert not (_pixels(image) <= 0).any()  # unknown is NaN, never 0
+    orders = [list(report.focus_distances) for report in listener.heard["sweep"]]
+    assert any(order == sorted(order) for order in orders) and any(order == sorted(order)[::-1] for order in orders)
+    info = listener.heard["depth/camera_info"][0]
+    assert (info.width, info.height, info.k[0]) == (WIDTH, HEIGHT, FX)
+    stamps = {nanoseconds(image.header.stamp): image for image in listener.heard["depth/image"]}
+    assert nanoseconds(info.header.stamp) in stamps
+    cloud = next(cloud for cloud in listener.heard["points"] if nanoseconds(cloud.header.stamp) in stamps)
+    depth = _pixels(stamps[nanoseconds(cloud.header.stamp)])
+    points = np.frombuffer(cloud.data, POINT).reshape(cloud.height, cloud.width)
+    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"] and cloud.row_step == 16 * WIDTH
+    np.testing.assert_array_equal(points["z"], depth)
+    known = np.isfinite(depth)
+    x = (np.arange(WIDTH) - info.k[2]) / FX * depth
+    np.testing.assert_allclose(points["x"][known], x[known], rtol=1e-5, atol=1e-5)
+    stack = listener.heard["focus_stack"][0]
+    assert len(stack.planes) == 5 and stack.f_number == 1.4
+    assert [plane.header.stamp for plane in stack.planes][stack.reference] == stack.header.stamp
+    assert lens.backend == "optotune_ld4" and lens.reachable and lens.temperature == pytest.approx(25, abs=5)
+
+
+def test_a_bump_is_rejected_and_sweeps_go_on(rig, listener, tmp_path):
+    listener.subscribe(SweepReport, "sweep", qos.REPORTS)
+    with process("fossa_node", tmp_path / "node.log", lens__port=rig):
+        listener.wait_until(lambda: sum(r.accepted for r in listener.heard["sweep"]) >= 2, "two accepted sweeps")
+        before = len(listener.heard["sweep"])
+        assert listener.call(Trigger, "bump", Trigger.Request()).success
+        listener.wait_until(
+            lambda: any(r.verdict == "rejected" for r in listener.heard["sweep"][before:]), "a rejected sweep"
+        )
+        rejected = next(r for r in listener.heard["sweep"][before:] if r.verdict == "rejected")
+        assert not rejected.accepted and rejected.reason
+        after = len(listener.heard["sweep"])
+        listener.wait_until(lambda: any(r.accepted for r in listener.heard["sweep"][after:]), "depth after the bump")
+    numbers = [report.sweep for report in listener.heard["sweep"]]
+    assert sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))  # every sweep is accounted for
+
+
+def test_one_sweep_on_request(rig, listener, tmp_path):
+    listener.subscribe(SweepReport, "sweep", qos.REPORTS)
+    with process("fossa_node", tmp_path / "node.log", lens__port=rig):
+        listener.wait_for("sweep")
+        assert listener.call(SetBool, "set_enabled", SetBool.Request(data=False)).success
+        listener.wait_until(_quiet(listener.heard["sweep"]), "rest")
+        before = len(listener.heard["sweep"])
+        answer = listener.call(Trigger, "capture", Trigger.Request())
+        listener.wait_for("sweep", before + 1)
+        listener.wait_until(_quiet(listener.heard["sweep"]), "rest again")
+        assert len(listener.heard["sweep"]) == before + 1
+        report = listener.heard["sweep"][-1]
+        assert answer.success == report.accepted
+        assert str(report.sweep) in answer.message if report.accepted else answer.message == report.reason
+
+
+def test_lifecycle_by_hand_with_parameters_that_change_only_between(rig, listener, tmp_path):
+    listener.subscribe(SweepReport, "sweep", qos.REPORTS)
+    with process("fossa_node", tmp_path / "node.log", autostart=False, lens__port=rig, sweep__planes=3):
+        assert listener.state("fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
+        for _ in range(2):
+            assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
+            assert not _set(listener, "sweep.planes", 4).successful
+            assert listener.change("fossa_node", Transition.TRANSITION_ACTIVATE)
+            seen = len(listener.heard["sweep"])
+            listener.wait_for("sweep", seen + 2)
+            assert listener.change("fossa_node", Transition.TRANSITION_DEACTIVATE)
+            assert listener.change("fossa_node", Transition.TRANSITION_CLEANUP)
+        assert _set(listener, "sweep.planes", 4).successful
+        assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
+        assert listener.change("fossa_node", Transition.TRANSITION_ACTIVATE)
+        seen = len(listener.heard["sweep"])
+        listener.wait_for("sweep", seen + 1)
+        assert len(listener.heard["sweep"][-1].focus_distances) == 4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"lens__port": "/dev/no_such_port"}, "/dev/no_such_port"),
+        ({"lens__port": "''"}, "lens.port is empty"),
+        ({"lens__backend": "no_such_lens"}, "choose one of"),
+        ({"sweep__near": 5.0, "sweep__far": 1.0}, "swap or widen"),
+        ({"sweep__near": 0.05}, "sweep.near"),
+        ({"estimator": "fossa"}, "checkpoint"),
+    ],
+)
+def test_bad_configuration_fails_with_a_sentence_and_the_node_lives_on(rig, listener, tmp_path, parameters, sentence):
+    log = tmp_path / "node.log"
+    with process("fossa_node", log, autostart=False, **{"lens__port": rig, **parameters}) as child:
+        assert not listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
+        assert listener.state("fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
+        assert child.poll() is None
+    words = log.read_text()
+    assert sentence in words and "Traceback" not in words
+
+
+def test_a_start_up_value_that_cannot_be_ends_the_process_with_a_sentence(tmp_path):
+    for value in ("estimator:=magic", "sweep.planes:=1"):
+        result = subprocess.run(
+            [sys.executable, "-m", "fossa_ros.ros.fossa_node", "--ros-args", "-p", value],
+            env=environment.child_environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert result.returncode == 1
+        assert value.split(":=")[0] in result.stderr and "Traceback" not in result.stderr
+
+
+def test_sigterm_in_mid_sweep_parks_the_lens_and_frees_the_port(rig, listener, tmp_path):
+    listener.subscribe(SweepReport, "sweep", qos.REPORTS)
+    for _ in range(2):  # the second could not open the port if the first had kept it
+        with process("fossa_node", tmp_path / "node.log", lens__port=rig) as child:
+            seen = len(listener.heard["sweep"])
+            listener.wait_for("sweep", seen + 1)
+            child.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            assert child.wait(20) == 0
+            assert time.monotonic() - began < 10
+
+
+def _status(message: DiagnosticArray, level: bytes) -> bool:
+    return any(s.name.endswith("fossa_node") and s.level == level and s.hardware_id for s in message.status)
+
+
+def _pixels(image: Image) -> np.ndarray:
+    assert image.encoding == "32FC1"
+    return np.frombuffer(image.data, np.float32).reshape(image.height, image.width)
+
+
+def _quiet(heard, seconds=1.5):
+    """Return a condition: nothing was heard for some seconds."""
+    last = [len(heard), time.monotonic()]
+
+    def condition():
+        if len(heard) != last[0]:
+            last[:] = [len(heard), time.monotonic()]
+        return time.monotonic() - last[1] > seconds
+
+    return condition
+
+
+def _set(listener, name, value):
+    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+    return listener.call(SetParameters, "fossa_node/set_parameters", request).results[0]
+

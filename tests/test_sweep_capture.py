@@ -1,0 +1,164 @@
+"""Sweeps taken for real: a lens driver on a pseudo-terminal, a camera on a clock, no renderer."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from fossa_ros.errors import InputError
+from fossa_ros.lens import open_lens
+from fossa_ros.simulation.ld4_device import Misbehaviour, SimulatedLd4
+from fossa_ros.simulation.lens_dynamics import LensDynamics
+from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
+from fossa_ros.sweep import Frame, SweepCapture, SweepPlan, SweepTiming
+
+MS = 1_000_000
+OFFSET = 2.0  # dioptres of the fixed optics
+TIMING = SweepTiming(settling_ns=20 * MS, exposure_ns=4 * MS, frame_timeout_ns=300 * MS)
+PLAN = SweepPlan.evenly(0.3, 5.0, 4)
+K = (600.0, 0.0, 4.0, 0.0, 600.0, 3.0, 0.0, 0.0, 1.0)
+
+
+class Rig:
+    """A 200 Hz camera whose every pixel tells the lens position at mid-exposure, in hundredths of a dioptre."""
+
+    def __init__(self):
+        self.dynamics = LensDynamics()
+        self.device = SimulatedLd4(self.dynamics)
+        self.terminal = PseudoTerminal(self.device)
+        self.sweeps, self.states = [], []
+        self.intrinsics, self.running = K, True
+        self.capture = SweepCapture(
+            PLAN,
+            TIMING,
+            lambda: open_lens("optotune_ld4", self.terminal.port, power_offset=OFFSET, timeout=0.1),
+            decode=lambda payload: payload,
+            on_sweep=self.sweeps.append,
+            on_lens_state=self.states.append,
+            focal_length=0.012,
+            f_number=1.4,
+        )
+        self.camera = threading.Thread(target=self._expose, daemon=True)
+        self._closing = threading.Event()
+        self.camera.start()
+
+    def _expose(self):
+        while not self._closing.wait(0.005):
+            if not self.running:
+                continue
+            start = time.time_ns() - TIMING.exposure_ns
+            power = self.dynamics.power_at(start + TIMING.exposure_ns // 2) + OFFSET
+            image = np.full((6, 8, 3), round(power * 50), np.uint8)
+            self.capture.offer(Frame(start, time.time_ns(), (8, 6, "rgb8"), self.intrinsics, image))
+
+    def wait_for(self, count, timeout=10):
+        deadline = time.monotonic() + timeout
+        while len(self.sweeps) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(self.sweeps) >= count
+
+    def close(self):
+        self.capture.close()
+        self._closing.set()
+        self.camera.join()
+        self.terminal.close()
+
+
+@pytest.fixture
+def rig():
+    rig = Rig()
+    yield rig
+    rig.close()
+
+
+def test_every_frame_of_every_sweep_shows_the_lens_where_its_plane_says(rig):
+    rig.capture.connect()
+    rig.capture.start()
+    rig.wait_for(4)
+    rig.capture.stop()
+    for sweep in rig.sweeps:
+        assert sweep.stack is not None, sweep.reason
+        assert sweep.focus_distances == pytest.approx(PLAN.order(sweep.number), rel=0.01)
+        for plane in sweep.stack.planes:
+            assert plane.image[0, 0, 0] / 50 == pytest.approx(1 / plane.focus_distance, abs=0.02)
+        assert sweep.stack.K[0, 0] == 600 and sweep.stack.f_number == 1.4
+    assert [sweep.number for sweep in rig.sweeps] == list(range(len(rig.sweeps)))
+    assert rig.dynamics.set_point == 0.0  # parked
+    assert rig.states[0].temperature == pytest.approx(25, abs=2)
+
+
+def test_a_camera_that_stops_ends_the_sweep_with_a_reason_and_it_goes_on_by_itself(rig):
+    rig.capture.start()
+    rig.wait_for(1)
+    rig.running = False
+    seen = len(rig.sweeps)
+    rig.wait_for(seen + 2)
+    failed = rig.sweeps[-1]
+    assert failed.stack is None
+    assert "No frame for the plane" in failed.reason and "sweep.frame_timeout" in failed.reason
+    rig.running = True
+    seen = len(rig.sweeps)
+    rig.wait_for(seen + 2)
+    assert rig.sweeps[-1].stack is not None
+
+
+def test_a_silent_lens_ends_the_sweep_and_is_opened_again(rig):
+    rig.capture.start()
+    rig.wait_for(2)
+    rig.device.misbehave(Misbehaviour(silent=True), 4)
+    deadline = time.monotonic() + 10
+    while not any(sweep.reason for sweep in rig.sweeps) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    failed = next(sweep for sweep in rig.sweeps if sweep.reason)
+    assert failed.stack is None and failed.reason.startswith("Lens: ")
+    rig.wait_for(failed.number + 2)
+    assert rig.sweeps[-1].stack is not None
+    assert None in rig.states
+
+
+def test_uncalibrated_intrinsics_give_no_stack(rig):
+    rig.intrinsics = (0.0,) * 9
+    rig.capture.start()
+    rig.wait_for(1)
+    assert rig.sweeps[0].stack is None and "uncalibrated" in rig.sweeps[0].reason
+
+
+def test_single_sweeps_on_request_and_a_parked_lens_between(rig):
+    rig.capture.set_enabled(False)
+    rig.capture.start()
+    time.sleep(0.2)
+    assert rig.sweeps == []
+    number = rig.capture.request()
+    rig.wait_for(1)
+    time.sleep(0.3)
+    assert [sweep.number for sweep in rig.sweeps] == [number]
+    assert rig.dynamics.set_point == 0.0
+    rig.capture.set_enabled(True)
+    rig.wait_for(3)
+
+
+def test_stopping_in_mid_sweep_is_prompt_and_reports_nothing_half_done(rig):
+    rig.running = False
+    rig.capture.start()
+    time.sleep(0.1)
+    began = time.monotonic()
+    rig.capture.stop()
+    assert time.monotonic() - began < TIMING.frame_timeout_ns / 1e9
+    assert rig.sweeps == []
+    assert all(thread.name != "sweep-capture" for thread in threading.enumerate())
+
+
+def test_a_plan_beyond_the_lens_is_refused_with_its_range(rig):
+    capture = SweepCapture(
+        SweepPlan((0.1, 1.0)),
+        TIMING,
+        lambda: open_lens("optotune_ld4", rig.terminal.port, power_offset=OFFSET),
+        decode=lambda payload: payload,
+        on_sweep=lambda sweep: None,
+    )
+    with pytest.raises(InputError, match=r"0\.2 to .*sweep\.near"):
+        capture.connect()
+    open_lens("optotune_ld4", rig.terminal.port).close()  # the port was freed
