@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -79,5 +80,6 @@ def write_outputs(folder, prediction: Prediction, metrics: dict[str, float] | No
         if depth_map.K is not None:
             write_ply(partial / "cloud.ply", coloured_cloud(depth_map.depth, depth_map.K, depth_map.all_in_focus))
         if metrics is not None:
-            (partial / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+            known = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+            (partial / "metrics.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
         return [name for name in OUTPUTS if (partial / name).exists()]

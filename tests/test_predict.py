@@ -58,7 +58,7 @@ def test_all_outputs(rendered, stack_file, tmp_path):
     stack, truth = rendered
     result = fossa("predict", stack_file, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted({*OUTPUTS} - {"metrics.json"})
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(OUTPUTS)
     expected = ClassicalEstimator().estimate(stack)
     depth = np.load(tmp_path / "out" / "depth.npy")
     assert depth.dtype == np.float32
@@ -70,6 +70,10 @@ def test_all_outputs(rendered, stack_file, tmp_path):
         np.testing.assert_array_equal(np.array(image), confidence_picture(expected.confidence))
     with Image.open(tmp_path / "out" / "depth.png") as image:
         np.testing.assert_array_equal(np.array(image), depth_picture(expected.depth))
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    error = np.abs(depth - truth) / truth
+    assert metrics["coverage"] == 1.0 and metrics["abs_rel"] == pytest.approx(error.mean(), rel=1e-5)
+    assert f"AbsRel {metrics['abs_rel']:.4f}" in result.stdout
     header = (tmp_path / "out" / "cloud.ply").read_bytes()[:200]
     assert b"element vertex %d\n" % np.isfinite(depth).sum() in header
     assert "none: the planes are taken to be registered" in result.stdout
@@ -111,6 +115,13 @@ def test_photographs_are_aligned_and_what_a_plane_misses_is_unknown(rendered, tm
     result = fossa("predict", tmp_path / "photos", "--out", tmp_path / "out", "--no-align")
     assert "none: the planes are taken to be registered" in result.stdout
     assert np.isfinite(np.load(tmp_path / "out" / "depth.npy")).all()
+
+
+def test_errors_without_any_true_depth_are_null(rendered, tmp_path):
+    save_npz(tmp_path / "a.npz", rendered[0], np.full((120, 160), np.nan))
+    assert fossa("predict", tmp_path / "a.npz", "--out", tmp_path / "out").exit_code == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert set(metrics.values()) == {None}
 
 
 def test_depth_has_the_input_size_whatever_the_working_size(stack_file, tmp_path):

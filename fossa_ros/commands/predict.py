@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fossa_ros.atomic import check_writable
 from fossa_ros.estimator import ESTIMATORS, create_estimator
+from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.predict import predict, write_outputs
 from fossa_ros.stack_files import load_stack
 
@@ -52,10 +53,13 @@ def command(stack, estimator, out, align, fx, max_size, **network):
         align = source.photographs if align is None else align
         prediction = predict(source.stack, estimator, align=align, max_size=max_size)
         status.update("Writing the results")
-        written = write_outputs(out, prediction)
+        metrics = None if source.truth is None else depth_metrics(prediction.depth, source.truth)
+        written = write_outputs(out, prediction, metrics)
     table = Table(show_header=False, box=None, title=escape(str(stack)), title_justify="left")
     for row in _summary(source, prediction):
         table.add_row(*row)
+    if metrics is not None:
+        table.add_row("errors", _errors(metrics))
     table.add_row("written", escape(f"{out}: " + ", ".join(written)))
     Console().print(table)
     if prediction.depth_map.K is None:
@@ -77,6 +81,13 @@ def _summary(source, prediction):
     if known.any():
         low, middle, high = np.percentile(depth[known], (1, 50, 99))
         yield "depth", f"{low:.3g} to {high:.3g} m (1st to 99th percentile), median {middle:.3g} m"
+
+
+def _errors(metrics):
+    return (
+        f"AbsRel {metrics['abs_rel']:.4f}, RMSE {metrics['rmse']:.3f} m, within a factor of 1.05: "
+        f"{100 * metrics['delta_1.05']:.1f} %, of 1.25: {100 * metrics['delta_1.25']:.1f} %"
+    )
 
 
 def _alignment(prediction):
