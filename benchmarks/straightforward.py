@@ -1,9 +1,12 @@
-"""FOSSA written the straightforward way: the yardstick that `fossa bench` and benchmarks/ measure against.
+"""FOSSA written the straightforward way: the yardstick that benchmarks/ measures against.
 
 Every step is spelled as the paper tells it: the focus embedding's MLP runs at every token, tokens are permuted
 into (positions, planes, channels) and back by each stack attention, queries, keys and values are three products,
-attention is the generic one, and the head is plain NCHW. It loads the same checkpoints, key for key, and gives
-the same numbers; it shares no code with fossa_ros.fossa, so that agreement between the two means something.
+attention is generic, and the head is plain NCHW. It loads the same checkpoints, key for key, and gives the same
+numbers; it shares no code with fossa_ros.fossa, so that agreement between the two means something.
+
+The encoder's attention is spelled out, softmax(q k') v, as Depth Anything V2's DINOv2 does wherever xformers is not
+installed; ``fused=True`` takes PyTorch's fused attention instead, which is faster on a CPU.
 """
 
 from __future__ import annotations
@@ -32,16 +35,21 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    def __init__(self, dim, heads):
+    def __init__(self, dim, heads, fused):
         super().__init__()
         self.heads = heads
+        self.fused = fused
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x):
         b, t, c = x.shape
         q, k, v = self.qkv(x).reshape(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, t, c))
+        if self.fused:
+            x = F.scaled_dot_product_attention(q, k, v)
+        else:
+            x = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(dim=-1) @ v
+        return self.proj(x.transpose(1, 2).reshape(b, t, c))
 
 
 class Mlp(nn.Module):
@@ -64,10 +72,10 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, dim, heads):
+    def __init__(self, dim, heads, fused):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, heads)
+        self.attn = Attention(dim, heads, fused)
         self.ls1 = LayerScale(dim)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim)
@@ -165,14 +173,14 @@ class StackAttention(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, dim, depth, heads, taps):
+    def __init__(self, dim, depth, heads, taps, fused):
         super().__init__()
         self.taps = taps
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + 37 * 37, dim))
         self.mask_token = nn.Parameter(torch.zeros(1, dim))
         self.patch_embed = PatchEmbed(dim)
-        self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(dim, heads, fused) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.motion_modules = nn.ModuleList(StackAttention(dim) for _ in range(STACK_BLOCKS))
 
@@ -252,10 +260,9 @@ class DepthHead(nn.Module):
 
     def forward(self, taps, size):
         s = self.scratch
-        maps = [
-            getattr(s, f"layer{i}_rn")(resize(project(tap)))
-            for i, (tap, project, resize) in enumerate(zip(taps, self.projects, self.resize_layers, strict=True), 1)
-        ]
+        layers = zip(taps, self.projects, self.resize_layers, strict=True)
+        maps = [resize(project(tap)) for tap, project, resize in layers]
+        maps = [getattr(s, f"layer{i}_rn")(m) for i, m in enumerate(maps, 1)]
         x = s.refinenet4(maps[3], size=maps[2].shape[2:])
         x = s.refinenet3(x, maps[2], size=maps[1].shape[2:])
         x = s.refinenet2(x, maps[1], size=maps[0].shape[2:])
@@ -265,12 +272,15 @@ class DepthHead(nn.Module):
 
 
 class StraightforwardFossa(nn.Module):
-    """Map a normalised (B, N, 3, H, W) stack and (B, N) canonical focus distances to (B, 1, H, W) canonical depth."""
+    """Map a normalised (B, N, 3, H, W) stack and its (B, N) canonical focus distances to (B, 1, H, W) depth.
 
-    def __init__(self, name):
+    ``size`` is a name in ``SIZES`` or a tuple like its values.
+    """
+
+    def __init__(self, size, fused=False):
         super().__init__()
-        dim, depth, heads, taps, features, channels = SIZES[name]
-        self.pretrained = Encoder(dim, depth, heads, taps)
+        dim, depth, heads, taps, features, channels = SIZES.get(size, size)
+        self.pretrained = Encoder(dim, depth, heads, taps, fused)
         self.depth_head = DepthHead(dim, features, channels)
 
     def forward(self, stack, focus):

@@ -25,10 +25,7 @@ from torch import Tensor, nn
 from fossa_ros.errors import InputError
 
 HUB_FILE = "model.pth"
-HUB_ALIASES = {
-    "fossa-vits": "venkatsubra/fossa-vits",
-    "fossa-vitb": "venkatsubra/fossa-vitb",
-}
+HUB_OWNER = "venkatsubra"  # of the published checkpoints: fossa-vits, fossa-vitb, and fine-tuned ones
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 NAMED = 3  # keys that an error lists before it says "and so many more"
 
@@ -64,26 +61,31 @@ def read_weights(weights: Weights) -> tuple[dict[str, Tensor], str]:
 def from_hub(name: str) -> Path:
     """Fetch a checkpoint through ``huggingface_hub``, which caches it and honours ``HF_HUB_OFFLINE``."""
     looks_like_file = name.endswith(FILE_SUFFIXES) or Path(name).is_absolute() or name.startswith((".", "~"))
-    repository = HUB_ALIASES.get(name, name)
+    repository = f"{HUB_OWNER}/{name}" if name.startswith("fossa-") and "/" not in name else name
     if looks_like_file or not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise InputError(
-            f"Checkpoint '{name}' is not a file; give the path of a .pth or .safetensors file, or a hub name such as "
-            "venkatsubra/fossa-vits."
+            f"Checkpoint '{name}' is not a file; give the path of a .pth or .safetensors file, or a hub name "
+            "such as fossa-vits."
         )
     try:
         return Path(hf_hub_download(repository, HUB_FILE))
     except RepositoryNotFoundError:
-        raise InputError(f"The hub has no public repository '{repository}'; correct the name of the checkpoint.") from None
+        raise InputError(
+            f"The hub has no public repository '{repository}'; correct the name of the checkpoint."
+        ) from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         raise InputError(
-            f"Checkpoint '{repository}' is not in the hub cache and the hub cannot be reached; go online once, or give "
-            f"the path of a downloaded {HUB_FILE}."
+            f"Checkpoint '{repository}' is not in the hub cache and the hub cannot be reached; go online once, or "
+            f"give the path of a downloaded {HUB_FILE}."
         ) from None
     except EntryNotFoundError:
-        raise InputError(f"Hub repository '{repository}' holds no {HUB_FILE}; give the path of its file instead.") from None
+        raise InputError(
+            f"Hub repository '{repository}' holds no {HUB_FILE}; give the path of its file instead."
+        ) from None
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InputError(
-            f"Checkpoint '{repository}' could not be fetched ({first_line(error)}); retry, or give the path of a file."
+            f"Checkpoint '{repository}' could not be fetched ({first_line(error)}); retry, or give the path of a "
+            "file."
         ) from error
 
 
@@ -95,18 +97,21 @@ def read_file(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"Checkpoint '{path}' is not a PyTorch file of tensors alone, and nothing else is unpickled; save its "
-            "state dict again."
+            f"Checkpoint '{path}' is not a PyTorch file of tensors alone, and nothing else is unpickled; save "
+            "its state dict again."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, SafetensorError) as error:
-        raise InputError(f"Checkpoint '{path}' cannot be read ({first_line(error)}); fetch it again.") from error
+        raise InputError(
+            f"Checkpoint '{path}' cannot be read ({first_line(error)}); fetch it again."
+        ) from error
 
 
 def unwrap(content: object, source: str) -> dict[str, Tensor]:
-    """Take the state dict out of a checkpoint's ``model`` entry and the names out of their ``module.`` prefix."""
+    """Take the state dict out of a checkpoint's ``model`` entry and its keys out of their ``module.`` prefix."""
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    tensors = isinstance(content, Mapping) and all(isinstance(value, Tensor) for value in content.values())
+    if not tensors or not content:
         raise InputError(f"{source} holds no state dict of tensors; give a FOSSA checkpoint.")
     return {key.removeprefix("module."): value for key, value in content.items()}
 

@@ -1,8 +1,10 @@
-"""Dense prediction head (DPT): taps of the encoder become a depth map. Attribute names are the checkpoints'."""
+"""Dense prediction head (DPT): taps of the encoder become a depth map.
+
+Attribute names are those of the published checkpoints.
+"""
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ class ResidualConvUnit(nn.Module):
         self.conv2 = nn.Conv2d(features, features, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        return x + self.conv2(F.relu(self.conv1(F.relu(x)), inplace=True))
 
 
 class Fusion(nn.Module):
@@ -61,7 +63,9 @@ class DepthHead(nn.Module):
             setattr(self.scratch, f"layer{level}_rn", nn.Conv2d(c, features, 3, padding=1, bias=False))
             setattr(self.scratch, f"refinenet{level}", Fusion(features))
         self.scratch.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
-        self.scratch.output_conv2 = nn.Sequential(nn.Conv2d(features // 2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1))
+        self.scratch.output_conv2 = nn.Sequential(
+            nn.Conv2d(features // 2, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, 1, 1)
+        )
 
     def forward(self, taps: list[Tensor], grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Map (B, T, dim) taps on a ``grid`` of patches to (B, 1, *size) depth."""

@@ -32,11 +32,13 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if chosen.type == "cuda":
         if not torch.cuda.is_available():
             raise InputError(
-                f"device '{device}' was asked for but PyTorch sees no GPU; install its driver and a CUDA build of "
-                "PyTorch, or set device to cpu."
+                f"device '{device}' was asked for but PyTorch sees no GPU; install its driver and a CUDA build "
+                "of PyTorch, or set device to cpu."
             )
         if (chosen.index or 0) >= torch.cuda.device_count():
-            raise InputError(f"device '{device}' does not exist; this machine has {torch.cuda.device_count()} GPU(s).")
+            raise InputError(
+                f"device '{device}' does not exist; this machine has {torch.cuda.device_count()} GPU(s)."
+            )
     return chosen
 
 

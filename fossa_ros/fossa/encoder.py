@@ -1,4 +1,4 @@
-"""Vision transformer that encodes every frame of a stack alike (DINOv2), and mixes the frames by stack attention."""
+"""Vision transformer (DINOv2) that encodes every frame of a stack alike and mixes them by stack attention."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fossa_ros.fossa.stack_attention import StackAttention
+from fossa_ros.fossa.tiles import ROWS, tiled, tiles
 
 PATCH = 14
 GRID = 37  # side of the learned position grid: 518 / 14
@@ -25,7 +26,7 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the tokens of one frame."""
+    """Multi-head self-attention over the tokens of one frame, less the output projection."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -33,32 +34,40 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def mix(self, x: Tensor) -> Tensor:
-        """Return the attention-weighted values of (F, T, dim), before the output projection."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the attention-weighted values of (F, T, dim); the block projects them."""
         qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 class Mlp(nn.Module):
-    """Two layers with a GELU between."""
+    """Linear layer and GELU, less the output projection."""
 
     def __init__(self, dim: int, hidden: int):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the hidden activations of (..., dim); the block projects them."""
+        return F.gelu(self.fc1(x))
+
 
 class LayerScale(nn.Module):
-    """A learned gain per channel on a residual branch."""
+    """A learned gain per channel on a residual branch, made one with the branch's output projection."""
 
     def __init__(self, dim: int):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(dim))
 
+    def fold(self, linear: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the projection and the gain after it as one product."""
+        return self.gamma[:, None] * linear.weight, self.gamma * linear.bias
+
 
 class Block(nn.Module):
-    """Pre-norm transformer block with LayerScale, which is folded into the branch's last layer."""
+    """Pre-norm transformer block with LayerScale."""
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int = 4):
         super().__init__()
@@ -69,31 +78,47 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, mlp_ratio * dim)
         self.ls2 = LayerScale(dim)
 
-    def forward(self, x: Tensor, planes: int | None = None) -> Tensor:
-        """Transform (F, T, dim) tokens.
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform (F, T, dim) tokens; in tiles, ``x`` itself is overwritten."""
+        x = self.attend(x)
+        project = self.ls2.fold(self.mlp.fc2)
+        if not tiled(x):
+            return x + F.linear(self.mlp(self.norm2(x)), *project)
+        for rows in tiles(x.flatten(0, 1)):
+            rows += F.linear(self.mlp(self.norm2(rows)), *project)
+        return x
 
-        With ``planes`` the result is averaged over every ``planes`` consecutive frames, to (F / planes, T, dim).
-        The average is taken before the MLP's last layer, which is linear, so that layer runs once and not per frame.
+    def fuse(self, x: Tensor, planes: int) -> Tensor:
+        """Transform (F, T, dim) and average over every ``planes`` consecutive frames, to (F / planes, T, dim).
+
+        The average is taken before the MLP's output projection, which is linear: it runs once, not once a frame.
         """
-        x = x + scaled_linear(self.attn.mix(self.norm1(x)), self.attn.proj, self.ls1)
-        hidden = F.gelu(self.mlp.fc1(self.norm2(x)))
-        if planes:
-            x, hidden = (t.unflatten(0, (-1, planes)).mean(1) for t in (x, hidden))
-        return x + scaled_linear(hidden, self.mlp.fc2, self.ls2)
+        x = self.attend(x).unflatten(0, (-1, planes))
+        project = self.ls2.fold(self.mlp.fc2)
+        parts = tiles(x) if tiled(x) else [x]
+        return torch.cat(
+            [part.mean(1) + F.linear(self.mlp(self.norm2(part)).mean(1), *project) for part in parts], dim=1
+        )
 
-
-def scaled_linear(x: Tensor, linear: nn.Linear, scale: LayerScale) -> Tensor:
-    """Apply a linear layer and the LayerScale after it as one product."""
-    return F.linear(x, scale.gamma[:, None] * linear.weight, scale.gamma * linear.bias)
+    def attend(self, x: Tensor) -> Tensor:
+        """Add the attention branch to (F, T, dim); in tiles, ``x`` itself is overwritten."""
+        project = self.ls1.fold(self.attn.proj)
+        if not tiled(x):
+            return x + F.linear(self.attn(self.norm1(x)), *project)
+        for frames in x.split(max(1, ROWS // x.shape[1])):
+            frames += F.linear(self.attn(self.norm1(frames)), *project)
+        return x
 
 
 class Encoder(nn.Module):
-    """DINOv2 encoder whose first blocks run on all frames with stack attention, the later ones on their average.
+    """DINOv2 encoder: the first blocks run on all frames with stack attention, the others on their average.
 
     Attribute names are those of the published checkpoints.
     """
 
-    def __init__(self, dim: int, depth: int, heads: int, taps: tuple[int, ...], stack_blocks: int, fuse_block: int):
+    def __init__(
+        self, dim: int, depth: int, heads: int, taps: tuple[int, ...], stack_blocks: int, fuse_block: int
+    ):
         super().__init__()
         self.taps = taps
         self.fuse_block = fuse_block
@@ -126,6 +151,12 @@ class Encoder(nn.Module):
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(frames), -1, -1)
         return self.blocks[0](torch.cat([cls, patches], dim=1))
 
+    def mix_planes(self, layer: int, x: Tensor, focus: Tensor) -> Tensor:
+        """Apply a stack attention to the patch tokens of (B * N, 1 + T, dim); the class token passes through."""
+        patches = x[:, 1:].unflatten(0, focus.shape)
+        mixed = self.motion_modules[layer].temporal_transformer(patches, focus)
+        return x if tiled(x) else torch.cat([x[:, :1], mixed.flatten(0, 1)], dim=1)
+
     def forward(self, tokens: Tensor, focus: Tensor) -> list[Tensor]:
         """Mix embedded frames across planes and return the normalised taps.
 
@@ -138,11 +169,15 @@ class Encoder(nn.Module):
         """
         planes = tokens.shape[1]
         x, taps = tokens.flatten(0, 1), []
+        if tiled(x):
+            x = x.clone()  # the blocks work in place, and the caller may use the tokens for the next stack
         for i, block in enumerate(self.blocks):
-            if i:
-                x = block(x, planes if i == self.fuse_block else None)
+            if i == self.fuse_block:
+                x = block.fuse(x, planes)
+            elif i:
+                x = block(x)
             if i < len(self.motion_modules):
-                x = self.motion_modules[i].temporal_transformer(x, focus)
+                x = self.mix_planes(i, x, focus)
             if i in self.taps:
                 tap = x.unflatten(0, (-1, planes)).mean(1) if i < self.fuse_block else x
                 taps.append(self.norm(tap[:, 1:]))

@@ -27,8 +27,8 @@ def create_model(
         name: ``vits``, ``vitb`` or ``vitl``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
         precision: ``fp32``, ``bf16`` or ``fp16``; input is cast, output is float32 in any case.
-        weights: a state dict, a ``.pth`` or ``.safetensors`` file, or a hub name. None leaves the weights random:
-            a network to train, whose depth means nothing.
+        weights: a state dict, a ``.pth`` or ``.safetensors`` file, or a hub name. None leaves the weights
+            random: a network to train, whose depth means nothing.
 
     Raises:
         InputError: an unknown name, device or precision, or weights that do not fit.
@@ -40,6 +40,7 @@ def create_model(
     if weights is not None:
         load_weights(model, weights)
     model.to(device=device, dtype=dtype)
+    model.depth_head.to(memory_format=torch.channels_last)
     for module in model.modules():
         if isinstance(module, FocusEmbedding):
             module.float()  # a focus distance has more digits than bfloat16

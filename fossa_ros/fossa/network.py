@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,8 +51,8 @@ class Prediction(NamedTuple):
 class Fossa(nn.Module):
     """FOSSA with a DINOv2 encoder: ``model(stack, focus)``.
 
-    The two halves of the forward pass are public, since the first needs one frame at a time: :meth:`embed` while
-    a sweep is being captured, :meth:`decode` when it is complete.
+    The two halves of the forward pass are public, since the first needs one frame at a time: :meth:`embed`
+    while a sweep is being captured, :meth:`decode` when it is complete.
     """
 
     def __init__(self, architecture: Architecture):
@@ -72,23 +73,23 @@ class Fossa(nn.Module):
             stack: (B, N, 3, H, W) RGB in 0..1, normalised with the ImageNet mean and standard deviation.
             focus: (B, N) focus distances in canonical metres.
         """
-        tokens = self.embed(stack.flatten(0, 1)).unflatten(0, stack.shape[:2])
-        return self.decode(tokens, focus, stack.shape[3:]).depth
+        features = [part.unflatten(0, stack.shape[:2]) for part in self.embed(stack.flatten(0, 1))]
+        return self.decode(features, focus, stack.shape[3:]).depth
 
-    def embed(self, frames: Tensor) -> Tensor:
-        """Encode normalised (F, 3, H, W) frames to (F, 1 + T, dim) tokens, each frame on its own."""
+    def embed(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Encode normalised (F, 3, H, W) frames, each on its own, to one (F, 1 + T, dim) tensor of tokens."""
         frames = resize(frames, network_size(*frames.shape[2:]))
-        return self.pretrained.embed(frames.to(self.dtype))
+        return (self.pretrained.embed(frames.to(self.dtype)),)
 
-    def decode(self, tokens: Tensor, focus: Tensor, size: tuple[int, int]) -> Prediction:
-        """Turn the (B, N, 1 + T, dim) tokens of N planes of ``size`` (H, W) into depth."""
+    def decode(self, features: Sequence[Tensor], focus: Tensor, size: tuple[int, int]) -> Prediction:
+        """Turn what :meth:`embed` gave for the (B, N) planes of ``size`` (H, W), as (B, N, ...), into depth."""
         height, width = network_size(*size)
-        taps = self.pretrained(tokens, focus)
+        taps = self.pretrained(*features, focus)
         depth = self.depth_head(taps, (height // PATCH, width // PATCH), (height, width))
         return Prediction(resize(depth, size), None)
 
 
 def network_size(height: int, width: int) -> tuple[int, int]:
-    """Return the size at which the network sees an image: short edge 518, both edges multiples of 14, rounded up."""
+    """Return the size of an image inside the network: short edge 518, then both rounded up to multiples of 14."""
     short = min(height, width)
     return tuple(-(-(side * SHORT_EDGE // short) // PATCH) * PATCH for side in (height, width))

@@ -1,7 +1,7 @@
 """Stack attention: tokens at the same place in every plane of a focus stack look at each other.
 
-This is what makes the network see defocus: which plane is sharp at a place, and at which distance that plane was
-focused. Attribute names are those of the published checkpoints (arXiv 2603.26658).
+This is what makes the network see defocus: which plane is sharp at a place, and at which distance that plane
+was focused. Attribute names are those of the published checkpoints (arXiv 2603.26658).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fossa_ros.fossa.tiles import tiled, tiles
 
 
 class FocusEmbedding(nn.Module):
@@ -36,19 +38,17 @@ class PlaneAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.fd_encoder = FocusEmbedding(dim)
 
-    def mix(self, h: Tensor, focus: Tensor) -> Tensor:
-        """Return the attention-weighted values of (B, N, T, dim), before the output projection.
-
-        The focus embedding is the same at every position, so it enters as a bias of the one q-k-v product.
-        """
+    def condition(self, focus: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is the same at every position: (3 dim, dim) weights and (B, N, 1, dim) embedded focus."""
         weight = torch.cat([self.to_q.weight, self.to_k.weight, self.to_v.weight])
-        bias = F.linear(self.fd_encoder(focus).to(h.dtype), weight)
-        qkv = F.linear(h, weight) + bias[:, :, None]
-        q, k, v = qkv.unflatten(3, (3, self.heads, -1)).permute(3, 0, 2, 4, 1, 5).flatten(1, 3)
-        weights = torch.softmax(torch.bmm(q, k.mT).float() * q.shape[-1] ** -0.5, dim=-1).to(v.dtype)
-        batch, planes, positions, dim = h.shape
-        mixed = torch.bmm(weights, v).reshape(batch, positions, self.heads, planes, -1)
-        return mixed.permute(0, 3, 1, 2, 4).reshape(h.shape)
+        return weight, self.fd_encoder(focus)[:, :, None].to(weight.dtype)
+
+    def forward(self, h: Tensor, weight: Tensor, embedding: Tensor) -> Tensor:
+        """Transform (B, N, T, dim) tokens under a :meth:`condition`."""
+        qkv = F.linear(h + embedding, weight).unflatten(3, (3, self.heads, -1))
+        q, k, v = qkv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (B * T, heads, N, dim / heads)
+        mixed = F.scaled_dot_product_attention(q, k, v).unflatten(0, (len(h), -1))
+        return self.to_out[0](mixed.permute(0, 3, 1, 2, 4).flatten(3))
 
 
 class GatedGelu(nn.Module):
@@ -84,9 +84,10 @@ class PlaneTransformer(nn.Module):
         self.ff = FeedForward(dim)
         self.ff_norm = nn.LayerNorm(dim)
 
-    def forward(self, h: Tensor, focus: Tensor) -> Tensor:
-        for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            h = h + attention.to_out[0](attention.mix(norm(h), focus))
+    def forward(self, h: Tensor, conditions: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Transform (B, N, T, dim) tokens; each attention comes with its condition."""
+        for attention, norm, condition in zip(self.attention_blocks, self.norms, conditions, strict=True):
+            h = h + attention(norm(h), *condition)
         return h + self.ff(self.ff_norm(h))
 
 
@@ -100,27 +101,37 @@ class StackAttention(nn.Module):
         self.transformer_blocks = nn.ModuleList([PlaneTransformer(dim)])
         self.proj_out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, focus: Tensor) -> Tensor:
-        """Transform (B * N, 1 + T, dim) tokens, whose first is the class token and passes through.
+    def forward(self, patches: Tensor, focus: Tensor) -> Tensor:
+        """Transform (B, N, T, dim) tokens of planes focused at (B, N); in tiles, ``patches`` is overwritten."""
+        weight, bias = self.fold_norm(patches)
+        transformer = self.transformer_blocks[0]
+        conditions = [attention.condition(focus) for attention in transformer.attention_blocks]
 
-        ``focus`` is (B, N) in canonical metres.
+        def branch(part: Tensor) -> Tensor:
+            h = torch.baddbmm(bias, part.flatten(0, 1), weight).unflatten(0, focus.shape)
+            return self.proj_out(transformer(h, conditions))
+
+        if not tiled(patches):
+            return patches + branch(patches)
+        for part in tiles(patches):
+            part += branch(part)
+        return patches
+
+    def fold_norm(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the group norm of (B, N, T, dim) and ``proj_in`` as one product: weights and bias by frame.
+
+        Once a frame's statistics are known the norm is an affine map per channel, so that the statistics are all
+        that costs a pass over the tokens. They are pooled from the channels' own mean and variance.
         """
-        patches = x[:, 1:]
-        h = self.project_normalised(patches).unflatten(0, focus.shape)
-        h = self.transformer_blocks[0](h, focus)
-        return torch.cat([x[:, :1], patches + self.proj_out(h).flatten(0, 1)], dim=1)
-
-    def project_normalised(self, patches: Tensor) -> Tensor:
-        """Apply the group norm and ``proj_in`` as one product with weights of its own for every frame.
-
-        The norm is an affine map per channel once a frame's statistics are known, so only the statistics cost a
-        pass over the tokens.
-        """
-        grouped = patches.float().unflatten(2, (self.norm.num_groups, -1))
-        variance, mean = torch.var_mean(grouped, dim=(1, 3), correction=0)
-        per_group = patches.shape[2] // self.norm.num_groups
-        gain = (variance + self.norm.eps).rsqrt().repeat_interleave(per_group, dim=1) * self.norm.weight
-        shift = self.norm.bias - mean.repeat_interleave(per_group, dim=1) * gain
-        weight = self.proj_in.weight * gain[:, None]
-        bias = F.linear(shift, self.proj_in.weight.float(), self.proj_in.bias.float())
-        return torch.baddbmm(bias[:, None].to(patches.dtype), patches, weight.mT.to(patches.dtype))
+        mean = patches.mean(2, keepdim=True, dtype=torch.float32)
+        variance = (patches - mean).square().mean(2)
+        mean, variance = (
+            t.flatten(0, 1).unflatten(-1, (self.norm.num_groups, -1)) for t in (mean[:, :, 0], variance)
+        )
+        group_mean = mean.mean(-1, keepdim=True)
+        group_variance = (variance + (mean - group_mean).square()).mean(-1, keepdim=True)
+        gain = self.norm.weight.view_as(mean[0]) * (group_variance + self.norm.eps).rsqrt()
+        shift = (self.norm.bias.view_as(mean[0]) - group_mean * gain).flatten(1)
+        weight, bias = self.proj_in.weight.float(), self.proj_in.bias.float()
+        weights = gain.flatten(1)[:, :, None] * weight.t()
+        return weights.to(patches.dtype), F.linear(shift, weight, bias)[:, None].to(patches.dtype)
