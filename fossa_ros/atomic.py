@@ -53,7 +53,7 @@ def replacing_files(folder, outdated=()):
         files = sorted(partial.iterdir())
         for file in files:
             target = folder / file.name
-            if target.is_dir():  # a bag is a folder of its own
+            if file.is_dir() and target.is_dir():  # a bag is a folder of its own
                 shutil.rmtree(target)
             os.replace(file, target)
         for name in set(outdated) - {file.name for file in files}:

@@ -12,7 +12,10 @@ from fossa_ros.errors import FossaError
 
 # Where each command is, and its help in one line: listing them imports none of them.
 COMMANDS = {
-    "demo": ("fossa_ros.commands.demo:command", "Sweep a simulated scene with the real nodes over DDS, and score the depth."),
+    "demo": (
+        "fossa_ros.commands.demo:command",
+        "Sweep a simulated scene with the real nodes over DDS, and score the depth.",
+    ),
     "predict": ("fossa_ros.commands.predict:command", "Turn a focus stack into metric depth."),
 }
 

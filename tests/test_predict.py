@@ -180,6 +180,17 @@ def test_ctrl_c_leaves_the_earlier_outputs_alone(stack_file, tmp_path, monkeypat
     assert [p.name for p in out.iterdir()] == ["depth.npy"] and (out / "depth.npy").read_text() == "earlier"
 
 
+def test_folders_among_the_outputs_replace_whole_folders(tmp_path):
+    for name, text in (("bag/old.mcap", "old"), ("other/kept.txt", "kept")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    with replacing_files(tmp_path, outdated=["gone.json"]) as partial:
+        (partial / "bag").mkdir()
+        (partial / "bag" / "new.mcap").write_text("new")
+    found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
+    assert found == ["bag", "bag/new.mcap", "other", "other/kept.txt"]
+
+
 def test_full_disk_is_a_sentence(tmp_path):
     with (
         pytest.raises(InputError, match=r"cannot be written \(no space left on device\)"),
