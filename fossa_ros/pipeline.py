@@ -1,4 +1,4 @@
-"""From a captured sweep to a depth map: motion check, then estimator, on a worker that never falls behind."""
+"""From a captured sweep to a depth map: motion check, then estimator, neither of which ever falls behind."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 from fossa_ros.errors import FossaError
 from fossa_ros.estimator import Estimator
@@ -17,6 +18,7 @@ from fossa_ros.stack import DepthMap, FocusStack
 from fossa_ros.sweep import CapturedSweep
 
 LOG = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 
 class Verdict(StrEnum):
@@ -52,79 +54,134 @@ class SweepResult:
     inference_ms: float = math.nan
 
 
-def process(sweep: CapturedSweep, motion: MotionCheck, estimator: Estimator) -> SweepResult:
-    """Check one sweep for motion and estimate its depth; whatever goes wrong is a verdict, not an exception."""
+def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
+    """Check one sweep for motion; a result with a stack awaits its depth, any other is final."""
     if sweep.stack is None:
         return SweepResult(sweep, Verdict.INCOMPLETE, sweep.reason)
+    started = time.perf_counter()
     try:
-        started = time.perf_counter()
         checked = motion.check(sweep.stack)
-        begun = time.perf_counter()
-        motion_ms = (begun - started) * 1e3
-        if checked.stack is None:
-            return SweepResult(sweep, checked.verdict, checked.reason, checked.motion_px, motion_ms=motion_ms)
-        depth = estimator.estimate(checked.stack)
-    except FossaError as error:
-        return SweepResult(sweep, Verdict.FAILED, str(error))
-    except Exception as error:  # one bad sweep must not end the thread that serves all the others
-        LOG.exception("Sweep %d failed unexpectedly; please report this", sweep.number)
-        return SweepResult(sweep, Verdict.FAILED, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        return _failed(SweepResult(sweep, Verdict.FAILED), error)
     return SweepResult(
         sweep,
         checked.verdict,
-        motion_px=checked.motion_px,
-        depth=depth,
+        checked.reason,
+        checked.motion_px,
         stack=checked.stack,
-        motion_ms=motion_ms,
-        inference_ms=(time.perf_counter() - begun) * 1e3,
+        motion_ms=(time.perf_counter() - started) * 1e3,
     )
 
 
-class DepthWorker:
-    """Run ``process`` on a thread: one sweep at work, at most one waiting, and a newer one replaces that.
+def estimate_depth(result: SweepResult, estimator: Estimator) -> SweepResult:
+    """Estimate the depth of a sweep that passed the motion check; whatever goes wrong is a verdict."""
+    started = time.perf_counter()
+    try:
+        depth = estimator.estimate(result.stack)
+    except Exception as error:
+        return _failed(result, error)
+    return replace(result, depth=depth, inference_ms=(time.perf_counter() - started) * 1e3)
 
-    ``on_result`` receives one result for every offered sweep, in the worker's thread (superseded ones in the thread
-    that offers).
+
+def _failed(result: SweepResult, error: Exception) -> SweepResult:
+    """Turn what was raised into a verdict: one bad sweep must not end the thread that serves all the others."""
+    if not isinstance(error, FossaError):
+        LOG.exception("Sweep %d failed unexpectedly; please report this", result.sweep.number, exc_info=error)
+        error = FossaError(f"{type(error).__name__}: {error}")
+    return replace(result, verdict=Verdict.FAILED, reason=str(error), stack=None)
+
+
+class DepthWorker:
+    """Check sweeps for motion and estimate their depth, each on a thread of its own.
+
+    Every sweep is checked, because each is the next one's evidence; the estimator takes the newest that passed. Each
+    stage holds one sweep at work and at most one waiting, which a newer one replaces, so latency never accumulates.
+    ``on_result`` receives exactly one result for every offered sweep, from any of the threads.
     """
 
     def __init__(self, motion: MotionCheck, estimator: Estimator, on_result: Callable[[SweepResult], None]):
         self._motion = motion
         self._estimator = estimator
         self._on_result = on_result
-        self._changed = threading.Condition()
-        self._waiting: CapturedSweep | None = None
-        self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._checking = _Stage("motion-check", self._check)
+        self._estimating = _Stage("depth-estimate", self._estimate)
 
     def start(self) -> None:
         """Begin to work; the previous sweep that motion is measured against is forgotten."""
         self._motion.forget()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="depth-worker", daemon=True)
-        self._thread.start()
+        self._estimating.start()
+        self._checking.start()
 
     def stop(self) -> None:
-        """Finish the sweep at work, drop the one that waits, and end."""
+        """Finish the sweeps at work, report those that wait as superseded, and end."""
+        unchecked = self._checking.stop()
+        unestimated = self._estimating.stop()
+        left = [SweepResult(unchecked, Verdict.SUPERSEDED)] if unchecked is not None else []
+        for result in left + ([unestimated] if unestimated is not None else []):
+            self._supersede(result, "The node was stopped before its depth was begun.")
+
+    def offer(self, sweep: CapturedSweep) -> None:
+        """Queue a sweep."""
+        if sweep.stack is None:
+            self._on_result(check_motion(sweep, self._motion))
+            return
+        replaced = self._checking.offer(sweep)
+        if replaced is not None:
+            self._supersede(SweepResult(replaced, Verdict.SUPERSEDED), _newer(sweep))
+
+    def _check(self, sweep: CapturedSweep) -> None:
+        result = check_motion(sweep, self._motion)
+        if result.stack is None:
+            self._on_result(result)
+            return
+        replaced = self._estimating.offer(result)
+        if replaced is not None:
+            self._supersede(replaced, _newer(sweep))
+
+    def _estimate(self, result: SweepResult) -> None:
+        self._on_result(estimate_depth(result, self._estimator))
+
+    def _supersede(self, result: SweepResult, reason: str) -> None:
+        self._on_result(replace(result, verdict=Verdict.SUPERSEDED, reason=reason, stack=None))
+
+
+def _newer(sweep: CapturedSweep) -> str:
+    return f"Sweep {sweep.number} was ready before its depth was begun."
+
+
+class _Stage(Generic[Item]):
+    """A thread that handles one item at a time, with room for one more."""
+
+    def __init__(self, name: str, handle: Callable[[Item], None]):
+        self._name = name
+        self._handle = handle
+        self._changed = threading.Condition()
+        self._waiting: Item | None = None
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> Item | None:
+        """Finish the item at work and end; return the one that waited."""
         with self._changed:
             self._stopping = True
-            self._waiting = None
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        waiting, self._waiting = self._waiting, None
+        return waiting
 
-    def offer(self, sweep: CapturedSweep) -> None:
-        """Queue a sweep; one that still waits gives way and is reported as superseded."""
-        if sweep.stack is None:
-            self._on_result(process(sweep, self._motion, self._estimator))
-            return
+    def offer(self, item: Item) -> Item | None:
+        """Queue an item; return the one that waited and gives way to it."""
         with self._changed:
-            replaced, self._waiting = self._waiting, sweep
+            replaced, self._waiting = self._waiting, item
             self._changed.notify_all()
-        if replaced is not None:
-            self._on_result(
-                SweepResult(replaced, Verdict.SUPERSEDED, f"Sweep {sweep.number} was ready before its depth was begun.")
-            )
+        return replaced
 
     def _run(self) -> None:
         while True:
@@ -132,5 +189,5 @@ class DepthWorker:
                 self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
                 if self._stopping:
                     return
-                sweep, self._waiting = self._waiting, None
-            self._on_result(process(sweep, self._motion, self._estimator))
+                item, self._waiting = self._waiting, None
+            self._handle(item)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 
+import cv2
 import numpy as np
 import pytest
 
 from fossa_ros.errors import InputError
-from fossa_ros.motion import MotionCheck, MotionConfig
-from fossa_ros.pipeline import DepthWorker, process
+from fossa_ros.motion import MotionCheck
+from fossa_ros.pipeline import DepthWorker, check_motion, estimate_depth
 from fossa_ros.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.sweep import CapturedSweep
 
-TEXTURE = np.random.default_rng(1).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+TEXTURE = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (240, 320, 3), dtype=np.uint8), (0, 0), 2)
+TEXTURE = cv2.normalize(TEXTURE, None, 0, 255, cv2.NORM_MINMAX)
 
 
 class Estimator:
@@ -33,8 +36,12 @@ class Estimator:
         return DepthMap(np.ones(shape, np.float32), np.ones(shape, np.float32), stack.planes[0].image, stack.K)
 
 
-def sweep(number: int, stack=True) -> CapturedSweep:
-    planes = tuple(FocusPlane(TEXTURE, distance, 10**9 + number) for distance in (0.5, 1.0))
+def sweep(number: int, stack=True, shift=0) -> CapturedSweep:
+    """Two planes of one texture, the second moved by ``shift`` px."""
+    planes = tuple(
+        FocusPlane(np.roll(TEXTURE, moved, axis=1), distance, 10**9 + number)
+        for distance, moved in ((0.5, 0), (1.0, shift))
+    )
     return CapturedSweep(
         number=number,
         stack=FocusStack(planes) if stack else None,
@@ -49,44 +56,72 @@ def sweep(number: int, stack=True) -> CapturedSweep:
 
 
 def test_a_good_sweep_has_depth_and_times():
-    result = process(sweep(0), MotionCheck(), Estimator())
+    result = estimate_depth(check_motion(sweep(0), MotionCheck()), Estimator())
     assert result.verdict == "still" and result.reason == ""
     assert result.depth.depth[0, 0] == 1.0
     assert result.motion_ms > 0 and result.inference_ms > 0
 
 
-def test_an_incomplete_sweep_says_why_and_is_not_estimated():
-    result = process(sweep(0, stack=False), MotionCheck(), Estimator())
-    assert (result.verdict, result.reason, result.depth) == ("incomplete", "No frame came.", None)
+def test_an_incomplete_sweep_says_why():
+    result = check_motion(sweep(0, stack=False), MotionCheck())
+    assert (result.verdict, result.reason, result.stack) == ("incomplete", "No frame came.", None)
     assert np.isnan(result.motion_ms) and np.isnan(result.inference_ms)
 
 
-def test_an_estimator_that_refuses_is_a_verdict():
-    class Refusing(Estimator):
+@pytest.mark.parametrize("error", [InputError("K is missing; calibrate the camera."), ZeroDivisionError("bad luck")])
+def test_an_estimator_that_raises_is_a_verdict(error):
+    class Raising(Estimator):
         def estimate(self, stack):
-            raise InputError("K is missing; calibrate the camera.")
+            raise error
 
-    result = process(sweep(0), MotionCheck(), Refusing())
-    assert (result.verdict, result.depth) == ("failed", None)
-    assert "calibrate" in result.reason
+    result = estimate_depth(check_motion(sweep(0), MotionCheck()), Raising())
+    assert (result.verdict, result.depth, result.stack) == ("failed", None, None)
+    assert str(error) in result.reason
 
 
 def test_a_slow_estimator_delays_nobody_and_the_newest_sweep_wins():
     results, estimator = [], Estimator()
-    worker = DepthWorker(MotionCheck(MotionConfig(accept_unknown=True)), estimator, results.append)
+    worker = DepthWorker(MotionCheck(), estimator, results.append)
     worker.start()
     estimator.gate.clear()
     worker.offer(sweep(0))
     assert estimator.begun.acquire(timeout=10)
-    for number in range(1, 6):
+    for number in range(1, 6):  # each is checked before the next comes, as in life
         worker.offer(sweep(number))
+        wait_until(lambda number=number: len(results) >= number - 1 and not worker._checking._waiting)
+    wait_until(lambda: len(results) == 4)
     assert [(r.sweep.number, r.verdict) for r in results] == [(n, "superseded") for n in (1, 2, 3, 4)]
     estimator.gate.set()
     assert estimator.begun.acquire(timeout=10)
     worker.stop()
     assert sorted(r.sweep.number for r in results) == [0, 1, 2, 3, 4, 5]
     assert [r.sweep.number for r in results if r.depth is not None] == [0, 5]
-    assert threading.active_count() == 1 or all(t.name != "depth-worker" for t in threading.enumerate())
+    assert not {"motion-check", "depth-estimate"} & {thread.name for thread in threading.enumerate()}
+
+
+def test_a_moved_sweep_is_rejected_even_while_the_estimator_is_busy_and_displaces_nobody():
+    results, estimator = [], Estimator()
+    worker = DepthWorker(MotionCheck(), estimator, results.append)
+    worker.start()
+    estimator.gate.clear()
+    worker.offer(sweep(0))
+    assert estimator.begun.acquire(timeout=10)
+    worker.offer(sweep(1))
+    wait_until(lambda: worker._estimating._waiting is not None)
+    worker.offer(sweep(2, shift=60))
+    wait_until(lambda: results)
+    assert [(r.sweep.number, r.verdict) for r in results] == [(2, "rejected")]
+    threading.Timer(0.1, estimator.gate.set).start()
+    worker.stop()  # the one that waits is reported too
+    assert [(r.sweep.number, r.verdict) for r in results[1:]] == [(0, "still"), (1, "superseded")]
+    assert "stopped" in results[-1].reason
+
+
+def wait_until(condition, timeout=10):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("restarts", [3])
@@ -96,7 +131,6 @@ def test_a_worker_can_be_started_again(restarts):
     for number in range(restarts):
         worker.start()
         worker.offer(sweep(number))
-        while len(results) <= number:
-            threading.Event().wait(0.01)
+        wait_until(lambda number=number: len(results) > number)
         worker.stop()
     assert [r.verdict for r in results] == ["still"] * restarts

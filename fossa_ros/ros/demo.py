@@ -83,7 +83,7 @@ def summarise(run: Run, seconds: float) -> dict:
         "sweeps_accepted": len(accepted),
         "sweeps_rejected": verdicts["rejected"],
         "not_accepted": dict(verdicts),
-        "reasons": {str(report.sweep): report.reason for report in run.reports if not report.accepted},
+        "rejections": {str(report.sweep): report.reason for report in run.reports if report.verdict == "rejected"},
         "abs_rel": mean("abs_rel"),
         "delta_1_25": mean("delta_1.25"),
         "coverage": mean("coverage"),
@@ -201,7 +201,7 @@ def _print(summary: dict, out: Path) -> None:
     table.add_row("sweeps accepted", str(summary["sweeps_accepted"]))
     for verdict, count in summary["not_accepted"].items():
         table.add_row(f"sweeps {verdict}", str(count))
-    for sweep, reason in summary["reasons"].items():
+    for sweep, reason in summary["rejections"].items():
         table.add_row(f"  sweep {sweep}", reason)
     table.add_row("depth AbsRel", f"{summary['abs_rel']:.3f}")
     table.add_row("depth delta < 1.25", f"{summary['delta_1_25']:.3f}")
