@@ -88,6 +88,20 @@ class SimulatedCamera:
         """Diameter of the entrance pupil in metres."""
         return self.focal_length / self.f_number
 
+    def checked_focus(self, focus_distances) -> np.ndarray:
+        """Return focus distances as (N,) float64 metres, infinity allowed.
+
+        Raises:
+            InputError: one is not beyond the focal length.
+        """
+        focus_distances = np.asarray(focus_distances, dtype=np.float64)
+        if not (focus_distances > self.focal_length).all():
+            raise InputError(
+                f"Focus distances must be beyond the focal length of {self.focal_length:g} m, "
+                f"not {focus_distances.min():g} m."
+            )
+        return focus_distances
+
     def image_scale(self, focus_distance: float, reference: float) -> float:
         """Return the image's size at ``focus_distance`` over that at ``reference``; 1 without breathing."""
         if not self.breathing:

@@ -11,7 +11,7 @@ from fossa_ros import optics
 from fossa_ros.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.motion_path import Path, Pose, still
-from fossa_ros.simulation.moving_layer import MovingLayer, interpolated, plane_homography
+from fossa_ros.simulation.moving_layer import MovingLayer, interpolated, magnified, plane_homography
 from fossa_ros.simulation.scenes import Scene, make_scene
 from fossa_ros.simulation.stack_renderer import true_depth
 from fossa_ros.simulation.thin_lens import Synthesis
@@ -59,7 +59,7 @@ class FocalVolume:
         progress: Callable[[float], None] | None = None,
         reference_power: float = 1.0,
     ):
-        self.scene = make_scene(scene) if isinstance(scene, int | np.integer) else scene
+        self.scene = scene if isinstance(scene, Scene) else make_scene(scene, detail=1.5 * camera.fx)
         self.camera, self.margin, self.reference_power = camera, margin, reference_power
         low, high = min(powers), max(powers)
         if low < 0:
@@ -136,7 +136,7 @@ class FocalVolume:
     def _warp(self, power: float, pose: Pose | None) -> np.ndarray:
         """Return the homography from the image at rest to the image seen from ``pose``, breathing included."""
         K, scale = self.camera.K, self._breathing(power)
-        return plane_homography(K * [[scale], [scale], [1]], K, (pose or Pose()).inverse(), self.median_depth)
+        return plane_homography(magnified(K, scale), K, (pose or Pose()).inverse(), self.median_depth)
 
     def _travel(self, path: Path, power, start: float, end: float) -> float:
         """Return the farthest an image corner or a blur disc's edge moves between two times, in pixels."""

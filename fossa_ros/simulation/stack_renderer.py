@@ -34,7 +34,7 @@ def render_stack(
     """Render a focus stack through a thin lens, with its true depth.
 
     Args:
-        scene: a scene, or the seed of one.
+        scene: a scene, or the seed of one (drawn as finely as this camera can see).
         camera: geometry, lens and sensor.
         focus_distances: (N,) metres, one a plane; infinity allowed.
         poses: camera pose of each plane; without them ``path`` says where the camera is at each time.
@@ -54,14 +54,15 @@ def render_stack(
     Raises:
         InputError: a focus distance within the focal length, or lists of different lengths.
     """
-    scene = make_scene(scene) if isinstance(scene, int | np.integer) else scene
     rng = np.random.default_rng(rng) if isinstance(rng, int | np.integer) else rng
-    focus_distances = np.asarray(focus_distances, dtype=np.float64)
+    focus_distances = camera.checked_focus(focus_distances)
     count = len(focus_distances)
     reference = count // 2 if reference is None else reference
     for name, values in (("poses", poses), ("times", times), ("gains", gains)):
         if values is not None and len(values) != count:
             raise InputError(f"{len(values)} {name} were given for {count} focus distances; give one a plane.")
+    if isinstance(scene, int | np.integer):
+        scene = make_scene(scene, detail=1.5 * camera.fx)
     starts = np.zeros(count) if times is None else np.asarray(times, dtype=np.float64)
     paths = [path] * count if poses is None else [lambda _, pose=pose: pose for pose in poses]
     scales = [camera.image_scale(distance, focus_distances[reference]) for distance in focus_distances]

@@ -112,7 +112,7 @@ def tiles(rng, height, width, texel):
     size = rng.uniform(0.12, 0.3) / texel
     variation, joints = tiled(rng, height, width, size, size, max(1.5, 0.008 / texel), 0.0)
     image = tinted(
-        colour(rng, (0.05, 0.45), (0.5, 0.85)),
+        colour(rng, (0.03, 0.25), (0.5, 0.85)),
         0.1 * variation,
         0.09 * fractal(rng, height, width, 0.08 / texel, roughness=0.85),
     )
@@ -222,6 +222,7 @@ def books(rng, height, width, texel):
     return quantised(page * (1 + 0.06 * fractal(rng, height, width, 0.03 / texel, roughness=0.95))[..., None])
 
 
+# What may cover walls, floors and objects; the last is for regions that depth from defocus cannot measure.
 WALLS = (stucco, bricks, books, marble, tiles)
 FLOORS = (planks, tiles, granite, marble)
 OBJECTS = (poster, printed, granite, fabric, marble, planks, stucco)
