@@ -56,6 +56,29 @@ def depth_picture(depth) -> np.ndarray:
     return np.vstack([picture, _bar(near, far, width, max(1.0, min(height, width) / 480))])
 
 
+def error_picture(depth, truth, worst=0.25) -> np.ndarray:
+    """Colour |depth - truth| / truth of (H, W) maps: black at 0, bright at ``worst`` and beyond, grey where unknown."""
+    error = np.abs(depth - truth) / truth
+    steps = np.clip(np.nan_to_num(error / worst), 0.0, 1.0) * 255.0
+    picture = cv2.applyColorMap(steps.astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1].copy()
+    picture[~np.isfinite(error)] = UNKNOWN
+    return picture
+
+
+def contact_sheet(panels, columns) -> np.ndarray:
+    """Lay out titled pictures of one size, (title, (H, W, 3) uint8 RGB), in rows of ``columns``; white between."""
+    height, width = panels[0][1].shape[:2]
+    scale = max(1.0, min(height, width) / 480)
+    gap, line = round(8 * scale), round(30 * scale)
+    rows = -(-len(panels) // columns)
+    sheet = np.full((rows * (height + line + gap), columns * (width + gap) + gap, 3), _PAPER, np.uint8)
+    for index, (title, picture) in enumerate(panels):
+        top, left = index // columns * (height + line + gap), gap + index % columns * (width + gap)
+        _write(sheet, title, (left, top + line - round(9 * scale)), scale)
+        sheet[top + line : top + line + height, left : left + width] = picture
+    return sheet
+
+
 def confidence_picture(confidence) -> np.ndarray:
     """Return (H, W) confidence 0..1 as uint8 grey 0..255."""
     return np.rint(np.clip(np.nan_to_num(confidence), 0.0, 1.0) * 255.0).astype(np.uint8)
@@ -88,6 +111,14 @@ def ticks(near, far) -> list[float]:
     return [n * step for n in range(math.ceil(near / step - 1e-6), math.floor(far / step + 1e-6) + 1)]
 
 
+def _style(scale) -> dict:
+    return {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "fontScale": 0.45 * scale, "thickness": max(1, round(scale))}
+
+
+def _write(picture, text, origin, scale) -> None:
+    cv2.putText(picture, text, origin, color=_INK, lineType=cv2.LINE_AA, **_style(scale))
+
+
 def _bar(near, far, width, scale):
     margin, depth_of_bar = round(14 * scale), round(16 * scale)
     strip = np.full((round(58 * scale), width, 3), _PAPER, np.uint8)
@@ -113,5 +144,5 @@ def _bar(near, far, width, scale):
         below = top + depth_of_bar
         cv2.line(strip, (x, below), (x, below + round(5 * scale)), _INK, style["thickness"])
         origin = (start, below + round(9 * scale) + text_height)
-        cv2.putText(strip, label, origin, color=_INK, lineType=cv2.LINE_AA, **style)
+        _write(strip, label, origin, scale)
     return strip

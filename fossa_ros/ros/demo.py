@@ -22,15 +22,24 @@ from rich.table import Table
 from fossa_ros.atomic import replacing_files
 from fossa_ros.errors import FossaError, InputError
 from fossa_ros.geometry import write_ply
-from fossa_ros.pictures import confidence_picture, depth_picture, write_png
+from fossa_ros.pictures import (
+    colour_depth,
+    confidence_picture,
+    contact_sheet,
+    depth_picture,
+    depth_range,
+    error_picture,
+    write_png,
+)
 from fossa_ros.ros import environment
+from fossa_ros.ros.images import rgb_from_message
 from fossa_ros.ros.recorder import Recorder, Run
 
 READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
 BUMP_AT = 0.5  # share of the run
 TICK_S = 0.1
 SHUTDOWN_TIMEOUT_S = 10.0
-FILES = ("summary.json", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
+FILES = ("summary.json", "overview.png", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
 
 
 class DemoFailed(FossaError):
@@ -187,8 +196,27 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _overview(run: Run) -> np.ndarray:
+    """Return one picture of what went in and what came out, beside the truth."""
+    stamp = max(run.depths)
+    depth, truth = run.depths[stamp], run.truth_at(stamp)
+    planes = sorted(zip(run.stack.focus_distances, run.stack.planes, strict=True), key=lambda plane: plane[0])
+    shown = [planes[0], planes[len(planes) // 2], planes[-1]]
+    near, far = depth_range(truth)
+    return contact_sheet(
+        [
+            *((f"focused at {distance:.2f} m", rgb_from_message(image)) for distance, image in shown),
+            ("all in focus", run.all_in_focus),
+            (f"depth, {near:.1f} m red to {far:.1f} m blue", colour_depth(depth, near, far)),
+            ("relative error, black 0 to bright 25 %", error_picture(depth, truth)),
+        ],
+        columns=3,
+    )
+
+
 def _write(run: Run, summary: dict, folder: Path) -> None:
     depth = run.depths[max(run.depths)]
+    write_png(folder / "overview.png", _overview(run))
     write_png(folder / "depth.png", depth_picture(depth))
     write_png(folder / "all_in_focus.png", run.all_in_focus)
     write_png(folder / "confidence.png", confidence_picture(run.confidence))

@@ -62,6 +62,7 @@ class Run:
     truths: list[tuple[int, np.ndarray]] = field(default_factory=list)  # each holds until the next
     all_in_focus: np.ndarray | None = None
     confidence: np.ndarray | None = None
+    stack: FocusStack | None = None
     cloud: np.ndarray | None = None
     rendered: float = 0.0  # share of the rig's scene
 
@@ -140,6 +141,8 @@ class Recorder(Node):
         match topic:
             case "sweep":
                 run.reports.append(message)
+            case "focus_stack":
+                run.stack = message
             case "depth/image":
                 run.depths[nanoseconds(message.header.stamp)] = _array(message, np.float32)
             case "truth/depth":

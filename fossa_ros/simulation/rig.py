@@ -30,7 +30,10 @@ class RigConfig:
         exposure: seconds.
         lens: physics of the tunable lens.
         power_offset: dioptres of the fixed optics: 1 / focus distance = lens power + offset.
-        bump_rotation: amplitude of a bump, radians about x, y, z.
+        bump_rotation: amplitude of a bump, radians about x, y, z. The default shakes the view by 30 px for a second,
+            so that no sweep of the default camera escapes it between two swings.
+        bump_frequency: of its oscillation, Hz.
+        bump_decay: time constant of its decay, seconds.
         seed: of the sensor noise.
     """
 
@@ -41,6 +44,8 @@ class RigConfig:
     lens: LensModel = field(default_factory=LensModel)
     power_offset: float = 2.0
     bump_rotation: tuple[float, float, float] = (0.05, 0.03, 0.0)
+    bump_frequency: float = 3.7
+    bump_decay: float = 0.5
     seed: int = 0
 
 
@@ -117,7 +122,14 @@ class SimulatedRig:
 
     def bump(self) -> None:
         """Knock the camera now: a damped oscillation."""
-        self._path = compose(self._path, bump(self._clock() / 1e9, self._config.bump_rotation))
+        config = self._config
+        knock = bump(
+            self._clock() / 1e9,
+            config.bump_rotation,
+            frequency=config.bump_frequency,
+            decay=config.bump_decay,
+        )
+        self._path = compose(self._path, knock)
 
     def depth(self, pose: Pose) -> np.ndarray:
         """Return the true (H, W) float32 z-depth (m) seen from a pose."""
