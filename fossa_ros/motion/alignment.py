@@ -14,6 +14,7 @@ from fossa_ros.motion.registration import (
     Registration,
     agrees,
     in_pixels,
+    noise_level,
     register,
     warp_planes,
 )
@@ -58,9 +59,11 @@ def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
     """
     of = Geometry.of(stack, _SHORT_EDGE)
     order = np.argsort(stack.focus_distances, kind="stable")
-    before = _register_neighbours(stack, of, order)
+    frames = [Frame(stack.planes[plane].image, of) for plane in order]
+    before = [register(a, b, floor=_FLOOR) for a, b in pairwise(frames)]
+    noise = noise_level(frames, before)
     for (a, b), found in zip(pairwise(order), before, strict=True):
-        if not agrees(found):
+        if not agrees(found, noise):
             near, far = stack.focus_distances[[a, b]]
             raise InputError(
                 f"The planes focused at {near:g} m and {far:g} m show nothing in common, so they cannot be "
@@ -75,7 +78,8 @@ def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
     homographies = [chain[plane] for plane in range(len(stack))]
     images, valid = warp_planes(stack, of, homographies)
     aligned = stack.with_images(images)
-    after = _register_neighbours(aligned, of, order)
+    frames = [Frame(aligned.planes[plane].image, of) for plane in order]
+    after = [register(a, b, floor=_FLOOR) for a, b in pairwise(frames)]
     pixels = np.array([in_pixels(H, stack.size) for H in homographies])
     report = AlignmentReport(
         homographies=pixels,
@@ -86,11 +90,6 @@ def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
         valid=np.ones(stack.size, bool) if valid is None else valid,
     )
     return aligned, report
-
-
-def _register_neighbours(stack: FocusStack, of: Geometry, order: np.ndarray) -> list[Registration]:
-    frames = [Frame(stack.planes[plane].image, of) for plane in order]
-    return [register(a, b, floor=_FLOOR) for a, b in pairwise(frames)]
 
 
 def _misalignment(found: Registration) -> float:

@@ -5,14 +5,25 @@ Positions and lengths are in px at network resolution (short edge 518), as in `f
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from fossa_ros.motion.evidence import Difference, Misalignment, Prior, combine
-from fossa_ros.motion.registration import ZOOM, Frame, Geometry, Registration, agrees, register, warp_planes
+from fossa_ros.motion.registration import (
+    DISTINCT,
+    UNLIKE,
+    ZOOM,
+    Frame,
+    Geometry,
+    Registration,
+    agrees,
+    noise_level,
+    register,
+    warp_planes,
+)
 from fossa_ros.stack import FocusStack
 
 # Measured on renders of stacks with known motion; px.
@@ -25,7 +36,7 @@ _TILE = Prior(plane=1.0, bias=1.0, fading=0.1)
 _TILE_FLOOR = {"same": 0.1, "neighbour": 0.3}  # what interpolation and blur do to a tile
 _VIEW_FLOOR = {"same": 0.03, "neighbour": 0.05}  # the same for the view as a whole
 _SIGNIFICANT = 2.0  # standard deviations by which a tile must exceed still_px to count as moving by itself
-_CHANGED, _ALIKE = 0.3, 0.1  # residual over contrast: another content, the same content
+_CHANGED, _ALIKE = 0.3, 0.1  # mismatch at the same focus: another content, the same content
 
 
 def _parameter(default, description: str, unit: str = "", minimum=None, maximum=None):
@@ -169,21 +180,24 @@ class MotionCheck:
         frames = tuple(Frame(plane.image, of) for plane in stack.planes)
         focus = stack.focus_distances
         count, places = len(frames), len(of.centres)
+        order = np.argsort(focus, kind="stable")
+        kinds = ["same" if self._same_focus(*focus[[a, b]]) else "neighbour" for a, b in pairwise(order)]
+        found = [
+            register(frames[base], frames[other], floor=_TILE_FLOOR[kind])
+            for (base, other), kind in zip(pairwise(order), kinds, strict=True)
+        ]
+        noise = noise_level(frames, found)
         neighbours, tile_neighbours, unmatched = [], [], []
         contrast, mismatch = np.zeros((2, count, places))
-        noise = np.inf
-        order = np.argsort(focus, kind="stable")
-        for base, other in itertools.pairwise(order):
-            kind = "same" if self._same_focus(focus[base], focus[other]) else "neighbour"
-            found = register(frames[base], frames[other], floor=_TILE_FLOOR[kind])
-            noise = min(noise, float(np.percentile(found.residual, 20)))
-            contrast[[base, other]] = np.maximum(contrast[[base, other]], found.contrast)
-            mismatch[[base, other]] = np.maximum(mismatch[[base, other]], _mismatch(found))
-            if not agrees(found):
+        for (base, other), kind, each in zip(pairwise(order), kinds, found, strict=True):
+            for plane in (base, other):
+                contrast[plane] = np.maximum(contrast[plane], each.contrast)
+                mismatch[plane] = np.maximum(mismatch[plane], each.mismatch)
+            if not agrees(each, noise):
                 unmatched.append(sorted((base + 1, other + 1)))
-            whole, each = _differences(of, found, other, base, kind, self._breathing(of, kind))
-            neighbours.append(whole)
-            tile_neighbours.append(each)
+            view, tile = _differences(of, each, other, base, kind, self._breathing(of, kind))
+            neighbours.append(view)
+            tile_neighbours.append(tile)
         same, tile_same, changed, was_mismatch = self._compare_with_previous(of, frames, focus, noise)
         before = self._previous
         same_bias = self._same_bias(focus[order])
@@ -192,8 +206,10 @@ class MotionCheck:
         size = np.linalg.norm(tiles.planes, axis=2).T
         sigma = np.sqrt(np.linalg.eigvalsh(tiles.plane_covariance())[..., -1]).T
         moving = size - _SIGNIFICANT * sigma > self.config.still_px
+        distinct = contrast > DISTINCT * noise
         moving |= changed & (mismatch >= was_mismatch)
-        textured = contrast.max(axis=0) > 8.0 * noise
+        moving |= distinct & (mismatch > UNLIKE + was_mismatch)
+        textured = distinct.any(axis=0)
         named = "; ".join(f"planes {a} and {b} show nothing in common" for a, b in unmatched)
         return _Measured(frames, focus, turns, tiles, mismatch, moving, textured, named)
 
@@ -212,8 +228,8 @@ class MotionCheck:
         before = np.sort(self._previous.focus_distances)
         return [
             (was, now)
-            for now, pair in enumerate(itertools.pairwise(sorted_focus))
-            for was, old in enumerate(itertools.pairwise(before))
+            for now, pair in enumerate(pairwise(sorted_focus))
+            for was, old in enumerate(pairwise(before))
             if all(self._same_focus(a, b) for a, b in zip(pair, old, strict=True))
         ]
 
@@ -236,13 +252,13 @@ class MotionCheck:
             if not self._same_focus(previous.focus_distances[other], distance):
                 continue
             found = register(frames[base], previous.frames[other], floor=_TILE_FLOOR["same"])
-            if not agrees(found):
+            if not agrees(found, noise):
                 continue
             whole, each = _differences(of, found, other, base, "same", 0.0)
             same.append(whole)
             tile_same.append(each)
-            ratio = _mismatch(found)
-            changed[base] = (ratio > _CHANGED) & (found.contrast > 8.0 * noise)
+            ratio = found.mismatch
+            changed[base] = (ratio > _CHANGED) & (found.contrast > DISTINCT * noise)
             alike[base] = (ratio < _ALIKE) | (found.residual < 2.0 * noise)
             was_mismatch[base] = previous.mismatch[other]
         return same, tile_same, changed & alike.any(axis=0), was_mismatch
@@ -258,7 +274,7 @@ def _differences(of: Geometry, found: Registration, plane: int, base: int, kind:
         uncertainty[ZOOM, ZOOM] += breathing**2
     own = found.displacement - of.displacement(found.H)
     covariance = found.covariance + _TILE_FLOOR[kind] ** 2 * np.eye(2)
-    covariance[_mismatch(found) > _CHANGED] = np.inf  # another content has no displacement
+    covariance[found.mismatch > _CHANGED] = np.inf  # another content has no displacement
     return (
         Difference(plane, base, amount[None], uncertainty[None]),
         Difference(plane, base, own, covariance),
@@ -274,11 +290,6 @@ def _largest(of: Geometry, measured: _Measured) -> tuple[np.ndarray, float]:
     place = of.fields[int(moved[worst].argmax())]
     covariance = place @ measured.turns.plane_covariance()[0, worst] @ place.T
     return by_plane, float(np.sqrt(np.linalg.eigvalsh(covariance)[-1]))
-
-
-def _mismatch(found: Registration) -> np.ndarray:
-    """Return the part (0..1) of each tile's contrast that displacement and blur do not explain."""
-    return found.residual / np.maximum(found.contrast, 1e-6)
 
 
 def _because(result: MotionResult, reason: str) -> MotionResult:

@@ -16,7 +16,6 @@ from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
-from scipy.linalg import expm
 
 from fossa_ros.errors import InputError
 from fossa_ros.stack import FocusStack
@@ -28,15 +27,14 @@ _SMOOTHING = 1.0  # px at each level: sigma of the low-pass
 _CORRELATED_PIXELS = 4.0 * np.pi * _SMOOTHING**2  # residuals of a low-passed frame that count as one
 _DAMPING = 1e-3  # of the mean diagonal: keeps textureless tiles solvable; their covariance tells them apart
 _UNMEASURED = 1e4  # px
-_TELLING = 2.0  # px, standard deviation below which a tile knows where it is
+_ROUNDING = 1.0 / 12.0  # variance of a quantised grey value
+_NOISE_MARGIN = 4.0  # how far the noise seen in one frame may fall short
+DISTINCT = 8.0  # contrast over noise at which a tile has texture
+UNLIKE = 0.5  # mismatch of tiles that show different things; blur alone leaves up to 0.35 between neighbours
 _FAINT = 1.0  # grey levels: contrast of the coarsest level that noise could make
-_FIT_FLOORS = (
-    4.0,
-    4.0,
-    2.0,
-    1.0,
-    1.0,
-)  # times the floor: first a vote of many tiles, then the best measure of them
+_STEPS = 3  # at most, at each level
+_SETTLED = {1: 0.4, 2: 0.2}  # px: a smaller step at a level is the last one
+_FIT_FLOORS = (4.0, 2.0, 1.0, 1.0)  # times the floor: first a vote of many tiles, then the best measure of them
 
 # Zero-mean normal priors (px at the corner) of the eight fields of `generators`: a camera shifts, turns and zooms
 # freely, but shears and tilts its image only a little, which matters where texture covers a part of the view.
@@ -139,7 +137,9 @@ class Geometry:
 
     def homography(self, motion: np.ndarray) -> np.ndarray:
         """Return the (3, 3) homography of a motion: (8,) amounts of the generators."""
-        H = expm(np.tensordot(motion, self.generators, axes=1))
+        step = np.tensordot(motion, self.generators, axes=1)
+        # The exponential series: its steps are a few px over hundreds, so four terms leave less than 1e-6 px.
+        H = np.eye(3) + step @ (np.eye(3) + step @ (np.eye(3) / 2 + step @ (np.eye(3) / 6 + step / 24)))
         return H / H[2, 2]
 
     @cached_property
@@ -186,6 +186,9 @@ class Frame:
     Args:
         image: (H, W, 3) uint8 RGB or (H, W) uint8.
         of: geometry of its size.
+
+    Attributes:
+        noise: variance that noise adds to the finest level's grey values, at most.
     """
 
     def __init__(self, image: np.ndarray, of: Geometry):
@@ -193,6 +196,7 @@ class Frame:
         height, width = of.levels[-1]
         grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        self.noise = _noise_variance(grey, of)
         levels = []
         for height, width in reversed(of.levels):
             grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
@@ -217,6 +221,14 @@ class Frame:
             normal[:, range(4), range(4)] += _DAMPING * diagonal.mean(axis=0) + 1e-6
             self._templates[level] = regressors, np.linalg.inv(normal), regressors[:, 3]
         return self._templates[level]
+
+    @cached_property
+    def even(self) -> np.ndarray:
+        """The coarsest level, band-passed and its contrast evened out: each part of the view has one voice."""
+        image = self.levels[0]
+        band = image - cv2.GaussianBlur(image, (0, 0), 3.0)
+        power = cv2.GaussianBlur(band * band, (0, 0), 6.0)
+        return band / np.sqrt(power + _FAINT**2)
 
     def tiles(self, image: np.ndarray, level: int) -> np.ndarray:
         """Cut an image of a level into (T, n) tiles, each less its mean."""
@@ -252,6 +264,11 @@ class Registration:
     contrast: np.ndarray
     weight: np.ndarray
 
+    @property
+    def mismatch(self) -> np.ndarray:
+        """(T,) part (0..1) of each tile's contrast that displacement, blur, gain and offset do not explain."""
+        return self.residual / np.maximum(self.contrast, 1e-6)
+
 
 def register(template: Frame, frame: Frame, floor: float = 0.2) -> Registration:
     """Find the homography and the tile displacements from ``template`` to ``frame``.
@@ -261,12 +278,15 @@ def register(template: Frame, frame: Frame, floor: float = 0.2) -> Registration:
     """
     of = template.geometry
     H = _coarse_shift(template, frame)
-    for level, rounds in ((1, 3), (2, 2)):
-        for _ in range(rounds):
+    base = of.displacement(H)
+    for level in (1, 2):
+        for _ in range(_STEPS):
             step, covariance, *rest = _tile_steps(template, frame, level, H)
-            displacement = of.displacement(H) + step
-            H, uncertainty, weight = fit_homography(of, displacement, covariance, floor, H)
-    return Registration(H, uncertainty, displacement, covariance, *rest, weight)
+            H, uncertainty, weight = fit_homography(of, base + step, covariance, floor, H)
+            before, base = base, of.displacement(H)
+            if np.abs(base - before).max() < _SETTLED[level]:
+                break
+    return Registration(H, uncertainty, before + step, covariance, *rest, weight)
 
 
 def fit_homography(
@@ -290,9 +310,9 @@ def fit_homography(
     motion = np.zeros(len(prior))
     remaining = displacement - of.displacement(H)
     for factor in _FIT_FLOORS:
-        information = np.linalg.inv(covariance + (factor * floor) ** 2 * np.eye(2))
+        information = _inverse(covariance + (factor * floor) ** 2 * np.eye(2))
         error = remaining - (flat @ motion).reshape(-1, 2)
-        distance = np.einsum("ti,tij,tj->t", error, information, error)
+        distance = (error * (information @ error[:, :, None])[:, :, 0]).sum(axis=1)
         weight = 1.0 / (1.0 + distance / 4.0)
         scaled = ((information * weight[:, None, None]) @ of.fields).reshape(flat.shape)
         uncertainty = np.linalg.inv(flat.T @ scaled + prior)
@@ -300,11 +320,22 @@ def fit_homography(
     return H @ of.homography(motion), uncertainty, weight
 
 
-def agrees(found: Registration) -> bool:
-    """Say whether a homography accounts for most of what the tiles with texture tell."""
-    measured = np.isfinite(found.covariance[:, 0, 0])
-    telling = np.where(measured, found.covariance.trace(axis1=1, axis2=2), np.inf) < _TELLING**2
-    return not telling.any() or float((found.weight[telling] > 0.2).mean()) > 0.3
+def noise_level(frames: Sequence[Frame], found: Sequence[Registration]) -> float:
+    """Return the mean square grey difference that noise makes between two of these frames.
+
+    What is left in the best fifth of the tiles is noise, unless the frames have nothing in common; then the
+    noise seen in each frame bounds it.
+    """
+    left = min(float(np.percentile(each.residual, 20)) for each in found)
+    return max(min(left, 2.0 * _NOISE_MARGIN * max(frame.noise for frame in frames)), _ROUNDING)
+
+
+def agrees(found: Registration, noise: float) -> bool:
+    """Say whether two frames show the same, so far as they have texture above the noise."""
+    textured = found.contrast > DISTINCT * noise
+    textured &= np.isfinite(found.covariance[:, 0, 0])
+    alike = (found.mismatch < UNLIKE) & (found.weight > 0.1)
+    return not textured.any() or float(alike[textured].mean()) > 0.4
 
 
 def warp_planes(
@@ -327,10 +358,27 @@ def warp_planes(
     return images, valid
 
 
+def _noise_variance(grey: np.ndarray, of: Geometry) -> float:
+    """Estimate the noise of the flattest tenth of a frame (Immerkaer, 1996), as it is after the low-pass."""
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    rough = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel))
+    rows, columns = of.tiles
+    flattest = np.percentile(cv2.resize(rough, (columns, rows), interpolation=cv2.INTER_AREA), 10)
+    return float(np.pi / 2 * (flattest / 6) ** 2) / (4 * np.pi * _SMOOTHING**2)
+
+
 def transform(H: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Apply a homography to (..., 2) points."""
     moved = points @ H[:, :2].T + H[:, 2]
     return moved[..., :2] / moved[..., 2:]
+
+
+def _inverse(covariance: np.ndarray) -> np.ndarray:
+    """Invert symmetric (T, 2, 2) matrices; numpy's own takes several times as long for so small ones."""
+    determinant = covariance[:, 0, 0] * covariance[:, 1, 1] - covariance[:, 0, 1] ** 2
+    adjugate = -covariance
+    adjugate[:, 0, 0], adjugate[:, 1, 1] = covariance[:, 1, 1], covariance[:, 0, 0]
+    return adjugate / determinant[:, None, None]
 
 
 def _coarse_shift(template: Frame, frame: Frame) -> np.ndarray:
@@ -338,19 +386,12 @@ def _coarse_shift(template: Frame, frame: Frame) -> np.ndarray:
     of = template.geometry
     height, width = of.levels[0]
     window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-    a, b = (_even_contrast(image) for image in (template.levels[0], frame.levels[0]))
+    a, b = template.even, frame.even
     shift, _ = cv2.phaseCorrelate(a, b, window)
     H = np.eye(3)
     H[:2, 2] = np.array(shift) * of.pitch(0)
     still, shifted = (float(np.vdot(a * window, of.warp(b, G))) for G in (np.eye(3), H))
     return H if shifted > still else np.eye(3)
-
-
-def _even_contrast(image: np.ndarray) -> np.ndarray:
-    """Band-pass an image and even its contrast out, so that each part of the view has one voice."""
-    band = image - cv2.GaussianBlur(image, (0, 0), 3.0)
-    power = cv2.GaussianBlur(band * band, (0, 0), 6.0)
-    return band / np.sqrt(power + _FAINT**2)
 
 
 def _tile_steps(template: Frame, frame: Frame, level: int, H: np.ndarray):
@@ -366,9 +407,10 @@ def _tile_steps(template: Frame, frame: Frame, level: int, H: np.ndarray):
     residual = np.maximum(np.einsum("tn,tn->t", difference, difference) - explained, 0.0) / pixels
     contrast = np.maximum(np.einsum("tn,tn->t", tiles, tiles), np.einsum("tn,tn->t", warped, warped)) / pixels
     pitch = of.pitch(level)
-    # A quantised, noiseless frame still has the variance of its rounding.
-    noise = np.maximum(residual, 1.0 / 12.0) * _CORRELATED_PIXELS * pitch**2
-    covariance = inverse[:, :2, :2] * noise[:, None, None]
+    noise = np.maximum(residual, _ROUNDING) * _CORRELATED_PIXELS * pitch**2
+    # Noise alone has gradients too, and would vote for no step with confidence: it is known by what it leaves.
+    trust = np.clip(1.0 - residual / np.maximum(contrast, 1e-6), 0.1, 1.0)
+    covariance = inverse[:, :2, :2] * (noise / trust**4)[:, None, None]
     inside = np.abs(transform(H, of.centres)) < (np.array(of.levels[level][::-1]) - of.tile(level)) * pitch / 2 + 1.0
     covariance[~inside.all(axis=1)] = np.inf
     # The frame equals the template where the template's gradient times the remaining displacement vanishes.
