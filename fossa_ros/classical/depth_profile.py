@@ -11,6 +11,7 @@ BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre tried 
 
 
 FAR = 1.5
+BAND_WEIGHTS = np.array([1.0, 1.0, 1.0], np.float32)
 
 
 def dioptre_levels(focus, count, margin):
@@ -51,7 +52,7 @@ def normalised_moments(statistics: BandStatistics, planes, model_error):
     noise = statistics.noise[:, None, None].astype(np.float32)
     signal = np.maximum(statistics.energy - noise, 0.0)
     scale = 0.5 / (noise + model_error**2 * planes * signal)
-    moments = statistics.products * (scale * statistics.locality)[:, None]
+    moments = statistics.products * (scale * BAND_WEIGHTS[:, None, None])[:, None]
     return moments.reshape(-1, moments.shape[-2] * moments.shape[-1])
 
 

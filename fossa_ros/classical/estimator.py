@@ -32,11 +32,11 @@ class ClassicalConfig:
     width: int = 640
     levels: int = 48
     margin: float = 0.5
-    window: float = 1.5
+    window: float = 1.0
     model_error: float = 0.1
-    slope: float = 0.01
+    slope: float = 0.006
     jump: float = 0.002
-    edge: float = 8.0
+    edge: float = 12.0
     min_confidence: float = 0.0
     step: float = 0.03
     doubt: float = 0.01
@@ -47,7 +47,7 @@ class ClassicalEstimator:
 
     name = "classical"
 
-    def __init__(self, config: ClassicalConfig = ClassicalConfig()):  # noqa: B008 - frozen value
+    def __init__(self, config: ClassicalConfig = ClassicalConfig()):
         self.config = config
 
     def estimate(self, stack: FocusStack) -> DepthMap:

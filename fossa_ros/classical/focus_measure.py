@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import cv2
@@ -11,7 +10,7 @@ import numpy as np
 from fossa_ros.classical.blur_model import RADIAL_FREQUENCIES
 
 LEVELS = 3  # octaves of the band-pass pyramid
-SIGMAS = (0.7, 1.0, 1.25)  # px at each octave: standard deviations of the difference of Gaussians
+SIGMAS = (0.8, 1.0, 1.17)  # px at each octave: standard deviations of the difference of Gaussians
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
 
@@ -54,15 +53,12 @@ class BandStatistics:
         products: (B, P, h, w) float32 local means of b_i b_j for the P = N (N + 1) / 2 pairs i <= j, noise removed.
         energy: (B, h, w) float32 mean over the planes of b_i^2, noise included.
         noise: (B,) variance of the noise in each band.
-        locality: (B, h, w) float32 in 0..1: how much of the texture pooled at a pixel lies at that pixel. It is small
-            beside a strong edge, where the band responses tell the depth of the edge.
         slope: the power spectrum of the texture falls as frequency^-slope.
     """
 
     products: np.ndarray
     energy: np.ndarray
     noise: np.ndarray
-    locality: np.ndarray
     slope: np.ndarray
 
 
@@ -119,28 +115,10 @@ def band_statistics(gray, noise, window) -> BandStatistics:
                 energy[level] += product / count
                 product = product - variance
             products[level, index] = product
-        if level == 0:
-            finest = functools.reduce(np.maximum, [band * band for band in bands])
-            finest = np.maximum(cv2.resize(finest, half, interpolation=cv2.INTER_AREA) - 2.0 * variance, 0.0)
         images = [cv2.pyrDown(image) for image in images]
-    return BandStatistics(products, energy, variances, locality(finest, variances[0], window), spectrum_slope(products, count, variances))
+    return BandStatistics(products, energy, variances, spectrum_slope(products, count, variances))
 
 
-REACH = (2.0, 3.0, 6.0)
-
-
-def locality(finest, variance, window):
-    """Return (B, h, w) float32 share of the fine texture around each pixel that lies at the pixel."""
-    here = gaussian(finest, 1.0) + 0.25 * np.float32(variance)
-    shares = []
-    for level in range(LEVELS):
-        around = gaussian(finest, REACH[level]) + 0.25 * np.float32(variance)
-        shares.append(np.minimum(LOCAL_GAIN * here / around, 1.0))
-    return np.stack(shares) ** LOCAL_POWER
-
-
-LOCAL_GAIN = 2.0
-LOCAL_POWER = 1.0
 SLOPES = np.linspace(0.5, 5.0, 46)
 
 
@@ -160,5 +138,5 @@ def spectrum_slope(products, count, variances):
     return slope
 
 
-SLOPE_POOL = 4.0
+SLOPE_POOL = 2.0
 SLOPE_SNR = 1.0
