@@ -18,14 +18,16 @@ def fractal(rng, height, width, largest, stretch=(1.0, 1.0), finest=2.0, roughne
     Octaves from features of ``largest`` texels down to ``finest``; ``stretch`` lengthens them in (y, x); the
     amplitude falls by ``roughness`` an octave, so values near 1 keep much fine detail.
     """
-    total = np.zeros((height, width), np.float32)
-    feature, amplitude = float(max(largest, finest)), 1.0
-    while feature >= finest:
+    feature, amplitude, total = float(max(largest, finest)), 1.0, None
+    while feature >= finest:  # every octave on the grid it needs, so that only the last resize is a large one
         rows = max(2, int(height / (feature * stretch[0])) + 2)
         columns = max(2, int(width / (feature * stretch[1])) + 2)
-        grid = rng.standard_normal((rows, columns)).astype(np.float32)
-        total += amplitude * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+        octave = np.float32(amplitude) * rng.standard_normal((rows, columns), dtype=np.float32)
+        if total is not None:
+            octave += cv2.resize(total, (columns, rows), interpolation=cv2.INTER_CUBIC)
+        total = octave
         feature, amplitude = feature / 2, amplitude * roughness
+    total = cv2.resize(total, (width, height), interpolation=cv2.INTER_CUBIC)
     total -= total.mean()
     return total / max(float(total.std()), 1e-6)
 
@@ -66,7 +68,8 @@ def marble(rng, height, width, texel):
     """Paint two colours blended by veined noise."""
     veins = np.abs(fractal(rng, height, width, 0.25 / texel, roughness=0.75))
     weight = np.clip(veins, 0, 1)[..., None]
-    blend = colour(rng, value=(0.15, 0.5)) * (1 - weight) + colour(rng, value=(0.6, 0.95)) * weight
+    dark, bright = colour(rng, (0.05, 0.4), (0.15, 0.45)), colour(rng, (0.05, 0.35), (0.6, 0.95))
+    blend = dark * (1 - weight) + bright * weight
     return quantised(blend * (1 + 0.06 * fractal(rng, height, width, 6, roughness=1))[..., None])
 
 
@@ -140,7 +143,7 @@ def fabric(rng, height, width, texel):
     weave = np.sin(2 * np.pi * x / thread) * np.sin(2 * np.pi * y / thread)
     check = np.sign(np.sin(2 * np.pi * x * texel / 0.11)) + np.sign(np.sin(2 * np.pi * y * texel / 0.11))
     noise = fractal(rng, height, width, 0.02 / texel, roughness=0.95)
-    return quantised(tinted(colour(rng, (0.3, 0.7), (0.4, 0.75)), 0.12 * weave, 0.14 * check, 0.1 * noise))
+    return quantised(tinted(colour(rng, (0.15, 0.55), (0.4, 0.75)), 0.12 * weave, 0.14 * check, 0.1 * noise))
 
 
 def printed(rng, height, width, texel):
@@ -223,7 +226,7 @@ def books(rng, height, width, texel):
 
 
 # What may cover walls, floors and objects; the last is for regions that depth from defocus cannot measure.
-WALLS = (stucco, bricks, books, marble, tiles)
+WALLS = (stucco, bricks, books, planks, tiles)
 FLOORS = (planks, tiles, granite, marble)
 OBJECTS = (poster, printed, granite, fabric, marble, planks, stucco)
 WEAK = (plaster,)
