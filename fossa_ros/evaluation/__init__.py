@@ -1,1 +1,1 @@
-"""How good depth is: metrics."""
+"""How good a depth map is, and how estimators compare: metrics, benchmarks, bag replay, reports."""
