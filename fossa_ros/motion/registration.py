@@ -251,8 +251,9 @@ class Registration:
         uncertainty: (8, 8) covariance of the amounts of the generators that make up H.
         displacement: (T, 2) displacement of each tile, by itself.
         covariance: (T, 2, 2) of it, from texture and residual; infinite where the tile has left the frame.
-        residual: (T,) mean square grey difference left after displacement, blur, gain and offset.
-        contrast: (T,) the larger of the two frames' variance of grey values within the tile.
+        residual: (T,) mean square grey difference left after displacement, blur, gain and offset; 0 where the
+            tile has left the frame.
+        contrast: (T,) the larger of the two frames' variance of grey values within the tile; likewise.
         weight: (T,) 0..1, how well the tile's displacement agrees with H.
     """
 
@@ -263,6 +264,11 @@ class Registration:
     residual: np.ndarray
     contrast: np.ndarray
     weight: np.ndarray
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(T,) bool, True for tiles that lie within the frame."""
+        return np.isfinite(self.covariance[:, 0, 0])
 
     @property
     def mismatch(self) -> np.ndarray:
@@ -326,14 +332,13 @@ def noise_level(frames: Sequence[Frame], found: Sequence[Registration]) -> float
     What is left in the best fifth of the tiles is noise, unless the frames have nothing in common; then the
     noise seen in each frame bounds it.
     """
-    left = min(float(np.percentile(each.residual, 20)) for each in found)
+    left = min((float(np.percentile(each.residual[each.seen], 20)) for each in found if each.seen.any()), default=0.0)
     return max(min(left, 2.0 * _NOISE_MARGIN * max(frame.noise for frame in frames)), _ROUNDING)
 
 
 def agrees(found: Registration, noise: float) -> bool:
     """Say whether two frames show the same, so far as they have texture above the noise."""
-    textured = found.contrast > DISTINCT * noise
-    textured &= np.isfinite(found.covariance[:, 0, 0])
+    textured = found.seen & (found.contrast > DISTINCT * noise)
     alike = (found.mismatch < UNLIKE) & (found.weight > 0.1)
     return not textured.any() or float(alike[textured].mean()) > 0.4
 
@@ -411,8 +416,10 @@ def _tile_steps(template: Frame, frame: Frame, level: int, H: np.ndarray):
     # Noise alone has gradients too, and would vote for no step with confidence: it is known by what it leaves.
     trust = np.clip(1.0 - residual / np.maximum(contrast, 1e-6), 0.1, 1.0)
     covariance = inverse[:, :2, :2] * (noise / trust**4)[:, None, None]
-    inside = np.abs(transform(H, of.centres)) < (np.array(of.levels[level][::-1]) - of.tile(level)) * pitch / 2 + 1.0
-    covariance[~inside.all(axis=1)] = np.inf
+    half_view = (np.array(of.levels[level][::-1]) - of.tile(level)) * pitch / 2
+    left = (np.abs(transform(H, of.centres)) > half_view + 1.0).any(axis=1)
+    covariance[left] = np.inf
+    residual[left] = contrast[left] = 0.0
     # The frame equals the template where the template's gradient times the remaining displacement vanishes.
     # Linearisation holds for a tile or less.
     limit = of.tile(level) * pitch / 2
