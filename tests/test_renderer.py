@@ -139,6 +139,20 @@ def test_texture_lies_where_the_projection_puts_it():
     assert np.abs(image[inside, 1] - (256 * t[inside] - 0.5)).max() < 1
 
 
+def test_a_ball_wears_its_texture_upright_and_lit():
+    texture = np.zeros((64, 128, 3), np.uint8)
+    texture[:, 64:, 0], texture[32:, :, 1], texture[..., 2] = 255, 255, 200
+    ball = Sphere(np.array([0, 0, 1.0]), 0.2, texture, light=np.array([0, -1.0, 0]))
+    image = cast_view((ball,), Pinhole(101, 101, 200, 50, 50), Pose())
+    lower_right, upper_left = image[60, 60], image[40, 40]
+    assert lower_right[0] > 100 and lower_right[1] > 100 and (upper_left[:2] == 0).all()
+    assert image[60, 40, 0] == 0 and image[40, 60, 1] == 0
+    ray = np.arctan(10 / 200)
+    incidence = np.arcsin(np.sin(ray) * 1.0 / 0.2)  # law of sines: centre at 1 m, radius 0.2 m
+    assert image[40, 50, 2] == pytest.approx(200 * (0.45 + 0.55 * np.sin(incidence - ray)), abs=2)
+    assert lower_right[2] == 90  # in shadow: the ambient share
+
+
 def test_depth_is_exact():
     camera = SimulatedCamera(width=160, height=120, fx=150)
     pose = Pose(rotation_matrix([0.1, -0.2, 0.05]), np.array([0.1, 0.05, -0.3]))

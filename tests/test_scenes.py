@@ -1,9 +1,12 @@
 """Scenes by seed and motion paths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fossa_ros.errors import InputError
+from fossa_ros.simulation.builder import Builder
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.motion_path import (
     Pose,
@@ -18,6 +21,7 @@ from fossa_ros.simulation.motion_path import (
 )
 from fossa_ros.simulation.scenes import KINDS, Scene, card_mover, make_scene
 from fossa_ros.simulation.stack_renderer import all_in_focus, true_depth
+from fossa_ros.simulation.textures import OBJECTS
 
 CAMERA = SimulatedCamera(width=160, height=120, fx=150)
 
@@ -69,14 +73,15 @@ def test_a_mover_adds_one_object_on_its_path():
     assert isinstance(scene, Scene) and len(scene.at(0)) == len(scene.surfaces) + 1
 
 
-def test_boxes_show_only_their_outside():
-    """A box of the room scene is seen at its front, and from behind its own back face is culled, not drawn."""
-    scene = make_scene(0, "room", detail=30)
-    faces = [surface for surface in scene.surfaces if getattr(surface, "one_sided", False)]
-    assert faces
-    depth = true_depth(scene, CAMERA)
-    both_sided = Scene(tuple(s for s in scene.surfaces if s not in faces))
-    assert (depth <= true_depth(both_sided, CAMERA)).all()
+def test_boxes_are_closed_and_only_hidden_faces_are_culled():
+    faces = Builder(np.random.default_rng(0), 100).box((0.1, 0, 1.0), (0.3, 0.4, 0.2), OBJECTS, (0.5, 0.7, 0.1))
+    for place in ((0, 0, 0), (0.4, 0.3, 0), (-0.2, -0.3, 0.2)):
+        pose = Pose(translation=np.array(place))
+        culled = true_depth(Scene(tuple(faces)), CAMERA, pose)
+        kept = true_depth(Scene(tuple(replace(face, one_sided=False) for face in faces)), CAMERA, pose)
+        drawn = [np.isfinite(true_depth(Scene((face,)), CAMERA, pose)).any() for face in faces]
+        assert np.isfinite(culled).sum() > 500 and 1 <= sum(drawn) <= 3
+        assert np.array_equal(culled, kept, equal_nan=True)
 
 
 def test_poses_compose_and_invert():
