@@ -27,7 +27,9 @@ def compose_all_in_focus(stack: FocusStack, depth, softness=0.25) -> np.ndarray:
     known = np.isfinite(depth) & (depth > 0)
     power = np.float32(1.0) / np.where(known, depth, np.float32(np.inf))
     power[~known] = np.nan
-    return blend_planes([plane.image for plane in stack.planes], optics.dioptres(stack.focus_distances), power, softness)
+    return blend_planes(
+        [plane.image for plane in stack.planes], optics.dioptres(stack.focus_distances), power, softness
+    )
 
 
 def blend_planes(images, focus, power, softness=0.25) -> np.ndarray:
@@ -53,7 +55,10 @@ def blend_planes(images, focus, power, softness=0.25) -> np.ndarray:
         band = slice(rows[0], rows[-1] + 1)
         weight = np.ascontiguousarray(share[band])
         mixed = cv2.blendLinear(
-            np.ascontiguousarray(images[index][band]), np.ascontiguousarray(images[index + 1][band]), 1.0 - weight, weight
+            np.ascontiguousarray(images[index][band]),
+            np.ascontiguousarray(images[index + 1][band]),
+            1.0 - weight,
+            weight,
         )
         cv2.copyTo(mixed, here[band].astype(np.uint8), result[band])
     return result

@@ -31,7 +31,9 @@ def known_blur_gains(stack, width) -> np.ndarray | None:
         return None
     pixel = optics.pixel_size(stack.focal_length, stack.K[0, 0] * width / stack.size[1])
     focus = optics.dioptres(stack.focus_distances)
-    return optics.blur_radius(optics.metres(focus + 1.0), stack.focus_distances, stack.focal_length, stack.f_number, pixel)
+    return optics.blur_radius(
+        optics.metres(focus + 1.0), stack.focus_distances, stack.focal_length, stack.f_number, pixel
+    )
 
 
 def signatures(levels, focus, gains, bands, slope) -> np.ndarray:

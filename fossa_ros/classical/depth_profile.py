@@ -11,7 +11,7 @@ BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre tried 
 
 
 FAR = 1.5
-BAND_WEIGHTS = np.array([1.0, 1.0, 1.0], np.float32)
+NOISE_PEAK = 8.0
 
 
 def dioptre_levels(focus, count, margin):
@@ -33,7 +33,7 @@ def score_weights(levels, focus, gains, slope):
 SLOPE_CLASSES = np.array([1.2, 1.8, 2.4, 3.0, 3.6, 4.2])
 
 
-def likelihood(moments, slope, levels, focus, gains):
+def log_likelihood(moments, slope, levels, focus, gains):
     """Return (L, P) log-likelihoods."""
     nearest = np.searchsorted(0.5 * (SLOPE_CLASSES[1:] + SLOPE_CLASSES[:-1]), slope.ravel())
     scores = np.empty((len(levels), moments.shape[1]), np.float32)
@@ -43,30 +43,34 @@ def likelihood(moments, slope, levels, focus, gains):
     return scores
 
 
-def normalised_moments(statistics: BandStatistics, planes, model_error):
+def normalised_moments(statistics: BandStatistics, model_error):
     """Return (B * P, h * w) pair moments over twice the variance of what the blur model leaves unexplained.
 
     ``model_error`` is the share of the texture's amplitude that the model gets wrong; with it a strong edge
     does not count for more than its shape can tell.
     """
     noise = statistics.noise[:, None, None].astype(np.float32)
-    signal = np.maximum(statistics.energy - noise, 0.0)
-    scale = 0.5 / (noise + model_error**2 * planes * signal)
-    moments = statistics.products * (scale * BAND_WEIGHTS[:, None, None])[:, None]
+    planes = int(np.sqrt(2 * statistics.products.shape[1]))  # of N (N + 1) / 2 pairs
+    signal = np.maximum(statistics.energy - planes * noise, 0.0)
+    scale = 0.5 / (noise + model_error**2 * signal)
+    moments = statistics.products * scale[:, None]
     return moments.reshape(-1, moments.shape[-2] * moments.shape[-1])
 
 
-def estimate_blur_gain(moments, levels, focus, slope, samples=4000):
+def estimate_blur_gains(moments, slope, levels, focus, samples=4000):
     """Return the blur radius per dioptre (px / D) that explains the stack best, for a lens that is not known.
 
     The depth of every pixel is free, so the gain is what makes the best depth of each pixel most likely.
     """
-    strongest = np.argpartition(-np.abs(moments[: len(focus)]).sum(axis=0), min(samples, moments.shape[1] - 1))[:samples]
+    strongest = np.argpartition(-np.abs(moments[: len(focus)]).sum(axis=0), min(samples, moments.shape[1] - 1))[
+        :samples
+    ]
     sample = np.ascontiguousarray(moments[:, strongest])
     totals = [
-        (score_weights(levels, focus, np.full(len(focus), gain), slope) @ sample).max(axis=0).sum() for gain in BLUR_GAINS
+        (score_weights(levels, focus, np.full(len(focus), gain), np.median(slope)) @ sample).max(axis=0).sum()
+        for gain in BLUR_GAINS
     ]
-    return float(BLUR_GAINS[int(np.argmax(totals))])
+    return np.full(len(focus), BLUR_GAINS[int(np.argmax(totals))])
 
 
 def peaks(scores, levels):
@@ -85,4 +89,5 @@ def peaks(scores, levels):
     value = levels[inner] + step * np.clip(shift, -1.0, 1.0)
     at_end = (best == 0) | (best == len(levels) - 1)
     precision = np.where(at_end & (np.abs(shift) > 1.0), 0.1, 1.0) * curvature / step**2
+    precision *= centre.clip(0) ** 2 / (centre**2 + NOISE_PEAK**2)
     return value.astype(np.float32), precision.astype(np.float32)

@@ -12,21 +12,27 @@ from fossa_ros.all_in_focus import blend_planes, compose_all_in_focus
 from fossa_ros.classical import blur_model, depth_profile, filling, focus_measure
 from fossa_ros.stack import DepthMap, FocusStack
 
+HALF_CONFIDENCE = 0.1  # relative depth error at which confidence is 0.5
+EDGE_RISK = 0.1  # chance that a pixel near a depth edge lies on its other side
+EDGE_REACH = 9  # px at half resolution: width of the window in which that can happen
+
 
 @dataclass(frozen=True)
 class ClassicalConfig:
-    """Settings of the classical estimator.
+    """Settings of the classical estimator; pixels are those of half the processing resolution.
 
     Attributes:
-        width: images are processed at most this wide (px).
+        width: images wider than this are processed at this width (px).
         levels: depth hypotheses, evenly spaced in dioptres.
         margin: how far depth may lie beyond the nearest and the farthest plane, in mean plane spacings.
-        window: radius (standard deviation, px at half the processing resolution) over which texture is pooled.
+        window: standard deviation (px) of the window over which texture is pooled.
         model_error: share of the texture's amplitude that the blur model is expected to get wrong.
-        slope: how much the depth of neighbouring pixels may differ on a surface (dioptres per px, half resolution).
-        jump: how much weaker the tie between neighbours is across an edge of the image, 0..1.
-        edge: contrast (grey levels) that counts as an edge.
-        min_confidence: depth below this confidence is NaN; 0 keeps everything that could be filled.
+        slope: how much the depth of neighbouring pixels of one surface differs (D).
+        edge: contrast between neighbours (grey levels) that is an edge of the scene rather than texture.
+        jump: strength of the tie between neighbours across such an edge, 0..1.
+        step: difference between neighbours (D) that is a depth edge rather than a slope.
+        reach: how far depth is carried into regions without texture (px); the confidence falls by e over it.
+        min_confidence: depth below it is NaN, 0..1.
     """
 
     width: int = 640
@@ -35,15 +41,19 @@ class ClassicalConfig:
     window: float = 1.0
     model_error: float = 0.1
     slope: float = 0.006
-    jump: float = 0.002
     edge: float = 12.0
-    min_confidence: float = 0.0
+    jump: float = 0.002
     step: float = 0.03
-    doubt: float = 0.01
+    reach: float = 60.0
+    min_confidence: float = 0.005
 
 
 class ClassicalEstimator:
-    """Estimate depth from an aligned focus stack without learnt weights."""
+    """Estimate depth from an aligned focus stack without learnt weights.
+
+    With the intrinsics, the focal length and the f-number of the stack the blur of every depth is known; without
+    them its one unknown, pixels of blur per dioptre, is estimated from the stack itself.
+    """
 
     name = "classical"
 
@@ -51,47 +61,60 @@ class ClassicalEstimator:
         self.config = config
 
     def estimate(self, stack: FocusStack) -> DepthMap:
-        """Return metric depth, confidence and the all-in-focus image, seen from the reference plane."""
+        """Return metric depth, confidence and the all-in-focus image, seen from the reference plane.
+
+        The order of the planes does not matter. Depth is NaN where nothing near enough shows texture. The
+        confidence is 1 / (1 + (e / 0.1)^2), e the relative error of depth that the images let expect, times how
+        well the pixel is tied to places with texture.
+        """
         config = self.config
         height, width = stack.size
         order = np.argsort(-optics.dioptres(stack.focus_distances), kind="stable")
         focus = optics.dioptres(stack.focus_distances)[order]
-        scale = min(1.0, config.width / width)
-        size = (round(width * scale), round(height * scale))
-        images = [stack.planes[i].image for i in order]
-        if scale < 1.0:
-            images = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
-        gray = focus_measure.luminance(images)
-        noise = focus_measure.noise_sigma(gray)
-        statistics = focus_measure.band_statistics(gray, noise, config.window)
-        half = statistics.energy.shape[1:]
+        images = _reduced([stack.planes[i].image for i in order], config.width)
 
+        gray = focus_measure.luminance(images)
+        statistics = focus_measure.band_statistics(gray, focus_measure.noise_sigma(gray), config.window)
+        moments = depth_profile.normalised_moments(statistics, config.model_error)
         levels = depth_profile.dioptre_levels(focus, config.levels, config.margin)
-        moments = depth_profile.normalised_moments(statistics, len(focus), config.model_error)
-        gains = blur_model.known_blur_gains(stack, size[0])
+        gains = blur_model.known_blur_gains(stack, images[0].shape[1])
         if gains is None:
-            gains = np.full(len(focus), depth_profile.estimate_blur_gain(moments, levels, focus, np.median(statistics.slope)))
+            gains = depth_profile.estimate_blur_gains(moments, statistics.slope, levels, focus)
         else:
             gains = gains[order]
-        scores = depth_profile.likelihood(moments, statistics.slope, levels, focus, gains)
-        power, precision = (m.reshape(half) for m in depth_profile.peaks(scores, levels))
+        scores = depth_profile.log_likelihood(moments, statistics.slope, levels, focus, gains)
+        measured, precision = depth_profile.peaks(scores, levels)
 
-        small = [cv2.resize(image, half[::-1], interpolation=cv2.INTER_AREA) for image in images]
-        guide = blend_planes(small, focus, power).astype(np.float32)
-        ties = [w * np.float32(1.0 / config.slope**2) for w in filling.edge_weights(guide, config.edge, config.jump)]
-        start = cv2.medianBlur(power, 5)
-        loose = filling.discontinuities(start, 1.0 / np.maximum(precision, 1e-3), config.step, config.doubt)
-        ties = [t * l for t, l in zip(ties, loose, strict=True)]
-        fitted = filling.smooth(power, precision, *ties)
-        support = filling.smooth(precision, np.full_like(precision, 1.0), *[t * 1e-3 for t in ties])
-        fitted = np.clip(fitted, levels[0], levels[-1])
+        half = statistics.slope.shape
+        measured, precision = measured.reshape(half), precision.reshape(half)
+        sharp = blend_planes([cv2.resize(i, half[::-1], interpolation=cv2.INTER_AREA) for i in images], focus, measured)
+        ties = filling.ties(sharp, measured, precision, config)
+        power = np.clip(filling.regress(measured, precision, *ties), float(levels[0]), float(levels[-1]))
+        support = filling.support(precision, *ties, config.reach * config.slope)
+        confidence = _confidence(power, precision) * support
 
-        power = cv2.resize(fitted.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-        depth = 1.0 / power
-        error = depth / np.sqrt(np.maximum(cv2.resize(support, (width, height)), 1e-6))
-        confidence = (1.0 / (1.0 + np.square(error / 0.1))).astype(np.float32)
-        all_in_focus = compose_all_in_focus(stack, depth)
+        power = cv2.resize(power, (width, height), interpolation=cv2.INTER_LINEAR)
+        confidence = cv2.resize(confidence, (width, height), interpolation=cv2.INTER_LINEAR)
         unknown = confidence < config.min_confidence
+        depth = 1.0 / power
+        all_in_focus = compose_all_in_focus(stack, depth)
         depth[unknown] = np.nan
         confidence[unknown] = 0.0
         return DepthMap(depth, confidence, all_in_focus, stack.K, stack.stamp_ns, self.name)
+
+
+def _reduced(images, width):
+    """Return ``images`` resampled to at most ``width`` px wide."""
+    scale = width / images[0].shape[1]
+    if scale >= 1.0:
+        return images
+    return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for image in images]
+
+
+def _confidence(power, precision):
+    """Return 0..1 from the expected error of the data around a pixel, and of taking the wrong side of an edge."""
+    variance = 1.0 / np.maximum(focus_measure.gaussian(precision, 4.0), 1e-6)
+    window = np.ones((EDGE_REACH, EDGE_REACH), np.uint8)
+    jump = np.maximum(cv2.dilate(power, window) - power, power - cv2.erode(power, window))
+    variance += EDGE_RISK * np.square(jump)
+    return 1.0 / (1.0 + variance / np.square(HALF_CONFIDENCE * power))

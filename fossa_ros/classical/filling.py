@@ -8,28 +8,38 @@ from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
 
 COARSEST = 1500  # unknowns that are solved directly
+DOUBT = 0.01  # share of a pixel's variance that its neighbours do not share: their windows overlap
 
 
-def edge_weights(guide, sharpness, floor):
-    """Return conductances (h, w-1) and (h-1, w) between the pixels of ``guide`` ((h, w, C) float32)."""
-    horizontal = np.square(np.diff(guide, axis=1)).sum(axis=2)
-    vertical = np.square(np.diff(guide, axis=0)).sum(axis=2)
-    return tuple(
-        (floor + (1.0 - floor) * np.exp(-g / (2.0 * sharpness**2))).astype(np.float32) for g in (horizontal, vertical)
-    )
+def ties(guide, value, precision, config):
+    """Return how strongly neighbours are tied, (h, w-1) and (h-1, w), in 1 / D^2.
+
+    Ties are weak across edges of the image, and where ``value`` jumps by more than slope and noise explain.
+
+    Args:
+        guide: (h, w, 3) uint8 sharp image.
+        value, precision: (h, w) float32 dioptres and 1 / D^2, as measured.
+        config: a ClassicalConfig.
+    """
+    image, value = guide.astype(np.float32), cv2.medianBlur(value, 5)
+    variance = DOUBT / np.maximum(precision, 1e-3)
+    strengths = []
+    for first, second in (((slice(None), slice(None, -1)), (slice(None), slice(1, None))), (np.s_[:-1], np.s_[1:])):
+        contrast = np.square(image[second] - image[first]).sum(axis=2)
+        alike = config.jump + (1.0 - config.jump) * np.exp(-contrast / (2.0 * config.edge**2))
+        step = np.square(value[second] - value[first])
+        joined = 1.0 / (1.0 + step / (config.step**2 + variance[first] + variance[second]))
+        strengths.append((alike * np.square(joined) / config.slope**2).astype(np.float32))
+    return strengths
 
 
-def discontinuities(value, variance, step, doubt):
-    """Return factors 0..1 for the conductances that cut the ties where ``value`` (h, w) jumps by more than ``step``."""
-    factors = []
-    for axis in (1, 0):
-        jump = np.square(np.diff(value, axis=axis))
-        first, second = np.split(variance, [-1], axis=axis)[0], np.split(variance, [1], axis=axis)[1]
-        factors.append(1.0 / (1.0 + jump / (step**2 + doubt * (first + second))))
-    return [np.square(f) for f in factors]
+def support(precision, horizontal, vertical, leakage):
+    """Return 0..1: how well each pixel is tied to data; ``leakage`` (D) is what a slope adds up to until it falls by e."""
+    leak = np.float32(1.0 / leakage**2)
+    return np.clip(regress(precision / (precision + leak), precision + leak, horizontal, vertical), 0.0, 1.0)
 
 
-def smooth(value, precision, horizontal, vertical, iterations=12):
+def regress(value, precision, horizontal, vertical, iterations=12):
     """Return the map u (h, w) that minimises sum precision (u - value)^2 + sum conductance (difference of u)^2.
 
     Cascadic multigrid: the coarsest grid is solved directly, each finer one by a few conjugate gradient steps.
@@ -40,7 +50,7 @@ def smooth(value, precision, horizontal, vertical, iterations=12):
         return _solve(weighted, precision, horizontal, vertical)
     coarse_precision, coarse_weighted = _sum2x2(precision), _sum2x2(weighted)
     coarse_value = coarse_weighted / np.maximum(coarse_precision, 1e-12)
-    coarse = smooth(coarse_value, coarse_precision, *_coarsen(horizontal, vertical, height, width), iterations)
+    coarse = regress(coarse_value, coarse_precision, *_coarsen(horizontal, vertical, height, width), iterations)
     start = cv2.resize(coarse, (coarse.shape[1] * 2, coarse.shape[0] * 2), interpolation=cv2.INTER_LINEAR)
     return _conjugate_gradients(start[:height, :width].copy(), weighted, precision, horizontal, vertical, iterations)
 
@@ -112,7 +122,11 @@ def _conjugate_gradients(u, weighted, precision, horizontal, vertical, iteration
 def _solve(weighted, precision, horizontal, vertical):
     height, width = weighted.shape
     index = np.arange(height * width).reshape(height, width)
-    rows, columns, values = [index.ravel()], [index.ravel()], [_diagonal(precision, horizontal, vertical).ravel() + 1e-9]
+    rows, columns, values = (
+        [index.ravel()],
+        [index.ravel()],
+        [_diagonal(precision, horizontal, vertical).ravel() + 1e-9],
+    )
     for a, b, link in ((index[:, :-1], index[:, 1:], horizontal), (index[:-1], index[1:], vertical)):
         rows += [a.ravel(), b.ravel()]
         columns += [b.ravel(), a.ravel()]

@@ -41,7 +41,7 @@ def noise_sigma(gray) -> float:
         level = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         usable = response[(level > 4) & (level < 250)]
         if usable.size:
-            sigmas.append(np.sqrt(np.pi / 2) * np.quantile(usable, 0.1))
+            sigmas.append(1.09 * np.sqrt(np.pi / 2) * np.quantile(usable, 0.1))
     return max(float(np.median(sigmas)) if sigmas else 0.0, MIN_NOISE)
 
 
@@ -51,7 +51,7 @@ class BandStatistics:
 
     Attributes:
         products: (B, P, h, w) float32 local means of b_i b_j for the P = N (N + 1) / 2 pairs i <= j, noise removed.
-        energy: (B, h, w) float32 mean over the planes of b_i^2, noise included.
+        energy: (B, h, w) float32 sum over the planes of b_i^2, noise included.
         noise: (B,) variance of the noise in each band.
         slope: the power spectrum of the texture falls as frequency^-slope.
     """
@@ -112,7 +112,7 @@ def band_statistics(gray, noise, window) -> BandStatistics:
             if level > 1:
                 product = cv2.resize(product, half, interpolation=cv2.INTER_LINEAR)
             if i == j:
-                energy[level] += product / count
+                energy[level] += product
                 product = product - variance
             products[level, index] = product
         images = [cv2.pyrDown(image) for image in images]
