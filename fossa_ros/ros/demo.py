@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from rich.table import Table
 
 from fossa_ros.atomic import replacing_files
 from fossa_ros.errors import FossaError, InputError
+from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
 from fossa_ros.geometry import write_ply
 from fossa_ros.pictures import (
     colour_depth,
@@ -68,8 +70,11 @@ def run_demo(out: Path, seconds: float = 20.0, scene: int = 0, parameters: dict[
     with _interrupted_by_sigterm(), replacing_files(out, FILES) as work:
         run = _record(work, seconds, scene, parameters or {})
         summary = summarise(run, seconds)
-        if not summary["sweeps_accepted"]:
-            raise DemoFailed(f"No sweep of {summary['sweeps']} gave depth ({summary['not_accepted']}).")
+        if not summary["sweeps_scored"]:
+            raise DemoFailed(
+                f"No sweep of {summary['sweeps']} gave depth of the camera at rest ({summary['not_accepted']}); "
+                f"run it for longer. Last words:\n{_last_words(work)}"
+            )
         _write(run, summary, work)
     _print(summary, out)
     return summary
@@ -77,11 +82,13 @@ def run_demo(out: Path, seconds: float = 20.0, scene: int = 0, parameters: dict[
 
 def summarise(run: Run, seconds: float) -> dict:
     """Return the figures of a run: counts, mean errors against the truth, median times."""
-    accepted, metrics = run.accepted(), run.metrics()
+    accepted = run.accepted()
+    scored = [depth_metrics(depth, truth) for depth, truth in run.scored()]
+    metrics = mean_metrics(scored) if scored else {}
     verdicts = run.reasons()
 
     def mean(name: str) -> float | None:
-        return round(float(np.mean([one[name] for one in metrics])), 4) if metrics else None
+        return round(metrics[name], 4) if metrics else None
 
     def median(values) -> float | None:
         values = [value for value in values if value == value]
@@ -93,6 +100,7 @@ def summarise(run: Run, seconds: float) -> dict:
         "sweeps_rejected": verdicts["rejected"],
         "not_accepted": dict(verdicts),
         "rejections": {str(report.sweep): report.reason for report in run.reports if report.verdict == "rejected"},
+        "sweeps_scored": len(scored),
         "abs_rel": mean("abs_rel"),
         "delta_1_25": mean("delta_1.25"),
         "coverage": mean("coverage"),
@@ -104,36 +112,45 @@ def summarise(run: Run, seconds: float) -> dict:
     }
 
 
+@dataclass(frozen=True)
+class _Nodes:
+    """The node processes of a run, and the folder of their logs."""
+
+    processes: list[subprocess.Popen]
+    logs: Path
+
+    def check(self) -> None:
+        """Raise DemoFailed if one of them has ended."""
+        if any(process.poll() is not None for process in self.processes):
+            raise DemoFailed(f"A node ended by itself; last words:\n{_last_words(self.logs)}")
+
+
 def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str]) -> Run:
     with contextlib.ExitStack() as stack:
         link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fossa-rig-"))) / "lens"
-        config = environment.share() / "config" / "rig.yaml"
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         stack.callback(rclpy.try_shutdown)
         recorder = stack.enter_context(Recorder(work / "bag"))
-        rig = {"scene": scene, "lens.link": link}
-        node = {"lens.port": link, **parameters}
-        children = [
-            stack.enter_context(_process(name, config, overrides, work / f"{name}.log"))
-            for name, overrides in (("sim_rig_node", rig), ("fossa_node", node))
-        ]
+        overrides = {
+            "sim_rig_node": {"scene": scene, "lens.link": link},
+            "fossa_node": {"lens.port": link, **parameters},
+        }
+        nodes = _Nodes([stack.enter_context(_process(name, overrides[name], work)) for name in overrides], work)
         with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console()) as bar:
-            _await_first_sweep(recorder, children, bar)
-            _sweep(recorder, children, bar, seconds)
+            _await_first_sweep(recorder, nodes, bar)
+            _sweep(recorder, nodes, bar, seconds)
         return recorder.run
 
 
 @contextlib.contextmanager
-def _process(name: str, config: Path, overrides: dict, log: Path) -> Iterator[subprocess.Popen]:
+def _process(name: str, overrides: dict[str, object], logs: Path) -> Iterator[subprocess.Popen]:
     """Run a node until the block ends, whatever ends it."""
+    config = environment.share() / "config" / "rig.yaml"
     command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(config)]
     for key, value in {"autostart": "true", **overrides}.items():
         command += ["-p", f"{key}:={value}"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment.child_environment()
-        )
-        process.log = log
+    with (logs / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment.child_environment())
         try:
             yield process
         finally:
@@ -145,24 +162,24 @@ def _process(name: str, config: Path, overrides: dict, log: Path) -> Iterator[su
                 process.wait()
 
 
-def _await_first_sweep(recorder: Recorder, children: list[subprocess.Popen], bar: Progress) -> None:
+def _await_first_sweep(recorder: Recorder, nodes: _Nodes, bar: Progress) -> None:
     rendering = bar.add_task("Rendering the rig's scene at every focus", total=1.0)
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not recorder.run.reports:
-        _check(children)
+        nodes.check()
         if time.monotonic() > deadline:
-            raise DemoFailed(f"No sweep within {READY_TIMEOUT_S:.0f} s; last words:\n{_last_words(children)}")
+            raise DemoFailed(f"No sweep within {READY_TIMEOUT_S:.0f} s; last words:\n{_last_words(nodes.logs)}")
         bar.update(rendering, completed=recorder.run.rendered)
         time.sleep(TICK_S)
     bar.update(rendering, completed=1.0)
 
 
-def _sweep(recorder: Recorder, children: list[subprocess.Popen], bar: Progress, seconds: float) -> None:
+def _sweep(recorder: Recorder, nodes: _Nodes, bar: Progress, seconds: float) -> None:
     sweeping = bar.add_task("Sweeping", total=seconds)
     recorder.run.begin()
     began, bumped = time.monotonic(), False
     while (elapsed := time.monotonic() - began) < seconds:
-        _check(children)
+        nodes.check()
         if not bumped and elapsed >= BUMP_AT * seconds:
             recorder.bump()
             bumped = True
@@ -173,13 +190,8 @@ def _sweep(recorder: Recorder, children: list[subprocess.Popen], bar: Progress, 
     bar.update(sweeping, completed=seconds)
 
 
-def _check(children: list[subprocess.Popen]) -> None:
-    if any(child.poll() is not None for child in children):
-        raise DemoFailed(f"A node ended by itself; last words:\n{_last_words(children)}")
-
-
-def _last_words(children: list[subprocess.Popen]) -> str:
-    return "\n".join(line for child in children for line in child.log.read_text().splitlines()[-5:])
+def _last_words(logs: Path) -> str:
+    return "\n".join(line for log in sorted(logs.glob("*.log")) for line in log.read_text().splitlines()[-5:])
 
 
 @contextlib.contextmanager
@@ -198,8 +210,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 def _overview(run: Run) -> np.ndarray:
     """Return one picture of what went in and what came out, beside the truth."""
-    stamp = max(run.depths)
-    depth, truth = run.depths[stamp], run.truth_at(stamp)
+    depth, truth = run.scored()[-1]
     planes = sorted(zip(run.stack.focus_distances, run.stack.planes, strict=True), key=lambda plane: plane[0])
     shown = [planes[0], planes[len(planes) // 2], planes[-1]]
     near, far = depth_range(truth)
@@ -215,9 +226,8 @@ def _overview(run: Run) -> np.ndarray:
 
 
 def _write(run: Run, summary: dict, folder: Path) -> None:
-    depth = run.depths[max(run.depths)]
     write_png(folder / "overview.png", _overview(run))
-    write_png(folder / "depth.png", depth_picture(depth))
+    write_png(folder / "depth.png", depth_picture(run.depths[max(run.depths)]))
     write_png(folder / "all_in_focus.png", run.all_in_focus)
     write_png(folder / "confidence.png", confidence_picture(run.confidence))
     write_ply(folder / "cloud.ply", run.cloud)

@@ -18,7 +18,6 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
 
-from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.geometry import POINT
 from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import environment, qos
@@ -83,10 +82,10 @@ class Run:
         index = bisect_right(self.truths, stamp_ns, key=lambda entry: entry[0])
         return self.truths[index - 1][1] if index else None
 
-    def metrics(self) -> list[dict[str, float]]:
-        """Score every depth map that has a truth."""
-        pairs = [(depth, self.truth_at(stamp)) for stamp, depth in self.depths.items()]
-        return [depth_metrics(depth, truth) for depth, truth in pairs if truth is not None]
+    def scored(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Pair depth maps with their truth where it is known: where the rig's camera stood still."""
+        pairs = [(depth, self.truth_at(stamp)) for stamp, depth in sorted(self.depths.items())]
+        return [(depth, truth) for depth, truth in pairs if truth is not None and np.isfinite(truth).any()]
 
 
 class Recorder(Node):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -38,20 +39,22 @@ SIM_RIG_NODE = (
     Parameter("seed", RigConfig.seed, "Of the sensor noise", minimum=0, maximum=1_000_000),
 )
 RENDERING = "rendered"  # key in /diagnostics: share of the scene, 0..1
-STILL = 1e-5  # rad and m: below this the true depth is taken as unchanged
+STILL = 1.5e-4  # rad and m from one frame to the next: a tenth of a pixel of the default camera
 
 
 class SimRigNode(ManagedNode):
     """Publish what a thin-lens camera sees while somebody drives its lens.
 
-    ``truth/depth`` is latched and published only when the camera has moved: it holds until the next one.
+    ``truth/depth`` is latched and published when the camera comes to rest: it holds until the next one. While the
+    camera moves it is unknown, one image of NaN: casting every frame's would cost more than the frames.
     """
 
     def __init__(self, **kwargs):
         super().__init__("sim_rig_node", SIM_RIG_NODE, **kwargs)
         self._rig: SimulatedRig | None = None
         self._offered = []
-        self._true_pose = None
+        self._last_pose = None
+        self._at_rest = False
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
 
     def configure(self, values: dict) -> None:
@@ -79,7 +82,7 @@ class SimRigNode(ManagedNode):
         self.get_logger().info(f"Lens driver at {self._rig.port}")
 
     def activate(self) -> None:
-        self._true_pose = None
+        self._last_pose = None
         self._rig.start()
 
     def deactivate(self) -> None:
@@ -101,12 +104,17 @@ class SimRigNode(ManagedNode):
 
     def _on_frame(self, frame: RigFrame) -> None:
         header = Header(stamp=time_message(frame.stamp_ns), frame_id=self._frame_id)
-        if self._true_pose is None or not frame.pose.is_close(self._true_pose, STILL):
-            self._true_pose = frame.pose
-            self._truth.publish(depth_image(self._rig.depth(frame.pose), "32FC1", header))
+        self._tell_truth(frame, header)
         self._info.header = header
         self._infos.publish(self._info)
         self._images.publish(image_message(frame.image, "rgb8", header))
+
+    def _tell_truth(self, frame: RigFrame, header: Header) -> None:
+        at_rest = self._last_pose is None or frame.pose.is_close(self._last_pose, STILL)
+        if self._last_pose is None or at_rest != self._at_rest:
+            depth = self._rig.depth(frame.pose) if at_rest else np.full(frame.image.shape[:2], np.nan, np.float32)
+            self._truth.publish(depth_image(depth, "32FC1", header))
+        self._last_pose, self._at_rest = frame.pose, at_rest
 
     def _on_bump(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._rig.bump()
