@@ -10,7 +10,7 @@ from fossa_ros import optics
 from fossa_ros.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.focal_volume import BLUR_STEP, FocalVolume
-from fossa_ros.simulation.motion_path import Pose, compose, drift, rotation_matrix, still
+from fossa_ros.simulation.motion_path import Pose, drift, rotation_matrix, still
 from fossa_ros.simulation.scenes import card_mover, make_scene
 from fossa_ros.simulation.stack_renderer import render_stack, true_depth
 
@@ -100,16 +100,29 @@ def test_a_lens_that_moves_in_the_exposure_mixes_its_positions(volume):
 
 @pytest.mark.parametrize("power, time", [(1 / 0.8, 0.0), (0.5, 0.4), (2.5, -0.4)])
 def test_a_moving_layer_agrees_with_the_renderer(scene, power, time):
-    path = compose(drift((0.1, 0.02, 0.1)))
+    path = drift((0.1, 0.02, 0.5))
     moving = scene.with_mover(card_mover(4, (0, 0, 0.8), (0.12, 0.15), path))
     volume = FocalVolume(moving, CAMERA, (0.2, 3.0), margin=0, views=48, workers=1)
     truth = rendered(moving, power, times=[time] * 2)
     image = volume.image(power, time=time)
-    card = np.abs(volume.depth(time=time) - (0.8 + 0.1 * time)) < 1e-3
+    card = np.abs(volume.depth(time=time) - (0.8 + 0.5 * time)) < 1e-3
     assert card.mean() > 0.05
     assert rms(image[card], truth[card]) < 8  # grey levels
     assert rms(image[card], truth[card]) < 0.25 * rms(volume.image(power, time=time + 0.3)[card], truth[card])
     assert rms(image, truth) < 4
+
+
+def test_what_stands_nearer_hides_a_moving_layer(scene):
+    path = drift((0.1, 0, 0))
+    behind = scene.with_mover(card_mover(4, (0, 0, 2.0), (2.5, 2.5), path))
+    volume = FocalVolume(behind, CAMERA, (0.2, 3.0), margin=0, views=48, workers=1)
+    depth = volume.depth(time=0.5)
+    nearer = cv2.erode((depth < 1.9).astype(np.uint8), np.ones((15, 15))) == 1  # clear of blurred edges
+    assert nearer.mean() > 0.05 and (np.abs(depth - 2) < 1e-3).mean() > 0.2
+    image, truth = volume.image(0.5, time=0.5), rendered(behind, 0.5, times=[0.5] * 2)
+    backdrop = volume.image(0.5, time=1000.0)  # the object has left the view
+    assert np.array_equal(image[nearer], backdrop[nearer])
+    assert rms(image, truth) < 0.3 * rms(backdrop, truth)
 
 
 def test_breathing_scales_about_the_centre(scene):

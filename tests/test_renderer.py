@@ -141,7 +141,7 @@ def test_texture_lies_where_the_projection_puts_it():
 
 def test_a_ball_wears_its_texture_upright_and_lit():
     texture = np.zeros((64, 128, 3), np.uint8)
-    texture[:, 64:, 0], texture[32:, :, 1], texture[..., 2] = 255, 255, 200
+    texture[:, 64:96, 0], texture[32:, :, 1], texture[..., 2] = 255, 255, 200
     ball = Sphere(np.array([0, 0, 1.0]), 0.2, texture, light=np.array([0, -1.0, 0]))
     image = cast_view((ball,), Pinhole(101, 101, 200, 50, 50), Pose())
     lower_right, upper_left = image[60, 60], image[40, 40]
