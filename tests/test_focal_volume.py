@@ -135,6 +135,13 @@ def test_breathing_scales_about_the_centre(scene):
     assert rms(volume.image(3.0), zoomed) < 0.5
 
 
+def test_vignetting_is_left_to_the_sensor(scene):
+    camera = replace(CAMERA, width=64, height=48, vignetting=0.5)
+    shaded = FocalVolume(scene, camera, (0.5, 1.0), margin=4, views=8, workers=1)
+    plain = FocalVolume(scene, replace(camera, vignetting=0.0), (0.5, 1.0), margin=4, views=8, workers=1)
+    assert np.array_equal(shaded.image(0.7), plain.image(0.7))
+
+
 def test_progress_ends_at_one_and_mistakes_are_refused(scene):
     seen = []
     FocalVolume(scene, replace(CAMERA, width=32, height=24), (0.5, 1.0), views=5, workers=2, progress=seen.append)

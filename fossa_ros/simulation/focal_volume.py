@@ -9,7 +9,7 @@ import numpy as np
 
 from fossa_ros import optics
 from fossa_ros.errors import InputError
-from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.camera import SimulatedCamera, encoded
 from fossa_ros.simulation.motion_path import Path, Pose, still
 from fossa_ros.simulation.moving_layer import MovingLayer, interpolated, magnified, plane_homography
 from fossa_ros.simulation.scenes import Scene, make_scene
@@ -73,7 +73,7 @@ class FocalVolume:
         frame = -margin, -margin, camera.width + 2 * margin, camera.height + 2 * margin
         synthesis = Synthesis(camera, optics.metres(self.powers), views, frame)
         light = synthesis.light(backdrop.at, workers=workers, progress=progress)
-        self.slices = [camera.expose(image) for image in light]
+        self.slices = [encoded(image) for image in light]
         self.rest_depth = true_depth(backdrop, camera)
         self.median_depth = float(np.nanmedian(self.rest_depth))
         self.layer = None
@@ -83,15 +83,14 @@ class FocalVolume:
     def image(self, power: float, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
         """Return the (H, W, 3) uint8 RGB image at lens position ``power`` (dioptres), without noise.
 
-        Positions beyond the volume's range show its end. ``time`` (s) places the moving object.
+        Noise, gain and vignetting are LiveSensor's. Positions beyond the volume's range show its end. ``time`` (s) places the moving object.
         """
         image = interpolated(self.slices, self.powers, power)
         warp = self._warp(power, pose)
         size = self.camera.width, self.camera.height
         if np.allclose(warp, np.eye(3), rtol=0, atol=1e-7):
             edge = self.margin
-            image = image[edge : edge + size[1], edge : edge + size[0]]
-            image = image.copy()
+            image = image[edge : edge + size[1], edge : edge + size[0]].copy()
         else:
             to_slice = np.array([[1, 0, self.margin], [0, 1, self.margin], [0, 0, 1.0]]) @ np.linalg.inv(warp)
             image = cv2.warpPerspective(

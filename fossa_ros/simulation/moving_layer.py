@@ -7,7 +7,7 @@ import numpy as np
 
 from fossa_ros import optics
 from fossa_ros.errors import InputError
-from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.camera import SimulatedCamera, encoded
 from fossa_ros.simulation.motion_path import Pose
 from fossa_ros.simulation.scenes import Mover, Scene
 from fossa_ros.simulation.stack_renderer import true_depth
@@ -76,12 +76,11 @@ class MovingLayer:
         coverage = synthesis.light(lambda _: silhouettes, workers=workers)[..., :1]
         self.slices = []
         for lit, covered in zip(light, coverage, strict=True):
-            code = camera.expose(lit / np.maximum(covered, 1e-3))
+            code = encoded(lit / np.maximum(covered, 1e-3))
             premultiplied = np.concatenate([code * covered, 255 * covered], axis=-1)
             self.slices.append(np.rint(premultiplied).astype(np.uint8))
-        self.centre = np.linalg.inv(camera.K) @ [
-            self.left + self.width / 2, self.top + self.height / 2, 1.0
-        ] * self.rest_depth  # fmt: skip
+        middle = [self.left + (self.width - 1) / 2, self.top + (self.height - 1) / 2, 1.0]
+        self.centre = np.linalg.inv(camera.K) @ middle * self.rest_depth
 
     def draw(
         self,
