@@ -26,17 +26,21 @@ def create_estimator(name: str, **options) -> Estimator:
 
     Args:
         name: one of ``ESTIMATORS``.
-        options: of ``fossa_ros.fossa.Predictor`` (model, checkpoint, device, precision, compile); ``classical`` has none.
+        options: of ``fossa_ros.fossa.create_predictor`` (model, checkpoint, device, precision, compile);
+            ``classical`` has none. None is the default.
 
     Raises:
         InputError: an unknown name, or options the estimator cannot be made from.
     """
+    options = {option: value for option, value in options.items() if value is not None}
     if name == "classical":
         from fossa_ros.classical import ClassicalEstimator
 
         return ClassicalEstimator(**options)
     if name == "fossa":
-        from fossa_ros.fossa import create_predictor
-
+        try:
+            from fossa_ros.fossa import create_predictor
+        except ModuleNotFoundError as error:
+            raise InputError(f"estimator fossa needs the Python package {error.name}; install it.") from error
         return create_predictor(**options)
     raise InputError(f"There is no estimator '{name}'; choose one of {', '.join(ESTIMATORS)}.")

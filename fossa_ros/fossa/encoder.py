@@ -123,7 +123,7 @@ class Encoder(nn.Module):
         self.taps = taps
         self.fuse_block = fuse_block
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + GRID * GRID, dim))
+        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 1 + GRID * GRID, dim))
         self.mask_token = nn.Parameter(torch.zeros(1, dim))  # unused at inference; part of every checkpoint
         self.patch_embed = PatchEmbed(dim)
         self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))

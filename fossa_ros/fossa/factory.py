@@ -8,10 +8,11 @@ from torch import nn
 from fossa_ros.errors import InputError
 from fossa_ros.fossa.checkpoints import Weights, load_weights
 from fossa_ros.fossa.devices import resolve_device, resolve_precision
+from fossa_ros.fossa.nano import Nano
 from fossa_ros.fossa.network import ARCHITECTURES, Fossa
 from fossa_ros.fossa.stack_attention import FocusEmbedding
 
-MODELS = tuple(ARCHITECTURES)
+MODELS = (*ARCHITECTURES, "nano")
 
 
 def create_model(
@@ -24,7 +25,7 @@ def create_model(
     """Return a network in evaluation mode.
 
     Args:
-        name: ``vits``, ``vitb`` or ``vitl``.
+        name: ``vits``, ``vitb``, ``vitl`` or ``nano``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
         precision: ``fp32``, ``bf16`` or ``fp16``; input is cast, output is float32 in any case.
         weights: a state dict, a ``.pth`` or ``.safetensors`` file, or a hub name. None leaves the weights
@@ -36,11 +37,10 @@ def create_model(
     if name not in MODELS:
         raise InputError(f"model '{name}' is not known; give one of {', '.join(MODELS)}.")
     dtype, device = resolve_precision(precision), resolve_device(device)
-    model = Fossa(ARCHITECTURES[name])
+    model = Nano() if name == "nano" else Fossa(ARCHITECTURES[name])
     if weights is not None:
         load_weights(model, weights)
-    model.to(device=device, dtype=dtype)
-    model.depth_head.to(memory_format=torch.channels_last)
+    model.to(device=device, dtype=dtype, memory_format=torch.channels_last)
     for module in model.modules():
         if isinstance(module, FocusEmbedding):
             module.float()  # a focus distance has more digits than bfloat16

@@ -55,6 +55,8 @@ class Fossa(nn.Module):
     while a sweep is being captured, :meth:`decode` when it is complete.
     """
 
+    finite_focus = True  # the embedding takes metres: a plane focused at infinity has none
+
     def __init__(self, architecture: Architecture):
         super().__init__()
         a = architecture

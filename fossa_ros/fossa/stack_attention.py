@@ -100,6 +100,9 @@ class StackAttention(nn.Module):
         self.proj_in = nn.Linear(dim, dim)
         self.transformer_blocks = nn.ModuleList([PlaneTransformer(dim)])
         self.proj_out = nn.Linear(dim, dim)
+        # Training starts from frames that do not disturb each other.
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
 
     def forward(self, patches: Tensor, focus: Tensor) -> Tensor:
         """Transform (B, N, T, dim) tokens of planes focused at (B, N); in tiles, ``patches`` is overwritten."""

@@ -1,0 +1,150 @@
+"""The small network: size, invariances, the focus-volume head, and that it can learn."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fossa_ros.fossa import create_model
+from fossa_ros.fossa.focus_volume import concentration
+from fossa_ros.fossa.nano import Nano, NanoArchitecture, network_size
+
+SMALL = NanoArchitecture(stem=(8, 16), dim=32, stack_blocks=2, window=4, fused_dim=32, fused_blocks=1, features=(16, 8))
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    model = Nano(SMALL).eval()
+    for attention in model.stack_attention:
+        torch.nn.init.normal_(attention.proj_out.weight, std=0.1)
+    torch.nn.init.normal_(model.depth_head.residual[2].weight, std=0.1)
+    return model
+
+
+def stack_of(seed, batch, planes, height, width):
+    generator = torch.Generator().manual_seed(seed)
+    stack = torch.randn(batch, planes, 3, height, width, generator=generator)
+    return stack, 0.3 + 4 * torch.rand(batch, planes, generator=generator)
+
+
+def predict(model, stack, focus):
+    features = [part.unflatten(0, stack.shape[:2]) for part in model.embed(stack.flatten(0, 1))]
+    return model.decode(features, focus, stack.shape[3:])
+
+
+def test_fits_a_small_machine():
+    assert sum(parameter.numel() for parameter in Nano().parameters()) <= 10e6
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 48, 64), (2, 2, 50, 37), (1, 1, 16, 16)])
+def test_shapes_and_ranges(small, shape):
+    stack, focus = stack_of(1, *shape)
+    with torch.inference_mode():
+        depth, confidence = predict(small, stack, focus)
+        assert torch.equal(small(stack, focus), depth)
+    assert depth.shape == confidence.shape == (shape[0], 1, *shape[2:])
+    assert depth.dtype == torch.float32 and depth.isfinite().all() and (depth > 0).all()
+    assert confidence.min() >= 0 and confidence.max() <= 1
+
+
+def test_order_of_planes_changes_nothing(small):
+    stack, focus = stack_of(2, 1, 4, 48, 32)
+    order = [3, 1, 0, 2]
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            small(stack[:, order], focus[:, order]), small(stack, focus), atol=1e-5, rtol=1e-5
+        )
+
+
+def test_a_batch_is_its_members(small):
+    stack, focus = stack_of(3, 2, 3, 40, 48)
+    with torch.inference_mode():
+        both = small(stack, focus)
+        for i in range(2):
+            torch.testing.assert_close(both[i : i + 1], small(stack[i : i + 1], focus[i : i + 1]), atol=1e-5, rtol=1e-5)
+
+
+def test_tiles_in_place_and_whole_arrays_agree(small):
+    stack, focus = stack_of(4, 1, 3, 64, 72)
+    with torch.no_grad():
+        tiled = small(stack, focus)
+    torch.testing.assert_close(small(stack, focus).detach(), tiled, atol=1e-5, rtol=1e-5)
+
+
+def test_planes_see_each_other(small):
+    """Another picture in one plane changes the depth by way of stack attention even where scores stay put."""
+    stack, focus = stack_of(5, 1, 3, 32, 32)
+    with torch.inference_mode():
+        half, quarter, tokens = (part[None] for part in small.embed(stack[0]))
+        before = small.decode([half, quarter, tokens], focus, (32, 32)).depth
+        tokens = tokens.clone()
+        tokens[:, 0] = tokens[:, 0].roll(5, dims=2)
+        after = small.decode([half, quarter, tokens], focus, (32, 32)).depth
+    assert (before - after).abs().max() > 1e-3
+
+
+def test_head_reads_depth_off_the_planes(small, monkeypatch):
+    """Scores of certainty give the planes' own distances, shared scores the mean disparity."""
+    head = small.depth_head
+    disparity = torch.tensor([[2.0, 1.0, 0.5]])
+    logits = torch.full((1, 3, 1, 1, 3), -60.0)
+    logits[0, 0, 0, 0, 0] = logits[0, 2, 0, 0, 1] = 0  # first pixel: first plane; second pixel: third plane
+    logits[0, :2, 0, 0, 2] = 0  # third pixel: half way between the first two
+    features = torch.zeros(1, 3, SMALL.features[1], 1, 3)
+    monkeypatch.setattr(head, "scores", lambda *maps: (logits, features))
+    monkeypatch.setattr(head.residual, "forward", lambda mixed: torch.zeros(1, 1, 1, 3))
+    depth, confidence = head(None, None, None, None, disparity)
+    torch.testing.assert_close(depth.flatten(), torch.tensor([0.5, 2.0, 1 / 1.5]), rtol=1e-4, atol=0)
+    torch.testing.assert_close(confidence.flatten(), torch.ones(3))
+
+
+def test_concentration():
+    # Mass one spacing from the mean counts in full, at 1.5 spacings half, at two and beyond not at all.
+    weights = torch.tensor([0.4, 0.3, 0.2, 0.1]).view(1, 4, 1, 1, 1)
+    offset = torch.tensor([0.0, -1.0, 1.5, 2.5]).view(1, 4, 1, 1, 1)
+    torch.testing.assert_close(concentration(weights, offset).flatten(), torch.tensor([0.8]))
+
+
+def test_starts_without_disturbing_frames():
+    """Untrained, stack attention adds nothing: its output layer starts at zero."""
+    model = Nano(SMALL)
+    tokens = torch.randn(1, 3, 6, 32)
+    assert torch.equal(model.stack_attention[0](tokens, torch.ones(1, 3)), tokens)
+
+
+def test_learns_one_stack():
+    """Some steps on one stack with a known depth lower the error, and every parameter takes part."""
+    torch.manual_seed(0)
+    model = Nano(SMALL).train()
+    stack, focus = stack_of(6, 1, 3, 32, 32)
+    target = torch.linspace(0.5, 3.0, 32).expand(1, 1, 32, 32)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    errors = []
+    for _ in range(40):
+        error = (model(stack, focus).log() - target.log()).abs().mean()
+        optimiser.zero_grad()
+        error.backward()
+        optimiser.step()
+        errors.append(error.item())
+    assert errors[-1] < 0.5 * errors[0]
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_stays_near(precision):
+    torch.manual_seed(0)
+    model = create_model("nano", device="cpu")
+    lower = create_model("nano", device="cpu", precision=precision, weights=model.state_dict())
+    stack, focus = stack_of(7, 1, 3, 48, 48)
+    with torch.inference_mode():
+        expected, depth = model(stack, focus), lower(stack, focus)
+    assert depth.dtype == torch.float32
+    assert ((depth - expected) / expected).abs().median() < 2e-2
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((480, 640), (480, 640)), ((100, 130), (112, 144)), ((1080, 1920), (480, 864))]
+)
+def test_network_size(size, expected):
+    assert network_size(*size) == expected

@@ -1,0 +1,195 @@
+"""From FocusStack to DepthMap by network: units, streaming, unusable input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fossa_ros.errors import InputError
+from fossa_ros.estimator import create_estimator
+from fossa_ros.fossa import Predictor, create_model, create_predictor
+from fossa_ros.fossa.confidence import bracketing_confidence
+from fossa_ros.fossa.network import Architecture, Fossa, Prediction
+from fossa_ros.fossa.preprocessing import normalise
+from fossa_ros.stack import FocusPlane, FocusStack
+
+K = np.array([[80.0, 0, 31.5], [0, 78, 23.5], [0, 0, 1]])
+
+
+def make_stack(distances=(0.5, 1.0, 2.0), size=(48, 64), K=K, **fields):
+    random = np.random.default_rng(3)
+    images = random.integers(0, 256, (len(distances), *size, 3), dtype=np.uint8)
+    planes = tuple(FocusPlane(image, d, i) for i, (image, d) in enumerate(zip(images, distances, strict=True)))
+    return FocusStack(planes, K=K, **fields)
+
+
+def lively(model):
+    """Draw the weights that start at zero, or stack attention would do nothing."""
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "proj_out" in name or "residual.2" in name:
+            nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+@pytest.fixture(scope="module")
+def models():
+    torch.manual_seed(0)
+    small = Fossa(Architecture(64, 6, 2, (2, 3, 4, 5), 16, (8, 16, 32, 64))).eval()
+    return {"published": lively(small), "nano": lively(create_model("nano", device="cpu"))}
+
+
+class Readback(nn.Module):
+    """A network that answers with what it was given, to show the units it sees."""
+
+    finite_focus = True
+    dtype = torch.float32
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = nn.Parameter(torch.tensor(answer))
+
+    def embed(self, frames):
+        self.frames = frames
+        return (frames,)
+
+    def decode(self, features, focus, size):
+        self.focus = focus
+        return Prediction(self.answer.expand(1, 1, *size).clone(), None)
+
+
+def test_units():
+    stack = make_stack()
+    network = Readback(4.0)
+    depth = Predictor(network, name="readback").estimate(stack)
+    # Canonical metres are metres * width / max(fx, fy) = metres * 64 / 80.
+    np.testing.assert_allclose(network.focus.numpy(), [[0.4, 0.8, 1.6]], rtol=1e-6)
+    np.testing.assert_allclose(depth.depth, np.full((48, 64), 5.0), rtol=1e-6)
+    expected = (stack.images() / 255.0 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    np.testing.assert_allclose(network.frames.numpy(), expected.transpose(0, 3, 1, 2), atol=1e-5)
+    assert depth.depth.dtype == depth.confidence.dtype == np.float32
+    assert (depth.estimator, depth.stamp_ns) == ("readback", 1)
+    np.testing.assert_array_equal(depth.K, K)
+    np.testing.assert_array_equal(depth.all_in_focus, stack.planes[2].image)  # 5 m is nearest to the plane at 2 m
+
+
+@pytest.mark.parametrize("answer", [np.nan, np.inf, -1.0, 0.0])
+def test_what_is_no_depth_is_nan(answer):
+    depth = Predictor(Readback(answer)).estimate(make_stack())
+    assert np.isnan(depth.depth).all()
+    assert (depth.confidence == 0).all()
+
+
+@pytest.mark.parametrize("name", ["published", "nano"])
+@pytest.mark.parametrize("distances", [(0.4, 0.9), (0.5, 1.0, 2.0, 4.0)])
+def test_streaming_gives_the_same_depth(models, name, distances):
+    stack = make_stack(distances)
+    predictor = Predictor(models[name])
+    once = predictor.estimate(stack)
+    for _ in range(2):  # a finished stack leaves nothing behind
+        predictor.begin(K, (48, 64))
+        for plane in stack.planes:
+            predictor.add_plane(plane)
+        streamed = predictor.finish()
+        np.testing.assert_allclose(streamed.depth, once.depth, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(streamed.confidence, once.confidence, atol=1e-5)
+        np.testing.assert_array_equal(streamed.all_in_focus, once.all_in_focus)
+        assert streamed.stamp_ns == once.stamp_ns
+    assert once.depth.std() > 0
+
+
+def test_begin_drops_an_unfinished_stack(models):
+    predictor = Predictor(models["nano"])
+    stack = make_stack()
+    predictor.begin(K, (48, 64))
+    predictor.add_plane(stack.planes[2])
+    predictor.begin(K, (48, 64))
+    for plane in stack.planes:
+        predictor.add_plane(plane)
+    np.testing.assert_allclose(predictor.finish().depth, predictor.estimate(stack).depth, atol=1e-5)
+
+
+def test_streaming_out_of_order_or_misshapen(models):
+    predictor = Predictor(models["nano"])
+    stack = make_stack()
+    with pytest.raises(RuntimeError, match="begin"):
+        predictor.add_plane(stack.planes[0])
+    with pytest.raises(RuntimeError, match="begin"):
+        predictor.finish()
+    predictor.begin(K, (24, 64 + 32))
+    with pytest.raises(InputError, match="64x48 in a stack of 96x24"):
+        predictor.add_plane(stack.planes[0])
+    predictor.begin(K, (48, 64))
+    predictor.add_plane(stack.planes[0])
+    with pytest.raises(InputError, match="at least 2 planes"):
+        predictor.finish()
+    with pytest.raises(InputError, match="--fx"):
+        predictor.begin(None, (48, 64))
+
+
+def test_intrinsics_are_required(models):
+    with pytest.raises(InputError, match=r"stack\.json.*--fx.*camera_info"):
+        Predictor(models["nano"]).estimate(make_stack(K=None))
+
+
+def test_focus_at_infinity(models):
+    stack = make_stack((0.5, 1.0, np.inf))
+    with pytest.raises(InputError, match="hyperfocal"):
+        Predictor(models["published"]).estimate(stack)
+    assert np.isfinite(Predictor(models["nano"]).estimate(stack).depth).all()
+
+
+def test_warm_up_leaves_no_trace(models):
+    predictor = Predictor(models["nano"])
+    predictor.warm_up((48, 64), 3)
+    stack = make_stack()
+    np.testing.assert_array_equal(predictor.estimate(stack).depth, Predictor(models["nano"]).estimate(stack).depth)
+
+
+def test_normalise_is_exact_at_the_ends():
+    images = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 2, 1).expand(1, 1, 2, 3)
+    low, high = normalise(images)[0, :, 0].T
+    np.testing.assert_allclose(low, [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225], rtol=1e-6)
+    np.testing.assert_allclose(high, [0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225], rtol=1e-5)
+
+
+def test_bracketing_confidence():
+    depth = np.float32([[0.5, 1.0, 2.0, 1 / 3.0, 1e9, np.nan]])
+    trust = bracketing_confidence(depth, np.array([2.0, 0.5, 1.0]))
+    # Planes at 0.5, 1 and 2 dioptres, 0.75 apart: 3 dioptres lie one too near, infinity half a dioptre too far.
+    np.testing.assert_allclose(trust, [[1, 1, 1, np.exp(-1 / 0.75), np.exp(-0.5 / 0.75), 0]], rtol=1e-5)
+
+
+def test_the_factory_wants_trained_weights(tmp_path):
+    with pytest.raises(InputError, match="give checkpoint"):
+        create_estimator("fossa", model="nano", device="cpu", checkpoint=None)
+    torch.manual_seed(0)
+    torch.save(create_model("nano", device="cpu").state_dict(), tmp_path / "nano.pth")
+    options = {"model": "nano", "checkpoint": str(tmp_path / "nano.pth"), "device": "cpu", "compile": None}
+    estimator = create_estimator("fossa", **options)
+    assert estimator.name == "fossa-nano"
+    depth = estimator.estimate(make_stack())
+    assert depth.estimator == "fossa-nano" and depth.depth.shape == (48, 64)
+    with pytest.raises(InputError, match="choose the model"):
+        create_predictor(model="vits", checkpoint=tmp_path / "nano.pth", device="cpu")
+
+
+def test_compile_without_a_compiler_says_so(models, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match=r"g\+\+"):
+        Predictor(models["nano"], compile=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU, and this machine has none")
+@pytest.mark.parametrize("name", ["published", "nano"])
+def test_cuda_graphs_give_the_same_depth(models, name):
+    stacks = [make_stack(), make_stack((0.4, 0.9)), make_stack()]
+    expected = [Predictor(models[name]).estimate(stack).depth for stack in stacks]
+    try:
+        predictor = Predictor(models[name].to("cuda"))
+        for stack, depth in zip(stacks, expected, strict=True):
+            np.testing.assert_allclose(predictor.estimate(stack).depth, depth, rtol=2e-3)
+    finally:
+        models[name].to("cpu")
