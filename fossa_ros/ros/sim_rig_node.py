@@ -33,7 +33,7 @@ SIM_RIG_NODE = (
     Parameter("camera.height", SimulatedCamera.height, "Image height", "px", minimum=64, maximum=4096),
     Parameter("camera.fx", SimulatedCamera.fx, "Focal length in pixels", "px", minimum=10.0),
     Parameter("camera.focal_length", SimulatedCamera.focal_length, "Focal length", "m", minimum=0.001),
-    Parameter("camera.f_number", SimulatedCamera.f_number, "F-number", minimum=0.5),
+    Parameter("camera.f_number", SimulatedCamera.f_number, "Focal length over aperture diameter", minimum=0.5),
     Parameter("camera.rate", RigConfig.rate, "Frames a second", "Hz", minimum=1.0, maximum=200.0),
     Parameter("camera.exposure", RigConfig.exposure, "Exposure time", "s", minimum=0.0001, maximum=0.1),
     Parameter("seed", RigConfig.seed, "Of the sensor noise", minimum=0, maximum=1_000_000),

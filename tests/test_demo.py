@@ -1,0 +1,105 @@
+"""The demo as a user runs it: figures, files, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+from rosbags.rosbag2 import Reader
+
+from fossa_ros.ros import environment
+
+environment.complete()
+from fossa_ros.ros.recorder import BAG_TOPICS, typestore  # noqa: E402  (finds message definitions by the environment)
+
+COMMAND = [sys.executable, "-m", "fossa_ros.cli", "demo"]
+
+
+def children_of(out: Path) -> list[str]:
+    """Return the command lines of the processes that write their log below ``out``'s folder."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            logs = (os.readlink(process / "fd" / "1"), (process / "cmdline").read_bytes().decode())
+        except OSError:
+            continue
+        if str(out) in logs[0]:
+            lines.append(logs[1])
+    return lines
+
+
+@pytest.mark.timeout(200)
+def test_a_short_run_ends_with_figures_pictures_a_cloud_and_a_bag(tmp_path):
+    out = tmp_path / "demo"
+    result = subprocess.run(
+        [*COMMAND, "--out", str(out), "--seconds", "8"],
+        env=environment.child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert result.returncode == 0, result.stderr + result.stdout
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["sweeps_accepted"] >= 3 and summary["sweeps_rejected"] >= 1
+    assert summary["abs_rel"] <= 0.12 and summary["coverage"] > 0.8
+    assert summary["depth_rate_hz"] > 0 and summary["sweep_ms"] > 90 and summary["inference_ms"] > 0
+    assert "depth AbsRel" in result.stdout
+    assert cv2.imread(str(out / "all_in_focus.png")).shape == (480, 640, 3)
+    for picture in ("depth.png", "confidence.png", "overview.png"):
+        assert cv2.imread(str(out / picture)).std() > 5
+    header, _, body = (out / "cloud.ply").read_bytes().partition(b"end_header\n")
+    points = int(header.split(b"element vertex ")[1].split()[0])
+    assert points > 0.7 * 640 * 480 and len(body) == 15 * points
+    types = typestore()
+    with Reader(out / "bag") as bag:
+        topics = {connection.topic.lstrip("/"): connection.msgcount for connection in bag.connections}
+        assert set(topics) == set(BAG_TOPICS)
+        assert topics["sweep"] >= summary["sweeps"] and topics["depth/image"] >= summary["sweeps_accepted"]
+        connection, _, raw = next(entry for entry in bag.messages() if entry[0].topic == "/focus_stack")
+        assert len(types.deserialize_cdr(raw, connection.msgtype).planes) == 5
+    assert children_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_process_and_no_half_written_output(tmp_path, number):
+    out = tmp_path / "demo"
+    demo = subprocess.Popen(
+        [*COMMAND, "--out", str(out)],
+        env=environment.child_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while len(children_of(tmp_path)) < 2:
+            assert demo.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1.0)
+        demo.send_signal(number)
+        _, words = demo.communicate(timeout=40)
+    finally:
+        demo.kill()
+    assert demo.returncode == 130 and "interrupted" in words and "Traceback" not in words
+    assert children_of(tmp_path) == []
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_bad_arguments_are_sentences(tmp_path):
+    for arguments, words in ((["--seconds", "-1"], "positive"), (["--set", "estimator"], "NAME=VALUE")):
+        result = subprocess.run(
+            [*COMMAND, "--out", str(tmp_path / "x"), *arguments],
+            env=environment.child_environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert result.returncode == 1 and words in result.stderr and "Traceback" not in result.stderr
+        assert not (tmp_path / "x").exists()
