@@ -65,9 +65,13 @@ def error_picture(depth, truth, worst=0.25) -> np.ndarray:
     return picture
 
 
-def contact_sheet(panels, columns) -> np.ndarray:
-    """Lay out titled pictures of one size, (title, (H, W, 3) uint8 RGB), in rows of ``columns``; white between."""
-    height, width = panels[0][1].shape[:2]
+def contact_sheet(panels, columns, width=400) -> np.ndarray:
+    """Lay out titled pictures of one size, (title, (H, W, 3) uint8 RGB), in rows of ``columns``; white between.
+
+    Each is resized to ``width`` px.
+    """
+    height = round(panels[0][1].shape[0] * width / panels[0][1].shape[1])
+    panels = [(title, cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)) for title, picture in panels]
     scale = max(1.0, min(height, width) / 480)
     gap, line = round(8 * scale), round(30 * scale)
     rows = -(-len(panels) // columns)
@@ -84,18 +88,21 @@ def confidence_picture(confidence) -> np.ndarray:
     return np.rint(np.clip(np.nan_to_num(confidence), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def write_png(path, picture) -> None:
-    """Write (H, W, 3) uint8 RGB or (H, W) uint8 as PNG; it appears under its name only when complete.
+def write_picture(path, picture) -> None:
+    """Write (H, W, 3) uint8 RGB or (H, W) uint8 as PNG or JPEG, whichever the name ends in.
+
+    The file appears under its name only when complete.
 
     Raises:
         InputError: the file cannot be written.
     """
+    path = Path(path)
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".png", picture)
+    done, data = cv2.imencode(path.suffix, picture)
     if not done:
-        raise InputError(f"{path} cannot be encoded as PNG; use a smaller --max-size.")
-    with replacing(Path(path)) as partial:
+        raise InputError(f"{path} cannot be encoded; use a smaller --max-size.")
+    with replacing(path) as partial:
         partial.write_bytes(data)
 
 

@@ -13,7 +13,7 @@ from fossa_ros.atomic import replacing_files
 from fossa_ros.estimator import Estimator
 from fossa_ros.geometry import coloured_cloud, write_ply
 from fossa_ros.motion.alignment import AlignmentReport, align_stack
-from fossa_ros.pictures import confidence_picture, depth_picture, write_png
+from fossa_ros.pictures import confidence_picture, depth_picture, write_picture
 from fossa_ros.resampling import enlarge_depth, shrink_stack
 from fossa_ros.stack import DepthMap, FocusStack
 
@@ -74,9 +74,9 @@ def write_outputs(folder, prediction: Prediction, metrics: dict[str, float] | No
     depth_map = prediction.depth_map
     with replacing_files(folder, outdated=OUTPUTS) as partial:
         np.save(partial / "depth.npy", prediction.depth)
-        write_png(partial / "depth.png", depth_picture(depth_map.depth))
-        write_png(partial / "all_in_focus.png", depth_map.all_in_focus)
-        write_png(partial / "confidence.png", confidence_picture(depth_map.confidence))
+        write_picture(partial / "depth.png", depth_picture(depth_map.depth))
+        write_picture(partial / "all_in_focus.png", depth_map.all_in_focus)
+        write_picture(partial / "confidence.png", confidence_picture(depth_map.confidence))
         if depth_map.K is not None:
             write_ply(partial / "cloud.ply", coloured_cloud(depth_map.depth, depth_map.K, depth_map.all_in_focus))
         if metrics is not None:

@@ -52,7 +52,7 @@ def test_a_short_run_ends_with_figures_pictures_a_cloud_and_a_bag(tmp_path):
     assert summary["depth_rate_hz"] > 0 and summary["sweep_ms"] > 90 and summary["inference_ms"] > 0
     assert "depth AbsRel" in result.stdout
     assert cv2.imread(str(out / "all_in_focus.png")).shape == (480, 640, 3)
-    for picture in ("depth.png", "confidence.png", "overview.png"):
+    for picture in ("depth.png", "confidence.png", "overview.jpg"):
         assert cv2.imread(str(out / picture)).std() > 5
     header, _, body = (out / "cloud.ply").read_bytes().partition(b"end_header\n")
     points = int(header.split(b"element vertex ")[1].split()[0])

@@ -31,7 +31,7 @@ from fossa_ros.pictures import (
     depth_picture,
     depth_range,
     error_picture,
-    write_png,
+    write_picture,
 )
 from fossa_ros.ros import environment
 from fossa_ros.ros.images import rgb_from_message
@@ -41,7 +41,7 @@ READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
 BUMP_AT = 0.5  # share of the run
 TICK_S = 0.1
 SHUTDOWN_TIMEOUT_S = 10.0
-FILES = ("summary.json", "overview.png", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
+FILES = ("summary.json", "overview.jpg", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
 
 
 class DemoFailed(FossaError):
@@ -226,10 +226,10 @@ def _overview(run: Run) -> np.ndarray:
 
 
 def _write(run: Run, summary: dict, folder: Path) -> None:
-    write_png(folder / "overview.png", _overview(run))
-    write_png(folder / "depth.png", depth_picture(run.depths[max(run.depths)]))
-    write_png(folder / "all_in_focus.png", run.all_in_focus)
-    write_png(folder / "confidence.png", confidence_picture(run.confidence))
+    write_picture(folder / "overview.jpg", _overview(run))
+    write_picture(folder / "depth.png", depth_picture(run.depths[max(run.depths)]))
+    write_picture(folder / "all_in_focus.png", run.all_in_focus)
+    write_picture(folder / "confidence.png", confidence_picture(run.confidence))
     write_ply(folder / "cloud.ply", run.cloud)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 
