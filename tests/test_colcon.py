@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 import rclpy
-import sweep_report_exchange as exchange
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
+
+import sweep_report_exchange as exchange
 
 ROOT = Path(__file__).parents[1]
 COLCON_VENV = ROOT / ".venv-colcon"

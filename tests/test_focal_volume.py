@@ -112,6 +112,19 @@ def test_a_moving_layer_agrees_with_the_renderer(scene, power, time):
     assert rms(image, truth) < 4
 
 
+def test_a_layer_that_recedes_comes_into_focus_where_it_is(scene):
+    path = drift((0, 0, 0.4))
+    moving = replace(scene, surfaces=(), mover=card_mover(4, (0, 0, 0.6), (0.24, 0.18), path))
+    volume = FocalVolume(moving, CAMERA, (0.5, 3.0), margin=0, views=48, workers=1)
+    for time in (0.0, 1.0):  # at 0.6 m, at 1.0 m
+        inside = cv2.erode(np.isfinite(volume.depth(time=time)).astype(np.uint8), np.ones((9, 9)))[:, 1:] == 1
+        contrast = [
+            np.abs(np.diff(volume.image(power, time=time).astype(float), axis=1))[inside].mean()
+            for power in (0.5, 1.0, 1 / 0.6, 2.6)
+        ]
+        assert np.argmax(contrast) == (2 if time == 0 else 1)
+
+
 def test_what_stands_nearer_hides_a_moving_layer(scene):
     path = drift((0.1, 0, 0))
     behind = scene.with_mover(card_mover(4, (0, 0, 2.0), (2.5, 2.5), path))

@@ -1,15 +1,223 @@
 import numpy as np
 import pytest
 
+import motion_renders as renders
+from fossa_ros.errors import InputError
 from fossa_ros.motion import MotionCheck, MotionConfig
+from fossa_ros.motion.registration import Frame, register
+from fossa_ros.motion.tiling import Tiling, in_pixels, transform
+from fossa_ros.simulation.motion_path import Pose, drift, rotation_matrix
+from fossa_ros.simulation.scenes import card_mover, make_scene
+from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.stack import FocusPlane, FocusStack
+
+TABLE, CARDS = 1, 2  # seeds of two scenes
+STILL = np.eye(3)
+
+
+def disagreement(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Return by how many network px two homographies differ over the view of the camera."""
+    x, y = np.meshgrid(np.linspace(8, 311, 7), np.linspace(8, 231, 7))
+    points = np.stack([x, y], axis=-1)
+    return np.linalg.norm(transform(found, points) - transform(true, points), axis=-1) * renders.NETWORK_SCALE
+
+
+@pytest.mark.parametrize("scene", [TABLE, CARDS])
+@pytest.mark.parametrize(
+    ("step", "mean", "largest"), [(0, 0.15, 0.6), (1, 0.4, 1.5)], ids=["same focus", "neighbours in focus"]
+)
+def test_registration_recovers_a_turn_whatever_the_blur(scene, step, mean, largest):
+    rng = np.random.default_rng(scene)
+    tiling = Tiling.for_stack(renders.sweep(scene, rng))
+    for index, pixels in enumerate((0.0, 2.0, 8.0, 25.0)):
+        base = min(index, len(renders.FOCUS) - 1 - step)
+        true = renders.turn(pixels, direction=index, roll=0.002 * index)
+        first, second = renders.light(scene)[base], renders.seen(renders.light(scene)[base + step], true)
+        frames = [
+            Frame(renders.CAMERA.expose(view, rng, gain), tiling) for view, gain in ((first, 1.0), (second, 0.97))
+        ]
+        found = in_pixels(register(*frames).H, tiling.size)
+        error = disagreement(found, true)
+        assert error.mean() < mean and error.max() < largest, f"turn by {pixels} px"
+
+
+def test_still_sweeps_are_still_despite_noise_flicker_and_focus_error():
+    for scene in (TABLE, CARDS):
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            check = MotionCheck()
+            for number in range(5):
+                stack = renders.sweep(
+                    scene,
+                    rng,
+                    errors=rng.choice([-0.05, 0.0, 0.05], 4),
+                    gains=1 + rng.uniform(-0.03, 0.03, 4),
+                    backwards=number % 2 == 1,
+                )
+                result = check.check(stack)
+                assert result.verdict == "still", f"scene {scene} seed {seed} sweep {number}: {result}"
+                assert result.stack is stack and result.reason == "" and result.valid is None
+                assert result.motion_px < 1.0 and result.moving_share < 0.02
+
+
+def test_an_exposure_step_and_a_turn_between_sweeps_are_still():
+    rng = np.random.default_rng(0)
+    check = MotionCheck()
+    for number, (pixels, gain) in enumerate([(0, 1.0), (0, 0.6), (10, 0.6), (4, 1.1), (-15, 1.0), (60, 1.0)]):
+        views = [renders.turn(pixels)] * 4
+        result = check.check(renders.sweep(TABLE, rng, views, gains=[gain] * 4, backwards=number % 2 == 1))
+        assert result.verdict == "still", f"sweep {number}: {result.reason}"
+
+
+@pytest.mark.parametrize("experienced", [True, False], ids=["with a previous sweep", "first sweep"])
+@pytest.mark.parametrize("pixels", [3.0, 6.0, 10.0])
+def test_a_bump_within_reach_is_measured_and_truly_repaired(pixels, experienced):
+    rng = np.random.default_rng(int(pixels))
+    check = MotionCheck()
+    if experienced:
+        check.check(renders.sweep(TABLE, rng, backwards=True))
+    bumped = renders.turn(pixels, direction=1.0, roll=0.003)
+    stack = renders.sweep(TABLE, rng, [STILL, bumped, bumped, bumped], reference=2)
+    true = disagreement(bumped, STILL).max()
+    result = check.check(stack)
+    assert result.verdict == "repaired" and result.reason == ""
+    assert result.motion_px == pytest.approx(true, abs=0.8)
+    # What the repaired planes show is where it would have been, had the camera been at the reference all along.
+    tiling = Tiling.for_stack(stack)
+    for repaired, light in zip(result.stack.planes, renders.light(TABLE), strict=True):
+        at_reference = Frame(renders.CAMERA.expose(renders.seen(light, bumped)), tiling)
+        left = register(at_reference, Frame(repaired.image, tiling)).H
+        assert disagreement(in_pixels(left, tiling.size), STILL).max() < 1.0
+    assert result.stack.planes[2].image is stack.planes[2].image
+    assert 0.9 < result.valid.mean() < 1.0 and result.valid[100:140, 140:180].all()
+
+
+def test_a_bump_beyond_reach_is_rejected_with_its_size_and_planes():
+    rng = np.random.default_rng(0)
+    check = MotionCheck()
+    check.check(renders.sweep(CARDS, rng))
+    bumped = renders.turn(25.0)
+    result = check.check(renders.sweep(CARDS, rng, [bumped, STILL, STILL, STILL], backwards=True))
+    assert result.verdict == "rejected" and result.stack is None
+    assert result.motion_px == pytest.approx(disagreement(bumped, STILL).max(), abs=1.5)
+    assert result.reason == f"plane 1 moved by {result.motion_px:.1f} px"
+
+
+def test_repair_can_be_turned_off_and_small_motion_is_let_through():
+    rng = np.random.default_rng(0)
+    views = [STILL, STILL, STILL, renders.turn(5.0)]
+    assert MotionCheck(MotionConfig(repair_px=0.0)).check(renders.sweep(TABLE, rng, views)).verdict == "rejected"
+    views = [STILL, STILL, STILL, renders.turn(0.5)]
+    assert MotionCheck().check(renders.sweep(TABLE, rng, views)).verdict == "still"
+
+
+def test_a_bumped_sweep_does_not_make_the_next_one_look_bumped():
+    rng = np.random.default_rng(3)
+    check = MotionCheck()
+    bumped = renders.turn(20.0, direction=2.0)
+    verdicts = [
+        check.check(renders.sweep(TABLE, rng, views, backwards=number % 2 == 1)).verdict
+        for number, views in enumerate([None, [STILL, STILL, bumped, bumped], [bumped] * 4, [bumped] * 4])
+    ]
+    assert verdicts == ["still", "rejected", "still", "still"]
+
+
+def test_breathing_is_not_motion():
+    rng = np.random.default_rng(4)
+    check = MotionCheck()
+    scales = np.array([1.03, 1.02, 1.01, 1.0])
+    for number in range(3):
+        order = scales[::-1] if number % 2 else scales
+        views = [renders.zoomed(scale) for scale in order]
+        result = check.check(renders.sweep(TABLE, rng, views, backwards=number % 2 == 1))
+        assert result.verdict == "still", result.reason
+
+
+def test_the_uncertainty_covers_the_error():
+    error, stated = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        check = MotionCheck()
+        check.check(renders.sweep(CARDS, rng))
+        bumped = renders.turn(rng.uniform(3, 10), rng.uniform(0, 6))
+        result = check.check(renders.sweep(CARDS, rng, [STILL, STILL, bumped, bumped]))
+        error.append(result.motion_px - disagreement(bumped, STILL).max())
+        stated.append(result.uncertainty_px)
+    assert np.sqrt(np.mean(np.square(error))) < 2 * np.mean(stated)
+    assert np.mean(stated) < 1.0
+
+
+@pytest.mark.parametrize("experienced", [True, False], ids=["with a previous sweep", "first sweep"])
+def test_a_mover_is_rejected_and_leaves_no_trace(experienced):
+    check = MotionCheck()
+    rng = np.random.default_rng(5)
+    if experienced:
+        check.check(renders.sweep(TABLE, rng))
+    crossing = card_mover(3, centre=(-0.25, 0.0, 0.7), size=(0.2, 0.25), path=drift(velocity=(1.5, 0, 0)))
+    stack, _ = render_stack(
+        make_scene(TABLE).with_mover(crossing),
+        renders.CAMERA,
+        renders.FOCUS,
+        times=[0.0, 0.05, 0.1, 0.15],
+        exposure=0.005,
+        rng=5,
+        views=16,
+    )
+    result = check.check(stack)
+    assert result.verdict == "rejected" and "moved by itself" in result.reason
+    assert 0.03 < result.moving_share < 0.4
+    assert check.check(renders.sweep(TABLE, rng, backwards=True)).verdict == "still"
+
+
+def test_a_shift_that_parallax_makes_uneven_is_never_passed_off_as_repaired():
+    """A camera that moves sideways shifts near things more than far ones: no warp of the view undoes that."""
+    check = MotionCheck()
+    check.check(renders.sweep(TABLE, np.random.default_rng(6)))
+    aside = Pose(rotation_matrix((0.0, 0.002, 0.0)), np.array([0.012, 0.0, 0.0]))
+    poses = [Pose(), Pose(), aside, aside]
+    stack, _ = render_stack(TABLE, renders.CAMERA, renders.FOCUS, poses=poses, rng=6, views=16)
+    result = check.check(stack)
+    assert result.verdict == "rejected", result
+    assert result.motion_px > 3.0
+
+
+def test_two_planes_are_enough():
+    rng = np.random.default_rng(7)
+
+    def pair(view):
+        whole = renders.sweep(TABLE, rng, [STILL, STILL, view, view])
+        return FocusStack(whole.planes[1:3], K=whole.K)
+
+    check = MotionCheck()
+    assert [check.check(pair(view)).verdict for view in (STILL, renders.turn(5.0), STILL)] == [
+        "still",
+        "repaired",
+        "still",
+    ]
+
+
+def test_a_plane_of_another_scene_is_rejected():
+    rng = np.random.default_rng(8)
+    planes = renders.sweep(TABLE, rng).planes[:3] + renders.sweep(CARDS, rng).planes[3:]
+    result = MotionCheck().check(FocusStack(planes, K=renders.CAMERA.K))
+    assert result.verdict == "rejected" and result.stack is None
+    assert "planes 3 and 4 show nothing in common" in result.reason
+
+
+def test_a_change_of_size_forgets_the_previous_sweep():
+    rng = np.random.default_rng(9)
+    check = MotionCheck()
+    check.check(renders.sweep(TABLE, rng))
+    whole = renders.sweep(TABLE, rng)
+    cropped = whole.with_images([np.ascontiguousarray(plane.image[:200]) for plane in whole.planes])
+    assert check.check(cropped).verdict == "still"
+    check.forget()
+    assert check.check(renders.sweep(CARDS, rng)).verdict == "still"
 
 
 def test_a_textureless_scene_is_unknown_and_the_configuration_decides():
     rng = np.random.default_rng(0)
-    images = [
-        np.clip(120 + 2 * rng.standard_normal((240, 320, 3)), 0, 255).astype(np.uint8) for _ in range(3)
-    ]
+    images = [np.clip(120 + 2 * rng.standard_normal((240, 320, 3)), 0, 255).astype(np.uint8) for _ in range(3)]
     planes = [FocusPlane(image, focus) for image, focus in zip(images, (0.5, 1.0, 2.0), strict=True)]
     stack = FocusStack(tuple(planes))
     refused = MotionCheck().check(stack)
@@ -17,4 +225,10 @@ def test_a_textureless_scene_is_unknown_and_the_configuration_decides():
     assert np.isnan(refused.motion_px) and "texture" in refused.reason
     accepted = MotionCheck(MotionConfig(accept_unknown=True)).check(stack)
     assert accepted.verdict == "still" and accepted.stack is stack
-    assert accepted.motion_px == pytest.approx(np.nan, nan_ok=True)
+    assert np.isnan(accepted.motion_px) and "texture" in accepted.reason
+
+
+def test_frames_too_small_to_see_motion_in_say_so():
+    planes = tuple(FocusPlane(np.zeros((16, 20, 3), np.uint8), focus) for focus in (0.5, 1.0))
+    with pytest.raises(InputError, match="20x16 px"):
+        MotionCheck().check(FocusStack(planes))

@@ -14,9 +14,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import sweep_report_exchange as exchange
 
 import fossa_ros
+import sweep_report_exchange as exchange
 from fossa_ros import msg
 
 ROOT = Path(__file__).parents[1]

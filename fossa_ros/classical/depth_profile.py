@@ -1,4 +1,4 @@
-"""From band statistics to a likelihood over depth at every pixel."""
+"""From band statistics to the most likely depth at every pixel."""
 
 from __future__ import annotations
 
@@ -7,40 +7,22 @@ import numpy as np
 from fossa_ros.classical.blur_model import signatures
 from fossa_ros.classical.focus_measure import BandStatistics, band_transfer
 
+FARTHEST = 1.5  # times the distance of the farthest plane: beyond it defocus says next to nothing
+LEAST_POWER = 0.01  # dioptres; keeps depth finite where a plane is focused at infinity
 BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre tried where the lens is unknown
-
-
-FAR = 1.5
-NOISE_PEAK = 8.0
+SLOPES = np.array([1.2, 1.8, 2.4, 3.0, 3.6, 4.2])  # of texture spectra that have signatures of their own
+NOISE_PEAK, TEXTURE_PEAK = 4.0, 12.0  # log-likelihood over that of no texture: noise alone stays below 3
 
 
 def dioptre_levels(focus, count, margin):
-    """Return ``count`` hypotheses evenly spaced in dioptres over the planes, ``margin`` plane spacings beyond them."""
+    """Return ``count`` depth hypotheses, evenly spaced in dioptres, over the planes and a little beyond.
+
+    They reach ``margin`` mean plane spacings beyond the nearest and the farthest plane, but no farther than
+    ``FARTHEST`` times the distance of the latter.
+    """
     near, far = float(np.max(focus)), float(np.min(focus))
-    beyond = margin * (near - far) / max(len(focus) - 1, 1)
-    return np.linspace(max(far - beyond, far / FAR, 0.01), near + beyond, count)
-
-
-def score_weights(levels, focus, gains, slope):
-    """Return (L, B * P) weights whose product with the pair moments is h(d)^T C h(d), summed over the bands."""
-    h = signatures(levels, focus, gains, band_transfer(), slope)
-    count = len(focus)
-    i, j = np.triu_indices(count)
-    weights = h[..., i] * h[..., j] * np.where(i == j, 1.0, 2.0)
-    return np.ascontiguousarray(np.moveaxis(weights, 0, 1).reshape(len(levels), -1), dtype=np.float32)
-
-
-SLOPE_CLASSES = np.array([1.2, 1.8, 2.4, 3.0, 3.6, 4.2])
-
-
-def log_likelihood(moments, slope, levels, focus, gains):
-    """Return (L, P) log-likelihoods."""
-    nearest = np.searchsorted(0.5 * (SLOPE_CLASSES[1:] + SLOPE_CLASSES[:-1]), slope.ravel())
-    scores = np.empty((len(levels), moments.shape[1]), np.float32)
-    for index in np.unique(nearest):
-        here = np.flatnonzero(nearest == index)
-        scores[:, here] = score_weights(levels, focus, gains, SLOPE_CLASSES[index]) @ moments[:, here]
-    return scores
+    beyond = margin * (near - far) / (len(focus) - 1)
+    return np.linspace(max(far - beyond, far / FARTHEST, LEAST_POWER), near + beyond, count)
 
 
 def normalised_moments(statistics: BandStatistics, model_error):
@@ -52,42 +34,80 @@ def normalised_moments(statistics: BandStatistics, model_error):
     noise = statistics.noise[:, None, None].astype(np.float32)
     planes = int(np.sqrt(2 * statistics.products.shape[1]))  # of N (N + 1) / 2 pairs
     signal = np.maximum(statistics.energy - planes * noise, 0.0)
-    scale = 0.5 / (noise + model_error**2 * signal)
+    scale = 0.5 / (noise + np.float32(model_error**2) * signal)
     moments = statistics.products * scale[:, None]
     return moments.reshape(-1, moments.shape[-2] * moments.shape[-1])
 
 
 def estimate_blur_gains(moments, slope, levels, focus, samples=4000):
-    """Return the blur radius per dioptre (px / D) that explains the stack best, for a lens that is not known.
+    """Return (N,) blur radius per dioptre (px / D) that explain the stack best, for a lens that is not known.
 
     The depth of every pixel is free, so the gain is what makes the best depth of each pixel most likely.
     """
-    strongest = np.argpartition(-np.abs(moments[: len(focus)]).sum(axis=0), min(samples, moments.shape[1] - 1))[
-        :samples
-    ]
-    sample = np.ascontiguousarray(moments[:, strongest])
-    totals = [
-        (score_weights(levels, focus, np.full(len(focus), gain), np.median(slope)) @ sample).max(axis=0).sum()
-        for gain in BLUR_GAINS
-    ]
-    return np.full(len(focus), BLUR_GAINS[int(np.argmax(totals))])
+    texture = np.abs(moments[: len(focus)]).sum(axis=0)
+    strongest = np.argsort(-texture, kind="stable")[:samples]
+    sample, slope = np.ascontiguousarray(moments[:, strongest]), np.median(slope)
+    likelihood = np.array(
+        [
+            (_score_weights(levels, focus, np.full(len(focus), gain), slope) @ sample).max(axis=0).sum()
+            for gain in BLUR_GAINS
+        ],
+        np.float64,
+    )
+    best = int(np.clip(likelihood.argmax(), 1, len(BLUR_GAINS) - 2))
+    shift, _ = _parabola(*likelihood[best - 1 : best + 2])
+    return np.full(len(focus), BLUR_GAINS[best] * (BLUR_GAINS[1] / BLUR_GAINS[0]) ** shift)
 
 
-def peaks(scores, levels):
-    """Return the most likely dioptres and its precision (1 / D^2) from (L, P) log-likelihoods.
+def most_likely(moments, slope, levels, focus, gains):
+    """Return the most likely dioptres of every pixel, how precise and how significant they are.
 
-    A parabola through the peak and its neighbours gives the place between the levels and, by its curvature,
-    how well the images pin it down.
+    Args:
+        moments: (B * P, h * w) of ``normalised_moments``.
+        slope: (h, w) slope of the texture's spectrum.
+        levels, focus, gains: as in ``signatures``.
+
+    Returns:
+        Three (h, w) float32: the power in dioptres; its precision in 1 / D^2, from the curvature of the likelihood;
+        and 0..1, whether there is texture at all (0: it may be noise).
     """
+    # Pixels with one spectrum stand together, so that each spectrum is one matrix product.
+    nearest = np.searchsorted(0.5 * (SLOPES[1:] + SLOPES[:-1]), slope.ravel()).astype(np.uint8)
+    order = np.argsort(nearest, kind="stable")
+    moments = np.take(moments, order, axis=1)
+    results = np.empty((3, order.size), np.float32)
+    first = 0
+    for index, count in enumerate(np.bincount(nearest, minlength=len(SLOPES))):
+        if count:
+            here = slice(first, first + count)
+            scores = _score_weights(levels, focus, gains, SLOPES[index]) @ moments[:, here]
+            results[:, order[here]] = _peaks(scores, levels)
+            first += count
+    return results.reshape(3, *slope.shape)
+
+
+def _score_weights(levels, focus, gains, slope):
+    """Return (L, B * P) weights whose product with the pair moments is h(d)^T C h(d), summed over the bands."""
+    h = signatures(levels, focus, gains, band_transfer(), slope)
+    i, j = np.triu_indices(len(focus))
+    weights = h[..., i] * h[..., j] * np.where(i == j, 1.0, 2.0)
+    return np.ascontiguousarray(np.moveaxis(weights, 0, 1).reshape(len(levels), -1), dtype=np.float32)
+
+
+def _peaks(scores, levels):
+    """Return (3, P): place, precision and significance of the peak of (L, P) log-likelihoods."""
     best = scores.argmax(axis=0)
     inner = np.clip(best, 1, len(levels) - 2)
     pixel = np.arange(scores.shape[1])
-    below, centre, above = (scores[inner + k, pixel] for k in (-1, 0, 1))
-    curvature = np.maximum(2.0 * centre - below - above, 1e-6)
+    shift, curvature = _parabola(*(scores[inner + k, pixel] for k in (-1, 0, 1)))
     step = levels[1] - levels[0]
-    shift = np.clip(0.5 * (above - below) / curvature, -1.5, 1.5)
-    value = levels[inner] + step * np.clip(shift, -1.0, 1.0)
-    at_end = (best == 0) | (best == len(levels) - 1)
-    precision = np.where(at_end & (np.abs(shift) > 1.0), 0.1, 1.0) * curvature / step**2
-    precision *= centre.clip(0) ** 2 / (centre**2 + NOISE_PEAK**2)
-    return value.astype(np.float32), precision.astype(np.float32)
+    significance = np.clip((scores[best, pixel] - NOISE_PEAK) / (TEXTURE_PEAK - NOISE_PEAK), 0.0, 1.0)
+    # A peak at the end of the range is a bound rather than a measurement.
+    certainty = np.where((best != inner) & (np.abs(shift) == 1.0), 0.1, 1.0)
+    return np.stack([levels[inner] + step * shift, curvature / step**2 * certainty * significance, significance])
+
+
+def _parabola(below, centre, above):
+    """Return where between -1 and 1 the parabola through three values at -1, 0, 1 peaks, and how sharply."""
+    curvature = np.maximum(2.0 * centre - below - above, 1e-6)
+    return np.clip(0.5 * (above - below) / curvature, -1.0, 1.0), curvature

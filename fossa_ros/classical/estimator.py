@@ -10,10 +10,12 @@ import numpy as np
 from fossa_ros import optics
 from fossa_ros.all_in_focus import blend_planes, compose_all_in_focus
 from fossa_ros.classical import blur_model, depth_profile, filling, focus_measure
+from fossa_ros.errors import InputError
 from fossa_ros.stack import DepthMap, FocusStack
 
 HALF_CONFIDENCE = 0.1  # relative depth error at which confidence is 0.5
 EDGE_RISK = 0.1  # chance that a pixel near a depth edge lies on its other side
+LEAST_SUPPORT = 0.2  # 1.6 times the reach away from texture
 EDGE_REACH = 9  # px at half resolution: width of the window in which that can happen
 
 
@@ -31,8 +33,8 @@ class ClassicalConfig:
         edge: contrast between neighbours (grey levels) that is an edge of the scene rather than texture.
         jump: strength of the tie between neighbours across such an edge, 0..1.
         step: difference between neighbours (D) that is a depth edge rather than a slope.
-        reach: how far depth is carried into regions without texture (px); the confidence falls by e over it.
-        min_confidence: depth below it is NaN, 0..1.
+        reach: how far depth is carried into regions without texture (px); beyond 1.6 times as far it is NaN.
+        min_confidence: depth less certain than this is NaN too, 0..1.
     """
 
     width: int = 640
@@ -45,7 +47,7 @@ class ClassicalConfig:
     jump: float = 0.002
     step: float = 0.03
     reach: float = 60.0
-    min_confidence: float = 0.005
+    min_confidence: float = 0.0
 
 
 class ClassicalEstimator:
@@ -66,11 +68,18 @@ class ClassicalEstimator:
         The order of the planes does not matter. Depth is NaN where nothing near enough shows texture. The
         confidence is 1 / (1 + (e / 0.1)^2), e the relative error of depth that the images let expect, times how
         well the pixel is tied to places with texture.
+
+        Raises:
+            InputError: all planes are focused at one distance.
         """
         config = self.config
         height, width = stack.size
         order = np.argsort(-optics.dioptres(stack.focus_distances), kind="stable")
         focus = optics.dioptres(stack.focus_distances)[order]
+        if focus[0] == focus[-1]:
+            raise InputError(
+                f"All planes are focused at {stack.focus_distances[0]:g} m; depth needs two different focus distances."
+            )
         images = _reduced([stack.planes[i].image for i in order], config.width)
 
         gray = focus_measure.luminance(images)
@@ -82,20 +91,19 @@ class ClassicalEstimator:
             gains = depth_profile.estimate_blur_gains(moments, statistics.slope, levels, focus)
         else:
             gains = gains[order]
-        scores = depth_profile.log_likelihood(moments, statistics.slope, levels, focus, gains)
-        measured, precision = depth_profile.peaks(scores, levels)
+        measured, precision, texture = depth_profile.most_likely(moments, statistics.slope, levels, focus, gains)
 
-        half = statistics.slope.shape
-        measured, precision = measured.reshape(half), precision.reshape(half)
+        half = measured.shape
         sharp = blend_planes([cv2.resize(i, half[::-1], interpolation=cv2.INTER_AREA) for i in images], focus, measured)
         ties = filling.ties(sharp, measured, precision, config)
         power = np.clip(filling.regress(measured, precision, *ties), float(levels[0]), float(levels[-1]))
-        support = filling.support(precision, *ties, config.reach * config.slope)
+        support = filling.support(texture, *ties, config.reach, config.slope)
         confidence = _confidence(power, precision) * support
 
         power = cv2.resize(power, (width, height), interpolation=cv2.INTER_LINEAR)
         confidence = cv2.resize(confidence, (width, height), interpolation=cv2.INTER_LINEAR)
-        unknown = confidence < config.min_confidence
+        unknown = cv2.resize(support, (width, height), interpolation=cv2.INTER_LINEAR) < LEAST_SUPPORT
+        unknown |= confidence < config.min_confidence
         depth = 1.0 / power
         all_in_focus = compose_all_in_focus(stack, depth)
         depth[unknown] = np.nan

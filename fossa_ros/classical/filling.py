@@ -8,6 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
 
 COARSEST = 1500  # unknowns that are solved directly
+ANCHOR = 10.0  # px: the reach at which texture holds as much as it lacks to
 DOUBT = 0.01  # share of a pixel's variance that its neighbours do not share: their windows overlap
 
 
@@ -33,10 +34,18 @@ def ties(guide, value, precision, config):
     return strengths
 
 
-def support(precision, horizontal, vertical, leakage):
-    """Return 0..1: how well each pixel is tied to data; ``leakage`` (D) is what a slope adds up to until it falls by e."""
-    leak = np.float32(1.0 / leakage**2)
-    return np.clip(regress(precision / (precision + leak), precision + leak, horizontal, vertical), 0.0, 1.0)
+def support(texture, horizontal, vertical, reach, slope):
+    """Return (h, w) in 0..1: how well each pixel is tied to pixels with texture.
+
+    Args:
+        texture: (h, w) in 0..1.
+        horizontal, vertical: ties, as strong as 1 / slope^2 on a surface.
+        reach: pixels over which the result falls by e away from texture.
+        slope: dioptres a pixel.
+    """
+    anchor, leak = texture * np.float32((ANCHOR * slope) ** -2), np.float32((reach * slope) ** -2)
+    weight = anchor + leak
+    return np.clip(regress(anchor / weight, weight, horizontal, vertical), 0.0, 1.0)
 
 
 def regress(value, precision, horizontal, vertical, iterations=12):

@@ -19,7 +19,8 @@ def luminance(images) -> np.ndarray:
 
     Defocus keeps the local mean, so the median ratio of strongly reduced images is the flicker and nothing else.
     """
-    gray = [image.astype(np.float32).mean(axis=2) if image.ndim == 3 else image for image in images]
+    mean = np.full((1, 3), 1.0 / 3.0)  # equal weights have the least noise
+    gray = [cv2.transform(image.astype(np.float32), mean) for image in images]
     small = np.stack([cv2.resize(g, (32, 24), interpolation=cv2.INTER_AREA) for g in gray])
     reference = np.median(small, axis=0)
     gains = np.median(reference / np.maximum(small, 1.0), axis=(1, 2))
@@ -67,11 +68,11 @@ def gaussian(image, sigma):
     return cv2.GaussianBlur(image, (size, size), sigma)
 
 
-BAND = (1.0, -2.0, 1.0)
-
-
 def bandpass(image):
-    return sum(w * gaussian(image, s) for w, s in zip(BAND, SIGMAS) if w)
+    """Return the second difference of Gaussians of ``image``: narrow, so that texture's spectrum matters little."""
+    fine, middle, coarse = (gaussian(image, sigma) for sigma in SIGMAS)
+    fine += coarse
+    return cv2.scaleAdd(middle, -2.0, fine)
 
 
 def band_transfer() -> np.ndarray:
@@ -80,7 +81,7 @@ def band_transfer() -> np.ndarray:
     bands, before = [], 0.0
     for level in range(LEVELS):
         a, b, c = (np.exp(-0.5 * (before + (sigma * 2**level) ** 2) * w2) for sigma in SIGMAS)
-        bands.append(BAND[0] * a + BAND[1] * b + BAND[2] * c)
+        bands.append(a - 2.0 * b + c)
         before += 4.0**level  # pyrDown's binomial kernel has unit variance at its input's resolution
     return np.array(bands)
 

@@ -1,6 +1,7 @@
 """Does a focus stack show one view: the motion check of sweeps, and the alignment of hand-held stacks."""
 
 from fossa_ros.motion.alignment import AlignmentReport, align_stack
-from fossa_ros.motion.check import MotionCheck, MotionConfig, MotionResult
+from fossa_ros.motion.check import MotionCheck, MotionResult
+from fossa_ros.motion.config import MotionConfig
 
 __all__ = ["AlignmentReport", "MotionCheck", "MotionConfig", "MotionResult", "align_stack"]

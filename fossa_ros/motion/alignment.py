@@ -8,16 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from fossa_ros.errors import InputError
-from fossa_ros.motion.registration import (
-    Frame,
-    Geometry,
-    Registration,
-    agrees,
-    in_pixels,
-    noise_level,
-    register,
-    warp_planes,
-)
+from fossa_ros.motion.registration import Frame, Registration, agrees, noise_level, register
+from fossa_ros.motion.tiling import Tiling, in_pixels, warp_planes
 from fossa_ros.stack import FocusStack
 
 _SHORT_EDGE = 480  # px at which files are aligned: they may take longer than a sweep
@@ -57,9 +49,9 @@ def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
     Raises:
         InputError: two neighbouring planes have texture but show nothing in common.
     """
-    of = Geometry.of(stack, _SHORT_EDGE)
+    tiling = Tiling.for_stack(stack, _SHORT_EDGE)
     order = np.argsort(stack.focus_distances, kind="stable")
-    frames = [Frame(stack.planes[plane].image, of) for plane in order]
+    frames = [Frame(stack.planes[plane].image, tiling) for plane in order]
     before = [register(a, b, floor=_FLOOR) for a, b in pairwise(frames)]
     noise = noise_level(frames, before)
     for (a, b), found in zip(pairwise(order), before, strict=True):
@@ -76,17 +68,18 @@ def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
     for step in range(start, 0, -1):
         chain[order[step - 1]] = np.linalg.inv(before[step - 1].H) @ chain[order[step]]
     homographies = [chain[plane] for plane in range(len(stack))]
-    images, valid = warp_planes(stack, of, homographies)
+    images, valid = warp_planes(stack, tiling, homographies)
     aligned = stack.with_images(images)
-    frames = [Frame(aligned.planes[plane].image, of) for plane in order]
+    frames = [Frame(aligned.planes[plane].image, tiling) for plane in order]
     after = [register(a, b, floor=_FLOOR) for a, b in pairwise(frames)]
     pixels = np.array([in_pixels(H, stack.size) for H in homographies])
     report = AlignmentReport(
         homographies=pixels,
-        shift_px=np.array([np.linalg.norm(of.displacement(H), axis=1).max() for H in homographies]) / of.network_scale,
+        shift_px=np.array([np.linalg.norm(tiling.displacement(H), axis=1).max() for H in homographies])
+        / tiling.network_scale,
         scale=np.sqrt(np.linalg.det(pixels[:, :2, :2])),
-        misalignment_px=np.array([_misalignment(found) for found in before]) / of.network_scale,
-        residual_px=np.array([_misalignment(found) for found in after]) / of.network_scale,
+        misalignment_px=np.array([_misalignment(found) for found in before]) / tiling.network_scale,
+        residual_px=np.array([_misalignment(found) for found in after]) / tiling.network_scale,
         valid=np.ones(stack.size, bool) if valid is None else valid,
     )
     return aligned, report

@@ -66,12 +66,14 @@ class Difference:
         plane, base: plane indices; for a same-focus pair ``plane`` is in the previous stack, ``base`` in this one.
         value: (B, d).
         covariance: (B, d, d); infinite where nothing was measured.
+        biased: whether a difference of blur may have biased the value.
     """
 
     plane: int
     base: int
     value: np.ndarray
     covariance: np.ndarray
+    biased: bool
 
 
 def combine(
@@ -99,9 +101,12 @@ def combine(
     vector = np.zeros((batch, between + 1, d))
     inherited = {now for _, now in same_bias}
     for index in range(between + 1):
-        sigma = prior.plane if index < count else prior.bias if index < between else _ANYWHERE
-        if index == reference:
-            sigma = _EXACT
+        if index < count:
+            sigma = _EXACT if index == reference else prior.plane
+        elif index < between:
+            sigma = prior.bias if neighbours[index - count].biased else _EXACT
+        else:
+            sigma = _ANYWHERE
         if index - count not in inherited:
             information[:, index, range(d), index, range(d)] += np.broadcast_to(np.square(sigma) ** -1.0, d)
     for pair, found in enumerate(neighbours):

@@ -75,7 +75,8 @@ class FocalVolume:
         light = synthesis.light(backdrop.at, workers=workers, progress=progress)
         self.slices = [encoded(image) for image in light]
         self.rest_depth = true_depth(backdrop, camera)
-        self.median_depth = float(np.nanmedian(self.rest_depth))
+        seen = self.rest_depth[np.isfinite(self.rest_depth)]
+        self.median_depth = float(np.median(seen)) if seen.size else np.inf
         self.layer = None
         if self.scene.mover is not None:
             self.layer = MovingLayer(self.scene.mover, camera, self.powers, views, workers)
@@ -83,7 +84,8 @@ class FocalVolume:
     def image(self, power: float, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
         """Return the (H, W, 3) uint8 RGB image at lens position ``power`` (dioptres), without noise.
 
-        Noise, gain and vignetting are LiveSensor's. Positions beyond the volume's range show its end. ``time`` (s) places the moving object.
+        Noise, gain and vignetting are LiveSensor's. Positions beyond the volume's range show its end. ``time``
+        (s) places the moving object.
         """
         image = interpolated(self.slices, self.powers, power)
         warp = self._warp(power, pose)

@@ -1,0 +1,233 @@
+"""Measure what moved in one stack: within itself, and against the stack before.
+
+Lengths are in px at network resolution, as in `fossa_ros.motion.tiling`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from fossa_ros.motion.config import MotionConfig
+from fossa_ros.motion.evidence import Difference, Misalignment, Prior, combine
+from fossa_ros.motion.registration import (
+    DISTINCT,
+    UNLIKE,
+    Frame,
+    Registration,
+    agrees,
+    noise_level,
+    register,
+)
+from fossa_ros.motion.tiling import ZOOM, Tiling
+from fossa_ros.stack import FocusStack
+
+# Measured on renders of stacks with known motion; px.
+_VIEW = Prior(
+    plane=np.array([3.0, 3.0, 1.0, 3.0, 0.5, 0.5, 1.0, 1.0]),  # of each generator
+    bias=0.15,
+    fading=0.05,
+)
+_TILE = Prior(plane=1.0, bias=1.0, fading=0.1)
+_TILE_FLOOR = {False: 0.1, True: 0.3}  # what interpolation does to a tile, and what blur does if it differs
+_VIEW_FLOOR = {False: 0.03, True: 0.05}  # the same for the view as a whole
+_SIGNIFICANT = 2.0  # standard deviations by which a tile must exceed still_px to count as moving by itself
+_CHANGED, _ALIKE = 0.3, 0.1  # mismatch at the same focus: another content, the same content
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What was measured in one stack, and what the next measurement needs of it.
+
+    Attributes:
+        tiling: the T tiles of the view.
+        frames: the N planes as the registration sees them.
+        focus_distances: (N,) metres.
+        turns: (B = 1, d = 8) how the view of each plane lies, in amounts of the tiling's generators.
+        tiles: (B = T, d = 2) how each tile lies beyond that.
+        mismatch: (N, T) how ill the tiles of neighbouring planes fit each other, 0..1.
+        moving: (N, T) bool, True where a tile of a plane moved by itself.
+        textured: (T,) bool, True where motion could be seen.
+        blurred: (N,) bool, True where a plane is blurred by motion.
+        unmatched: which neighbours have texture but nothing in common; empty when all match.
+    """
+
+    tiling: Tiling
+    frames: tuple[Frame, ...]
+    focus_distances: np.ndarray
+    turns: Misalignment
+    tiles: Misalignment
+    mismatch: np.ndarray
+    moving: np.ndarray
+    textured: np.ndarray
+    blurred: np.ndarray
+    unmatched: str
+
+    @property
+    def motion_px(self) -> np.ndarray:
+        """(N,) largest misalignment of each plane over the view."""
+        return self._displacement.max(axis=1)
+
+    @property
+    def uncertainty_px(self) -> float:
+        """Standard deviation of the largest misalignment."""
+        plane, place = np.unravel_index(self._displacement.argmax(), self._displacement.shape)
+        field = self.tiling.fields[place]
+        covariance = field @ self.turns.plane_covariance()[0, plane] @ field.T
+        return float(np.sqrt(np.linalg.eigvalsh(covariance)[-1]))
+
+    @property
+    def moving_share(self) -> float:
+        """Share of the view that moved by itself in some plane."""
+        return float(self.moving.any(axis=0).mean())
+
+    def remembered(self) -> Measurement:
+        """Return the measurement with only what the next one needs of its frames."""
+        return replace(self, frames=tuple(frame.without_templates() for frame in self.frames))
+
+    @property
+    def _displacement(self) -> np.ndarray:
+        return np.linalg.norm(np.einsum("tik,nk->nti", self.tiling.fields, self.turns.planes[0]), axis=2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    """What the planes of the same focus in the previous stack say.
+
+    Attributes:
+        view, tiles: differences of the whole view, and of the tiles beyond that.
+        changed: (N, T) bool, True where a tile shows another content in this plane, but not in all planes.
+        was_mismatch: (N, T) how ill the previous stack's tiles fitted its own neighbouring planes.
+        blurred: (N,) bool, True where this plane lost detail in one direction.
+    """
+
+    view: list[Difference]
+    tiles: list[Difference]
+    changed: np.ndarray
+    was_mismatch: np.ndarray
+    blurred: np.ndarray
+
+
+def measure(stack: FocusStack, tiling: Tiling, previous: Measurement | None, config: MotionConfig) -> Measurement:
+    """Measure the misalignment of a stack's planes, with the previous stack's evidence where there is one."""
+    frames = tuple(Frame(plane.image, tiling) for plane in stack.planes)
+    focus = stack.focus_distances
+    order = np.argsort(focus, kind="stable")
+    same_focus = [_same_focus(*focus[[a, b]], config) for a, b in pairwise(order)]
+    found = [
+        register(frames[base], frames[other], floor=_TILE_FLOOR[not same])
+        for (base, other), same in zip(pairwise(order), same_focus, strict=True)
+    ]
+    noise = noise_level(frames, found)
+    breathing = config.breathing * tiling.network_scale * np.hypot(*tiling.size) / 2  # px at the corner
+    contrast, mismatch = np.zeros((2, len(frames), len(tiling.centres)))
+    neighbours, tile_neighbours, unmatched = [], [], []
+    for (base, other), same, each in zip(pairwise(order), same_focus, found, strict=True):
+        for plane in (base, other):
+            contrast[plane] = np.maximum(contrast[plane], each.contrast)
+            mismatch[plane] = np.maximum(mismatch[plane], each.mismatch)
+        if not agrees(each, noise):
+            unmatched.append("planes {} and {} show nothing in common".format(*sorted((base + 1, other + 1))))
+        view, tile = _differences(tiling, each, other, base, 0.0 if same else breathing, biased=not same)
+        neighbours.append(view)
+        tile_neighbours.append(tile)
+    distinct = contrast > DISTINCT * noise
+
+    before = _compare(frames, focus, noise, previous, config)
+    same_bias = _same_bias(focus[order], previous, config)
+    turns, tiles = (
+        combine(stack.reference, *evidence, same_bias, was, prior)
+        for evidence, was, prior in (
+            ((neighbours, before.view), previous and previous.turns, _VIEW),
+            ((tile_neighbours, before.tiles), previous and previous.tiles, _TILE),
+        )
+    )
+    size = np.linalg.norm(tiles.planes, axis=2).T
+    sigma = np.sqrt(np.linalg.eigvalsh(tiles.plane_covariance())[..., -1]).T
+    moving = size - _SIGNIFICANT * sigma > config.still_px
+    moving |= before.changed & (mismatch >= before.was_mismatch)  # else it was the previous stack that moved
+    moving |= distinct & (mismatch > UNLIKE + before.was_mismatch)
+    textured, unmatched = distinct.any(axis=0), "; ".join(unmatched)
+    return Measurement(tiling, frames, focus, turns, tiles, mismatch, moving, textured, before.blurred, unmatched)
+
+
+def _compare(
+    frames: Sequence[Frame], focus: np.ndarray, noise: float, previous: Measurement | None, config: MotionConfig
+) -> _Comparison:
+    """Compare each plane with the plane of the same focus in the previous stack."""
+    shape = len(frames), len(frames[0].tiling.centres)
+    changed, alike = np.zeros((2, *shape), bool)
+    found = _Comparison([], [], changed, np.zeros(shape), np.zeros(len(frames), bool))
+    if previous is None:
+        return found
+    for base, distance in enumerate(focus):
+        other = int(np.argmin(np.abs(1 / previous.focus_distances - 1 / distance)))
+        if not _same_focus(previous.focus_distances[other], distance, config):
+            continue
+        pair = register(frames[base], previous.frames[other], floor=_TILE_FLOOR[False])
+        if not agrees(pair, noise):
+            continue
+        view, tile = _differences(previous.tiling, pair, other, base, breathing=0.0, biased=False)
+        found.view.append(view)
+        found.tiles.append(tile)
+        textured = pair.contrast > DISTINCT * noise
+        changed[base] = (pair.mismatch > _CHANGED) & textured
+        alike[base] = (pair.mismatch < _ALIKE) | (pair.residual < 2.0 * noise)
+        found.was_mismatch[base] = previous.mismatch[other]
+        compared = alike[base] & textured
+        if compared.any():
+            details = (frame.detail[compared].sum(axis=0) for frame in (frames[base], previous.frames[other]))
+            found.blurred[base] = _lost_in_one_direction(*details, config.direction_loss)
+    changed &= alike.any(axis=0)
+    return found
+
+
+def _lost_in_one_direction(detail: np.ndarray, was: np.ndarray, limit: float) -> bool:
+    """Say whether detail, `Frame.detail` (3, 3), was lost in one direction much more than across it.
+
+    Focus error changes all directions alike, so the two are compared with each other. If instead the previous
+    frame lost detail, one direction shows a gain. Contrast, which blur hardly changes, removes the exposure.
+    """
+    gain = detail[2, 2] / was[2, 2]
+    kept = np.linalg.eigvals(np.linalg.solve(was[:2, :2], detail[:2, :2])).real / gain
+    worst, best = kept.min(), kept.max()
+    return bool(worst < limit * best and worst * best < 1.0)
+
+
+def _same_focus(a: float, b: float, config: MotionConfig) -> bool:
+    return a == b or abs(a - b) <= config.focus_tolerance * min(a, b)
+
+
+def _same_bias(sorted_focus: np.ndarray, previous: Measurement | None, config: MotionConfig) -> list[tuple[int, int]]:
+    """Return (previous, present) indices of the neighbours that have the same two focus distances."""
+    if previous is None:
+        return []
+    return [
+        (was, now)
+        for now, pair in enumerate(pairwise(sorted_focus))
+        for was, old in enumerate(pairwise(np.sort(previous.focus_distances)))
+        if all(_same_focus(a, b, config) for a, b in zip(pair, old, strict=True))
+    ]
+
+
+def _differences(
+    tiling: Tiling, found: Registration, plane: int, base: int, breathing: float, biased: bool
+) -> tuple[Difference, Difference]:
+    """Return the misalignment between two frames of the whole view, and of each tile beyond that.
+
+    Magnification of up to ``breathing`` (px at the corner) is taken for the lens's and not counted.
+    """
+    amount = tiling.motion(found.H)
+    uncertainty = found.uncertainty + _VIEW_FLOOR[biased] ** 2 * np.eye(len(amount))
+    amount[ZOOM] -= np.clip(amount[ZOOM], -breathing, breathing)
+    uncertainty[ZOOM, ZOOM] += breathing**2
+    own = found.displacement - tiling.displacement(found.H)
+    covariance = found.covariance + _TILE_FLOOR[biased] ** 2 * np.eye(2)
+    covariance[found.mismatch > _CHANGED] = np.inf  # another content has no displacement
+    return (
+        Difference(plane, base, amount[None], uncertainty[None], biased),
+        Difference(plane, base, own, covariance, biased),
+    )

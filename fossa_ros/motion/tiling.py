@@ -1,0 +1,184 @@
+"""The view of one kind of stack, cut into tiles, and how homographies move them.
+
+Unit: px at network resolution (short edge NETWORK_SHORT_EDGE), from the image centre, x right and y down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import cv2
+import numpy as np
+
+from fossa_ros.errors import InputError
+from fossa_ros.stack import FocusStack
+
+NETWORK_SHORT_EDGE = 518  # FOSSA resizes every plane to this short edge (arXiv 2603.26658)
+TILE = 24  # px at the finest level
+ZOOM = 2  # index of the zoom among the generators
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Levels, tiles and motion fields of frames of one size.
+
+    Attributes:
+        size: height and width of the frames, px.
+        focal_length: px at network resolution; infinity where unknown.
+        short_edge: px, about, of the finest level looked at; the default is half of a VGA frame.
+    """
+
+    size: tuple[int, int]
+    focal_length: float = np.inf
+    short_edge: int = 240
+
+    def __post_init__(self):
+        if min(self.size) < TILE:
+            height, width = self.size
+            raise InputError(f"Motion cannot be seen in {width}x{height} px; give frames of {TILE} px or more.")
+
+    @classmethod
+    def for_stack(cls, stack: FocusStack, short_edge: int = 240) -> Tiling:
+        """Return the geometry of the planes of a stack."""
+        focal_length = np.inf if stack.K is None else float(stack.K[0, 0])
+        return _tiling(stack.size, focal_length * NETWORK_SHORT_EDGE / min(stack.size), short_edge)
+
+    @property
+    def network_scale(self) -> float:
+        """Network px for each px of the frame."""
+        return NETWORK_SHORT_EDGE / min(self.size)
+
+    @cached_property
+    def levels(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the working levels, coarse to fine: 1/4, 1/2 and 1/1 of the finest."""
+        step = max(1, round(min(self.size) / self.short_edge))
+        finest = [max(TILE, edge // step // 4 * 4) for edge in self.size]
+        return tuple((finest[0] // k, finest[1] // k) for k in (4, 2, 1))
+
+    def pitch(self, level: int) -> float:
+        """Network px for each px of a level."""
+        return NETWORK_SHORT_EDGE / min(self.levels[level])
+
+    def tile(self, level: int) -> int:
+        """Edge of a tile, px of a level."""
+        return TILE >> (len(self.levels) - 1 - level)
+
+    @cached_property
+    def tiles(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        return tuple(max(1, edge // self.tile(0)) for edge in self.levels[0])
+
+    def window(self, level: int) -> tuple[slice, slice]:
+        """Rows and columns of a level that the tiles cover, centred."""
+        spans = [count * self.tile(level) for count in self.tiles]
+        starts = [(edge - span) // 2 for edge, span in zip(self.levels[level], spans, strict=True)]
+        return tuple(slice(start, start + span) for start, span in zip(starts, spans, strict=True))
+
+    @cached_property
+    def centres(self) -> np.ndarray:
+        """(T, 2) centres of the tiles, row by row."""
+        rows, columns = self.tiles
+        edge = self.tile(0) * self.pitch(0)
+        x, y = np.meshgrid((np.arange(columns) - (columns - 1) / 2) * edge, (np.arange(rows) - (rows - 1) / 2) * edge)
+        return np.stack([x.ravel(), y.ravel()], axis=1)
+
+    @cached_property
+    def generators(self) -> np.ndarray:
+        """(8, 3, 3) generators of homographies: pan, tilt, zoom, roll, two shears, two perspectives.
+
+        Pan and tilt are those of a turning camera of this focal length, or shifts where it is unknown. Each is
+        scaled to move the image by about one px, at the corner where it differs over the view.
+        """
+        corner = self.network_scale * np.hypot(*self.size) / 2
+        bend = self.focal_length**-2
+        return np.array(
+            [
+                [[0, 0, 1], [0, 0, 0], [-bend, 0, 0]],
+                [[0, 0, 0], [0, 0, 1], [0, -bend, 0]],
+                [[1 / corner, 0, 0], [0, 1 / corner, 0], [0, 0, 0]],
+                [[0, -1 / corner, 0], [1 / corner, 0, 0], [0, 0, 0]],
+                [[1 / corner, 0, 0], [0, -1 / corner, 0], [0, 0, 0]],
+                [[0, 1 / corner, 0], [1 / corner, 0, 0], [0, 0, 0]],
+                [[0, 0, 0], [0, 0, 0], [-(corner**-2), 0, 0]],
+                [[0, 0, 0], [0, 0, 0], [0, -(corner**-2), 0]],
+            ]
+        )
+
+    @cached_property
+    def fields(self) -> np.ndarray:
+        """(T, 2, 8) displacement of each tile for a unit of each generator."""
+        points = np.column_stack([self.centres, np.ones(len(self.centres))])
+        moved = np.einsum("kij,tj->tik", self.generators, points)
+        return moved[:, :2] - points[:, :2, None] * moved[:, 2:]
+
+    def homography(self, motion: np.ndarray) -> np.ndarray:
+        """Return the (3, 3) homography of a motion: (8,) amounts of the generators."""
+        step = np.tensordot(motion, self.generators, axes=1)
+        # The exponential series: its steps are a few px over hundreds, so four terms leave less than 1e-6 px.
+        H = np.eye(3) + step @ (np.eye(3) + step @ (np.eye(3) / 2 + step @ (np.eye(3) / 6 + step / 24)))
+        return H / H[2, 2]
+
+    @cached_property
+    def _amounts(self) -> np.ndarray:
+        return np.linalg.pinv(self.fields.reshape(-1, len(self.generators)))
+
+    def motion(self, H: np.ndarray) -> np.ndarray:
+        """Return the (8,) amounts of the generators that make up a homography, to first order."""
+        return self._amounts @ self.displacement(H).ravel()
+
+    def displacement(self, H: np.ndarray) -> np.ndarray:
+        """Return the (T, 2) displacement of the tile centres under a homography."""
+        return transform(H, self.centres) - self.centres
+
+    def warp(
+        self,
+        image: np.ndarray,
+        H: np.ndarray,
+        interpolation: int = cv2.INTER_LINEAR,
+        border: int = cv2.BORDER_REPLICATE,
+    ) -> np.ndarray:
+        """Resample an image of any level, or a frame, so that what was at H(p) comes to p."""
+        height, width = image.shape[:2]
+        mapping = in_pixels(H, (height, width))
+        flags = interpolation | cv2.WARP_INVERSE_MAP
+        return cv2.warpPerspective(image, mapping, (width, height), flags=flags, borderMode=border)
+
+
+def in_pixels(H: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a homography between px at network resolution, from the centre, as one between pixels (x, y)."""
+    height, width = size
+    pitch = NETWORK_SHORT_EDGE / min(size)
+    to_centre = np.array([[pitch, 0, -pitch * (width - 1) / 2], [0, pitch, -pitch * (height - 1) / 2], [0, 0, 1]])
+    mapping = np.linalg.inv(to_centre) @ H @ to_centre
+    return mapping / mapping[2, 2]
+
+
+_tiling = lru_cache(maxsize=8)(Tiling)  # its tables are made once for each kind of stack
+
+
+def transform(H: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply a homography to (..., 2) points."""
+    moved = points @ H[:, :2].T + H[:, 2]
+    return moved[..., :2] / moved[..., 2:]
+
+
+def warp_planes(
+    stack: FocusStack, tiling: Tiling, homographies: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Warp each plane so that what was at H(p) comes to p.
+
+    Returns:
+        The images, and (H, W) bool where every plane had pixels (None where that is everywhere).
+    """
+    images, valid = [], None
+    full = np.full(stack.size, 255, np.uint8)
+    for plane, H in zip(stack.planes, homographies, strict=True):
+        if np.abs(tiling.displacement(H)).max() < 0.05:
+            images.append(plane.image)
+            continue
+        images.append(tiling.warp(plane.image, H, cv2.INTER_CUBIC))
+        inside = tiling.warp(full, H, border=cv2.BORDER_CONSTANT) == 255
+        valid = inside if valid is None else valid & inside
+    return images, valid
