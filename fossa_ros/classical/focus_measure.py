@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.integrate import trapezoid
 
 from fossa_ros.classical.blur_model import RADIAL_FREQUENCIES
 
@@ -100,7 +101,7 @@ def band_statistics(gray, noise, window) -> BandStatistics:
     products = np.empty((LEVELS, len(pairs), half[1], half[0]), np.float32)
     energy = np.zeros((LEVELS, half[1], half[0]), np.float32)
     # Parseval: white noise of one grey level through each band.
-    variances = noise**2 * np.trapezoid(band_transfer() ** 2 * RADIAL_FREQUENCIES, RADIAL_FREQUENCIES) / (2 * np.pi)
+    variances = noise**2 * trapezoid(band_transfer() ** 2 * RADIAL_FREQUENCIES, RADIAL_FREQUENCIES) / (2 * np.pi)
     images = list(gray)
     for level in range(LEVELS):
         bands = [bandpass(image) for image in images]
