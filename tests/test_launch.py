@@ -50,8 +50,9 @@ def test_the_simulated_graph_gives_depth_and_ends_in_order():
 
 
 def test_a_missing_lens_is_said_once_and_the_node_waits_for_it():
+    ros2 = [sys.executable, "-c", "from ros2cli.cli import main; main()"]
     launch = subprocess.Popen(
-        [sys.executable, "-c", "from ros2cli.cli import main; main()", "launch", str(ROOT / "launch" / "fossa.launch.py")],
+        [*ros2, "launch", str(ROOT / "launch" / "fossa.launch.py")],
         env=environment.child_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
