@@ -12,6 +12,8 @@ from fossa_ros.classical.blur_model import RADIAL_FREQUENCIES
 
 LEVELS = 3  # octaves of the band-pass pyramid
 SIGMAS = (0.8, 1.0, 1.17)  # px at each octave: standard deviations of the difference of Gaussians
+SLOPES = np.linspace(0.5, 5.0, 46)  # of texture's power spectrum: granite 1, natural scenes 2.4, smooth paint 4
+USUAL_SLOPE = 2.8
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
 
@@ -31,8 +33,8 @@ def luminance(images) -> np.ndarray:
 def noise_sigma(gray) -> float:
     """Estimate the noise (grey levels) of (N, H, W) images from their flattest blocks.
 
-    Immerkaer's operator (CVIU 64(2), 1996) removes planes and edges; a low quantile over blocks and planes
-    removes what texture is left.
+    Immerkaer's operator (CVIU 64(2), 1996) removes ramps; a low quantile over blocks removes what texture is left
+    and lies 9 % below the mean where there is none.
     """
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6.0
     height, width = gray.shape[1:]
@@ -55,7 +57,7 @@ class BandStatistics:
         products: (B, P, h, w) float32 local means of b_i b_j for the P = N (N + 1) / 2 pairs i <= j, noise removed.
         energy: (B, h, w) float32 sum over the planes of b_i^2, noise included.
         noise: (B,) variance of the noise in each band.
-        slope: the power spectrum of the texture falls as frequency^-slope.
+        slope: (h, w) float32; the power spectrum of the texture falls as frequency^-slope.
     """
 
     products: np.ndarray
@@ -65,6 +67,7 @@ class BandStatistics:
 
 
 def gaussian(image, sigma):
+    """Return ``image`` smoothed by a Gaussian of standard deviation ``sigma`` px, cut off at three of them."""
     size = 2 * int(np.ceil(3 * sigma)) + 1
     return cv2.GaussianBlur(image, (size, size), sigma)
 
@@ -121,9 +124,6 @@ def band_statistics(gray, noise, window) -> BandStatistics:
     return BandStatistics(products, energy, variances, spectrum_slope(products, count, variances))
 
 
-SLOPES = np.linspace(0.5, 5.0, 46)
-
-
 def spectrum_slope(products, count, variances):
     """Return (h, w) float32 slope of the texture's power spectrum, from the finest and the coarsest band.
 
@@ -131,14 +131,10 @@ def spectrum_slope(products, count, variances):
     """
     i, j = np.triu_indices(count)
     signal = products[:, i == j].max(axis=1)
-    finest, coarsest = gaussian(signal[0], SLOPE_POOL), gaussian(signal[-1], SLOPE_POOL)
-    textured = finest > SLOPE_SNR * variances[0]
+    finest, coarsest = gaussian(signal[0], 2.0), gaussian(signal[-1], 2.0)
+    textured = finest > variances[0]
     power = band_transfer() ** 2 @ RADIAL_FREQUENCIES[:, None] ** (1.0 - SLOPES)
     observed = np.log(np.maximum(coarsest, 1e-3) / np.maximum(finest, 1e-3))
     slope = np.interp(observed, np.log(power[-1] / power[0]), SLOPES).astype(np.float32)
-    slope[~textured] = np.median(slope[textured]) if np.count_nonzero(textured) > 50 else 2.8
+    slope[~textured] = np.median(slope[textured]) if np.count_nonzero(textured) > 50 else USUAL_SLOPE
     return slope
-
-
-SLOPE_POOL = 2.0
-SLOPE_SNR = 1.0
