@@ -12,10 +12,12 @@ from fossa_ros.errors import FossaError
 
 # Where each command is, and its help in one line: listing them imports none of them.
 COMMANDS = {
+    "bench": ("fossa_ros.commands.bench:command", "Time the networks on this machine."),
     "demo": (
         "fossa_ros.commands.demo:command",
         "Sweep a simulated scene with the real nodes over DDS, and score the depth.",
     ),
+    "export": ("fossa_ros.commands.export:command", "Write a network as ONNX, for TensorRT and others."),
     "predict": ("fossa_ros.commands.predict:command", "Turn a focus stack into metric depth."),
 }
 

@@ -62,12 +62,18 @@ class Predictor:
         Raises:
             InputError: a stack without intrinsics, or focused at infinity, which the network cannot take.
         """
+        return self._depth_map(stack, *self._estimate(stack))
+
+    def depth(self, stack: FocusStack) -> np.ndarray:
+        """Return ``estimate``'s depth alone: (H, W) float32 metres, NaN where unknown."""
+        return self._estimate(stack)[0]
+
+    def _estimate(self, stack: FocusStack) -> tuple[np.ndarray, np.ndarray | None]:
         K = require_intrinsics(stack.K)
         focus = self._canonical_focus(stack.focus_distances, K, stack.size[1])
         images = self._upload(stack.images())
         with torch.inference_mode():
-            depth, confidence = self._calls[2](images, focus)
-            return self._depth_map(stack, depth, confidence)
+            return self._metric(stack, *self._calls[2](images, focus))
 
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Run once on ``planes`` black images of ``size`` (H, W), so that compilation and CUDA graphs are done."""
@@ -108,16 +114,22 @@ class Predictor:
         Raises:
             InputError: fewer than two planes, or one focused at infinity, which the network cannot take.
         """
+        return self._depth_map(*self._finish())
+
+    def finish_depth(self) -> np.ndarray:
+        """Return ``finish``'s depth alone: (H, W) float32 metres, NaN where unknown."""
+        return self._finish()[1]
+
+    def _finish(self) -> tuple[FocusStack, np.ndarray, np.ndarray | None]:
         if self._size is None:
             raise RuntimeError("begin() comes before finish()")
         stack = FocusStack(tuple(self._planes), K=self._K, reference=self._reference)
         focus = self._canonical_focus(stack.focus_distances, self._K, self._size[1])
         with torch.inference_mode():
             features = [torch.cat(parts)[None] for parts in zip(*self._features, strict=True)]
-            depth, confidence = self._calls[1](focus, *features, size=tuple(self._size))
-            result = self._depth_map(stack, depth, confidence)
+            result = self._metric(stack, *self._calls[1](focus, *features, size=tuple(self._size)))
         self._size, self._planes, self._features = None, [], []
-        return result
+        return stack, *result
 
     def _embed(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.model.embed(normalise(images))
@@ -143,17 +155,20 @@ class Predictor:
             )
         return torch.from_numpy(distances * optics.canonical_scale(K, width)).float()[None]
 
-    def _depth_map(self, stack: FocusStack, depth: Tensor, confidence: Tensor | None) -> DepthMap:
+    def _metric(
+        self, stack: FocusStack, depth: Tensor, confidence: Tensor | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         scale = optics.canonical_scale(stack.K, stack.size[1])
         metres = (depth[0, 0] / scale).cpu().numpy()
         metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
+        return metres, None if confidence is None else confidence[0, 0].cpu().numpy()
+
+    def _depth_map(self, stack: FocusStack, metres: np.ndarray, confidence: np.ndarray | None) -> DepthMap:
         if confidence is None:
-            trust = bracketing_confidence(metres, stack.focus_distances)
-        else:
-            trust = np.where(np.isnan(metres), np.float32(0), confidence[0, 0].cpu().numpy())
+            confidence = bracketing_confidence(metres, stack.focus_distances)
         return DepthMap(
             depth=metres,
-            confidence=trust,
+            confidence=np.where(np.isnan(metres), np.float32(0), confidence),
             all_in_focus=compose_all_in_focus(stack, metres),
             K=stack.K,
             stamp_ns=stack.stamp_ns,

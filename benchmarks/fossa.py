@@ -1,0 +1,85 @@
+"""The networks against the straightforward implementation, in turn, in one process.
+
+    .venv/bin/python benchmarks/fossa.py [--model vits] [--device cpu] [--precision fp32 bf16] [--runs 10]
+
+Same weights, same input, and the same depth within the precision: differences are printed beside the times. Runs
+take turns, so that a machine that slows down slows all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent))
+from straightforward import StraightforwardFossa
+
+from fossa_ros.fossa import create_model
+from fossa_ros.fossa.bench import summary, synchronise, timed
+from fossa_ros.fossa.devices import describe_device, resolve_device
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="vits", choices=("vits", "vitb", "vitl"))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--planes", type=int, default=5)
+    parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--runs", type=int, default=10)
+    arguments = parser.parse_args()
+    device = resolve_device(arguments.device)
+
+    torch.manual_seed(0)
+    networks = {"straightforward fp32": StraightforwardFossa(arguments.model).eval().to(device)}
+    weights = {name: value.cpu() for name, value in networks["straightforward fp32"].state_dict().items()}
+    for precision in arguments.precision:
+        networks[f"ours {precision}"] = create_model(
+            arguments.model, device=device, precision=precision, weights=weights
+        )
+    stack = torch.randn(1, arguments.planes, 3, *arguments.size, device=device)
+    focus = torch.linspace(0.8, 8.0, arguments.planes, device=device)[None]
+
+    def run(network):
+        result = network(stack, focus)
+        synchronise(device)
+        return result
+
+    seconds = {name: [] for name in networks}
+    with torch.inference_mode(), Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("Timing", total=len(networks) * (arguments.runs + 1))
+        depth = {}
+        for name, network in networks.items():
+            depth[name] = run(network)
+            bar.advance(task)
+        for _ in range(arguments.runs):
+            for name, network in networks.items():
+                seconds[name].append(timed(lambda network=network: run(network), lambda: bar.advance(task)))
+
+    yardstick = summary(seconds["straightforward fp32"])
+    table = Table("network", "p50", "p95", "of the yardstick", "median relative difference")
+    for name, times in seconds.items():
+        timing = summary(times)
+        reference = depth["straightforward fp32"]
+        difference = ((depth[name] - reference).abs() / reference).median().item()
+        table.add_row(
+            name,
+            f"{timing.p50 * 1e3:.1f} ms",
+            f"{timing.p95 * 1e3:.1f} ms",
+            f"{timing.p50 / yardstick.p50:.2f}",
+            f"{difference:.1e}",
+        )
+    height, width = arguments.size
+    console = Console()
+    console.print(f"{arguments.model}, {arguments.planes} planes of {width}x{height}, {describe_device(device)}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""fossa bench: figures that hang together, on a network small enough to time in a test."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from fossa_ros.cli import main
+from fossa_ros.errors import InputError
+from fossa_ros.fossa.bench import bench, count_gflop
+from fossa_ros.fossa.factory import create_model
+
+
+def test_figures_hang_together():
+    steps = []
+    row = bench("nano", device="cpu", planes=3, size=(48, 64), runs=4, warm_up=1, progress=lambda: steps.append(1))
+    assert len(steps) == 1 + 2 * 4
+    assert 0 < row.stack.p50 <= row.stack.p95 and row.stack.runs == 4
+    assert row.last_plane.p50 > 0 and 0 < row.peak_share < 1.5
+    assert row.peak_memory > 50 * 2**20
+
+
+def test_more_planes_are_more_work():
+    network = create_model("nano", device="cpu")
+    three, six = (count_gflop(network, planes, (48, 64)) for planes in (3, 6))
+    assert 1.2 * three < six < 2.0 * three  # the planes' share doubles, the fused part stays
+
+
+WIDE = {"COLUMNS": "200"}
+
+
+def test_the_table_has_a_row_for_each_precision():
+    arguments = ["bench", "--model", "nano", "--device", "cpu", "--height", "48", "--width", "64", "--runs", "2"]
+    result = CliRunner().invoke(main, [*arguments, "--precision", "fp32", "--precision", "bf16"], env=WIDE)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("64x48") == 2 and "bf16" in result.output and "of matmul" in result.output
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(InputError, match="nano"):
+        bench("huge", device="cpu")
