@@ -11,8 +11,9 @@ import numpy as np
 from scipy.special import j1
 
 from fossa_ros import optics
+from fossa_ros.classical.bands import RADIAL_FREQUENCIES, band_transfer
 
-RADIAL_FREQUENCIES = np.linspace(0.02, np.pi, 96)
+SLOPES = np.linspace(0.5, 5.0, 46)  # of power spectra: granite 1, natural scenes 2.4, smooth paint 4
 LENS_SOFTNESS = 0.1  # Gaussian roll-off of the disc's rim (aberrations), as a share of the radius
 
 
@@ -36,18 +37,27 @@ def known_blur_gains(stack, width) -> np.ndarray | None:
     )
 
 
-def signatures(levels, focus, gains, bands, slope) -> np.ndarray:
-    """Return (bands, levels, N) unit vectors: relative strength of each band in each plane at each depth level.
+class BlurModel:
+    """The blur of every plane at every depth level, and what it does to textures.
 
     Args:
         levels: (L,) hypothesised depths in dioptres.
         focus: (N,) focus of the planes in dioptres.
         gains: (N,) blur radius in px per dioptre of defocus.
-        bands: (B, F) transfer functions of the band filters at ``RADIAL_FREQUENCIES``.
-        slope: the texture's power spectrum falls as frequency^-slope.
     """
-    radius = np.asarray(gains) * np.abs(np.asarray(levels)[:, None] - np.asarray(focus))
-    transfer = disc_transfer(radius[..., None], RADIAL_FREQUENCIES)
-    energy = bands**2 * RADIAL_FREQUENCIES ** (1.0 - slope)
-    moments = np.einsum("bf,lif,ljf->blij", energy, transfer, transfer, optimize=True)
-    return np.linalg.eigh(moments)[1][..., -1]
+
+    def __init__(self, levels, focus, gains):
+        radius = np.asarray(gains) * np.abs(np.asarray(levels)[:, None] - np.asarray(focus))
+        self.transfer = disc_transfer(radius[..., None], RADIAL_FREQUENCIES)  # (L, N, F)
+
+    def signatures(self, steepness) -> np.ndarray:
+        """Return (B, L, N) unit vectors: relative strength of each band in each plane at each depth level.
+
+        ``steepness`` is the ln of the power in the coarsest over the finest band, which tells how steeply the
+        spectrum of the texture falls within the bands.
+        """
+        power = band_transfer() ** 2 @ RADIAL_FREQUENCIES[:, None] ** (1.0 - SLOPES)
+        slope = np.interp(steepness, np.log(power[-1] / power[0]), SLOPES)
+        energy = band_transfer() ** 2 * RADIAL_FREQUENCIES ** (1.0 - slope)
+        moments = np.einsum("bf,lif,ljf->blij", energy, self.transfer, self.transfer, optimize=True)
+        return np.linalg.eigh(moments)[1][..., -1]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fossa_ros.classical.blur_model import signatures
-from fossa_ros.classical.focus_measure import BandStatistics, band_transfer
+from fossa_ros.classical.blur_model import BlurModel
+from fossa_ros.classical.focus_measure import BandStatistics
 
 FARTHEST = 1.5  # times the distance of the farthest plane: beyond it defocus says next to nothing
 LEAST_POWER = 0.01  # dioptres; keeps depth finite where a plane is focused at infinity
 BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre tried where the lens is unknown
-SLOPES = np.array([1.2, 1.8, 2.4, 3.0, 3.6, 4.2])  # of texture spectra that have signatures of their own
+STEEPNESS = np.arange(-2.0, 5.5, 0.75)  # of textures that have signatures of their own
 NOISE_PEAK, TEXTURE_PEAK = 4.0, 12.0  # log-likelihood over that of no texture: noise alone stays below 3
 
 
@@ -39,17 +39,17 @@ def normalised_moments(statistics: BandStatistics, model_error):
     return moments.reshape(-1, moments.shape[-2] * moments.shape[-1])
 
 
-def estimate_blur_gains(moments, slope, levels, focus, samples=4000):
+def estimate_blur_gains(moments, steepness, levels, focus, samples=4000):
     """Return (N,) blur radius per dioptre (px / D) that explain the stack best, for a lens that is not known.
 
     The depth of every pixel is free, so the gain is what makes the best depth of each pixel most likely.
     """
     texture = np.abs(moments[: len(focus)]).sum(axis=0)
     strongest = np.argsort(-texture, kind="stable")[:samples]
-    sample, slope = np.ascontiguousarray(moments[:, strongest]), np.median(slope)
+    sample, usual = np.ascontiguousarray(moments[:, strongest]), np.median(steepness.ravel()[strongest])
     likelihood = np.array(
         [
-            (_score_weights(levels, focus, np.full(len(focus), gain), slope) @ sample).max(axis=0).sum()
+            (_score_weights(BlurModel(levels, focus, np.full(len(focus), gain)), usual) @ sample).max(axis=0).sum()
             for gain in BLUR_GAINS
         ],
         np.float64,
@@ -59,39 +59,40 @@ def estimate_blur_gains(moments, slope, levels, focus, samples=4000):
     return np.full(len(focus), BLUR_GAINS[best] * (BLUR_GAINS[1] / BLUR_GAINS[0]) ** shift)
 
 
-def most_likely(moments, slope, levels, focus, gains):
+def most_likely(moments, steepness, levels, focus, gains):
     """Return the most likely dioptres of every pixel, how precise and how significant they are.
 
     Args:
         moments: (B * P, h * w) of ``normalised_moments``.
-        slope: (h, w) slope of the texture's spectrum.
-        levels, focus, gains: as in ``signatures``.
+        steepness: (h, w) of the texture's spectrum.
+        levels, focus, gains: as in ``BlurModel``.
 
     Returns:
         Three (h, w) float32: the power in dioptres; its precision in 1 / D^2, from the curvature of the likelihood;
         and 0..1, whether there is texture at all (0: it may be noise).
     """
     # Pixels with one spectrum stand together, so that each spectrum is one matrix product.
-    nearest = np.searchsorted(0.5 * (SLOPES[1:] + SLOPES[:-1]), slope.ravel()).astype(np.uint8)
+    nearest = np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness.ravel()).astype(np.uint8)
+    model = BlurModel(levels, focus, gains)
     order = np.argsort(nearest, kind="stable")
     moments = np.take(moments, order, axis=1)
     results = np.empty((3, order.size), np.float32)
     first = 0
-    for index, count in enumerate(np.bincount(nearest, minlength=len(SLOPES))):
+    for index, count in enumerate(np.bincount(nearest, minlength=len(STEEPNESS))):
         if count:
             here = slice(first, first + count)
-            scores = _score_weights(levels, focus, gains, SLOPES[index]) @ moments[:, here]
+            scores = _score_weights(model, STEEPNESS[index]) @ moments[:, here]
             results[:, order[here]] = _peaks(scores, levels)
             first += count
-    return results.reshape(3, *slope.shape)
+    return results.reshape(3, *steepness.shape)
 
 
-def _score_weights(levels, focus, gains, slope):
+def _score_weights(model, steepness):
     """Return (L, B * P) weights whose product with the pair moments is h(d)^T C h(d), summed over the bands."""
-    h = signatures(levels, focus, gains, band_transfer(), slope)
-    i, j = np.triu_indices(len(focus))
+    h = model.signatures(steepness)
+    i, j = np.triu_indices(h.shape[-1])
     weights = h[..., i] * h[..., j] * np.where(i == j, 1.0, 2.0)
-    return np.ascontiguousarray(np.moveaxis(weights, 0, 1).reshape(len(levels), -1), dtype=np.float32)
+    return np.ascontiguousarray(np.moveaxis(weights, 0, 1).reshape(h.shape[1], -1), dtype=np.float32)
 
 
 def _peaks(scores, levels):

@@ -10,6 +10,7 @@ import numpy as np
 from fossa_ros import optics
 from fossa_ros.all_in_focus import blend_planes, compose_all_in_focus
 from fossa_ros.classical import blur_model, depth_profile, filling, focus_measure
+from fossa_ros.classical.bands import gaussian
 from fossa_ros.errors import InputError
 from fossa_ros.stack import DepthMap, FocusStack
 
@@ -42,7 +43,7 @@ class ClassicalConfig:
     margin: float = 0.5
     window: float = 1.0
     model_error: float = 0.1
-    slope: float = 0.006
+    slope: float = 0.004
     edge: float = 12.0
     jump: float = 0.002
     step: float = 0.03
@@ -88,10 +89,10 @@ class ClassicalEstimator:
         levels = depth_profile.dioptre_levels(focus, config.levels, config.margin)
         gains = blur_model.known_blur_gains(stack, images[0].shape[1])
         if gains is None:
-            gains = depth_profile.estimate_blur_gains(moments, statistics.slope, levels, focus)
+            gains = depth_profile.estimate_blur_gains(moments, statistics.steepness, levels, focus)
         else:
             gains = gains[order]
-        measured, precision, texture = depth_profile.most_likely(moments, statistics.slope, levels, focus, gains)
+        measured, precision, texture = depth_profile.most_likely(moments, statistics.steepness, levels, focus, gains)
 
         half = measured.shape
         sharp = blend_planes([cv2.resize(i, half[::-1], interpolation=cv2.INTER_AREA) for i in images], focus, measured)
@@ -121,7 +122,7 @@ def _reduced(images, width):
 
 def _confidence(power, precision):
     """Return 0..1 from the expected error of the data around a pixel, and of taking the wrong side of an edge."""
-    variance = 1.0 / np.maximum(focus_measure.gaussian(precision, 4.0), 1e-6)
+    variance = 1.0 / np.maximum(gaussian(precision, 4.0), 1e-6)
     window = np.ones((EDGE_REACH, EDGE_REACH), np.uint8)
     jump = np.maximum(cv2.dilate(power, window) - power, power - cv2.erode(power, window))
     variance += EDGE_RISK * np.square(jump)

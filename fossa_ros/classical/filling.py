@@ -45,10 +45,20 @@ def support(texture, horizontal, vertical, reach, slope):
     """
     anchor, leak = texture * np.float32((ANCHOR * slope) ** -2), np.float32((reach * slope) ** -2)
     weight = anchor + leak
-    return np.clip(regress(anchor / weight, weight, horizontal, vertical), 0.0, 1.0)
+    return np.clip(diffuse(anchor / weight, weight, horizontal, vertical), 0.0, 1.0)
 
 
-def regress(value, precision, horizontal, vertical, iterations=12):
+def regress(value, precision, horizontal, vertical):
+    """Return the smooth map (h, w) behind ``value``, measured with ``precision``.
+
+    ``diffuse`` flattens slopes, most at the border; what it leaves over is smoothed in turn and added back (twicing,
+    Tukey 1977).
+    """
+    smooth = diffuse(value, precision, horizontal, vertical)
+    return smooth + diffuse(value - smooth, precision, horizontal, vertical)
+
+
+def diffuse(value, precision, horizontal, vertical, iterations=12):
     """Return the map u (h, w) that minimises sum precision (u - value)^2 + sum conductance (difference of u)^2.
 
     Cascadic multigrid: the coarsest grid is solved directly, each finer one by a few conjugate gradient steps.
@@ -59,7 +69,7 @@ def regress(value, precision, horizontal, vertical, iterations=12):
         return _solve(weighted, precision, horizontal, vertical)
     coarse_precision, coarse_weighted = _sum2x2(precision), _sum2x2(weighted)
     coarse_value = coarse_weighted / np.maximum(coarse_precision, 1e-12)
-    coarse = regress(coarse_value, coarse_precision, *_coarsen(horizontal, vertical, height, width), iterations)
+    coarse = diffuse(coarse_value, coarse_precision, *_coarsen(horizontal, vertical, height, width), iterations)
     start = cv2.resize(coarse, (coarse.shape[1] * 2, coarse.shape[0] * 2), interpolation=cv2.INTER_LINEAR)
     return _conjugate_gradients(start[:height, :width].copy(), weighted, precision, horizontal, vertical, iterations)
 

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.integrate import trapezoid
 
-from fossa_ros.classical.blur_model import RADIAL_FREQUENCIES
+from fossa_ros.classical.bands import OCTAVES, band_noise, bandpass, gaussian, reach
 
-LEVELS = 3  # octaves of the band-pass pyramid
-SIGMAS = (0.8, 1.0, 1.17)  # px at each octave: standard deviations of the difference of Gaussians
-SLOPES = np.linspace(0.5, 5.0, 46)  # of texture's power spectrum: granite 1, natural scenes 2.4, smooth paint 4
-USUAL_SLOPE = 2.8
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
 
@@ -57,37 +52,14 @@ class BandStatistics:
         products: (B, P, h, w) float32 local means of b_i b_j for the P = N (N + 1) / 2 pairs i <= j, noise removed.
         energy: (B, h, w) float32 sum over the planes of b_i^2, noise included.
         noise: (B,) variance of the noise in each band.
-        slope: (h, w) float32; the power spectrum of the texture falls as frequency^-slope.
+        steepness: (h, w) float32 ln of the power in the coarsest over that in the finest band, each in the plane
+            where it is strongest; the median of the image where there is too little texture.
     """
 
     products: np.ndarray
     energy: np.ndarray
     noise: np.ndarray
-    slope: np.ndarray
-
-
-def gaussian(image, sigma):
-    """Return ``image`` smoothed by a Gaussian of standard deviation ``sigma`` px, cut off at three of them."""
-    size = 2 * int(np.ceil(3 * sigma)) + 1
-    return cv2.GaussianBlur(image, (size, size), sigma)
-
-
-def bandpass(image):
-    """Return the second difference of Gaussians of ``image``: narrow, so that texture's spectrum matters little."""
-    fine, middle, coarse = (gaussian(image, sigma) for sigma in SIGMAS)
-    fine += coarse
-    return cv2.scaleAdd(middle, -2.0, fine)
-
-
-def band_transfer() -> np.ndarray:
-    """Return (LEVELS, F) transfer functions of the bands at ``RADIAL_FREQUENCIES`` (rad/px, full resolution)."""
-    w2 = RADIAL_FREQUENCIES**2
-    bands, before = [], 0.0
-    for level in range(LEVELS):
-        a, b, c = (np.exp(-0.5 * (before + (sigma * 2**level) ** 2) * w2) for sigma in SIGMAS)
-        bands.append(a - 2.0 * b + c)
-        before += 4.0**level  # pyrDown's binomial kernel has unit variance at its input's resolution
-    return np.array(bands)
+    steepness: np.ndarray
 
 
 def band_statistics(gray, noise, window) -> BandStatistics:
@@ -101,40 +73,38 @@ def band_statistics(gray, noise, window) -> BandStatistics:
     count, height, width = gray.shape
     half = ((width + 1) // 2, (height + 1) // 2)
     pairs = [(i, j) for i in range(count) for j in range(i, count)]
-    products = np.empty((LEVELS, len(pairs), half[1], half[0]), np.float32)
-    energy = np.zeros((LEVELS, half[1], half[0]), np.float32)
-    # Parseval: white noise of one grey level through each band.
-    variances = noise**2 * trapezoid(band_transfer() ** 2 * RADIAL_FREQUENCIES, RADIAL_FREQUENCIES) / (2 * np.pi)
+    products = np.empty((OCTAVES, len(pairs), half[1], half[0]), np.float32)
+    energy = np.zeros((OCTAVES, half[1], half[0]), np.float32)
+    variances = noise**2 * band_noise()
     images = list(gray)
-    for level in range(LEVELS):
+    for octave in range(OCTAVES):
         bands = [bandpass(image) for image in images]
-        variance = variances[level]
         for index, (i, j) in enumerate(pairs):
             product = bands[i] * bands[j]
-            if level == 0:
+            if octave == 0:
                 product = cv2.resize(product, half, interpolation=cv2.INTER_AREA)
-            product = gaussian(product, window / 2.0 ** max(level - 1, 0))
-            if level > 1:
+            product = gaussian(product, window / 2.0 ** max(octave - 1, 0))
+            if octave > 1:
                 product = cv2.resize(product, half, interpolation=cv2.INTER_LINEAR)
             if i == j:
-                energy[level] += product
-                product = product - variance
-            products[level, index] = product
+                energy[octave] += product
+                product -= variances[octave]
+            products[octave, index] = product
+        _blank_border(products[octave], int(np.ceil(reach(octave) / 2)))
         images = [cv2.pyrDown(image) for image in images]
-    return BandStatistics(products, energy, variances, spectrum_slope(products, count, variances))
+    return BandStatistics(products, energy, variances, _steepness(products, count, variances))
 
 
-def spectrum_slope(products, count, variances):
-    """Return (h, w) float32 slope of the texture's power spectrum, from the finest and the coarsest band.
+def _blank_border(products, margin):
+    """Zero what mirroring the images at their border makes up: the kink of any ramp, in focus in every plane."""
+    products[:, :margin] = products[:, -margin:] = 0.0
+    products[:, :, :margin] = products[:, :, -margin:] = 0.0
 
-    The sharpest plane of each band is taken. Where there is not enough texture, the median of the image is.
-    """
+
+def _steepness(products, count, variances):
     i, j = np.triu_indices(count)
-    signal = products[:, i == j].max(axis=1)
-    finest, coarsest = gaussian(signal[0], 2.0), gaussian(signal[-1], 2.0)
+    finest, coarsest = (gaussian(products[octave, i == j].max(axis=0), 2.0) for octave in (0, -1))
+    steepness = np.log(np.maximum(coarsest, variances[-1]) / np.maximum(finest, variances[0]))
     textured = finest > variances[0]
-    power = band_transfer() ** 2 @ RADIAL_FREQUENCIES[:, None] ** (1.0 - SLOPES)
-    observed = np.log(np.maximum(coarsest, 1e-3) / np.maximum(finest, 1e-3))
-    slope = np.interp(observed, np.log(power[-1] / power[0]), SLOPES).astype(np.float32)
-    slope[~textured] = np.median(slope[textured]) if np.count_nonzero(textured) > 50 else USUAL_SLOPE
-    return slope
+    steepness[~textured] = np.median(steepness[textured]) if textured.any() else 0.0
+    return steepness.astype(np.float32)

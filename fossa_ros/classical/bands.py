@@ -1,0 +1,63 @@
+"""Spatial frequency bands: the filters, what they pass, and what they make of noise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+OCTAVES = 3
+SIGMAS = (0.8, 1.0, 1.17)  # px at each octave, of the second difference of Gaussians (variances evenly spaced)
+WEIGHTS = (1.0, -2.0, 1.0)
+REDUCTION = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0  # cv2.pyrDown's kernel, of unit variance
+RADIAL_FREQUENCIES = np.linspace(0.02, np.pi, 96)  # rad / px
+
+
+def gaussian(image, sigma):
+    """Return ``image`` smoothed by a Gaussian of standard deviation ``sigma`` px, cut off at three of them."""
+    return cv2.GaussianBlur(image, (_size(sigma), _size(sigma)), sigma)
+
+
+def bandpass(image):
+    """Return the band of ``image``: narrow, so that little depends on the spectrum of the texture within it."""
+    fine, middle, coarse = (gaussian(image, sigma) for sigma in SIGMAS)
+    fine += coarse
+    return cv2.scaleAdd(middle, -2.0, fine)
+
+
+def reach(octave) -> float:
+    """Return how far (px at full resolution) the response of a band to a point is strong."""
+    return 1.5 * SIGMAS[-1] * 2**octave
+
+
+def band_transfer() -> np.ndarray:
+    """Return (B, F) what the band of each octave passes at ``RADIAL_FREQUENCIES``."""
+    transfer, before = [], 0.0
+    for octave in range(OCTAVES):
+        variances = [before + (sigma * 2**octave) ** 2 for sigma in SIGMAS]
+        parts = [w * np.exp(-0.5 * v * RADIAL_FREQUENCIES**2) for w, v in zip(WEIGHTS, variances, strict=True)]
+        transfer.append(sum(parts))
+        before += 4.0**octave
+    return np.array(transfer)
+
+
+def band_noise() -> np.ndarray:
+    """Return (B,) variance of the response of each band to white noise of unit variance: that of its kernel."""
+    variances, reduction = [], np.ones(1)
+    for octave in range(OCTAVES):
+        kernels = [np.convolve(reduction, _spread(cv2.getGaussianKernel(_size(s), s)[:, 0], octave)) for s in SIGMAS]
+        length = max(map(len, kernels))
+        kernels = np.array([np.pad(k, (length - len(k)) // 2) for k in kernels])
+        variances.append(np.array(WEIGHTS) @ np.square(kernels @ kernels.T) @ np.array(WEIGHTS))
+        reduction = np.convolve(reduction, _spread(REDUCTION, octave))
+    return np.array(variances)
+
+
+def _size(sigma) -> int:
+    return 2 * int(np.ceil(3 * sigma)) + 1
+
+
+def _spread(kernel, octave):
+    """Return a kernel of octave ``octave`` at full resolution: zeros between its taps."""
+    spread = np.zeros((len(kernel) - 1) * 2**octave + 1)
+    spread[:: 2**octave] = kernel
+    return spread
