@@ -32,7 +32,7 @@ class MotionConfig:
         0.08, "Largest relative difference of two focus distances that count as the same focus", "", 0.0, 0.5
     )
     direction_loss: float = _parameter(
-        0.7,
+        0.85,
         "Smallest share of detail that a plane keeps in its worst direction against its best, compared with "
         "the previous sweep, before it counts as blurred by motion",
         "",
