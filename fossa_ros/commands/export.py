@@ -23,11 +23,12 @@ def command(out, model, checkpoint, planes, height, width):
     OUT gets fixed shapes and is checked against PyTorch on onnxruntime's CPU; docs/fossa.md says what goes in and out.
     """
     if not checkpoint:
-        raise InputError("The export needs trained weights; give --checkpoint, a file or a hub name such as fossa-vits.")
+        raise InputError("The export needs trained weights; give --checkpoint, a file or a name such as fossa-vits.")
     from fossa_ros.fossa import create_model
     from fossa_ros.fossa.export import export_onnx
 
     with Console(stderr=True).status("Exporting and comparing with PyTorch"):
         network = create_model(model, device="cpu", weights=checkpoint)
         difference = export_onnx(network, out, size=(height, width), planes=planes)
-    click.echo(f"{out}: {out.stat().st_size / 2**20:.0f} MiB, differs from PyTorch by {difference:.1e} canonical metres.")
+    size = out.stat().st_size / 2**20
+    click.echo(f"{out}: {size:.0f} MiB, differs from PyTorch by {difference:.1e} canonical metres.")
