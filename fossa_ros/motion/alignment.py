@@ -77,12 +77,17 @@ def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
         homographies=pixels,
         shift_px=np.array([np.linalg.norm(tiling.displacement(H), axis=1).max() for H in homographies])
         / tiling.network_scale,
-        scale=np.sqrt(np.linalg.det(pixels[:, :2, :2])),
+        scale=np.array([_scale(H) for H in homographies]),
         misalignment_px=np.array([_misalignment(found) for found in before]) / tiling.network_scale,
         residual_px=np.array([_misalignment(found) for found in after]) / tiling.network_scale,
         valid=np.ones(stack.size, bool) if valid is None else valid,
     )
     return aligned, report
+
+
+def _scale(H: np.ndarray) -> float:
+    """Return the magnification at the centre of the view."""
+    return float(np.sqrt(np.linalg.det((H[:2, :2] - np.outer(H[:2, 2], H[2, :2])) / H[2, 2])))
 
 
 def _misalignment(found: Registration) -> float:

@@ -76,14 +76,14 @@ class MotionCheck:
         found = MotionResult("rejected", "", motion, measured.uncertainty_px, share, None)
         if measured.unmatched:
             return replace(found, reason=measured.unmatched)
-        if measured.blurred.any():
-            return replace(found, reason=f"{_planes(measured.blurred)} blurred by motion")
         if motion > max(config.still_px, config.repair_px):
             where = _planes(measured.motion_px > config.still_px)
             return replace(found, reason=f"{where} moved by {motion:.1f} px")
         if share > config.moving_share:
             where = _planes(measured.moving.mean(axis=1) > config.moving_share / 2)
             return replace(found, reason=f"{share:.0%} of the view moved by itself in {where}")
+        if measured.blurred.any():
+            return replace(found, reason=f"{_planes(measured.blurred)} blurred by motion")
         if measured.uncertainty_px > config.still_px:
             reason = f"it can be measured to {measured.uncertainty_px:.1f} px only"
             return self._unknown(found, stack, reason)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from scipy.linalg import eigh
 
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.evidence import Difference, Misalignment, Prior, combine
@@ -179,21 +180,24 @@ def _compare(
         found.was_mismatch[base] = previous.mismatch[other]
         compared = alike[base] & textured
         if compared.any():
-            details = (frame.detail[compared].sum(axis=0) for frame in (frames[base], previous.frames[other]))
+            details = (frame.detail[compared] for frame in (frames[base], previous.frames[other]))
             found.blurred[base] = _lost_in_one_direction(*details, config.direction_loss)
     changed &= alike.any(axis=0)
     return found
 
 
 def _lost_in_one_direction(detail: np.ndarray, was: np.ndarray, limit: float) -> bool:
-    """Say whether detail, `Frame.detail` (3, 3), was lost in one direction much more than across it.
+    """Say whether most tiles lost detail, `Frame.detail` (T, 3, 3), in one direction much more than in another.
 
-    Focus error changes all directions alike, so the two are compared with each other. If instead the previous
-    frame lost detail, one direction shows a gain. Contrast, which blur hardly changes, removes the exposure.
+    Focus error changes all directions alike, so the two are compared with each other; a mover changes few
+    tiles, so the median is taken. If instead the previous frame lost detail, one direction shows a gain.
+    Contrast, which blur hardly changes, removes the exposure.
     """
-    gain = detail[2, 2] / was[2, 2]
-    kept = np.linalg.eigvals(np.linalg.solve(was[:2, :2], detail[:2, :2])).real / gain
-    worst, best = kept.min(), kept.max()
+    whole, was_whole = detail[:, :2, :2].sum(axis=0), was[:, :2, :2].sum(axis=0)
+    _, directions = eigh(whole, was_whole)  # ascending
+    kept, before = (np.einsum("ik,tij,jk->tk", directions, each[:, :2, :2], directions) for each in (detail, was))
+    kept = kept / before * (was[:, 2, 2] / detail[:, 2, 2])[:, None]
+    worst, best = np.median(kept, axis=0)
     return bool(worst < limit * best and worst * best < 1.0)
 
 

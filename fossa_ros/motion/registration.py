@@ -28,6 +28,7 @@ _NOISE_MARGIN = 4.0  # how far the noise seen in one frame may fall short
 DISTINCT = 8.0  # contrast over noise at which a tile has texture
 UNLIKE = 0.5  # mismatch of tiles that show different things; blur alone leaves up to 0.35 between neighbours
 _FAINT = 1.0  # grey levels: contrast of the coarsest level that noise could make
+_CHANCE = 0.3  # correlation of the coarsest levels that the best shift of two noise images can reach
 _STEPS = 3  # at most, at each level
 _SETTLED = {1: 0.4, 2: 0.2}  # px: a smaller step at a level is the last one
 _FIT_FLOORS = (4.0, 2.0, 1.0, 1.0)  # times the floor: first a vote of many tiles, then the best measure of them
@@ -238,8 +239,14 @@ def _coarse_shift(template: Frame, frame: Frame) -> np.ndarray:
     shift, _ = cv2.phaseCorrelate(a, b, window)
     H = np.eye(3)
     H[:2, 2] = np.array(shift) * tiling.pitch(0)
-    still, shifted = (float(np.vdot(a * window, tiling.warp(b, G))) for G in (np.eye(3), H))
-    return H if shifted > still else np.eye(3)
+    still, shifted = (_likeness(a, tiling.warp(b, G), window) for G in (np.eye(3), H))
+    return H if shifted > max(still, _CHANCE) else np.eye(3)
+
+
+def _likeness(a: np.ndarray, b: np.ndarray, window: np.ndarray) -> float:
+    """Return the correlation coefficient of two zero-mean images under a window."""
+    power = np.vdot(a * window, a) * np.vdot(b * window, b)
+    return float(np.vdot(a * window, b) / np.sqrt(max(power, 1e-12)))
 
 
 def _tile_steps(template: Frame, frame: Frame, level: int, H: np.ndarray):
