@@ -19,14 +19,29 @@ def gaussian(image, sigma):
 
 def bandpass(image):
     """Return the band of ``image``: narrow, so that little depends on the spectrum of the texture within it."""
+    border = _size(SIGMAS[-1]) // 2
+    image = _continued(image, border)
     fine, middle, coarse = (gaussian(image, sigma) for sigma in SIGMAS)
     fine += coarse
-    return cv2.scaleAdd(middle, -2.0, fine)
+    return cv2.scaleAdd(middle, -2.0, fine)[border:-border, border:-border]
 
 
-def reach(octave) -> float:
-    """Return how far (px at full resolution) the response of a band to a point is strong."""
-    return 1.5 * SIGMAS[-1] * 2**octave
+def next_octave(image):
+    """Return ``image`` at half its resolution."""
+    height, width = image.shape
+    return cv2.pyrDown(_continued(image, 2))[1 : 1 + (height + 1) // 2, 1 : 1 + (width + 1) // 2]
+
+
+def _continued(image, border):
+    """Return ``image`` with ``border`` more pixels on each side, which continue its slope.
+
+    A mirrored border would give any ramp a kink, in focus in every plane.
+    """
+    out = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REFLECT_101)
+    out[:border], out[-border:] = 2.0 * out[border] - out[:border], 2.0 * out[-border - 1] - out[-border:]
+    for side, edge in ((out[:, :border], out[:, border]), (out[:, -border:], out[:, -border - 1])):
+        side[:] = 2.0 * edge[:, None] - side
+    return out
 
 
 def band_transfer() -> np.ndarray:

@@ -15,7 +15,7 @@ from fossa_ros.errors import InputError
 from fossa_ros.stack import DepthMap, FocusStack
 
 HALF_CONFIDENCE = 0.1  # relative depth error at which confidence is 0.5
-EDGE_RISK = 0.1  # chance that a pixel near a depth edge lies on its other side
+EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
 LEAST_SUPPORT = 0.2  # 1.6 times the reach away from texture
 EDGE_REACH = 9  # px at half resolution: width of the window in which that can happen
 
@@ -41,11 +41,11 @@ class ClassicalConfig:
     width: int = 640
     levels: int = 48
     margin: float = 0.5
-    window: float = 1.0
+    window: float = 0.8
     model_error: float = 0.1
     slope: float = 0.004
-    edge: float = 12.0
-    jump: float = 0.002
+    edge: float = 16.0
+    jump: float = 0.01
     step: float = 0.03
     reach: float = 60.0
     min_confidence: float = 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fossa_ros.classical.bands import OCTAVES, band_noise, bandpass, gaussian, reach
+from fossa_ros.classical.bands import OCTAVES, band_noise, bandpass, gaussian, next_octave
 
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
@@ -90,15 +90,8 @@ def band_statistics(gray, noise, window) -> BandStatistics:
                 energy[octave] += product
                 product -= variances[octave]
             products[octave, index] = product
-        _blank_border(products[octave], int(np.ceil(reach(octave) / 2)))
-        images = [cv2.pyrDown(image) for image in images]
+        images = [next_octave(image) for image in images]
     return BandStatistics(products, energy, variances, _steepness(products, count, variances))
-
-
-def _blank_border(products, margin):
-    """Zero what mirroring the images at their border makes up: the kink of any ramp, in focus in every plane."""
-    products[:, :margin] = products[:, -margin:] = 0.0
-    products[:, :, :margin] = products[:, :, -margin:] = 0.0
 
 
 def _steepness(products, count, variances):
