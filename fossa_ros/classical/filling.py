@@ -7,8 +7,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
 
+RIDGE = 1e-3  # 1 / D^2; keeps the solution finite where there are no data at all
 COARSEST = 1500  # unknowns that are solved directly
-ANCHOR = 10.0  # px: the reach at which texture holds as much as it lacks to
+ANCHOR = 10.0  # px: texture is held as firmly as by ties over this distance
 DOUBT = 0.01  # share of a pixel's variance that its neighbours do not share: their windows overlap
 
 
@@ -144,7 +145,7 @@ def _solve(weighted, precision, horizontal, vertical):
     rows, columns, values = (
         [index.ravel()],
         [index.ravel()],
-        [_diagonal(precision, horizontal, vertical).ravel() + 1e-9],
+        [_diagonal(precision, horizontal, vertical).ravel().astype(np.float64) + RIDGE],
     )
     for a, b, link in ((index[:, :-1], index[:, 1:], horizontal), (index[:-1], index[1:], vertical)):
         rows += [a.ravel(), b.ravel()]
