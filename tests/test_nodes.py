@@ -207,8 +207,8 @@ def test_one_sweep_on_request(rig, listener, tmp_path):
         listener.wait_until(_quiet(listener.heard["sweep"]), "rest again")
         assert len(listener.heard["sweep"]) == before + 1
         report = listener.heard["sweep"][-1]
-        assert answer.success == report.accepted
-        assert str(report.sweep) in answer.message if report.accepted else answer.message == report.reason
+        assert answer.success and report.accepted, answer.message  # nothing moves before the rig
+        assert str(report.sweep) in answer.message
 
 
 def test_lifecycle_by_hand_with_parameters_that_change_only_between(rig, listener, tmp_path):

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
@@ -43,6 +44,8 @@ class FossaNode(ManagedNode):
         self._awaited: dict[int, Future] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
         self._timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._tick)
+        # While 'capture' awaits its sweep, its group is blocked; the frames of that sweep arrive in the node's own.
+        self._capture_group = MutuallyExclusiveCallbackGroup()
 
     def configure(self, values: dict) -> None:
         plan = settings.sweep_plan(values)
@@ -65,7 +68,7 @@ class FossaNode(ManagedNode):
         self._worker = DepthWorker(MotionCheck(settings.motion_config(values)), estimator, self._on_result)
         self._outputs = Outputs(self, values["depth.encoding"])
         self._offered = [
-            self.create_service(Trigger, "capture", self._on_capture),
+            self.create_service(Trigger, "capture", self._on_capture, callback_group=self._capture_group),
             self.create_service(SetBool, "set_enabled", self._on_set_enabled),
         ]
         planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
