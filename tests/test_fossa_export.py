@@ -9,29 +9,44 @@ from click.testing import CliRunner
 
 from fossa_ros.cli import main
 from fossa_ros.errors import InputError
-from fossa_ros.fossa import create_model
+from fossa_ros.fossa import create_model, export
 from fossa_ros.fossa.export import export_onnx
+from fossa_ros.fossa.network import Architecture, Fossa
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the export is optional: pip install 'fossa-ros[export]'")
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=["nano", "published"])
+def model(request):
     torch.manual_seed(0)
-    return create_model("nano", device="cpu")
+    if request.param == "nano":
+        network = create_model("nano", device="cpu")
+    else:
+        network = Fossa(Architecture(64, 6, 2, (2, 3, 4, 5), 16, (8, 16, 32, 64))).eval()
+    for name, parameter in network.named_parameters():
+        if "proj_out" in name:  # zero in an untrained network, which would leave stack attention out
+            torch.nn.init.normal_(parameter, std=0.1)
+    return network
 
 
 def test_an_exported_network_gives_the_same_depth_for_other_input(model, tmp_path):
-    path = tmp_path / "nano.onnx"
-    assert export_onnx(model, path, size=(48, 64), planes=3) < 1e-4
+    path = tmp_path / "a.onnx"
+    assert export_onnx(model, path, size=(40, 50), planes=3) < 1e-4
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [entry.name for entry in session.get_inputs()] == ["stack", "focus"]
-    stack = torch.randn(1, 3, 3, 48, 64, generator=torch.Generator().manual_seed(7))
+    stack = torch.randn(1, 3, 3, 40, 50, generator=torch.Generator().manual_seed(7))
     focus = torch.tensor([[0.7, 0.4, 3.0]])
     (depth,) = session.run(None, {"stack": stack.numpy(), "focus": focus.numpy()})
     with torch.inference_mode():
         np.testing.assert_allclose(depth, model(stack, focus).numpy(), atol=1e-4)
-    assert [file.name for file in tmp_path.iterdir()] == ["nano.onnx"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.onnx"]
+
+
+def test_a_file_that_disagrees_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(InputError, match="not kept"):
+        export_onnx(create_model("nano", device="cpu"), tmp_path / "a.onnx", size=(32, 32), planes=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_fp32_on_the_cpu_is_exported(tmp_path):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample (B, C, h, w) maps bilinearly, corner pixels kept in the corners."""
-    if tuple(x.shape[2:]) == tuple(size):
+    size = tuple(map(int, size))  # a tracer gives tensors
+    if tuple(x.shape[2:]) == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 

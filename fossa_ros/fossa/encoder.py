@@ -146,7 +146,7 @@ class Encoder(nn.Module):
 
         A frame needs no other frame up to here, so a sweep's frames can be embedded as they arrive.
         """
-        ph, pw = frames.shape[2] // PATCH, frames.shape[3] // PATCH
+        ph, pw = (int(side) // PATCH for side in frames.shape[2:])  # a tracer gives tensors for sides
         patches = self.patch_embed(frames) + self.positions(ph, pw)
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(frames), -1, -1)
         return self.blocks[0](torch.cat([cls, patches], dim=1))

@@ -142,6 +142,7 @@ class Nano(nn.Module):
 
 def network_size(height: int, width: int) -> tuple[int, int]:
     """Return the size of an image inside the network: short edge at most 480, both multiples of 16, rounded up."""
+    height, width = int(height), int(width)  # a tracer gives tensors
     short = min(height, width)
     scaled = (side * SHORT_EDGE // short if short > SHORT_EDGE else side for side in (height, width))
     return tuple(-(-side // STRIDE) * STRIDE for side in scaled)

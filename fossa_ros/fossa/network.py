@@ -93,5 +93,6 @@ class Fossa(nn.Module):
 
 def network_size(height: int, width: int) -> tuple[int, int]:
     """Return the size of an image inside the network: short edge 518, then both rounded up to multiples of 14."""
+    height, width = int(height), int(width)  # a tracer gives tensors
     short = min(height, width)
     return tuple(-(-(side * SHORT_EDGE // short) // PATCH) * PATCH for side in (height, width))
