@@ -13,12 +13,13 @@ comes to be known as bias.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 _EXACT = 1e-6  # px: the reference plane is where it is
 _ANYWHERE = 1e4  # px
+_INCREDIBLE = 4.0  # standard deviations of a bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,9 @@ def combine(
 ) -> Misalignment:
     """Estimate the misalignment of the planes of one stack.
 
+    Neighbours that need an incredible bias to agree with the same-focus evidence were taken in by something
+    that moves: they are left out.
+
     Args:
         reference: the plane that others are misaligned to.
         neighbours: N - 1 differences between neighbours in order of focus distance.
@@ -93,6 +97,18 @@ def combine(
         same_bias: pairs (index in the previous stack, index in this one) of neighbours with equal focus distances.
         previous: the estimate of the previous stack; None where there is none.
     """
+    estimate = _solve(reference, neighbours, same_focus, same_bias, previous, prior)
+    incredible = (np.abs(estimate.biases) > _INCREDIBLE * np.asarray(prior.bias)).any(axis=2)
+    if incredible.any():
+        neighbours = [
+            replace(found, covariance=np.where(wrong[:, None, None], np.inf, found.covariance))
+            for found, wrong in zip(neighbours, incredible.T, strict=True)
+        ]
+        estimate = _solve(reference, neighbours, same_focus, same_bias, previous, prior)
+    return estimate
+
+
+def _solve(reference, neighbours, same_focus, same_bias, previous, prior) -> Misalignment:
     pairs = len(neighbours)
     count = pairs + 1
     batch, d = neighbours[0].value.shape

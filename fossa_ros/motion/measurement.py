@@ -23,7 +23,7 @@ from fossa_ros.motion.registration import (
     noise_level,
     register,
 )
-from fossa_ros.motion.tiling import ZOOM, Tiling
+from fossa_ros.motion.tiling import FINEST, ZOOM, Tiling, transform
 from fossa_ros.stack import FocusStack
 
 # Measured on renders of stacks with known motion; px.
@@ -35,7 +35,7 @@ _VIEW = Prior(
 _TILE = Prior(plane=1.0, bias=1.0, fading=0.1)
 _TILE_FLOOR = {False: 0.1, True: 0.3}  # what interpolation does to a tile, and what blur does if it differs
 _VIEW_FLOOR = {False: 0.03, True: 0.05}  # the same for the view as a whole
-_SIGNIFICANT = 2.0  # standard deviations by which a tile must exceed still_px to count as moving by itself
+_SIGNIFICANT = 1.0  # standard deviations by which a tile must exceed still_px to count as moving by itself
 _CHANGED, _ALIKE = 0.3, 0.1  # mismatch at the same focus: another content, the same content
 
 
@@ -180,10 +180,20 @@ def _compare(
         found.was_mismatch[base] = previous.mismatch[other]
         compared = alike[base] & textured
         if compared.any():
-            details = (frame.detail[compared] for frame in (frames[base], previous.frames[other]))
+            offset = _pixel_offset(pair, previous.tiling)
+            details = frames[base].detail()[compared], previous.frames[other].detail(offset)[compared]
             found.blurred[base] = _lost_in_one_direction(*details, config.direction_loss)
     changed &= alike.any(axis=0)
     return found
+
+
+def _pixel_offset(found: Registration, tiling: Tiling) -> tuple[int, int]:
+    """Return a registration's shift of the view's centre in whole px (x, y) of the finest level.
+
+    Whole, because interpolation would blur in the direction of the rest.
+    """
+    x, y = np.rint(transform(found.H, np.zeros(2)) / tiling.pitch(FINEST)).astype(int)
+    return int(x), int(y)
 
 
 def _lost_in_one_direction(detail: np.ndarray, was: np.ndarray, limit: float) -> bool:

@@ -17,7 +17,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from fossa_ros.motion.tiling import Tiling, transform
+from fossa_ros.motion.tiling import FINEST, Tiling, transform
 
 _SMOOTHING = 1.0  # px at each level: sigma of the low-pass
 _CORRELATED_PIXELS = 4.0 * np.pi * _SMOOTHING**2  # residuals of a low-passed frame that count as one
@@ -31,7 +31,7 @@ _FAINT = 1.0  # grey levels: contrast of the coarsest level that noise could mak
 _CHANCE = 0.3  # correlation of the coarsest levels that the best shift of two noise images can reach
 _STEPS = 3  # at most, at each level
 _SETTLED = {1: 0.4, 2: 0.2}  # px: a smaller step at a level is the last one
-_FIT_FLOORS = (4.0, 2.0, 1.0, 1.0)  # times the floor: first a vote of many tiles, then the best measure of them
+_FIT_FLOORS = (4.0, 2.0, 1.0)  # times the floor: first a vote of many tiles, then the best measure of them
 
 # Zero-mean normal priors (px at the corner) of the eight fields of `generators`: a camera shifts, turns and zooms
 # freely, but shears and tilts its image only a little, which matters where texture covers a part of the view.
@@ -52,8 +52,8 @@ class Frame:
     def __init__(self, image: np.ndarray, tiling: Tiling):
         self.tiling = tiling
         height, width = tiling.levels[-1]
-        grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        grey = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        grey = (grey if grey.ndim == 2 else cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY)).astype(np.float32)
         self.noise = _noise_variance(grey, tiling)
         levels = []
         for height, width in reversed(tiling.levels):
@@ -61,6 +61,7 @@ class Frame:
             levels.append(cv2.GaussianBlur(grey, (0, 0), _SMOOTHING))
         self.levels = tuple(reversed(levels))
         self._templates = {}
+        self._details = {}
 
     def template(self, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the regressors (T, 4, n), the inverse of their normal matrix (T, 4, 4) and the tiles (T, n).
@@ -68,11 +69,8 @@ class Frame:
         Regressors are the gradient in x and y, the Laplacian and the grey value, each less its mean over the tile.
         """
         if level not in self._templates:
-            image = self.levels[level]
             window = self.tiling.window(level)
-            dx = cv2.Sobel(image, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
-            dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-            channels = np.stack([c[window] for c in (dx, dy, cv2.Laplacian(image, cv2.CV_32F), image)])
+            channels = np.stack([channel[window] for channel in self._channels(level)])
             regressors = self._cut(channels, level)
             normal = (regressors @ regressors.transpose(0, 2, 1)).astype(np.float64)
             diagonal = normal[:, range(4), range(4)]
@@ -88,21 +86,40 @@ class Frame:
         power = cv2.GaussianBlur(band * band, (0, 0), 6.0)
         return band / np.sqrt(power + _FAINT**2)
 
-    @cached_property
-    def detail(self) -> np.ndarray:
-        """(T, 3, 3) products of the finest level's gradients in x and y and its grey value, summed over each tile."""
-        regressors = self.template(len(self.levels) - 1)[0][:, [0, 1, 3]]
-        return (regressors @ regressors.transpose(0, 2, 1)).astype(np.float64)
+    def detail(self, offset: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Return what detail each tile has in each direction, at the finest level.
+
+        Args:
+            offset: columns and rows, px of that level, by which the tiles are moved.
+
+        Returns:
+            (T, 3, 3) sums over the tile of the products of the gradients in x and y and the grey value.
+        """
+        if offset not in self._details:
+            if offset == (0, 0) and FINEST in self._templates:
+                cut = self._templates[FINEST][0][:, [0, 1, 3]]
+            else:
+                dx, dy, _, grey = self._channels(FINEST)
+                channels = np.roll(np.stack([dx, dy, grey]), (-offset[1], -offset[0]), axis=(1, 2))
+                cut = self._cut(channels[(slice(None), *self.tiling.window(FINEST))], FINEST)
+            self._details[offset] = (cut @ cut.transpose(0, 2, 1)).astype(np.float64)
+        return self._details[offset]
 
     def without_templates(self) -> Frame:
         """Return this frame ready to be remembered: the templates, most of its memory, are dropped."""
-        self.detail  # noqa: B018 - made while the template is there
         self._templates.clear()
         return self
 
     def tiles(self, image: np.ndarray, level: int) -> np.ndarray:
         """Cut an image of a level into (T, n) tiles, each less its mean."""
         return self._cut(image[self.tiling.window(level)][None], level)[:, 0]
+
+    def _channels(self, level: int) -> tuple[np.ndarray, ...]:
+        """Return the gradient in x and y, the Laplacian and the grey values of a level."""
+        image = self.levels[level]
+        dx = cv2.Sobel(image, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
+        dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+        return dx, dy, cv2.Laplacian(image, cv2.CV_32F), image
 
     def _cut(self, channels: np.ndarray, level: int) -> np.ndarray:
         rows, columns = self.tiling.tiles

@@ -16,6 +16,7 @@ from fossa_ros.errors import InputError
 from fossa_ros.stack import FocusStack
 
 NETWORK_SHORT_EDGE = 518  # FOSSA resizes every plane to this short edge (arXiv 2603.26658)
+FINEST = 2  # index of the finest level
 TILE = 24  # px at the finest level
 ZOOM = 2  # index of the zoom among the generators
 
@@ -63,7 +64,7 @@ class Tiling:
 
     def tile(self, level: int) -> int:
         """Edge of a tile, px of a level."""
-        return TILE >> (len(self.levels) - 1 - level)
+        return TILE >> (FINEST - level)
 
     @cached_property
     def tiles(self) -> tuple[int, int]:
