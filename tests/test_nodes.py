@@ -211,10 +211,28 @@ def test_one_sweep_on_request(rig, listener, tmp_path):
         assert str(report.sweep) in answer.message
 
 
+def test_a_capture_in_waiting_is_answered_when_the_node_is_shut_down(rig, listener, tmp_path):
+    with process("fossa_node", tmp_path / "node.log", lens__port=rig, sweep__settling=10.0):
+        active = State.PRIMARY_STATE_ACTIVE
+        listener.wait_until(lambda: listener.state("fossa_node") == active, "active")
+        client = listener.node.create_client(Trigger, "capture")
+        listener.wait_until(client.service_is_ready, "service capture")
+        answer = client.call_async(Trigger.Request())
+        for _ in range(3):  # the node goes on serving meanwhile
+            assert listener.state("fossa_node") == active
+        assert not answer.done()
+        assert listener.change("fossa_node", Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        listener.wait_until(answer.done, "answer of capture")
+        assert not answer.result().success and "deactivated" in answer.result().message
+        assert listener.state("fossa_node") == State.PRIMARY_STATE_FINALIZED
+
+
 def test_lifecycle_by_hand_with_parameters_that_change_only_between(rig, listener, tmp_path):
     listener.subscribe(SweepReport, "sweep", qos.REPORTS)
     with process("fossa_node", tmp_path / "node.log", autostart=False, lens__port=rig, sweep__planes=3):
         assert listener.state("fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
+        assert "not active" in listener.call(Trigger, "capture", Trigger.Request()).message
+        assert "not configured" in listener.call(SetBool, "set_enabled", SetBool.Request()).message
         for _ in range(2):
             assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
             assert not _set(listener, "sweep.planes", 4).successful

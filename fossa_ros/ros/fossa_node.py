@@ -40,12 +40,14 @@ class FossaNode(ManagedNode):
         self._outputs: Outputs | None = None
         self._camera: CameraSubscription | None = None
         self._health: Health | None = None
-        self._offered = []
         self._awaited: dict[int, Future] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
         self._timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._tick)
+        # Services live as long as the node: one that is destroyed with an answer outstanding ends the process.
         # While 'capture' awaits its sweep, its group is blocked; the frames of that sweep arrive in the node's own.
-        self._capture_group = MutuallyExclusiveCallbackGroup()
+        answering = MutuallyExclusiveCallbackGroup()
+        self.create_service(Trigger, "capture", self._on_capture, callback_group=answering)
+        self.create_service(SetBool, "set_enabled", self._on_set_enabled)
 
     def configure(self, values: dict) -> None:
         plan = settings.sweep_plan(values)
@@ -67,10 +69,6 @@ class FossaNode(ManagedNode):
         self._health = Health(hardware_id=lens.capabilities.identity, estimator=estimator.name)
         self._worker = DepthWorker(MotionCheck(settings.motion_config(values)), estimator, self._on_result)
         self._outputs = Outputs(self, values["depth.encoding"])
-        self._offered = [
-            self.create_service(Trigger, "capture", self._on_capture, callback_group=self._capture_group),
-            self.create_service(SetBool, "set_enabled", self._on_set_enabled),
-        ]
         planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
         self.get_logger().info(f"{lens.capabilities.identity}; planes at {planes} m; estimator {estimator.name}")
 
@@ -94,10 +92,7 @@ class FossaNode(ManagedNode):
             self._capture.close()
         if self._outputs is not None:
             self._outputs.close()
-        for service in self._offered:
-            self.destroy_service(service)
         self._capture = self._worker = self._outputs = self._health = None
-        self._offered = []
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
@@ -155,6 +150,9 @@ class FossaNode(ManagedNode):
                 outcome.set_result((success, message))
 
     def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._capture is None:
+            response.message = "The node is not configured; configure it first."
+            return response
         self._capture.set_enabled(request.data)
         response.success = True
         response.message = "Sweeping." if request.data else "The lens rests; call 'capture' for a single sweep."
