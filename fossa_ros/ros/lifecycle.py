@@ -26,6 +26,10 @@ AUTOSTART_PERIOD_S = 1.0
 SPIN_PERIOD_S = 0.1  # how long a signal may wait
 
 
+class Interrupted(FossaError):
+    """A transition given up because the process was asked to end."""
+
+
 class ManagedNode(LifecycleNode):
     """A lifecycle node whose transitions fail with a sentence.
 
@@ -39,6 +43,7 @@ class ManagedNode(LifecycleNode):
         self.table = (*table, AUTOSTART)
         self._configured = False
         self._last_complaint = ""
+        self.ended = threading.Event()  # the process was asked to end
         # Registered first: it also judges start-up values.
         self.add_on_set_parameters_callback(self._judge_parameters)
         parameters.declare(self, self.table)
@@ -62,6 +67,11 @@ class ManagedNode(LifecycleNode):
     def cleanup(self) -> None:
         """Free everything that ``configure`` built."""
         raise NotImplementedError
+
+    def check_ended(self) -> None:
+        """Raise Interrupted if the process was asked to end; for transitions that take seconds, from any thread."""
+        if self.ended.is_set():
+            raise Interrupted("Asked to end.")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         def build():
@@ -105,9 +115,12 @@ class ManagedNode(LifecycleNode):
         # rclpy swallows whatever a transition raises, so it has to be said here.
         try:
             step()
+        except Interrupted:
+            self.get_logger().info("Ending before this was done")
         except FossaError as error:
             if str(error) != self._last_complaint:  # autostart repeats itself, the log should not
-                self.get_logger().error(str(error))
+                again = " Trying again until it succeeds." if self._autostarting() else ""
+                self.get_logger().error(f"{error}{again}")
                 self._last_complaint = str(error)
         except Exception:
             self.get_logger().fatal(f"Unexpected failure, please report it:\n{traceback.format_exc()}")
@@ -119,6 +132,9 @@ class ManagedNode(LifecycleNode):
 
     def _judge_parameters(self, changes: list[RosParameter]):
         return parameters.judge(changes, self.table, self._configured)
+
+    def _autostarting(self) -> bool:
+        return self._autostart_timer is not None and not self._autostart_timer.is_canceled()
 
     def _autostart(self) -> None:
         done = TransitionCallbackReturn.SUCCESS
@@ -145,6 +161,7 @@ def run(node_class: type[ManagedNode], args=None) -> int:
         except rclpy.exceptions.ParameterException as error:
             rclpy.logging.get_logger(node_class.__name__).fatal(f"{error}; correct the parameter file or argument.")
             return 1
+        node.ended = ended
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:

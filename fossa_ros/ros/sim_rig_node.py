@@ -122,6 +122,7 @@ class SimRigNode(ManagedNode):
         return response
 
     def _tell_progress(self, share: float) -> None:
+        self.check_ended()
         status = DiagnosticStatus(
             level=DiagnosticStatus.OK,
             name=self.get_fully_qualified_name(),
