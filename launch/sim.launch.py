@@ -7,11 +7,13 @@ import os
 import tempfile
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node, SetParameter
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from fossa_ros.ros import environment
 
 SHARE = FindPackageShare("fossa_ros")
 LENS_LINK = os.path.join(tempfile.gettempdir(), f"fossa_rig_lens_{os.getpid()}")
@@ -29,6 +31,7 @@ HANDED_ON = ("namespace", "params_file", "use_sim_time", "autostart", "rviz", "l
 
 
 def generate_launch_description():
+    environment.complete()  # where packages are, and a transport for large images; inherited by the nodes
     argument = {name: LaunchConfiguration(name) for name, *_ in ARGUMENTS}
     return LaunchDescription(
         [
@@ -49,14 +52,12 @@ def generate_launch_description():
                 ros_arguments=["--log-level", argument["log_level"]],
                 output="screen",
             ),
-            GroupAction(
-                [
-                    SetParameter("lens.port", argument["lens_link"]),
-                    IncludeLaunchDescription(
-                        PathJoinSubstitution([SHARE, "launch", "fossa.launch.py"]),
-                        launch_arguments=[(name, argument[name]) for name in HANDED_ON],
-                    ),
-                ]
+            IncludeLaunchDescription(
+                PathJoinSubstitution([SHARE, "launch", "fossa.launch.py"]),
+                launch_arguments=[
+                    *((name, argument[name]) for name in HANDED_ON),
+                    ("lens_port", argument["lens_link"]),
+                ],
             ),
         ]
     )
