@@ -1,4 +1,7 @@
-"""Keep what the tests do with ROS to themselves: an own domain, no network, logs in a temporary folder."""
+"""Keep what the tests do with ROS to themselves: an own domain, no network, logs in a temporary folder.
+
+Property tests draw the same examples in every run, so that a failure is the change's and not the draw's.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,11 @@ import itertools
 import os
 import tempfile
 from pathlib import Path
+
+import hypothesis
+
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 def reserve_domain():
