@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fossa_ros.errors import InputError, LensError
-from fossa_ros.lens import LensMove, open_lens
+from fossa_ros.lens import CommandRange, LensMove, open_lens
 from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.lens.ld4_line import Ld4Line
 from fossa_ros.lens.optotune_ld4 import OptotuneLd4
@@ -90,6 +90,8 @@ def test_capabilities(lens):
     assert lens.backend == "optotune_ld4"
     assert lens.capabilities.nearest == pytest.approx(0.2, abs=1e-12)  # 1 / (3 + 2) m
     assert lens.capabilities.farthest == math.inf
+    assert lens.capabilities.is_metric
+    assert lens.capabilities.command == CommandRange("focal power", "D", -2.0, 3.0, 1 / 200)
     assert lens.capabilities.measures_position is False
     assert lens.capabilities.measures_temperature is True
     assert lens.capabilities.identity == "Optotune Lens Driver 4, firmware F 1.8.4711.2, 293 mA"
@@ -141,10 +143,53 @@ def test_focus_distance_is_what_the_device_was_told(lens):
     assert lens.state().focus_distance == move.focus_distance
 
 
+def test_the_command_itself_without_the_fixed_optics(device, lens):
+    move = lens.move_to_command(1.3333)
+    assert device.dynamics.set_point == move.command == 267 / 200
+    assert move.focus_distance == pytest.approx(1.0 / (2.0 + 267 / 200), abs=1e-12)
+    assert lens.state().command == move.command
+    with pytest.raises(InputError, match=r"focal power of 3\.1 D is outside the lens's range of -2 to 3 D"):
+        lens.move_to_command(3.1)
+    assert lens.state().command == move.command
+
+
+def test_by_its_current_the_lens_needs_a_calibration(device, port):
+    with open_lens("optotune_ld4", port, control="current") as lens:
+        assert not lens.capabilities.is_metric
+        assert (lens.capabilities.nearest, lens.capabilities.farthest) == (None, None)
+        command = lens.capabilities.command
+        assert command.unit == "mA" and (command.least, command.greatest) == pytest.approx((-292.84, 292.84))
+        with pytest.raises(InputError, match=r"current \(-292\.84 to 292\.84 mA\) .* run 'fossa calibrate'"):
+            lens.move_to(0.5)
+        assert math.isnan(lens.state().command)
+        for current in (100.0, -100.0):
+            before = len(device.received)
+            move = lens.move_to_command(current)
+            steps = round(current / 292.84 * 4095)
+            assert device.received[before:] == ld4.SET_CURRENT.encode(steps) + bytes.fromhex("53 72 bc d5")
+            assert move.command == pytest.approx(current, abs=0.04) and math.isnan(move.focus_distance)
+            assert device.dynamics.set_point == pytest.approx(max(3.0 * steps / 4095, -2.0))
+            state = lens.state()
+            assert state.command == move.command and math.isnan(state.focus_distance)
+        lens.park()
+        assert device.dynamics.set_point == 0.0 and math.isnan(lens.state().command)
+        device.flip_next = b"Aw"
+        with pytest.raises(LensError, match="error 1: the check sum was wrong"):
+            lens.move_to_command(50.0)
+        assert math.isnan(lens.state().command)
+
+
+def test_a_driver_without_a_lens_is_no_use_by_its_current_either():
+    device = SimulatedLd4(LensDynamics(), fault_bits=1)
+    with PseudoTerminal(device) as terminal, pytest.raises(LensError, match="no lens connected"):
+        OptotuneLd4(terminal.port, control="current")
+
+
 def test_time_stamps_are_on_the_given_clock(device, port):
     ticks = iter(range(1000, 2000))
     with OptotuneLd4(port, clock=lambda: next(ticks)) as lens:
-        assert lens.move_to(0.5) == LensMove(0.5, sent_ns=1000, acknowledged_ns=1001)
+        told = LensMove(0.5, sent_ns=1000, acknowledged_ns=1001, settling_ns=18 * MS, command=2.0)
+        assert lens.move_to(0.5) == told
         assert lens.state().stamp_ns == 1002
 
 
@@ -428,7 +473,10 @@ def test_many_threads_one_lens(device, lens):
         ({"power_offset": math.nan}, "power_offset"),
         ({"power_offset": -3.0}, "raise power_offset"),
         ({"timeout": 0.0}, "timeout"),
-        ({"colour": "red"}, "colour.*power_offset, temperature_limits, timeout"),
+        ({"settling": -1.0}, "settling"),
+        ({"control": "voltage"}, "focal_power, current, not 'voltage'"),
+        ({"control": "current", "power_offset": 2.0}, "power_offset belongs to focal powers"),
+        ({"colour": "red"}, "colour.*power_offset, control, temperature_limits, settling, timeout"),
     ],
 )
 def test_options_that_cannot_be(port, options, says):

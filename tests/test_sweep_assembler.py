@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -22,14 +23,26 @@ def frame(start_ms: float, arrival_ms: float | None = None, **kwargs) -> Frame:
     return Frame(stamp_ns=round(start_ms * MS), arrival_ns=round(arrival * MS), **{**fields, **kwargs})
 
 
-def move(distance: float, sent_ms: float, acknowledged_ms: float) -> LensMove:
-    return LensMove(distance, round(sent_ms * MS), round(acknowledged_ms * MS))
+def move(distance: float, sent_ms: float, acknowledged_ms: float, settling_ms: float = 0) -> LensMove:
+    return LensMove(
+        distance, round(sent_ms * MS), round(acknowledged_ms * MS), settling_ns=round(settling_ms * MS), command=0.0
+    )
 
 
 def one_plane() -> StepAssembler:
     assembler = StepAssembler(TIMING)
     assembler.commanded(move(0.5, 100, 103))  # settled for certain from 103 + 18 + 2 = 123 ms on
     return assembler
+
+
+def test_without_a_settling_time_the_lens_says_how_long_each_move_takes():
+    assembler = StepAssembler(replace(TIMING, settling_ns=0))
+    assembler.commanded(move(0.5, 100, 103, settling_ms=40))
+    assert assembler.ready_ns() == 145 * MS
+    assert assembler.offer(frame(144.9)) == Drop.SETTLING
+    assert assembler.offer(frame(145)) is None
+    assembler.commanded(move(0.5, 200, 203, settling_ms=7))
+    assert assembler.ready_ns() == 212 * MS
 
 
 @pytest.mark.parametrize(

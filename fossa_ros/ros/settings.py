@@ -46,7 +46,7 @@ _SWEEP = (
     Parameter(
         "sweep.settling",
         _seconds("settling_ns"),
-        "From the acknowledged lens command until the lens stands still",
+        "From the acknowledged lens command until the lens stands still; 0 for what the lens backend says of each move",
         "s",
         minimum=0.0,
         maximum=10.0,

@@ -95,7 +95,8 @@ class StepAssembler:
         return drop
 
     def _ready_ns(self, plane: _Plane) -> int:
-        return plane.move.acknowledged_ns + self._timing.settling_ns + self._timing.clock_margin_ns
+        settling = self._timing.settling_ns or plane.move.settling_ns
+        return plane.move.acknowledged_ns + settling + self._timing.clock_margin_ns
 
     def _assign(self, frame: Frame) -> Drop | None:
         if frame.stamp_ns in self._seen:

@@ -115,6 +115,7 @@ class SweepCapture:
         return self._lens
 
     def _check_range(self, lens: FocusLens) -> None:
+        lens.capabilities.require_metric()
         nearest, farthest = lens.capabilities.nearest, lens.capabilities.farthest
         planes = self._plan.focus_distances
         if planes[0] < nearest or planes[-1] > farthest:

@@ -21,7 +21,8 @@ class SweepTiming:
     """Timing of camera and lens, in nanoseconds.
 
     Attributes:
-        settling_ns: from the acknowledged command until the lens stands still.
+        settling_ns: from the acknowledged command until the lens stands still; 0 for what the lens itself says of
+            each move.
         exposure_ns: exposure time of one row.
         readout_ns: start of the first row's exposure to start of the last row's (0 for a global shutter).
         clock_margin_ns: how far image stamps and the node's clock may disagree.
@@ -29,7 +30,7 @@ class SweepTiming:
         stamp_reference: what the camera's stamps mean.
     """
 
-    settling_ns: int = 18_000_000
+    settling_ns: int = 0
     exposure_ns: int = 10_000_000
     readout_ns: int = 0
     clock_margin_ns: int = 2_000_000

@@ -1,0 +1,197 @@
+"""Everything about a lens but its wire: metres, ranges, stamps, locking, resting and closing."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fossa_ros.errors import InputError, LensError
+from fossa_ros.lens.fixed_optics import FixedOptics
+from fossa_ros.lens.lens import CommandRange, LensCapabilities, LensMove, LensState, SettlingModel
+from fossa_ros.optics import dioptres
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LensReading:
+    """What a device says when asked.
+
+    Attributes:
+        command: the position it holds, in the unit of its command; ignored while it holds none of ours.
+        temperature: degrees Celsius, None where there is no thermometer.
+        faults: what it complains about, in words.
+    """
+
+    command: float
+    temperature: float | None = None
+    faults: tuple[str, ...] = ()
+
+
+class CommandLens(ABC):
+    """A FocusLens made from five steps on the wire; a backend implements those.
+
+    A backend connects in its constructor, sets ``backend`` and calls ``_offer``. Every step is called under one lock
+    and raises LensError where the device does not do as its protocol says.
+    """
+
+    backend: str
+    capabilities: LensCapabilities
+
+    def __init__(self, clock: Callable[[], int], optics: FixedOptics | None = None):
+        """Take the clock (ns) that stamps images.
+
+        Args:
+            clock: gives nanoseconds.
+            optics: relates the command, then a power in dioptres, to focus distances; None where the command
+                is no power, so that only a calibration knows metres.
+        """
+        self._clock = clock
+        self._optics = optics
+        self._lock = threading.RLock()
+        self._held: float | None = None  # the last command acknowledged, while the device is known to hold it
+
+    @abstractmethod
+    def _command(self, value: float) -> float:
+        """Send ``value``, which is in range, and return what the device was really told once it has acted on it."""
+
+    @abstractmethod
+    def _read(self) -> LensReading:
+        """Ask the device how it is."""
+
+    @abstractmethod
+    def _rest(self) -> None:
+        """Let the lens rest where it draws the least current."""
+
+    @abstractmethod
+    def _free(self) -> None:
+        """Free the device, also one that no longer answers."""
+
+    @property
+    @abstractmethod
+    def _is_open(self) -> bool:
+        """Whether the device has not been freed yet."""
+
+    def _offer(
+        self,
+        identity: str,
+        command: CommandRange,
+        settling: SettlingModel,
+        *,
+        measures_position: bool = False,
+        measures_temperature: bool = False,
+    ) -> None:
+        """Say what the connected device can do.
+
+        Raises:
+            InputError: the fixed optics leave nothing in front of the camera in focus.
+        """
+        nearest = farthest = None
+        if self._optics is not None:
+            self._optics.check_range(command.least, command.greatest)
+            nearest, farthest = (self._optics.distance(power) for power in (command.greatest, command.least))
+        self.capabilities = LensCapabilities(
+            identity=identity,
+            command=command,
+            nearest=nearest,
+            farthest=farthest,
+            settling=settling,
+            measures_position=measures_position,
+            measures_temperature=measures_temperature,
+        )
+
+    def move_to(self, focus_distance: float) -> LensMove:
+        """Command a focus distance (m); return when the device has acknowledged it, before it has settled.
+
+        Raises:
+            InputError: the distance is outside the range of the lens, or the lens is not metric.
+            LensError: the device does not answer as it should.
+        """
+        self.capabilities.require_metric()
+        return self._move(self._command_for(focus_distance))
+
+    def move_to_command(self, value: float) -> LensMove:
+        """Command the device in its own unit; otherwise as ``move_to``."""
+        return self._move(self.capabilities.command.check(value))
+
+    def state(self) -> LensState:
+        """Ask the device for its state; the focus is NaN until a move and while parked."""
+        with self._lock:
+            self._check_open()
+            reading = self._read()
+            command = math.nan if self._held is None else reading.command
+            return LensState(
+                stamp_ns=self._clock(),
+                focus_distance=self._distance(command),
+                command=command,
+                temperature=reading.temperature,
+                faults=reading.faults,
+            )
+
+    def park(self) -> None:
+        """Bring the lens to rest; the next move wakes it."""
+        with self._lock:
+            self._check_open()
+            self._held = None
+            self._rest()
+
+    def close(self) -> None:
+        """Park the lens and free the device, even where it no longer answers."""
+        with self._lock:
+            if not self._is_open:
+                return
+            try:
+                self.park()
+            except LensError as error:
+                LOG.warning("The lens was closed without being parked: %s", error)
+            finally:
+                self._free()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _move(self, value: float) -> LensMove:
+        with self._lock:
+            self._check_open()
+            before, self._held = self._held, None
+            sent_ns = self._clock()
+            told = self._command(value)
+            acknowledged_ns = self._clock()
+            self._held = told
+        span = self.capabilities.command
+        # From an unknown position the way may be as long as the range.
+        step = span.greatest - span.least if before is None else told - before
+        return LensMove(
+            focus_distance=self._distance(told),
+            sent_ns=sent_ns,
+            acknowledged_ns=acknowledged_ns,
+            settling_ns=self.capabilities.settling.duration_ns(step),
+            command=told,
+        )
+
+    def _command_for(self, focus_distance: float) -> float:
+        if focus_distance > 0:  # also refuses NaN
+            try:
+                return self.capabilities.command.check(self._optics.power(focus_distance))
+            except InputError:
+                pass  # said in metres below
+        near, far = self.capabilities.nearest, self.capabilities.farthest
+        raise InputError(
+            f"A focus distance of {focus_distance:g} m is outside the lens's range of {near:.4g} m "
+            f"({float(dioptres(near)):.2f} D) to {far:.4g} m ({float(dioptres(far)):.2f} D); "
+            "change the plan, or power_offset if the optics allow more."
+        )
+
+    def _distance(self, command: float) -> float:
+        return math.nan if self._optics is None or math.isnan(command) else self._optics.distance(command)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise LensError(f"{self.capabilities.identity} is closed; open it again.")
