@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fossa_ros.lens import ld4_protocol as ld4
-from fossa_ros.simulation.ld4_device import Misbehaviour, SimulatedLd4
+from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
+from fossa_ros.simulation.misbehaviour import Misbehaviour
 
 START, READY = b"Start", b"Ready\r\n"
 CURRENT_MODE = bytes.fromhex("4d 77 44 41 54 46")

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import select
+import subprocess
 import sys
 import threading
 import time
@@ -22,8 +23,9 @@ from fossa_ros.lens import CommandRange, LensMove, open_lens
 from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.lens.ld4_line import Ld4Line
 from fossa_ros.lens.optotune_ld4 import OptotuneLd4
-from fossa_ros.simulation.ld4_device import Misbehaviour, SimulatedLd4
+from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
+from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 
 TIMEOUT = 0.25  # seconds; a reply takes a fraction of a millisecond unless the machine is busy
@@ -41,6 +43,7 @@ class Scripted:
 
     incomplete = False
     delay = 0.0
+    unplug = False
 
     def __init__(self, reply: bytes):
         self.reply = reply
@@ -400,6 +403,14 @@ def test_one_opener_at_a_time(port, lens):
         assert second.move_to(0.5).focus_distance == pytest.approx(0.5)
 
 
+def test_another_process_is_refused_too(port, lens):
+    program = f"from fossa_ros.lens import open_lens; open_lens('optotune_ld4', {port!r})"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert result.returncode != 0
+    assert f"LensError: Port {port!r} is in use by another program; close that program" in result.stderr
+    assert lens.move_to(0.5).focus_distance == pytest.approx(0.5)
+
+
 def test_closing_frees_everything():
     before = resources()
     device = SimulatedLd4(LensDynamics())
@@ -433,6 +444,26 @@ def test_a_pulled_cable(caplog):
     threads, files = resources()
     assert threads == before[0] - 1
     assert files <= before[1] - 5  # four of the terminal, at least one of the lens
+
+
+@pytest.mark.parametrize("kept", [0, 3, 8])
+def test_a_cable_pulled_in_mid_frame_and_plugged_in_again(tmp_path, kept):
+    device, link = SimulatedLd4(LensDynamics()), tmp_path / "lens"
+    with PseudoTerminal(device, link), OptotuneLd4(str(link), timeout=TIMEOUT) as lens:
+        lens.move_to(0.5)
+        device.misbehave(Misbehaviour(keep=kept, unplug=True), replies=1)
+        with pytest.raises(LensError):  # of the frame that ends too soon, or, after all of it, by the next move
+            for _ in range(2):
+                lens.move_to(1.0)
+        with pytest.raises(LensError, match="check the cable and open the lens again"):
+            lens.move_to(1.0)
+        deadline = time.monotonic() + 5
+        while link.is_symlink() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(LensError, match="does not exist"):
+            OptotuneLd4(str(link))
+    with PseudoTerminal(device, link), OptotuneLd4(str(link)) as lens:
+        assert lens.move_to(0.5).focus_distance == pytest.approx(0.5)
 
 
 def test_a_dead_device_does_not_keep_the_port(device, port):

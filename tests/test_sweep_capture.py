@@ -10,8 +10,9 @@ import pytest
 
 from fossa_ros.errors import InputError
 from fossa_ros.lens import open_lens
-from fossa_ros.simulation.ld4_device import Misbehaviour, SimulatedLd4
+from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics
+from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 from fossa_ros.sweep import Frame, SweepCapture, SweepPlan, SweepTiming
 

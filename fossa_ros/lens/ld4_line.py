@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import time
 
 from fossa_ros.errors import LensError
 from fossa_ros.lens import ld4_protocol as ld4
-from fossa_ros.lens.serial_port import hex_excerpt, open_serial_port
+from fossa_ros.lens.serial_line import SerialLine, hex_excerpt
 
-LOG = logging.getLogger(__name__)
-QUIET = 0.02  # seconds of silence that end whatever a disturbed line still has to say
 HANDSHAKES = 2  # programs that probe new serial ports (modem managers) may have left half a command behind
 
 
-class Ld4Line:
+class Ld4Line(SerialLine):
     """Exchange commands and replies; not thread-safe.
 
     After anything unexpected the line counts as disturbed, and the next exchange first brings it back in
@@ -23,25 +19,9 @@ class Ld4Line:
     """
 
     def __init__(self, port: str, timeout: float):
-        """Open ``port``; a reply must be complete ``timeout`` seconds after its command.
-
-        Raises:
-            LensError: the port cannot be opened.
-        """
-        self.name = port
-        self._timeout = timeout
-        self._disturbed = False
+        """Open ``port``; a reply must be complete ``timeout`` seconds after its command."""
+        super().__init__(port, ld4.BAUD_RATE, timeout)
         self._unanswered = False
-        self._port = open_serial_port(port, ld4.BAUD_RATE, timeout)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the port is held."""
-        return self._port.is_open
-
-    def close(self) -> None:
-        """Free the port."""
-        self._port.close()
 
     def shake_hands(self) -> None:
         """Make sure that a lens driver listens; this also zeroes its current.
@@ -50,9 +30,9 @@ class Ld4Line:
             LensError: something else answers, or nothing, for twice the timeout.
         """
         for _ in range(HANDSHAKES):
-            self._await_silence()
-            self._send(ld4.HANDSHAKE)
-            reply = self._receive(len(ld4.READY), time.monotonic() + self._timeout)
+            self.await_silence()
+            self.send(ld4.HANDSHAKE)
+            reply = self.receive(len(ld4.READY), self.deadline())
             if reply == ld4.READY:
                 return
         raise LensError(
@@ -63,7 +43,7 @@ class Ld4Line:
     def tell(self, command: ld4.Command, *values) -> None:
         """Send a command that is not answered; should it be refused, the next query says so."""
         self._settle()
-        self._send(command.encode(*values))
+        self.send(command.encode(*values))
         self._unanswered = True
 
     def query(self, command: ld4.Command, *values) -> tuple:
@@ -76,17 +56,17 @@ class Ld4Line:
         if not self._unanswered:
             self._settle()
         self._unanswered = False
-        self._send(command.encode(*values))
-        deadline = time.monotonic() + self._timeout
+        self.send(command.encode(*values))
+        deadline = self.deadline()
         # No reply is shorter than the old error; from there on the first byte tells how much is to come.
-        reply = self._receive(len(ld4.OLD_ERROR), deadline)
+        reply = self.receive(len(ld4.OLD_ERROR), deadline)
         if len(reply) == len(ld4.OLD_ERROR) and reply != ld4.OLD_ERROR:
             length = ld4.ERROR_LENGTH if reply.startswith(b"E") else command.reply_length
-            reply += self._receive(length - len(reply), deadline)
+            reply += self.receive(length - len(reply), deadline)
         try:
             return command.decode_reply(reply)
         except ld4.FrameError as error:
-            self._disturbed = True
+            self.disturbed = True
             raise LensError(self._complaint(command, reply, error)) from None
 
     def _complaint(self, command: ld4.Command, reply: bytes, error: ld4.FrameError) -> str:
@@ -109,53 +89,23 @@ class Ld4Line:
 
     def _settle(self) -> None:
         """Leave nothing unread that the next reply could be mistaken for."""
-        if not self._port.is_open:
-            raise LensError(f"The lens at {self.name!r} is closed; open it again.")
-        if self._disturbed:
-            self._await_silence()
+        if self.disturbed and self.is_open:
+            self.await_silence()
             self._synchronise()
-        try:
-            if waiting := self._port.in_waiting:
-                LOG.warning("The lens sent what nobody asked for: %s", hex_excerpt(self._port.read(waiting)))
-        except OSError as error:
-            raise self._lost(error) from error
-
-    def _await_silence(self) -> None:
-        """Discard what arrives until nothing does; half a command at the far end is given up meanwhile."""
-        deadline = time.monotonic() + self._timeout
-        while self._receive(256, time.monotonic() + QUIET) and time.monotonic() < deadline:
-            pass
+        self.drain()
 
     def _synchronise(self) -> None:
         """Discard all replies still to come, by asking something else and waiting for its answer."""
-        self._send(ld4.FIRMWARE_TYPE.encode())
-        deadline = time.monotonic() + self._timeout
+        self.send(ld4.FIRMWARE_TYPE.encode())
+        deadline = self.deadline()
         received = b""
-        while byte := self._receive(1, deadline):
+        while byte := self.receive(1, deadline):
             received += byte
             with contextlib.suppress(ld4.FrameError):
                 ld4.FIRMWARE_TYPE.decode_reply(received[-ld4.FIRMWARE_TYPE.reply_length :])
-                self._disturbed = False
+                self.disturbed = False
                 return
         raise LensError(
             f"The lens driver at {self.name!r} no longer answers as it should but sent "
             f"{hex_excerpt(received)}; check its cable and power."
         )
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._port.write(data)
-        except OSError as error:
-            raise self._lost(error) from error
-
-    def _receive(self, length: int, deadline: float) -> bytes:
-        """Read ``length`` bytes, fewer where they do not come in time."""
-        try:
-            self._port.timeout = max(deadline - time.monotonic(), 0.0)
-            return self._port.read(length)
-        except OSError as error:
-            raise self._lost(error) from error
-
-    def _lost(self, error: OSError) -> LensError:
-        self._disturbed = True
-        return LensError(f"Port {self.name!r} failed ({error}); check the cable and open the lens again.")

@@ -18,7 +18,10 @@ GROUP = "fossa_ros.lenses"
 
 # The one home of the built-in backends: they are found in a source tree that is not installed too, and their
 # modules are imported only when asked for.
-BUILT_IN = (EntryPoint("optotune_ld4", "fossa_ros.lens.optotune_ld4:OptotuneLd4", GROUP),)
+BUILT_IN = (
+    EntryPoint("optotune_icc", "fossa_ros.lens.optotune_icc:OptotuneIcc", GROUP),
+    EntryPoint("optotune_ld4", "fossa_ros.lens.optotune_ld4:OptotuneLd4", GROUP),
+)
 
 
 def lens_backends() -> dict[str, EntryPoint]:

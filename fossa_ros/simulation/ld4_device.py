@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.simulation.lens_dynamics import LensDynamics
+from fossa_ros.simulation.misbehaviour import Misbehaving
 
 NO_LIMITS, UNREACHABLE, OUT_OF_LIMITS = 1 << 2, 1 << 3, 1 << 7  # bits of the status
 OUT_OF_SPECIFICATION = 1 << 5
 SPECIFIED_TEMPERATURES = (-20.0, 65.0)  # degC
 
 
-@dataclass(frozen=True)
-class Misbehaviour:
-    """What is wrong with the replies of a bad device or line.
-
-    Attributes:
-        silent: no reply at all.
-        keep: bytes of each reply that get through, None for all of them.
-        noise: bytes that come before each reply.
-        corrupt: one bit of each reply is flipped.
-        delay: seconds before each reply; kept by the line that carries it.
-    """
-
-    silent: bool = False
-    keep: int | None = None
-    noise: bytes = b""
-    corrupt: bool = False
-    delay: float = 0.0
-
-
-class SimulatedLd4:
+class SimulatedLd4(Misbehaving):
     """The device behind the wire: ``feed`` it what arrives and it returns what it answers.
 
     Deviations from the protocol are answered as the manual says: error 1 for a wrong check sum, 2 for what
@@ -65,6 +45,7 @@ class SimulatedLd4:
             lacking: commands that this firmware does not have.
             old_errors: report errors as the firmware of 2013 did.
         """
+        super().__init__()
         self.dynamics = dynamics
         self.fault_bits = fault_bits
         self._clock = clock
@@ -74,9 +55,6 @@ class SimulatedLd4:
         self._scale = ld4.PowerScale.of(firmware_type)
         self._max_current = max_current
         self._buffer = bytearray()
-        self._lock = threading.Lock()
-        self._misbehaviour = Misbehaviour()
-        self._affected = 0
         self._reset()
         self._limits: tuple[int, int] | None = None
         self._answers = {
@@ -93,37 +71,27 @@ class SimulatedLd4:
             ld4.STATUS: lambda: (self._status(),),
         }
 
-    def misbehave(self, misbehaviour: Misbehaviour, replies: int) -> None:
-        """Spoil the next ``replies`` replies."""
-        with self._lock:
-            self._misbehaviour, self._affected = misbehaviour, replies
-
     @property
     def incomplete(self) -> bool:
         """Whether part of a command has arrived and the rest is awaited."""
         return bool(self._buffer)
 
-    @property
-    def delay(self) -> float:
-        """Seconds by which the line is to delay what was last returned."""
-        return self._misbehaviour.delay
-
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they arrive and return the replies to the commands they complete."""
-        with self._lock:
+        with self.lock:
             self._buffer += data
             replies = []
             while self._buffer and (reply := self._next()) is not None:
                 replies.append(reply)
-            return b"".join(self._spoil(reply) for reply in replies if reply)
+            return b"".join(self.spoil(reply) for reply in replies if reply)
 
     def give_up(self) -> bytes:
         """Drop an incomplete command whose rest does not come, and return the error that says so."""
-        with self._lock:
+        with self.lock:
             if not self._buffer:
                 return b""
             self._buffer.clear()
-            return self._spoil(self._refuse(1))
+            return self.spoil(self._refuse(1))
 
     def _next(self) -> bytes | None:
         """Take one command off the buffer and return its reply; None while it is incomplete."""
@@ -153,18 +121,6 @@ class SimulatedLd4:
 
     def _refuse(self, code: int) -> bytes:
         return ld4.OLD_ERROR if self._old_errors else ld4.error_frame(code)
-
-    def _spoil(self, reply: bytes) -> bytes:
-        if not self._affected:
-            self._misbehaviour = Misbehaviour()
-            return reply
-        self._affected -= 1
-        wrong = self._misbehaviour
-        if wrong.silent:
-            return b""
-        if wrong.corrupt:
-            reply = reply[:1] + bytes([reply[1] ^ 0x10]) + reply[2:]
-        return wrong.noise + reply[: wrong.keep]
 
     def _reset(self) -> None:
         self._in_focal_power_mode = False

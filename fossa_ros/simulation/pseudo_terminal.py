@@ -21,6 +21,7 @@ class SerialDevice(Protocol):
 
     incomplete: bool
     delay: float
+    unplug: bool
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they arrive and return the replies."""
@@ -32,6 +33,8 @@ class SerialDevice(Protocol):
 class PseudoTerminal:
     """Serve a device on a pseudo-terminal from a thread of its own.
 
+    A pulled cable is a terminal that hangs up: reads and writes at the near end fail, as on a USB adapter that is gone.
+    A link goes with it, so that it can be plugged in anew by serving the device on another terminal at the same link.
     A context manager; ``close`` ends the thread and removes everything, and so does the end of the program.
 
     Attributes:
@@ -59,7 +62,10 @@ class PseudoTerminal:
             raise
         self.port = target if link is None else str(link)
         thread = threading.Thread(
-            target=_serve, args=(device, master, stop_reader), name=f"device at {target}", daemon=True
+            target=_serve,
+            args=(device, master, stop_reader, link, target),
+            name=f"device at {target}",
+            daemon=True,
         )
         # The slave stays open here: without an open slave the master reports an error, not silence.
         self._close = weakref.finalize(self, _shut, thread, descriptors, link, target)
@@ -87,17 +93,27 @@ def _make_link(link: Path, target: str) -> None:
         ) from error
 
 
-def _shut(thread: threading.Thread, descriptors: tuple[int, ...], link, target: str) -> None:
-    os.write(descriptors[-1], b"x")
-    thread.join()
-    for descriptor in descriptors:
-        os.close(descriptor)
+def _remove_link(link, target: str) -> None:
     with contextlib.suppress(OSError):
         if link is not None and os.readlink(link) == target:
             os.unlink(link)
 
 
-def _serve(device: SerialDevice, master: int, stop: int) -> None:
+def _shut(thread: threading.Thread, descriptors: tuple[int, ...], link, target: str) -> None:
+    os.write(descriptors[-1], b"x")
+    thread.join()
+    for descriptor in descriptors:
+        os.close(descriptor)
+    _remove_link(link, target)
+
+
+def _hang_up(master: int) -> None:
+    """Close the far end but keep its descriptor's number until the terminal is closed."""
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), master)
+
+
+def _serve(device: SerialDevice, master: int, stop: int, link, target: str) -> None:
     while True:
         ready, _, _ = select.select([master, stop], [], [], BURST_GAP if device.incomplete else None)
         if stop in ready:
@@ -106,6 +122,10 @@ def _serve(device: SerialDevice, master: int, stop: int) -> None:
         if reply and device.delay and select.select([stop], [], [], device.delay)[0]:
             return
         if not _write(master, stop, reply):
+            return
+        if device.unplug:
+            _remove_link(link, target)
+            _hang_up(master)
             return
 
 

@@ -1,0 +1,106 @@
+r"""The wire protocol of the Optotune ICC-1C and ICC-4C in Simple Mode: ASCII lines that end CR LF.
+
+Sources: Optotune, "ICC-1C" and "ICC-4C" manuals, section Simple Mode, and programs of its users. ``START`` is answered
+``OK`` and has to come first; a set command is answered ``OK``, a get command by a number, and what cannot be done by
+one of four words. Commands are not sensitive to case. The meaning of ``OL`` and ``OU`` as below and above the range is
+read from their use. Nothing in this protocol protects a reply: a reply is taken only if all of it is one of these.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+BAUD_RATE = 115200  # a USB CDC device: the rate is of no effect
+USB_ID = "0483:a31e"
+LINE_END = b"\r\n"
+LONGEST_LINE = 64  # bytes, line end included
+OK = "OK"
+REFUSALS = {
+    "NO": "it cannot be done now",
+    "OL": "the value is below the range",
+    "OU": "the value is above the range",
+    "ERROR": "the command is not understood",
+}
+MARGIN = 0.01  # dioptres to keep inside the range that the device reports
+_NUMBER = re.compile(r"[+-]?\d{1,6}(\.\d{1,9})?")
+
+
+class ReplyError(Exception):
+    """Bytes that are not a reply of this protocol; the message says in what respect."""
+
+
+class Refusal(Exception):
+    """The device answered that it does not do as it was told; the message is its word."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A command that is answered by a number."""
+
+    word: str
+
+    def encode(self) -> bytes:
+        """Return the line as sent."""
+        return self.word.encode() + LINE_END
+
+    def decode(self, line: bytes) -> float:
+        """Return the number of a received line; raises Refusal or ReplyError."""
+        text = _text(line)
+        if not _NUMBER.fullmatch(text):
+            raise ReplyError("not a number")
+        return float(text)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command that is answered OK.
+
+    Attributes:
+        word: the command; ends in ``=`` where it takes a value.
+        decimals: of the value.
+    """
+
+    word: str
+    decimals: int = 0
+
+    def encode(self, *value: float) -> bytes:
+        """Return the line as sent."""
+        number = f"{value[0]:.{self.decimals}f}" if value else ""
+        return self.word.encode() + number.encode() + LINE_END
+
+    def decode(self, line: bytes) -> None:
+        """Accept a received line; raises Refusal or ReplyError."""
+        if _text(line) != OK:
+            raise ReplyError("not OK")
+
+
+def _text(line: bytes) -> str:
+    if not line.endswith(LINE_END):
+        raise ReplyError("no line end")
+    try:
+        text = line.removesuffix(LINE_END).decode("ascii")
+    except UnicodeDecodeError:
+        raise ReplyError("not ASCII") from None
+    if text in REFUSALS:
+        raise Refusal(text)
+    return text
+
+
+def number(text: str) -> float:
+    """Return the value of a set command; raises ReplyError."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    if math.isnan(value):
+        raise ReplyError("not a number")
+    return value
+
+
+START = Order("START")
+LEAST_POWER = Query("GETFPMIN")  # D
+GREATEST_POWER = Query("GETFPMAX")  # D
+POWER = Query("GETFP")  # D
+SET_POWER = Order("SETFP=", decimals=3)  # D
+SET_CURRENT = Order("SETCURRENT=", decimals=3)  # mA
+CURRENT = Query("GETCURRENT")  # mA
+TEMPERATURE = Query("GETTEMP")  # degC

@@ -1,0 +1,125 @@
+"""Optotune ICC-1C and ICC-4C in Simple Mode, for liquid lenses such as the EL-16-40."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from fossa_ros.errors import InputError, LensError
+from fossa_ros.lens import icc_protocol as icc
+from fossa_ros.lens.command_lens import CommandLens, LensReading
+from fossa_ros.lens.fixed_optics import FixedOptics
+from fossa_ros.lens.icc_line import IccLine
+from fossa_ros.lens.lens import CommandRange, SettlingModel
+
+LOG = logging.getLogger(__name__)
+STEP = 0.001  # dioptres: what the commands' decimals resolve
+TOLERANCE = 0.02  # dioptres between what was set and what is read back
+
+
+class OptotuneIcc(CommandLens):
+    """Drive the lens by its focal power; the driver compensates temperature.
+
+    The focus distance d of the whole optics follows 1/d = power + power_offset.
+    """
+
+    backend = "optotune_icc"
+    usb_ids = (icc.USB_ID,)
+
+    def __init__(
+        self,
+        port: str,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        power_offset: float = 0.0,
+        settling: float = 0.018,
+        timeout: float = 0.5,
+    ):
+        """Open ``port``, shake hands and ask for the range; the lens stays as it is until the first move.
+
+        Args:
+            port: serial device or USB address, for example ``usb:0483:a31e``.
+            clock: gives nanoseconds on the clock that stamps images.
+            power_offset: dioptres that the fixed optics add to the lens's power.
+            settling: seconds from the acknowledged command until the lens stands still.
+            timeout: seconds that any one reply may take.
+
+        Raises:
+            InputError: an option that cannot be used.
+            LensError: no such port, no driver behind it, or no lens on the driver.
+        """
+        if not 0 < timeout < math.inf:
+            raise InputError(f"timeout must be a positive number of seconds, not {timeout}.")
+        super().__init__(clock, FixedOptics(float(power_offset)))
+        settles = SettlingModel(settling)
+        self._line = IccLine(port, timeout)
+        try:
+            self._line.shake_hands()
+            self._measures_temperature = self._can(icc.TEMPERATURE)
+            self._offer(
+                f"Optotune ICC in Simple Mode at {port}",
+                self._power_range(),
+                settles,
+                measures_temperature=self._measures_temperature,
+            )
+        except BaseException:
+            self._line.close()
+            raise
+
+    def _command(self, value: float) -> float:
+        told = round(value, icc.SET_POWER.decimals)
+        self._exchange(icc.SET_POWER, told)  # OK: it has acted on it
+        return told
+
+    def _read(self) -> LensReading:
+        power = self._exchange(icc.POWER)
+        faults = ()
+        if self._held is not None and abs(power - self._held) > TOLERANCE:
+            faults = (f"told {self._held:.3f} D but holds {power:.3f} D",)
+        temperature = self._exchange(icc.TEMPERATURE) if self._measures_temperature else None
+        return LensReading(power, temperature, faults)
+
+    def _rest(self) -> None:
+        """Take the current away; a firmware that has no such command holds the power nearest to none instead."""
+        try:
+            self._line.exchange(icc.SET_CURRENT, 0.0)
+        except icc.Refusal as word:
+            LOG.info("The lens driver refuses a current (%s)", word)
+            span = self.capabilities.command
+            self._exchange(icc.SET_POWER, min(max(0.0, span.least), span.greatest))
+
+    def _free(self) -> None:
+        self._line.close()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._line.is_open
+
+    def _power_range(self) -> CommandRange:
+        least = round(self._exchange(icc.LEAST_POWER) + icc.MARGIN, icc.SET_POWER.decimals)
+        greatest = round(self._exchange(icc.GREATEST_POWER) - icc.MARGIN, icc.SET_POWER.decimals)
+        if greatest <= least:
+            raise LensError(
+                f"The lens driver at {self._line.name!r} offers no range of focal power "
+                f"({least:g} to {greatest:g} D); check the lens and its cable."
+            )
+        return CommandRange("focal power", "D", least, greatest, STEP)
+
+    def _can(self, query: icc.Query) -> bool:
+        try:
+            self._line.exchange(query)
+        except icc.Refusal:
+            return False
+        return True
+
+    def _exchange(self, command: icc.Query | icc.Order, *value: float) -> float | None:
+        try:
+            return self._line.exchange(command, *value)
+        except icc.Refusal as word:
+            shown = command.word + "".join(f"{number:g}" for number in value)
+            raise LensError(
+                f"The lens driver at {self._line.name!r} answered {shown} with {word}: "
+                f"{icc.REFUSALS[str(word)]}; check the lens, its cable and its temperature."
+            ) from None
