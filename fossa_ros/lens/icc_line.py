@@ -49,7 +49,7 @@ class IccLine(SerialLine):
             LensError: the reply is late, cut or corrupt, or the port is gone.
         """
         if self.disturbed and self.is_open:
-            self._await_late_replies()
+            self.await_late_reply()
             self.shake_hands()
         self.drain()
         self.send(command.encode(*value))
@@ -62,8 +62,3 @@ class IccLine(SerialLine):
                 f"The lens driver at {self.name!r} answered {command.word} with {hex_excerpt(line)} ({error}); "
                 "check the cable and that nothing else uses the port."
             ) from None
-
-    def _await_late_replies(self) -> None:
-        """Discard a reply that is still on its way: it would answer the handshake."""
-        self.receive(icc.LONGEST_LINE, self.deadline())
-        self.await_silence()

@@ -87,6 +87,11 @@ class SerialLine:
         while self.receive(256, time.monotonic() + QUIET) and time.monotonic() < deadline:
             pass
 
+    def await_late_reply(self) -> None:
+        """Discard a reply that is still on its way, for one more timeout; it would answer the next command."""
+        self.receive(1, self.deadline())
+        self.await_silence()
+
     def _lost(self, error: OSError) -> LensError:
         self.disturbed = True
         return LensError(f"Port {self.name!r} failed ({error}); check the cable and open the lens again.")

@@ -1,0 +1,55 @@
+"""The line to a Varioptic USB-M: one command and one checked reply at a time."""
+
+from __future__ import annotations
+
+from fossa_ros.errors import LensError
+from fossa_ros.lens import usbm_protocol as usbm
+from fossa_ros.lens.serial_line import SerialLine, hex_excerpt
+
+PROBE = usbm.Read(usbm.MODE, 1)  # says nothing that an ACK could be taken for: its reply begins otherwise
+
+
+class UsbMLine(SerialLine):
+    """Exchange frames; not thread-safe.
+
+    After anything unexpected all that is still to come is waited for and discarded before the next exchange: a reply
+    does not say which registers it is about.
+    """
+
+    def __init__(self, port: str, timeout: float):
+        """Open ``port``; a reply must be complete ``timeout`` seconds after its command."""
+        super().__init__(port, usbm.BAUD_RATE, timeout)
+
+    def exchange(self, command: usbm.Read | usbm.Write) -> bytes:
+        """Send a command and return the registers it reads.
+
+        Raises:
+            LensError: the command is refused, its reply late, cut or corrupt, or the port gone.
+        """
+        if self.disturbed and self.is_open:
+            self.await_late_reply()
+            self.disturbed = False
+            self._exchange(PROBE)
+        self.drain()
+        return self._exchange(command)
+
+    def _exchange(self, command: usbm.Read | usbm.Write) -> bytes:
+        self.send(command.encode())
+        deadline = self.deadline()
+        reply = self.receive(min(command.reply_length, len(usbm.REFUSED)), deadline)
+        if reply != usbm.REFUSED:
+            reply += self.receive(command.reply_length - len(reply), deadline)
+        try:
+            return command.decode_reply(reply)
+        except usbm.Refusal:
+            raise LensError(
+                f"The lens driver at {self.name!r} refused {command.encode().hex(' ')} (NACK); "
+                "check the cable and that the lens is connected."
+            ) from None
+        except usbm.FrameError as error:
+            self.disturbed = True
+            raise LensError(
+                f"The lens driver at {self.name!r} should answer {command.encode().hex(' ')} with "
+                f"{command.reply_length} bytes but sent {hex_excerpt(reply)} ({error}); set port to a Varioptic "
+                "USB-M, check the cable and that nothing else uses the port."
+            ) from None
