@@ -21,6 +21,7 @@ GROUP = "fossa_ros.lenses"
 BUILT_IN = (
     EntryPoint("optotune_icc", "fossa_ros.lens.optotune_icc:OptotuneIcc", GROUP),
     EntryPoint("optotune_ld4", "fossa_ros.lens.optotune_ld4:OptotuneLd4", GROUP),
+    EntryPoint("v4l2", "fossa_ros.lens.v4l2:V4l2Lens", GROUP),
     EntryPoint("varioptic_usbm", "fossa_ros.lens.varioptic_usbm:VariopticUsbM", GROUP),
 )
 

@@ -1,0 +1,122 @@
+"""The focus motor of a USB camera, or of any other that V4L2 drives."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import time
+from collections.abc import Callable
+
+from fossa_ros.errors import InputError, LensError
+from fossa_ros.lens import v4l2_protocol as v4l2
+from fossa_ros.lens.command_lens import CommandLens, LensReading
+from fossa_ros.lens.lens import CommandRange, SettlingModel
+from fossa_ros.lens.v4l2_device import Ioctl, V4l2Device
+
+AUTOMATIC = "automatic focus is on"
+
+
+class V4l2Lens(CommandLens):
+    """Drive the control focus_absolute, in steps of no known unit; larger is closer: calibrate.
+
+    Automatic focus is off while the lens is open, and set back as it was when it is closed.
+    """
+
+    backend = "v4l2"
+
+    def __init__(
+        self,
+        port: str,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        settling: float = 0.3,
+        settling_per_step: float = 0.0,
+        timeout: float = 1.0,
+        ioctl: Ioctl = fcntl.ioctl,
+    ):
+        """Open the video device and take the focus from its automatic; the lens stays where it is.
+
+        Args:
+            port: device path; those in ``/dev/v4l/by-id`` stay the same when it is plugged in anew.
+            clock: gives nanoseconds on the clock that stamps images.
+            settling: seconds from the acknowledged command until the lens stands still; the driver returns
+                before it does, and nothing tells when.
+            settling_per_step: seconds longer for each step that the lens goes.
+            timeout: seconds that any one control may take.
+            ioctl: what asks the kernel.
+
+        Raises:
+            InputError: an option that cannot be used.
+            LensError: no such device, or none whose focus can be set.
+        """
+        if not 0 < timeout < math.inf:
+            raise InputError(f"timeout must be a positive number of seconds, not {timeout}.")
+        super().__init__(clock)
+        settles = SettlingModel(settling, settling_per_step)
+        self._automatic: int | None = None  # as it was found; None where the camera has none
+        self._device = V4l2Device(port, timeout, ioctl)
+        try:
+            name = self._device.name()
+            self._range = self._focus_range()
+            if self._device.query(v4l2.FOCUS_AUTO) is not None:
+                self._automatic = self._device.get(v4l2.FOCUS_AUTO)
+                self._device.set(v4l2.FOCUS_AUTO, 0)
+            self._offer(f"{name} at {port}", self._range, settles)
+        except BaseException:
+            self._device.close()
+            raise
+
+    def _command(self, value: float) -> float:
+        span = self._range
+        steps = round(span.least + round((value - span.least) / span.step) * span.step)
+        steps = min(steps, round(span.greatest))  # the greatest need not be a whole number of steps
+        if self._automatic is not None and self._device.get(v4l2.FOCUS_AUTO):
+            raise LensError(f"The camera at {self._device.path!r}: {AUTOMATIC}; switch it off.")
+        self._device.set(v4l2.FOCUS_ABSOLUTE, steps)
+        held = self._device.get(v4l2.FOCUS_ABSOLUTE)
+        if held != steps:
+            raise LensError(
+                f"The camera at {self._device.path!r} was told focus_absolute {steps} but holds {held}; "
+                "check that nothing else drives it."
+            )
+        return float(steps)
+
+    def _read(self) -> LensReading:
+        held = float(self._device.get(v4l2.FOCUS_ABSOLUTE))
+        faults = []
+        if self._automatic is not None and self._device.get(v4l2.FOCUS_AUTO):
+            faults.append(AUTOMATIC)
+        if self._held is not None and held != self._held:
+            faults.append(f"told focus_absolute {self._held:g} but holds {held:g}")
+        return LensReading(held, faults=tuple(faults))
+
+    def _rest(self) -> None:
+        """Go to the far end, where a voice coil draws the least current."""
+        self._device.set(v4l2.FOCUS_ABSOLUTE, round(self._range.least))
+
+    def _free(self) -> None:
+        try:
+            if self._automatic:
+                self._device.set(v4l2.FOCUS_AUTO, self._automatic)
+        except LensError:
+            pass  # it is gone: there is nothing to set back
+        finally:
+            self._device.close()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._device.is_open
+
+    def _focus_range(self) -> CommandRange:
+        found = self._device.query(v4l2.FOCUS_ABSOLUTE)
+        if found is None or found.flags & v4l2.READ_ONLY:
+            raise LensError(
+                f"The camera at {self._device.path!r} has no focus that can be set (no control focus_absolute); "
+                "choose another video device of the camera, or another camera."
+            )
+        if found.greatest <= found.least:
+            raise LensError(
+                f"The camera at {self._device.path!r} offers no range of focus ({found.least} to {found.greatest}); "
+                "update its firmware or the kernel."
+            )
+        return CommandRange("focus_absolute", "steps", found.least, found.greatest, max(found.step, 1))

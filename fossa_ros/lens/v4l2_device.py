@@ -1,0 +1,151 @@
+"""A V4L2 device's controls, every call bounded in time; the one place where the kernel is asked."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from fossa_ros.errors import LensError
+from fossa_ros.lens import v4l2_protocol as v4l2
+
+Ioctl = Callable[[int, int, bytes], bytes]  # descriptor, request, structure -> structure; raises OSError
+VIDEO_CLASS = Path("/sys/class/video4linux")
+
+
+def video_devices() -> dict[str, str]:
+    """Return the names of this machine's video devices by path."""
+    found = {}
+    for folder in sorted(VIDEO_CLASS.glob("video*"), key=lambda entry: (len(entry.name), entry.name)):
+        try:
+            found[f"/dev/{folder.name}"] = (folder / "name").read_text().strip()
+        except OSError:  # unplugged meanwhile
+            continue
+    return found
+
+
+class V4l2Device:
+    """Read and write controls; not thread-safe.
+
+    A control transfer to a device that hangs keeps its caller in the kernel for seconds, uninterruptibly. So each call
+    is made from a thread of its own and waited for no longer than the timeout.
+    """
+
+    def __init__(self, path: str, timeout: float, ioctl: Ioctl = fcntl.ioctl):
+        """Open ``path``, for one lens driver at a time; others may stream from it meanwhile.
+
+        Raises:
+            LensError: the device is absent, not permitted, in use by another lens driver.
+        """
+        self.path = path
+        self._timeout = timeout
+        self._ioctl = ioctl
+        self._stuck: threading.Thread | None = None
+        self._descriptor = -1
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            raise LensError(self._why_not(error)) from error
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the device is held."""
+        return self._descriptor >= 0
+
+    def close(self) -> None:
+        """Free the device."""
+        if self.is_open:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def name(self) -> str:
+        """Return what the device and its driver call themselves.
+
+        Raises:
+            LensError: this is no video device.
+        """
+        try:
+            driver, card, bus, *_ = v4l2.CAPABILITY.unpack(self._call(v4l2.QUERYCAP, bytes(v4l2.CAPABILITY.size)))
+        except OSError as error:
+            raise LensError(f"{self.path!r} is no video device ({error}); set port to one of: {_present()}.") from error
+        return f"{v4l2.text(card)} ({v4l2.text(driver)}, {v4l2.text(bus)})"
+
+    def query(self, control: int) -> v4l2.ControlRange | None:
+        """Return the range of a control; None where the device has none or it is switched off."""
+        try:
+            answer = self._call(v4l2.QUERYCTRL, v4l2.QUERY.pack(control, 0, b"", 0, 0, 0, 0, 0))
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return None
+            raise self._lost(error) from error
+        found = v4l2.ControlRange.decode(answer)
+        return None if found.flags & v4l2.DISABLED else found
+
+    def get(self, control: int) -> int:
+        """Return the value of a control, which is its set-point; raises LensError."""
+        try:
+            return v4l2.CONTROL.unpack(self._call(v4l2.G_CTRL, v4l2.CONTROL.pack(control, 0)))[1]
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def set(self, control: int, value: int) -> None:
+        """Set a control; drivers move a value beyond their range into it.
+
+        Raises:
+            LensError: the driver refuses, or the device is gone.
+        """
+        try:
+            self._call(v4l2.S_CTRL, v4l2.CONTROL.pack(control, value))
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EBUSY):
+                raise LensError(
+                    f"The camera at {self.path!r} refuses to move its focus ({os.strerror(error.errno)}); "
+                    "switch automatic focus off and end other programs that control it."
+                ) from error
+            raise self._lost(error) from error
+
+    def _call(self, request: int, data: bytes) -> bytes:
+        if self._stuck is not None and self._stuck.is_alive():
+            raise LensError(f"The camera at {self.path!r} still has not answered; unplug it and plug it in again.")
+        outcome: list = []
+        descriptor = self._descriptor
+
+        def call():
+            try:
+                outcome.append(self._ioctl(descriptor, request, data))
+            except OSError as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=call, name=f"ioctl on {self.path}", daemon=True)
+        thread.start()
+        thread.join(self._timeout)
+        if not outcome:
+            self._stuck = thread
+            raise LensError(
+                f"The camera at {self.path!r} did not answer within {self._timeout:g} s; check its cable."
+            )
+        if isinstance(outcome[0], OSError):
+            raise outcome[0]
+        return outcome[0]
+
+    def _lost(self, error: OSError) -> LensError:
+        return LensError(f"The camera at {self.path!r} failed ({error}); check its cable and open the lens again.")
+
+    def _why_not(self, error: OSError) -> str:
+        match error.errno:
+            case errno.EACCES | errno.EPERM:
+                return f"{self.path!r} may not be opened by this user; add the user to its group (video)."
+            case errno.EAGAIN:  # the lock
+                return f"The focus of {self.path!r} is driven by another program; close it or set another port."
+            case errno.ENOENT | errno.ENXIO | errno.ENODEV:
+                return f"{self.path!r} does not exist; plug the camera in or set port to one of: {_present()}."
+        return f"{self.path!r} cannot be opened ({error}); set port to one of: {_present()}."
+
+
+def _present() -> str:
+    return ", ".join(f"{path} ({name})" for path, name in video_devices().items()) or "none found"
