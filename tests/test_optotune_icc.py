@@ -76,6 +76,13 @@ def test_it_goes_where_it_is_told_and_stays_inside_the_range(device, lens):
     assert lens.state().temperature == pytest.approx(25, abs=2) and lens.state().faults == ()
 
 
+def test_a_lens_that_holds_can_be_verified(device, lens):
+    with pytest.raises(LensError, match="holds no focus; move it first"):
+        lens.verify()
+    lens.move_to(0.3)
+    lens.verify()
+
+
 def test_parked_without_current_and_woken_by_the_next_move(device, lens):
     lens.move_to(0.25)
     lens.park()
@@ -96,7 +103,9 @@ def test_a_firmware_without_current_and_thermometer():
 def test_a_power_that_somebody_else_changed_is_a_fault(device, lens):
     lens.move_to(0.25)
     device.feed(b"setfp=1.0\r\n")
-    assert lens.state().faults == ("told 2.000 D but holds 1.000 D",)
+    assert lens.state().faults == ("told a focal power of 2 D but holds 1 D",)
+    with pytest.raises(LensError, match="told a focal power of 2 D but holds 1 D; check that nothing else drives it"):
+        lens.verify()
 
 
 @pytest.mark.parametrize(("word", "says"), [("OU", "above the range"), ("OL", "below the range"), ("NO", "done now")])

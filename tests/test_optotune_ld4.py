@@ -272,6 +272,14 @@ def test_a_reset_device_is_noticed_and_woken(device, lens):
     assert device.dynamics.set_point == 3.0
 
 
+def test_a_lens_that_was_reset_after_its_move_cannot_be_verified(device, lens):
+    lens.move_to(0.25)
+    lens.verify()
+    device.feed(b"Start")
+    with pytest.raises(LensError, match="told a focal power of 2 D but holds 0 D"):
+        lens.verify()
+
+
 def test_park_takes_the_current_away(device, lens):
     assert math.isnan(lens.state().focus_distance)  # not moved yet
     lens.move_to(0.2)

@@ -120,6 +120,25 @@ def test_a_silent_lens_ends_the_sweep_and_is_opened_again(rig):
     assert None in rig.states
 
 
+def test_a_lens_that_is_reset_after_its_last_move_gives_no_stack(rig):
+    commands, feed = [], rig.device.feed
+
+    def reset_after_the_last_plane(data):
+        reply = feed(data)
+        commands.append(data)
+        if sum(b"PwDA" in command for command in commands) == len(PLAN.focus_distances) and b"PrDA" in data:
+            feed(b"Start")  # as a supply that dips: back to no current while the last frame is exposed
+            rig.device.feed = feed
+        return reply
+
+    rig.device.feed = reset_after_the_last_plane
+    rig.capture.start()
+    rig.wait_for(2)
+    assert rig.sweeps[0].stack is None and "holds 0 D" in rig.sweeps[0].reason
+    assert len(rig.sweeps[0].focus_distances) == len(PLAN.focus_distances)  # every plane had its frame
+    assert rig.sweeps[1].stack is not None
+
+
 def test_uncalibrated_intrinsics_give_no_stack(rig):
     rig.intrinsics = (0.0,) * 9
     rig.capture.start()

@@ -88,6 +88,7 @@ def test_automatic_focus_goes_off_before_the_first_move_and_comes_back(camera, p
         assert camera.automatic is False
         assert lens.capabilities.identity == f"Simulated Camera (uvcvideo, usb-0000:00:14.0-1) at {path}"
         lens.move_to_command(100)
+        lens.verify()
     assert camera.automatic is True
     assert camera.dynamics.set_point == 0.0  # parked at the far end
 
@@ -143,7 +144,9 @@ def test_somebody_else_switches_automatic_focus_on(camera, path):
     with opened(camera, path) as lens:
         lens.move_to_command(100)
         camera.automatic = True
-        assert lens.state().faults == ("automatic focus is on",)
+        assert lens.state().faults[0] == "automatic focus is on"
+        with pytest.raises(LensError, match="holds nan steps"):
+            lens.verify()
         with pytest.raises(LensError, match="automatic focus is on; switch it off"):
             lens.move_to_command(50)
         assert math.isnan(lens.state().command)
@@ -163,7 +166,9 @@ def test_somebody_else_moves_the_focus(camera, path):
     with opened(camera, path) as lens:
         lens.move_to_command(100)
         camera._set(v4l2.FOCUS_ABSOLUTE, 200)
-        assert lens.state().faults == ("told focus_absolute 100 but holds 200",)
+        assert lens.state().faults == ("told a focus_absolute of 100 steps but holds 200 steps",)
+        with pytest.raises(LensError, match="told a focus_absolute of 100 steps but holds 200"):
+            lens.verify()
 
 
 def test_unplugged(camera, path, caplog):

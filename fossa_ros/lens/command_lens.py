@@ -41,6 +41,7 @@ class CommandLens(ABC):
 
     backend: str
     capabilities: LensCapabilities
+    tolerance: float | None = None  # between what was told and what is read back; None for half a step
 
     def __init__(self, clock: Callable[[], int], optics: FixedOptics | None = None):
         """Take the clock (ns) that stamps images.
@@ -118,6 +119,15 @@ class CommandLens(ABC):
         """Command the device in its own unit; otherwise as ``move_to``."""
         return self._move(self.capabilities.command.check(value))
 
+    def verify(self) -> None:
+        """Make sure that the device still holds the last move; raises LensError."""
+        with self._lock:
+            self._check_open()
+            if self._held is None:
+                raise LensError(f"{self.capabilities.identity} holds no focus; move it first.")
+            if stray := self._stray(self._read()):
+                raise LensError(f"{self.capabilities.identity} was {stray[0]}; check that nothing else drives it.")
+
     def state(self) -> LensState:
         """Ask the device for its state; the focus is NaN until a move and while parked."""
         with self._lock:
@@ -129,7 +139,7 @@ class CommandLens(ABC):
                 focus_distance=self._distance(command),
                 command=command,
                 temperature=reading.temperature,
-                faults=reading.faults,
+                faults=reading.faults + self._stray(reading),
             )
 
     def park(self) -> None:
@@ -188,6 +198,15 @@ class CommandLens(ABC):
             f"({float(dioptres(near)):.2f} D) to {far:.4g} m ({float(dioptres(far)):.2f} D); "
             "change the plan, or power_offset if the optics allow more."
         )
+
+    def _stray(self, reading: LensReading) -> tuple[str, ...]:
+        """Return in words that the device holds something else than it was told; nothing where it does not."""
+        span = self.capabilities.command
+        tolerance = span.step / 2 if self.tolerance is None else self.tolerance
+        if self._held is None or abs(reading.command - self._held) <= tolerance:
+            return ()
+        unit = span.unit
+        return (f"told a {span.quantity} of {self._held:g} {unit} but holds {reading.command:g} {unit}",)
 
     def _distance(self, command: float) -> float:
         return math.nan if self._optics is None or math.isnan(command) else self._optics.distance(command)

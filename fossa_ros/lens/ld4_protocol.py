@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 
 BAUD_RATE = 115200
+USB_ID = "03eb:2018"
 HANDSHAKE = b"Start"  # no CRC; also zeroes the current
 READY = b"Ready\r\n"
 LINE_END = b"\r\n"

@@ -168,6 +168,13 @@ class FocusLens(Protocol):
             InputError: the value is outside ``capabilities.command``.
         """
 
+    def verify(self) -> None:
+        """Make sure that the device still holds the last move, so that what was exposed since then can be trusted.
+
+        Raises:
+            LensError: it does not, or no longer answers.
+        """
+
     def state(self) -> LensState:
         """Ask the device for its state."""
 

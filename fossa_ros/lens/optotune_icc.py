@@ -16,7 +16,6 @@ from fossa_ros.lens.lens import CommandRange, SettlingModel
 
 LOG = logging.getLogger(__name__)
 STEP = 0.001  # dioptres: what the commands' decimals resolve
-TOLERANCE = 0.02  # dioptres between what was set and what is read back
 
 
 class OptotuneIcc(CommandLens):
@@ -27,6 +26,7 @@ class OptotuneIcc(CommandLens):
 
     backend = "optotune_icc"
     usb_ids = (icc.USB_ID,)
+    tolerance = 0.02  # dioptres: a reading may be rounded
 
     def __init__(
         self,
@@ -75,11 +75,7 @@ class OptotuneIcc(CommandLens):
 
     def _read(self) -> LensReading:
         power = self._exchange(icc.POWER)
-        faults = ()
-        if self._held is not None and abs(power - self._held) > TOLERANCE:
-            faults = (f"told {self._held:.3f} D but holds {power:.3f} D",)
-        temperature = self._exchange(icc.TEMPERATURE) if self._measures_temperature else None
-        return LensReading(power, temperature, faults)
+        return LensReading(power, self._exchange(icc.TEMPERATURE) if self._measures_temperature else None)
 
     def _rest(self) -> None:
         """Take the current away; a firmware that has no such command holds the power nearest to none instead."""

@@ -28,6 +28,7 @@ class OptotuneLd4(CommandLens):
     """
 
     backend = "optotune_ld4"
+    usb_ids = (ld4.USB_ID,)
 
     def __init__(
         self,

@@ -82,13 +82,9 @@ class V4l2Lens(CommandLens):
         return float(steps)
 
     def _read(self) -> LensReading:
-        held = float(self._device.get(v4l2.FOCUS_ABSOLUTE))
-        faults = []
         if self._automatic is not None and self._device.get(v4l2.FOCUS_AUTO):
-            faults.append(AUTOMATIC)
-        if self._held is not None and held != self._held:
-            faults.append(f"told focus_absolute {self._held:g} but holds {held:g}")
-        return LensReading(held, faults=tuple(faults))
+            return LensReading(math.nan, faults=(AUTOMATIC,))
+        return LensReading(float(self._device.get(v4l2.FOCUS_ABSOLUTE)))
 
     def _rest(self) -> None:
         """Go to the far end, where a voice coil draws the least current."""

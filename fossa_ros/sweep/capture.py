@@ -205,6 +205,8 @@ class SweepCapture:
                 reason = self._take_plane(lens, assembler, distance)
                 if reason:
                     break
+            else:
+                lens.verify()  # nothing else tells whether the last plane was held until its frame was exposed
         except FossaError as error:
             reason, failure = f"Lens: {error}", error
         with self._changed:
