@@ -63,8 +63,10 @@ def load_stack(path, fx=None) -> StackFile:
     return _load_npz(path, fx)
 
 
-def save_npz(path, stack, truth=None) -> None:
+def save_npz(path, stack, truth=None, compressed=False) -> None:
     """Write ``stack``, and its (H, W) depth (m) where known, as an ``.npz`` that ``load_stack`` reads.
+
+    ``compressed`` makes it smaller and slower to read; nothing is lost.
 
     Raises:
         InputError: the file cannot be written.
@@ -76,7 +78,7 @@ def save_npz(path, stack, truth=None) -> None:
         "depth": truth,
     }
     with replacing(path) as partial, open(partial, "wb") as file:
-        np.savez(
+        (np.savez_compressed if compressed else np.savez)(
             file,
             stack=stack.images(),
             focus=stack.focus_distances,

@@ -1,0 +1,66 @@
+"""Render the validation set: one ``.npz`` focus stack with known depth a scene."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from fossa_ros.errors import FossaError
+from fossa_ros.stack_files import save_npz
+
+TINY = ("living_room", "workbench")
+
+
+@click.command()
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
+@click.option("--scene", "names", multiple=True, help="Only this scene; repeatable.  [default: all]")
+@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 4096), help="Light paths a pixel.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, other surfaces.")
+@click.option("--size", default=1.0, show_default=True, type=click.FloatRange(0.1, 8), help="1 is 320x240.")
+@click.option("--tiny", is_flag=True, help="Two small stacks of five planes, as the tests have them.")
+@click.option("--threads", default=0, show_default=True, help="Threads; 0 is one a core.")
+def main(out, names, samples, seed, size, tiny, threads):
+    """Render focus stacks with known depth by Mitsuba, one a scene."""
+    try:
+        _render(out, names, samples, seed, size, tiny, threads)
+    except FossaError as error:
+        sys.exit(f"path_traced: {error}")
+
+
+def _render(out, names, samples, seed, size, tiny, threads):
+    from fossa_ros.evaluation.path_traced.outdoors import OUTDOORS
+    from fossa_ros.evaluation.path_traced.render import render_path_traced, use_threads
+    from fossa_ros.evaluation.path_traced.scenes import INDOORS
+    from fossa_ros.evaluation.path_traced.world import World
+
+    use_threads(threads)
+    scenes = {scene.__name__: scene for scene in (*INDOORS, *OUTDOORS)}
+    names = names or (TINY if tiny else tuple(scenes))
+    if unknown := set(names) - set(scenes):
+        raise click.BadParameter(f"there is no scene {min(unknown)!r}; choose from {', '.join(scenes)}")
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    for name in track(names, "Rendering", console=console):
+        began = time.perf_counter()
+        number = list(scenes).index(name)
+        world = World(np.random.default_rng([seed, number]))
+        view = scenes[name](world)
+        if tiny:
+            view = replace(view.resized(0.5), planes=5)
+        paths = 4 * samples if tiny else samples  # as many as on the same part of the large image
+        stack, truth = render_path_traced(world, view.resized(size), paths, seed)
+        save_npz(out / f"{name}.npz", stack, truth, compressed=True)
+        focus = ", ".join(f"{s:.2f}" for s in stack.focus_distances)
+        depth = f"{np.nanmin(truth):.2f} to {np.nanmax(truth):.2f} m"
+        console.print(f"{name}: {depth}, focused at {focus} m, {time.perf_counter() - began:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Focus stacks through Mitsuba's thin lens, and their exact depth."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import drjit
+import numpy as np
+
+from fossa_ros import optics
+from fossa_ros.evaluation.path_traced.world import World, mi
+from fossa_ros.simulation.camera import SimulatedCamera, encoded
+from fossa_ros.stack import FocusPlane, FocusStack
+
+BOUNCES = 4
+BRIGHT = 0.8  # linear light that the 97th percentile of the pixels is exposed to
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the camera stands, and what it is.
+
+    Attributes:
+        origin, target: (3,) metres in the world, whose z is up: the lens' centre, and a point on the optical axis.
+        camera: geometry and lens; its sensor noise is not used, since a path tracer makes its own.
+        planes: how many planes the stack has.
+    """
+
+    origin: tuple[float, float, float]
+    target: tuple[float, float, float]
+    camera: SimulatedCamera
+    planes: int = 5
+
+    @property
+    def axes(self) -> np.ndarray:
+        """(3, 3) columns right, down and forward of the image, in the world."""
+        forward = np.subtract(self.target, self.origin).astype(np.float64)
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, (0.0, 0.0, 1.0))
+        right /= np.linalg.norm(right)
+        return np.stack([right, np.cross(forward, right), forward], axis=1)
+
+    def resized(self, scale: float) -> View:
+        """Return the same view with ``scale`` times the pixels a side."""
+        camera = self.camera
+        width, height = (round(scale * side) for side in (camera.width, camera.height))
+        return replace(self, camera=replace(camera, width=width, height=height, fx=scale * camera.fx))
+
+
+def use_threads(count: int) -> None:
+    """Render on ``count`` threads; 0 is one a core."""
+    drjit.set_thread_count(count or os.cpu_count())
+
+
+def render_path_traced(world: World, view: View, samples: int, seed: int, focus_distances=None):
+    """Render ``world`` as a focus stack.
+
+    Args:
+        samples: light paths a pixel, which set the noise.
+        seed: of the paths; every plane has its own noise.
+        focus_distances: metres; by default ``view.planes``, evenly in disparity from the 95 % quantile of the
+            scene's disparity to the 5 % quantile.
+
+    Returns:
+        The stack, and (H, W) float32 z-depth in metres at the pixels' centres, NaN where nothing is hit.
+    """
+    scene, camera = mi.load_dict(world.scene), view.camera
+    truth = exact_depth(scene, view)
+    if focus_distances is None:
+        far, near = np.quantile(optics.dioptres(truth[np.isfinite(truth)]), (0.05, 0.95))
+        focus_distances = optics.dioptre_space(1 / near, 1 / far, view.planes)
+    focus_distances = camera.checked_focus(focus_distances)
+    integrator = mi.load_dict({"type": "path", "max_depth": BOUNCES})
+    light = [
+        np.array(mi.render(scene, sensor=_sensor(view, s, samples), integrator=integrator, seed=1000 * seed + n))
+        for n, s in enumerate(focus_distances)
+    ]
+    gain = BRIGHT / np.percentile(np.max(light[len(light) // 2], axis=2), 97)
+    planes = tuple(
+        FocusPlane(encoded(gain * image), float(s)) for image, s in zip(light, focus_distances, strict=True)
+    )
+    return FocusStack(planes, camera.K, camera.f_number, camera.focal_length), truth
+
+
+def exact_depth(scene, view: View) -> np.ndarray:
+    """Return (H, W) float32 z-depth (m) along the pinhole rays through the pixels' centres; NaN where void.
+
+    One ray a pixel and no filter, so that no depth lies between foreground and background.
+    """
+    camera, axes = view.camera, view.axes
+    rows, columns = np.mgrid[: camera.height, : camera.width].astype(np.float64)
+    rays = np.stack([(columns - camera.K[0, 2]) / camera.fx, (rows - camera.K[1, 2]) / camera.fx, rows * 0 + 1], -1)
+    origin = mi.ScalarPoint3f(list(view.origin))
+    # Directions of z-depth 1: the distance in their units is z itself.
+    z = [scene.ray_intersect_preliminary(mi.Ray3f(origin, d)).t for d in (rays @ axes.T).reshape(-1, 3).tolist()]
+    z = np.array(z, dtype=np.float32).reshape(camera.height, camera.width)
+    return np.where(np.isfinite(z), z, np.float32(np.nan))
+
+
+def _sensor(view, focus_distance, samples):
+    camera, axes = view.camera, view.axes
+    pose = np.eye(4)
+    pose[:3] = np.column_stack([-axes[:, 0], -axes[:, 1], axes[:, 2], view.origin])  # Mitsuba: x left, y up
+    # Mitsuba's film stays where it is while a focusing lens moves away from the sensor, which magnifies image and
+    # blur alike. The image's size is held (registered planes, as in SimulatedCamera); the blur takes its full size.
+    aperture = camera.aperture * float(optics.magnification(focus_distance, camera.focal_length))
+    return mi.load_dict(
+        {
+            "type": "thinlens",
+            "to_world": mi.ScalarTransform4f(pose),
+            "fov": float(np.degrees(2 * np.arctan(camera.width / (2 * camera.fx)))),
+            "fov_axis": "x",
+            "near_clip": 0.01,
+            "far_clip": 1000.0,
+            "aperture_radius": aperture / 2,
+            "focus_distance": float(focus_distance),
+            "sampler": {"type": "multijitter", "sample_count": samples},
+            "film": {
+                "type": "hdrfilm",
+                "width": camera.width,
+                "height": camera.height,
+                "pixel_format": "rgb",
+                "component_format": "float32",
+                "rfilter": {"type": "box"},
+            },
+        }
+    )
