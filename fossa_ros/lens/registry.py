@@ -19,6 +19,7 @@ GROUP = "fossa_ros.lenses"
 # The one home of the built-in backends: they are found in a source tree that is not installed too, and their
 # modules are imported only when asked for.
 BUILT_IN = (
+    EntryPoint("camera_ros", "fossa_ros.ros.camera_ros_lens:CameraRosLens", GROUP),
     EntryPoint("optotune_icc", "fossa_ros.lens.optotune_icc:OptotuneIcc", GROUP),
     EntryPoint("optotune_ld4", "fossa_ros.lens.optotune_ld4:OptotuneLd4", GROUP),
     EntryPoint("v4l2", "fossa_ros.lens.v4l2:V4l2Lens", GROUP),

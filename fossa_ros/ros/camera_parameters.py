@@ -1,0 +1,153 @@
+"""Another node's camera controls: its parameters set atomically, its metadata read from /diagnostics."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import ParameterDescriptor, ParameterType
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersAtomically
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+
+from fossa_ros.errors import LensError
+from fossa_ros.ros import environment, qos
+from fossa_ros.ros.conversions import nanoseconds
+
+DISCOVERY_S = 5.0  # how long a node that has just started may take to be seen
+SPIN_S = 0.1
+
+
+class CameraParameters:
+    """Talk to one camera node from a context and a thread of its own; the caller may have ROS running or not.
+
+    Args:
+        camera: name of the node, for example ``/camera``.
+        timeout: seconds that any one call may take.
+        on_metadata: receives the stamp (ns) and the key-value pairs of each frame's metadata, in this object's thread.
+
+    Raises:
+        LensError: there is no such node.
+    """
+
+    def __init__(self, camera: str, timeout: float, on_metadata: Callable[[int, dict[str, str]], None]):
+        self.camera = "/" + camera.lstrip("/")
+        self._timeout = timeout
+        self._on_metadata = on_metadata
+        self._closing = threading.Event()
+        self._sent: Future | None = None
+        self._hardware: set[str] = set()
+        environment.complete()
+        self._context = rclpy.Context()
+        rclpy.init(args=[], context=self._context)  # remappings of this process are not meant for this node
+        self._node = rclpy.create_node("fossa_lens", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._set = self._client(SetParametersAtomically, "set_parameters_atomically")
+        self._get = self._client(GetParameters, "get_parameters")
+        self._describe = self._client(DescribeParameters, "describe_parameters")
+        self._thread = threading.Thread(target=self._spin, name=f"parameters of {self.camera}", daemon=True)
+        self._thread.start()
+        try:
+            for client in (self._set, self._get, self._describe):
+                if not client.wait_for_service(DISCOVERY_S):
+                    raise LensError(
+                        f"There is no camera node {self.camera!r}; start camera_ros, or set port to its name, "
+                        f"namespace included. Nodes seen: {', '.join(self._nodes()) or 'none'}."
+                    )
+            self._frame_id = self._frame()
+            self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the node is still there."""
+        return not self._closing.is_set()
+
+    def close(self) -> None:
+        """Leave the graph."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def descriptor(self, name: str) -> ParameterDescriptor | None:
+        """Return what the camera says of a parameter; None where it has none."""
+        answer = self._call(self._describe, DescribeParameters.Request(names=[name]))
+        described = answer.descriptors[0] if answer.descriptors else ParameterDescriptor()
+        known = described.type != ParameterType.PARAMETER_NOT_SET or described.floating_point_range
+        return described if known else None
+
+    def set(self, **values: int | float) -> None:
+        """Set parameters in one step; raises LensError where the camera refuses or does not answer."""
+        result = self._call(self._set, self._request(values)).result
+        if not result.successful:
+            shown = ", ".join(f"{name} = {value}" for name, value in values.items())
+            raise LensError(f"The camera {self.camera!r} refused {shown}: {result.reason or 'it does not say why'}.")
+
+    def send(self, **values: int | float) -> None:
+        """Set parameters in one step without waiting for the answer."""
+        if self._sent is not None and not self._sent.done():
+            self._set.remove_pending_request(self._sent)  # a camera that is gone would let them pile up
+        self._sent = self._set.call_async(self._request(values))
+
+    def every(self, period: float, callback: Callable[[], None]) -> None:
+        """Call ``callback`` every ``period`` seconds in this object's thread."""
+        self._node.create_timer(period, callback)
+
+    def ambiguity(self) -> str:
+        """Return why the metadata may be another camera's; empty where it is certain."""
+        if len(self._hardware) < 2:
+            return ""
+        return (
+            f"Several cameras report under the frame {self._frame_id!r} ({', '.join(sorted(self._hardware))}); "
+            "give each its own frame_id."
+        )
+
+    def _client(self, kind, service: str):
+        return self._node.create_client(kind, f"{self.camera}/{service}")
+
+    def _request(self, values: dict[str, int | float]) -> SetParametersAtomically.Request:
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        return SetParametersAtomically.Request(parameters=parameters)
+
+    def _frame(self) -> str:
+        answer = self._call(self._get, GetParameters.Request(names=["frame_id"]))
+        return answer.values[0].string_value if answer.values else ""
+
+    def _call(self, client, request):
+        done = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(self._timeout):
+            client.remove_pending_request(future)
+            raise LensError(
+                f"The camera {self.camera!r} did not answer within {self._timeout:g} s; check that it still runs."
+            )
+        return future.result()
+
+    def _nodes(self) -> list[str]:
+        pairs = self._node.get_node_names_and_namespaces()
+        return sorted(f"{space.rstrip('/')}/{name}" for name, space in pairs if name != self._node.get_name())
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        # The topic is everybody's: what has the camera's frame and its kind of keys is the camera's metadata.
+        if self._frame_id and message.header.frame_id != self._frame_id:
+            return
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            if "LensPosition" in values:
+                self._hardware.add(status.hardware_id)
+                self._on_metadata(nanoseconds(message.header.stamp), values)
+
+    def _spin(self) -> None:
+        while not self._closing.is_set():
+            self._executor.spin_once(timeout_sec=SPIN_S)

@@ -1,0 +1,94 @@
+"""A camera node whose focus behaves as camera_ros's does: the parameters, the metadata and the traps, no images.
+
+It approximates camera_ros 0.7 on libcamera's Raspberry Pi pipeline as far as focus goes: controls take effect some
+frames after they were set; a second set before the next frame discards all of the first; LensPosition counts only in
+manual mode; the position moves by no more than 1.5 D per frame; metadata carries the position of its frame. By choice a
+control reverts after a frame (camera_ros issue 174). The motor's own settling within a frame is left out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from fossa_ros.ros import qos
+
+FARTHEST, NEAREST = 0.0, 15.0  # dioptres
+START = 1.0  # dioptres, also where the lens reverts to
+SLEW = 1.5  # dioptres a frame
+MANUAL, CONTINUOUS = 0, 2  # AfMode
+LATENCY = 3  # frames from a set control to the first frame it is true of
+TYPES = {"AfMode": Parameter.Type.INTEGER, "LensPosition": Parameter.Type.DOUBLE}
+
+
+class SimulatedLibcamera(Node):
+    """Publish the metadata of one frame after another on /diagnostics.
+
+    Attributes:
+        reverts_after: frames that a control holds unless it is set again; 0 for ever.
+        tells: whether the metadata is published, as versions before 0.7.0 do not.
+        taken: the LensPosition of every frame.
+    """
+
+    def __init__(self, name: str = "camera", *, rate: float = 30.0, frame_id: str = "camera", **kwargs):
+        super().__init__(name, **kwargs)
+        self.reverts_after = 0
+        self.tells = True
+        self.taken: list[float] = []
+        self._mode, self._target, self._position = CONTINUOUS, START, START
+        self._pending: dict[str, float] = {}
+        self._pipeline: deque[dict[str, float]] = deque([{}] * LATENCY, maxlen=LATENCY)
+        self._since_set = 0
+        self._frame_id = frame_id
+        self.declare_parameter("frame_id", frame_id)
+        focus = FloatingPointRange(from_value=FARTHEST, to_value=NEAREST)
+        mode = IntegerRange(from_value=0, to_value=2, step=1)
+        self.declare_parameter(
+            "LensPosition", START, ParameterDescriptor(dynamic_typing=True, floating_point_range=[focus])
+        )
+        self.declare_parameter("AfMode", CONTINUOUS, ParameterDescriptor(dynamic_typing=True, integer_range=[mode]))
+        self.add_on_set_parameters_callback(self._judge)
+        self.add_post_set_parameters_callback(self._take)
+        self._publisher = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
+        self.create_timer(1.0 / rate, self._expose)
+
+    def _judge(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            wanted = TYPES.get(parameter.name)
+            if wanted not in (None, parameter.type_):
+                found = parameter.type_.name.lower()
+                reason = f"{parameter.name}: parameter types mismatch, expected '{wanted.name.lower()}', got '{found}'"
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    def _take(self, parameters: list[Parameter]) -> None:
+        # Whatever was set since the last frame and has not been applied is lost, whichever controls it was about.
+        self._pending = {parameter.name: parameter.value for parameter in parameters if parameter.name in TYPES}
+
+    def _expose(self) -> None:
+        applied = self._pipeline.popleft()
+        self._pipeline.append(self._pending)
+        self._pending = {}
+        self._since_set = 0 if applied else self._since_set + 1
+        self._mode = applied.get("AfMode", self._mode)
+        if self._mode == MANUAL:
+            self._target = applied.get("LensPosition", self._target)
+        if self.reverts_after and self._since_set >= self.reverts_after:
+            self._target = START
+        self._position += min(max(self._target - self._position, -SLEW), SLEW)
+        self.taken.append(self._position)
+        if self.tells:
+            self._publisher.publish(self._metadata())
+
+    def _metadata(self) -> DiagnosticArray:
+        values = {"AfState": "0", "ExposureTime": "9998", "LensPosition": f"{self._position:f}"}
+        status = DiagnosticStatus(level=DiagnosticStatus.OK, hardware_id=f"/base/soc/i2c0mux/{self.get_name()}")
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.frame_id = self._frame_id
+        return message

@@ -1,0 +1,180 @@
+"""The camera_ros lens against a camera node of ours, over real DDS."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+
+from fossa_ros.errors import InputError, LensError
+from fossa_ros.lens import CommandRange, open_lens
+from fossa_ros.ros.sim_libcamera_node import START, SimulatedLibcamera
+
+TIMEOUT = 1.5
+
+
+@contextmanager
+def running(*names, **options):
+    """Run camera nodes in a thread and a context of their own."""
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context)
+    executor = SingleThreadedExecutor(context=context)
+    nodes = [SimulatedLibcamera(name, context=context, **options) for name in names]
+    for node in nodes:
+        executor.add_node(node)
+    ended = threading.Event()
+
+    def spin():
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=0.05)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        yield nodes
+    finally:
+        ended.set()
+        thread.join()
+        executor.shutdown()
+        for node in nodes:
+            node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+@pytest.fixture(scope="module")
+def camera():
+    with running("camera", rate=60.0) as (node,):
+        yield node
+
+
+@pytest.fixture(scope="module")
+def opened(camera):
+    with open_lens("camera_ros", "camera", timeout=TIMEOUT) as lens:
+        yield lens
+
+
+@pytest.fixture
+def lens(camera, opened):
+    camera.reverts_after, camera.tells = 0, True
+    opened.park()
+    return opened
+
+
+def test_what_the_camera_offers(camera, lens):
+    assert lens.capabilities.command == CommandRange("LensPosition", "D", 0.0, 15.0, 0.01)
+    assert lens.capabilities.nearest == pytest.approx(1 / 15) and lens.capabilities.farthest == math.inf
+    assert "/camera" in lens.capabilities.identity
+    with pytest.raises(InputError, match=r"outside the lens's range of 0\.06667 m"):
+        lens.move_to(0.05)
+    assert math.isnan(lens.state().focus_distance)
+
+
+def test_a_move_returns_when_frames_have_shown_it_and_what_they_show_stays(camera, lens):
+    for distance in (0.2, 1.0, math.inf, 0.5):  # 5 D, 1 D, 0 D, 2 D: some frames away at 1.5 D a frame
+        move = lens.move_to(distance)
+        frames = len(camera.taken)
+        assert move.command == pytest.approx(1 / distance)
+        assert camera.taken[-1] == pytest.approx(move.command)
+        assert lens.state().focus_distance == pytest.approx(distance)
+        lens.verify()
+        assert camera.taken[frames - 1 :] == pytest.approx([move.command] * (len(camera.taken) - frames + 1))
+        assert move.acknowledged_ns - move.sent_ns > 4e9 / 60  # the pipeline's latency and the second confirmation
+
+
+def test_held_although_the_camera_reverts_what_is_set_only_once(camera, lens):
+    camera.reverts_after = 8  # frames: longer than the period of holding
+    lens.move_to(0.25)
+    frames = len(camera.taken)
+    time.sleep(0.5)
+    assert set(camera.taken[frames:]) == {4.0}
+    lens.verify()
+    lens.park()
+    time.sleep(0.5)
+    assert camera.taken[-1] == START  # parked: nobody holds it any more
+
+
+def test_a_camera_that_lets_go_is_found_out(camera, lens):
+    lens.move_to(0.25)
+    camera.reverts_after = 1
+    time.sleep(0.3)
+    with pytest.raises(LensError, match="told a LensPosition of 4 D but holds"):
+        lens.verify()
+    assert lens.state().faults
+    camera.reverts_after = 0
+    with pytest.raises(LensError, match="by itself; check that nothing else sets its AfMode or LensPosition"):
+        lens.move_to(0.5)
+    assert lens.move_to(0.5).command == 2.0
+    lens.verify()
+
+
+def test_a_camera_that_never_holds_is_never_confirmed(camera, lens):
+    camera.reverts_after = 1
+    with pytest.raises(LensError, match=r"was told LensPosition 6 D but reports"):
+        lens.move_to_command(6.0)
+
+
+def test_a_camera_that_tells_nothing(camera, lens):
+    camera.tells = False
+    time.sleep(0.3)  # what it said last has arrived
+    with pytest.raises(LensError, match=r"told nothing of LensPosition in /diagnostics .* 0\.7\.0 or newer"):
+        lens.move_to(0.5)
+
+
+def test_an_integer_and_two_sets_in_a_row_are_the_traps_they_are_on_the_real_camera(camera):
+    """The simulated camera itself."""
+    result = camera.set_parameters_atomically([Parameter("LensPosition", value=2)])
+    assert not result.successful and "expected 'double', got 'integer'" in result.reason
+    with running("own", rate=1.0) as (slow,):  # so slow that no frame comes between
+        slow.set_parameters([Parameter("AfMode", value=0)])
+        slow.set_parameters([Parameter("LensPosition", value=3.0)])
+        assert slow._pending == {"LensPosition": 3.0}  # AfMode was discarded
+
+
+def test_no_camera_and_no_focus_motor(camera, monkeypatch):
+    monkeypatch.setattr("fossa_ros.ros.camera_parameters.DISCOVERY_S", 2.0)
+    with pytest.raises(LensError, match=r"no camera node '/front/camera'; .* Nodes seen: /camera"):
+        open_lens("camera_ros", "/front/camera")
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context)
+    node = rclpy.create_node("fixed_focus", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    try:
+        monkeypatch.undo()
+        with pytest.raises(LensError, match="'/fixed_focus' has no parameter LensPosition with a range"):
+            open_lens("camera_ros", "/fixed_focus")
+    finally:
+        executor.shutdown()
+        thread.join()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def test_two_cameras_under_one_frame_cannot_be_told_apart():
+    several = pytest.raises(LensError, match=r"Several cameras report under the frame 'camera' .* own frame_id")
+    with running("left", "right", rate=60.0), open_lens("camera_ros", "left", timeout=TIMEOUT) as lens, several:
+        lens.move_to(0.2)
+
+
+def test_a_camera_that_goes_away():
+    with running("brief", rate=60.0, frame_id="brief"):
+        lens = open_lens("camera_ros", "brief", timeout=0.4)
+        lens.move_to(0.2)
+    time.sleep(0.3)  # what it said last has arrived
+    with pytest.raises(LensError, match="'/brief' told nothing"):
+        lens.verify()
+    with pytest.raises(LensError, match="'/brief' did not answer within"):
+        lens.move_to(0.5)
+    before = threading.active_count()
+    lens.close()
+    assert threading.active_count() == before - 1
+    with pytest.raises(LensError, match="is closed; open it again"):
+        lens.state()
