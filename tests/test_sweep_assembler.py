@@ -106,8 +106,19 @@ def test_stamp_reference_gives_the_same_start_of_exposure(reference, stamp_ms):
         clock_margin_ns=2 * MS,
         stamp_reference=reference,
     )
-    assert timing.exposure_start(stamp_ms * MS) == 123 * MS
+    assert timing.exposed(frame(stamp_ms)) == (123 * MS, 138 * MS)
     for stamp, drop in ((stamp_ms - 0.1, Drop.SETTLING), (stamp_ms, None)):
+        assembler = StepAssembler(timing)
+        assembler.commanded(move(0.5, 100, 103))
+        assert assembler.offer(frame(stamp, 200)) == drop
+
+
+def test_a_stamp_of_arrival_widens_the_exposure_by_the_delay_it_may_hide():
+    timing = replace(TIMING, delay_ns=8 * MS, stamp_reference=StampReference.ARRIVAL)
+    assert timing.exposed(frame(150)) == (127 * MS, 150 * MS)
+    assert timing.exposed(frame(150, exposure_ns=4 * MS)) == (133 * MS, 150 * MS)
+    assert replace(timing, clock_offset_ns=-3 * MS).exposed(frame(150)) == (124 * MS, 147 * MS)
+    for stamp, drop in ((145.9, Drop.SETTLING), (146, None)):
         assembler = StepAssembler(timing)
         assembler.commanded(move(0.5, 100, 103))
         assert assembler.offer(frame(stamp, 200)) == drop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.measurement import Measurement, measure
 from fossa_ros.motion.tiling import Tiling, warp_planes
 from fossa_ros.stack import FocusStack
+
+PAST = 160  # stacks remembered: more than there and back through the largest plan, 64 planes
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +43,21 @@ class MotionResult:
 class MotionCheck:
     """Judge the sweeps of one camera, one after another; each is compared within itself and with the one before.
 
+    Stacks of a rolling sweep share frames with those before them; they are compared with the newest that shares none,
+    because a frame agrees with itself however it moved.
+
     Not thread-safe: one check belongs to one stream of sweeps.
     """
 
     def __init__(self, config: MotionConfig | None = None):
         self.config = config or MotionConfig()
         self._previous: Measurement | None = None
+        self._past: deque[tuple[frozenset[int | None], Measurement]] = deque(maxlen=PAST)
 
     def forget(self) -> None:
         """Forget the previous sweep: after a gap, or when the camera is another."""
         self._previous = None
+        self._past.clear()
 
     def check(self, stack: FocusStack) -> MotionResult:
         """Return the verdict on a stack, repaired where that is possible.
@@ -58,11 +66,17 @@ class MotionCheck:
             InputError: planes too small to see motion in.
         """
         tiling = Tiling.for_stack(stack)
-        if self._previous is not None and self._previous.tiling.size != tiling.size:
+        if self._past and self._past[-1][1].tiling.size != tiling.size:
             self.forget()
+        stamps = frozenset(plane.stamp_ns for plane in stack.planes) - {None}
+        apart = [measured for others, measured in self._past if not others & stamps]
+        self._previous = apart[-1] if apart else None
         measured = measure(stack, tiling, self._previous, self.config)
         result = self._judge(stack, measured)
-        self._previous = measured.remembered()
+        if apart:  # what is older than the newest stack without common frames is never needed again
+            while self._past[0][1] is not apart[-1]:
+                self._past.popleft()
+        self._past.append((stamps, measured.remembered()))
         return result
 
     def _judge(self, stack: FocusStack, measured: Measurement) -> MotionResult:

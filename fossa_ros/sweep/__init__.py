@@ -1,17 +1,23 @@
 """Focus sweeps: where to focus, which frame belongs to which plane, and why not."""
 
-from fossa_ros.sweep.assembler import Drop, Frame, StepAssembler
+from fossa_ros.sweep.assembler import StepAssembler
 from fossa_ros.sweep.capture import CapturedSweep, SweepCapture
+from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.plan import SweepPlan
+from fossa_ros.sweep.sequencer import Sequencer, SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.timing import StampReference, SweepTiming
 
 __all__ = [
     "CapturedSweep",
     "Drop",
     "Frame",
+    "Sequencer",
     "StampReference",
     "StepAssembler",
     "SweepCapture",
+    "SweepConfig",
+    "SweepMode",
+    "SweepOutput",
     "SweepPlan",
     "SweepTiming",
 ]

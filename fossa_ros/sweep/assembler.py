@@ -4,43 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
 from fossa_ros.lens import LensMove
+from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.timing import SweepTiming
-
-
-class Drop(StrEnum):
-    """Why a frame was not used."""
-
-    BEFORE_COMMAND = "exposed before the lens was told to move"
-    SETTLING = "exposed while the lens was settling"
-    COMMAND_DURING = "the lens was told to move during its exposure"
-    PLANE_TAKEN = "its plane already had a frame"
-    DUPLICATE = "its stamp was seen before"
-    FUTURE = "its stamp is ahead of the clock (check sweep.stamp_reference, sweep.exposure and clock synchronisation)"
-    FORMAT = "its size or encoding differs from the first frame of the sweep"
-    CAMERA_INFO = "its intrinsics differ from the first frame of the sweep"
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """A frame as it arrived, pixels untouched.
-
-    Attributes:
-        stamp_ns: the driver's stamp.
-        arrival_ns: when it arrived, on the same clock.
-        format: anything comparable that must not change within a sweep (size, encoding, optical frame).
-        intrinsics: anything comparable that says which K belongs to it.
-        payload: the image in whatever form the caller can decode later.
-    """
-
-    stamp_ns: int
-    arrival_ns: int
-    format: Any
-    intrinsics: Any
-    payload: Any
 
 
 @dataclass
@@ -48,6 +15,7 @@ class _Plane:
     move: LensMove
     closed_ns: int | None = None  # when the next command left, which ends this plane
     frame: Frame | None = None
+    held_ns: int | None = None  # when the lens was measured to have arrived
 
 
 class StepAssembler:
@@ -57,10 +25,15 @@ class StepAssembler:
     had settled and the clock margin had passed, and no further command left before its last row's exposure ended.
     Nothing else is consulted: not the order of arrival, not the number of frames. Frames may arrive late, twice,
     out of order or not at all. Not thread-safe: the caller serialises.
+
+    Args:
+        timing: of camera and lens.
+        measured: whether the lens measures its position: a plane then takes frames only from when ``hold`` says.
     """
 
-    def __init__(self, timing: SweepTiming):
+    def __init__(self, timing: SweepTiming, *, measured: bool = False):
         self._timing = timing
+        self._measured = measured
         self._planes: list[_Plane] = []
         self._seen: set[int] = set()
         self.drops: Counter[Drop] = Counter()
@@ -76,8 +49,19 @@ class StepAssembler:
         self._planes.append(_Plane(move))
 
     def ready_ns(self) -> int:
-        """Return the earliest start of exposure that the current plane accepts."""
+        """Return the earliest start of exposure that the current plane can accept."""
         return self._ready_ns(self._planes[-1])
+
+    def hold(self, since_ns: int | None) -> None:
+        """Note that the lens was measured in the current plane at ``since_ns``; None where it was elsewhere.
+
+        The latter withdraws the plane's frame.
+        """
+        plane = self._planes[-1]
+        plane.held_ns = since_ns
+        if since_ns is None and plane.frame is not None:
+            plane.frame = None
+            self.drops[Drop.LENS_ELSEWHERE] += 1
 
     def current_taken(self) -> bool:
         """Tell whether the current plane has its frame."""
@@ -95,15 +79,13 @@ class StepAssembler:
         return drop
 
     def _ready_ns(self, plane: _Plane) -> int:
-        settling = self._timing.settling_ns or plane.move.settling_ns
-        return plane.move.acknowledged_ns + settling + self._timing.clock_margin_ns
+        return self._timing.settled_ns(plane.move) + self._timing.clock_margin_ns
 
     def _assign(self, frame: Frame) -> Drop | None:
         if frame.stamp_ns in self._seen:
             return Drop.DUPLICATE
         self._seen.add(frame.stamp_ns)
-        start = self._timing.exposure_start(frame.stamp_ns)
-        end = self._timing.exposure_end(start)
+        start, end = self._timing.exposed(frame)
         margin = self._timing.clock_margin_ns
         # A frame cannot arrive before it was exposed: such a stamp would smuggle in a frame taken while settling.
         if end > frame.arrival_ns + margin:
@@ -112,6 +94,8 @@ class StepAssembler:
         if plane is None:
             return Drop.BEFORE_COMMAND
         if start < self._ready_ns(plane):
+            return Drop.SETTLING
+        if self._measured and (plane.held_ns is None or start < plane.held_ns + margin):
             return Drop.SETTLING
         if plane.closed_ns is not None and end + margin > plane.closed_ns:
             return Drop.COMMAND_DURING

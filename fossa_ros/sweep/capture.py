@@ -10,14 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from fossa_ros.errors import FossaError, InputError, LensError
-from fossa_ros.lens import FocusLens, LensMove, LensState
+from fossa_ros.lens import FocusLens, LensState
 from fossa_ros.stack import FocusPlane, FocusStack
-from fossa_ros.sweep.assembler import Frame, StepAssembler
+from fossa_ros.sweep.frame import Frame
+from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
+from fossa_ros.sweep.moving import TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
+from fossa_ros.sweep.sequencer import Outcome, Sequencer, SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.timing import SweepTiming
 
 LENS_STATE_PERIOD_S = 1.0  # temperature and faults change slowly, and each reading costs serial round trips
 RECONNECT_WAITS_S = (0.5, 1.0, 2.0, 4.0)
+LOOK_S = 0.05  # how often a wait looks at the clock, which need not run as fast as ours
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,7 @@ class CapturedSweep:
         drops: how many frames were not used, by reason.
         started_ns: first lens command, on the capture's clock.
         duration_ns: first lens command to the arrival of the last plane.
+        uncertainties: dioptres by which each focus may be wrong, 0 where the lens stood; empty where not known.
     """
 
     number: int
@@ -45,10 +50,11 @@ class CapturedSweep:
     drops: dict[str, int]
     started_ns: int
     duration_ns: int
+    uncertainties: tuple[float, ...] = ()
 
 
 class SweepCapture:
-    """Take stepped sweeps on a thread of its own: command, settle, take the first frame that is certain, go on.
+    """Take sweeps on a thread of its own: it supplies a ``Sequencer`` with time, lens and frames.
 
     ``offer`` is cheap and may be called from a camera callback; ``on_sweep`` and ``on_lens_state`` are called from the
     capture thread. A lens that fails ends its sweep and is opened again with back-off.
@@ -56,13 +62,14 @@ class SweepCapture:
     Args:
         plan: where to focus.
         timing: the rule that assigns frames to planes.
-        open_lens: opens the lens; raises LensError or InputError.
+        open_lens: opens the lens; raises LensError or InputError. Never called where somebody else drives it.
         decode: turns a frame's payload into an (H, W, 3) uint8 RGB image; raises InputError.
         on_sweep: receives every sweep, complete or not.
         on_lens_state: receives what the lens says of itself, about once a second; None after a failure.
         clock: nanoseconds on the clock of the image stamps.
         focal_length: metres, None where unknown.
         f_number: None where unknown.
+        config: how sweeps are taken.
     """
 
     def __init__(
@@ -77,9 +84,11 @@ class SweepCapture:
         clock: Callable[[], int] = time.time_ns,
         focal_length: float | None = None,
         f_number: float | None = None,
+        config: SweepConfig | None = None,
     ):
         self._plan = plan
-        self._timing = timing
+        self._sequencer = Sequencer(plan, timing, config)
+        self._external = self._sequencer.config.mode is SweepMode.EXTERNAL
         self._open_lens = open_lens
         self._decode = decode
         self._on_sweep = on_sweep
@@ -88,14 +97,20 @@ class SweepCapture:
         self._focal_length = focal_length
         self._f_number = f_number
         self._lens: FocusLens | None = None
-        self._assembler: StepAssembler | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._enabled = True
         self._requested = 0
         self._next_number = 0
+        self._sweeping = False
+        self._decoded: dict[int, FocusPlane] = {}  # by stamp, of the last stack: a rolling one shares its planes
         self._lens_state_due = 0.0
+
+    @property
+    def period_ns(self) -> int | None:
+        """The camera's frame period; None while it is not known."""
+        return self._sequencer.period_ns
 
     def connect(self) -> FocusLens:
         """Open the lens, so that a missing one is known before the first sweep.
@@ -112,6 +127,8 @@ class SweepCapture:
                 lens.close()
                 raise
             self._lens = lens
+            with self._changed:
+                self._sequencer.connected(lens.capabilities.measures_position)
         return self._lens
 
     def _check_range(self, lens: FocusLens) -> None:
@@ -150,7 +167,13 @@ class SweepCapture:
     def offer(self, frame: Frame) -> None:
         """Hand over a frame that has just arrived."""
         with self._changed:
-            if self._assembler is not None and self._assembler.offer(frame) is None:
+            if self._sequencer.offer(frame):
+                self._changed.notify_all()
+
+    def heard(self, state: LensState, measured: bool) -> None:
+        """Hand over what a lens says that somebody else drives; ``measured`` or as it was told."""
+        with self._changed:
+            if self._external and self._sequencer.heard(state, measured):
                 self._changed.notify_all()
 
     def set_enabled(self, enabled: bool) -> None:
@@ -162,16 +185,21 @@ class SweepCapture:
     def request(self) -> int:
         """Ask for one sweep that starts from now on; return its number."""
         with self._changed:
-            self._requested = max(self._requested, self._next_number + 1)
+            number = self._next_number
+            if self._sweeping:
+                # What is under way began earlier; a rolling stack is all new after there and back.
+                rolling = self._sequencer.config.output is SweepOutput.ROLLING
+                number += 2 * len(self._plan.focus_distances) if rolling else 1
+            self._requested = max(self._requested, number + 1)
             self._changed.notify_all()
-            return self._next_number
+            return number
 
     def _run(self) -> None:
         failures = 0
         try:
             while self._wait_for_turn():
                 try:
-                    lens = self.connect()
+                    lens = None if self._external else self.connect()
                     self._take_sweep(lens)
                     self._read_lens_state(lens)
                     failures = 0
@@ -192,86 +220,107 @@ class SweepCapture:
             self._changed.wait_for(lambda: self._stopping or self._enabled or self._requested > self._next_number)
             return not self._stopping
 
-    def _take_sweep(self, lens: FocusLens) -> None:
-        assembler = StepAssembler(self._timing)
+    def _take_sweep(self, lens: FocusLens | None) -> None:
         with self._changed:
-            number = self._next_number
-            self._next_number += 1
-            self._assembler = assembler
-        started = self._clock()
-        reason, failure = "", None
+            self._sequencer.begin(self._clock())
+            self._sweeping = True
+        failure = None
         try:
-            for distance in self._plan.order(number):
-                reason = self._take_plane(lens, assembler, distance)
-                if reason:
-                    break
-            else:
-                lens.verify()  # nothing else tells whether the last plane was held until its frame was exposed
+            while self._take_step(lens):
+                self._report()
         except FossaError as error:
-            reason, failure = f"Lens: {error}", error
+            failure = error
+            with self._changed:
+                self._sequencer.abort(f"Lens: {error}", self._clock())
+        finally:
+            self._sweeping = False
+        self._report()
+        if failure is not None:
+            raise failure
+
+    def _take_step(self, lens: FocusLens | None) -> bool:
+        """Do what the sweep wants next; return False once it has ended or was called off."""
+        sequencer = self._sequencer
         with self._changed:
-            self._assembler = None
-            planes, drops = assembler.frames(), dict(assembler.drops)
-            if self._stopping and reason:
-                return  # not a sweep that failed: one that was called off
-        finished = max((frame.arrival_ns for _, frame in planes), default=started)
-        stack = None
+            if self._stopping:
+                return False
+            now = self._clock()
+            step = sequencer.next(now)
+            match step:
+                case Ended():
+                    return False
+                case Wait():
+                    seconds = (step.until_ns - now) / 1e9
+                    if seconds > 0:
+                        self._changed.wait(min(seconds, LOOK_S))
+                    return True
+                case MoveLens():
+                    sequencer.commanding(self._clock())
+        # The lens answers in its own time; frames go on arriving meanwhile.
+        match step:
+            case MoveLens():
+                move = lens.move_to(step.focus_distance)
+                with self._changed:
+                    sequencer.commanded(move)
+            case ReadLens():
+                state = lens.state()
+                with self._changed:
+                    sequencer.measured(state)
+            case VerifyLens():
+                lens.verify()
+                with self._changed:
+                    sequencer.verified()
+        return True
+
+    def _report(self) -> None:
+        """Hand over what the sequencer has finished."""
+        with self._changed:
+            if self._stopping:
+                self._sequencer.outcomes()  # not sweeps that failed: called off
+                return
+            outcomes = self._sequencer.outcomes()
+        for outcome in outcomes:
+            with self._changed:
+                number = self._next_number
+                self._next_number += 1
+            self._on_sweep(self._captured(number, outcome))
+
+    def _captured(self, number: int, outcome: Outcome) -> CapturedSweep:
+        planes, reason, stack = outcome.planes, outcome.reason, None
         if not reason:
             try:
                 stack = self._stack(planes)
             except FossaError as error:
                 reason = str(error)
-        self._on_sweep(
-            CapturedSweep(
-                number=number,
-                stack=stack,
-                reason=reason,
-                focus_distances=tuple(move.focus_distance for move, _ in planes),
-                stamps_ns=tuple(self._timing.exposure_start(frame.stamp_ns) for _, frame in planes),
-                frames=tuple(frame for _, frame in planes),
-                drops={str(drop): count for drop, count in drops.items()},
-                started_ns=started,
-                duration_ns=finished - started,
-            )
+        return CapturedSweep(
+            number=number,
+            stack=stack,
+            reason=reason,
+            focus_distances=tuple(plane.focus_distance for plane in planes),
+            stamps_ns=tuple(plane.start_ns for plane in planes),
+            frames=tuple(plane.frame for plane in planes),
+            drops={str(drop): count for drop, count in outcome.drops.items()},
+            started_ns=outcome.started_ns,
+            duration_ns=outcome.finished_ns - outcome.started_ns,
+            uncertainties=tuple(plane.uncertainty for plane in planes),
         )
-        if failure is not None:
-            raise failure
 
-    def _take_plane(self, lens: FocusLens, assembler: StepAssembler, distance: float) -> str:
-        """Move to ``distance`` and wait for its frame; return why there is none, or an empty string."""
-        with self._changed:
-            assembler.commanding(self._clock())
-        move = lens.move_to(distance)
-        with self._changed:
-            assembler.commanded(move)
-            expected = assembler.ready_ns() + self._timing.exposure_ns + self._timing.readout_ns - self._clock()
-            timeout = (max(expected, 0) + self._timing.frame_timeout_ns) / 1e9
-            self._changed.wait_for(lambda: self._stopping or assembler.current_taken(), timeout)
-            if assembler.current_taken():
-                return ""
-            if self._stopping:
-                return "stopped"
-            seen = "; ".join(f"{count} {drop}" for drop, count in assembler.drops.most_common())
-            return (
-                f"No frame for the plane at {distance:.2f} m within {timeout:.2f} s "
-                f"(frames not used: {seen or 'none arrived'}); check the camera and sweep.frame_timeout."
-            )
-
-    def _stack(self, planes: list[tuple[LensMove, Frame]]) -> FocusStack:
+    def _stack(self, planes: tuple[TakenPlane, ...]) -> FocusStack:
+        known = self._decoded
+        self._decoded = {
+            plane.start_ns: known.get(plane.start_ns)
+            or FocusPlane(self._decode(plane.frame.payload), plane.focus_distance, plane.start_ns)
+            for plane in planes
+        }
         return FocusStack(
-            planes=tuple(
-                FocusPlane(
-                    self._decode(frame.payload), move.focus_distance, self._timing.exposure_start(frame.stamp_ns)
-                )
-                for move, frame in planes
-            ),
-            K=np.reshape(planes[0][1].intrinsics, (3, 3)),
+            planes=tuple(self._decoded[plane.start_ns] for plane in planes),
+            K=np.reshape(planes[0].frame.intrinsics, (3, 3)),
             focal_length=self._focal_length,
             f_number=self._f_number,
         )
 
-    def _read_lens_state(self, lens: FocusLens) -> None:
-        if time.monotonic() >= self._lens_state_due:
+    def _read_lens_state(self, lens: FocusLens | None) -> None:
+        if lens is not None and time.monotonic() >= self._lens_state_due:
             self._lens_state_due = time.monotonic() + LENS_STATE_PERIOD_S
             self._on_lens_state(lens.state())
 
@@ -279,12 +328,16 @@ class SweepCapture:
         lens, self._lens = self._lens, None
         if lens is not None:
             lens.close()
+        with self._changed:
+            self._sequencer.rested()
         self._lens_state_due = 0.0
         self._on_lens_state(None)
 
     def _park(self) -> None:
         if self._lens is None:
             return
+        with self._changed:
+            self._sequencer.rested()
         try:
             self._lens.park()
         except LensError:

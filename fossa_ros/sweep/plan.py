@@ -34,9 +34,14 @@ class SweepPlan:
             raise InputError(f"The nearest plane ({near:g} m) must lie before the farthest ({far:g} m); swap or widen.")
         return cls(tuple(dioptre_space(near, far, count).tolist()))
 
-    def order(self, sweep: int) -> tuple[float, ...]:
-        """Return the distances in the order sweep number ``sweep`` takes them.
+    def slots(self, sweep: int) -> tuple[int, ...]:
+        """Return the indices of the planes in the order sweep number ``sweep`` takes them.
 
         Even sweeps go near to far and odd ones back, so that the lens never makes the long fly-back step.
         """
-        return self.focus_distances if sweep % 2 == 0 else self.focus_distances[::-1]
+        slots = tuple(range(len(self.focus_distances)))
+        return slots if sweep % 2 == 0 else slots[::-1]
+
+    def order(self, sweep: int) -> tuple[float, ...]:
+        """Return the distances in the order sweep number ``sweep`` takes them."""
+        return tuple(self.focus_distances[slot] for slot in self.slots(sweep))

@@ -1,0 +1,49 @@
+"""A frame as it arrived, and the reasons why one is not used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Drop(StrEnum):
+    """Why a frame was not used."""
+
+    BEFORE_COMMAND = "exposed before the lens was told to move"
+    SETTLING = "exposed while the lens was settling"
+    COMMAND_DURING = "the lens was told to move during its exposure"
+    PLANE_TAKEN = "its plane already had a frame"
+    DUPLICATE = "its stamp was seen before"
+    FUTURE = "its stamp is ahead of the clock (check sweep.stamp_reference, sweep.exposure and clock synchronisation)"
+    FORMAT = "its size or encoding differs from the first frame of the sweep"
+    CAMERA_INFO = "its intrinsics differ from the first frame of the sweep"
+    CLOCK_JUMP = "the camera's clock jumped against this node's (it is used again once the two agree as before)"
+    LATE = "it came much later than the others, or the camera's clock jumped (see sweep.arrival_jitter)"
+    LENS_ELSEWHERE = "the lens was measured elsewhere than it had been told"
+    UNCERTAIN = "the focus of the moving lens was not certain enough (see sweep.focus_tolerance)"
+    NO_LENS_STATE = (
+        "no lens state covers its exposure (a lens that does not measure its position needs sweep.settling set)"
+    )
+    OUTSIDE_PLAN = "the lens was outside the planes of the sweep"
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame as it arrived, pixels untouched.
+
+    Attributes:
+        stamp_ns: the driver's stamp.
+        arrival_ns: when it arrived, on the same clock.
+        format: anything comparable that must not change within a sweep (size, encoding, optical frame).
+        intrinsics: anything comparable that says which K belongs to it.
+        payload: the image in whatever form the caller can decode later.
+        exposure_ns: exposure time of one row where the camera tells it; None for the one configured.
+    """
+
+    stamp_ns: int
+    arrival_ns: int
+    format: Any
+    intrinsics: Any
+    payload: Any
+    exposure_ns: int | None = None

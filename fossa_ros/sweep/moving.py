@@ -1,0 +1,129 @@
+"""Which plane a frame belongs to while the lens moves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from fossa_ros.optics import dioptres, metres
+from fossa_ros.sweep.frame import Drop, Frame
+from fossa_ros.sweep.plan import SweepPlan
+from fossa_ros.sweep.timing import SweepTiming
+from fossa_ros.sweep.track import LensTrack
+
+PENDING = 256  # frames that may wait for the lens to say where it was
+
+
+@dataclass(frozen=True, eq=False)
+class TakenPlane:
+    """A frame with its focus.
+
+    Attributes:
+        slot: index of the plane in the plan, nearest first.
+        focus_distance: metres.
+        uncertainty: dioptres; 0 where the lens stood.
+        start_ns: start of exposure on the node's clock.
+        frame: as it was offered.
+    """
+
+    slot: int
+    focus_distance: float
+    uncertainty: float
+    start_ns: int
+    frame: Frame
+
+
+class MovingAssembler:
+    """Give each frame the focus that the lens had at mid-exposure, and the plane of the plan that is nearest.
+
+    A frame is used only where the track knows that focus within the tolerance. Not thread-safe: the caller
+    serialises.
+
+    Args:
+        plan: the planes; a frame belongs to one if it lies nearer to it than to any other, and not farther outside
+            the outermost than half the spacing.
+        timing: when a frame was exposed.
+        track: where the lens was.
+        tolerance: dioptres of uncertainty that a frame may have.
+        renewing: whether a newer frame takes the place of an older one of the same plane.
+    """
+
+    def __init__(
+        self, plan: SweepPlan, timing: SweepTiming, track: LensTrack, tolerance: float, *, renewing: bool = False
+    ):
+        self._powers = dioptres(plan.focus_distances)  # falling
+        self._highest = self._powers[0] + (self._powers[0] - self._powers[1]) / 2
+        self._lowest = self._powers[-1] - (self._powers[-2] - self._powers[-1]) / 2
+        self._timing = timing
+        self._track = track
+        self._tolerance = tolerance
+        self._renewing = renewing
+        self._pending: list[Frame] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a sweep: its planes are empty, frames that wait go on waiting."""
+        self._slots: dict[int, TakenPlane] = {}
+        self.drops: Counter[Drop] = Counter()
+
+    def complete(self) -> bool:
+        """Tell whether every plane has a frame."""
+        return len(self._slots) == len(self._powers)
+
+    def expire(self, before_ns: int) -> None:
+        """Empty the planes whose frame was exposed before that."""
+        for slot in [slot for slot, plane in self._slots.items() if plane.start_ns < before_ns]:
+            del self._slots[slot]
+
+    def missing(self) -> list[float]:
+        """Return the focus distances (m) of the planes without a frame."""
+        return [float(metres(power)) for slot, power in enumerate(self._powers) if slot not in self._slots]
+
+    def planes(self) -> list[TakenPlane]:
+        """Return the planes that have a frame, in the order of exposure."""
+        return sorted(self._slots.values(), key=lambda plane: plane.start_ns)
+
+    def offer(self, frame: Frame) -> None:
+        """Take a frame; what becomes of it shows once the lens's position is known."""
+        self._pending.append(frame)
+        if len(self._pending) > PENDING:
+            self._pending.pop(0)
+            self.drops[Drop.NO_LENS_STATE] += 1
+        self.resolve()
+
+    def resolve(self) -> None:
+        """Assign the frames whose focus has become known."""
+        waiting = []
+        for frame in self._pending:
+            start, end = self._timing.exposed(frame)
+            if not self._track.covers(end, self._timing.clock_margin_ns):
+                waiting.append(frame)
+                continue
+            drop = self._assign(frame, start, end)
+            if drop is not None:
+                self.drops[drop] += 1
+        self._pending = waiting
+
+    def _assign(self, frame: Frame, start: int, end: int) -> Drop | None:
+        focus = self._track.during(start, end, self._timing.clock_margin_ns)
+        if focus is None:
+            return Drop.NO_LENS_STATE
+        if focus.uncertainty > self._tolerance:
+            return Drop.UNCERTAIN
+        if not self._lowest <= focus.power <= self._highest:
+            return Drop.OUTSIDE_PLAN
+        slot = int(np.argmin(np.abs(self._powers - focus.power)))
+        taken = self._slots.get(slot)
+        if taken is not None and not (self._renewing and taken.start_ns < start):
+            return Drop.PLANE_TAKEN
+        first = next(iter(self._slots.values()), None)
+        if first is not None and frame.format != first.frame.format:
+            return Drop.FORMAT
+        if first is not None and frame.intrinsics != first.frame.intrinsics:
+            return Drop.CAMERA_INFO
+        if self._slots.pop(slot, None) is not None:
+            self.drops[Drop.PLANE_TAKEN] += 1
+        self._slots[slot] = TakenPlane(slot, float(metres(max(focus.power, 0.0))), focus.uncertainty, start, frame)
+        return None

@@ -1,0 +1,239 @@
+"""Where a lens was during an exposure, and how certain that is: from its commands, or from what it said.
+
+Positions are in dioptres, the quantity in which lenses move evenly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+from fossa_ros.errors import InputError
+from fossa_ros.lens import LensMove
+from fossa_ros.optics import dioptres
+from fossa_ros.sweep.timed_buffer import TimedBuffer
+from fossa_ros.sweep.timing import SweepTiming
+
+HISTORY_NS = 10_000_000_000
+SAMPLES = 5  # instants at which a bound is evaluated within the time that is not certain
+COMMAND_NS = 2_000_000  # what is not known of when a command took effect, on a serial line that is not slow
+BENT = 2.0
+FLOOR = 0.01  # D: what no track knows better (steps of the device, ringing)
+
+
+@dataclass(frozen=True)
+class Focus:
+    """Where the lens was.
+
+    Attributes:
+        power: dioptres at the middle of the exposure.
+        uncertainty: dioptres; the true value is within ``power`` +- ``uncertainty``.
+    """
+
+    power: float
+    uncertainty: float
+
+
+class LensTrack(Protocol):
+    """The recent past of a lens."""
+
+    def covers(self, end_ns: int, margin_ns: int) -> bool:
+        """Tell whether everything is known that will be about an exposure that ended at ``end_ns``."""
+
+    def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
+        """Return the focus at the middle of an exposure, None where it cannot be known.
+
+        ``margin_ns`` is how far the clocks may disagree.
+        """
+
+
+@dataclass(frozen=True)
+class LensResponse:
+    """How a lens follows its commands: an exponential approach.
+
+    Attributes:
+        time_constant_ns: of the approach.
+        spread: relative error of that.
+    """
+
+    time_constant_ns: int = 3_000_000
+    spread: float = 0.3
+
+    def __post_init__(self):
+        if self.time_constant_ns <= 0 or not 0 <= self.spread < 1:
+            raise InputError("The lens's time constant must be positive and its spread in 0 .. 1; correct them.")
+
+    def slowest_ns(self, spacing: float, tolerance: float, margin_ns: int) -> int:
+        """Return the time that a ramp must take from one plane to the next for its focus to be certain enough.
+
+        ``spacing`` and ``tolerance`` are in dioptres, ``margin_ns`` is how far the clocks may disagree.
+        """
+        doubt_ns = margin_ns + self.spread * self.time_constant_ns + COMMAND_NS
+        return math.ceil(spacing * doubt_ns / max(tolerance - 2 * FLOOR, FLOOR))
+
+
+class _Follower:
+    """One guess at the lens: an exponential approach to each set-point from when it took effect."""
+
+    def __init__(self, time_constant_ns: float):
+        self._tau = time_constant_ns
+        self._segments: TimedBuffer[tuple[float, float]] = TimedBuffer(HISTORY_NS)  # position, target
+
+    def command(self, t_ns: int, target: float) -> None:
+        position = self.at(t_ns) if len(self._segments) else target
+        while not self._segments.add(t_ns, (position, target)):
+            t_ns += 1
+
+    def at(self, t_ns: int) -> float:
+        index = max(self._segments.index_after(t_ns) - 1, 0)
+        start, (position, target) = self._segments[index]
+        return target + (position - target) * math.exp(-max(t_ns - start, 0) / self._tau)
+
+
+class CommandTrack:
+    """The position of a lens that does not measure it, bounded from the commands it acknowledged.
+
+    A command took effect between leaving and being acknowledged, and the lens follows within its time constant. The
+    quickest and the slowest lens that fit bound the true one.
+    """
+
+    def __init__(self, response: LensResponse, timing: SweepTiming):
+        self._response = response
+        self._timing = timing
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all: the lens was parked, or lost."""
+        tau, spread = self._response.time_constant_ns, self._response.spread
+        self._followers = tuple(_Follower(tau * factor) for factor in (1.0 - spread, 1.0, 1.0 + spread))
+        self._known_from_ns: int | None = None
+
+    def commanded(self, move: LensMove) -> None:
+        """Note an acknowledged command."""
+        power = float(dioptres(move.focus_distance))
+        if self._known_from_ns is None:
+            self._known_from_ns = self._timing.settled_ns(move)
+        quick, middle, slow = self._followers
+        quick.command(move.sent_ns, power)
+        middle.command((move.sent_ns + move.acknowledged_ns) // 2, power)
+        slow.command(move.acknowledged_ns, power)
+
+    def covers(self, end_ns: int, margin_ns: int) -> bool:
+        """Return True: what was commanded until now is all there is to know."""
+        return True
+
+    def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
+        """Bound the position at mid-exposure by the lenses that fit."""
+        if self._known_from_ns is None or start_ns < self._known_from_ns + margin_ns:
+            return None
+        middle = (start_ns + end_ns) // 2
+        power = self._followers[1].at(middle)
+        instants = [middle + round(margin_ns * (2 * step / (SAMPLES - 1) - 1)) for step in range(SAMPLES)]
+        bounds = [follower.at(instant) for follower in self._followers for instant in instants]
+        return Focus(power, max(max(bounds) - power, power - min(bounds)) + FLOOR)
+
+
+class MeasuredTrack:
+    """The position of a lens that measures it, interpolated between its samples in their own time.
+
+    Between two samples a motion that is bent one way lies between the chord and the prolonged neighbouring chords;
+    its uncertainty is BENT times that, because a motion may be bent both ways.
+
+    Args:
+        gap_ns: the longest interval between samples that is interpolated.
+        offset_ns: added to the samples' stamps: what their clock is behind the node's.
+    """
+
+    def __init__(self, gap_ns: int = 100_000_000, offset_ns: int = 0):
+        self._gap_ns = gap_ns
+        self._offset_ns = offset_ns
+        self._samples: TimedBuffer[float] = TimedBuffer(HISTORY_NS)
+
+    def forget(self) -> None:
+        """Forget all samples."""
+        self._samples.clear()
+
+    def measured(self, stamp_ns: int, power: float) -> None:
+        """Note a sample; one that is not a number breaks the track there."""
+        self._samples.add(stamp_ns + self._offset_ns, power)
+
+    def covers(self, end_ns: int, margin_ns: int) -> bool:
+        """Tell whether two samples follow."""
+        return self._samples.index_after(end_ns + margin_ns) <= len(self._samples) - 2
+
+    def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
+        """Interpolate at mid-exposure."""
+        middle = (start_ns + end_ns) // 2
+        bounds: list[float] = []
+        for instant in (middle - margin_ns, middle, middle + margin_ns):
+            found = self._bounds(instant)
+            if found is None:
+                return None
+            bounds += found
+            if instant == middle:
+                power = found[0]
+        return Focus(power, BENT * max(max(bounds) - power, power - min(bounds)) + FLOOR)
+
+    def _bounds(self, t_ns: int) -> list[float] | None:
+        """Return the chord at ``t_ns`` and the neighbouring chords prolonged."""
+        after = self._samples.index_after(t_ns)
+        if not 2 <= after <= len(self._samples) - 2:
+            return None
+        samples = [self._samples[index] for index in range(after - 2, after + 2)]
+        times, powers = [t for t, _ in samples], [power for _, power in samples]
+        if not all(map(math.isfinite, powers)):
+            return None
+        if max(later - earlier for earlier, later in pairwise(times)) > self._gap_ns:
+            return None
+        return [_line(times, powers, first, t_ns) for first in (1, 0, 2)]
+
+
+class SetPointTrack:
+    """The position of a lens that says only where it was told to go: known once it has said the same long enough.
+
+    Args:
+        settling_ns: how long before the exposure the last change must have been said; 0 where that is not known, and
+            so nothing is.
+        gap_ns: the longest silence that is believed to hold no change.
+    """
+
+    def __init__(self, settling_ns: int, gap_ns: int = 100_000_000, offset_ns: int = 0):
+        self._settling_ns = settling_ns
+        self._gap_ns = gap_ns
+        self._offset_ns = offset_ns
+        self._samples: TimedBuffer[float] = TimedBuffer(HISTORY_NS)
+
+    def forget(self) -> None:
+        """Forget all samples."""
+        self._samples.clear()
+
+    def measured(self, stamp_ns: int, power: float) -> None:
+        """Note what the lens says it was told."""
+        self._samples.add(stamp_ns + self._offset_ns, power)
+
+    def covers(self, end_ns: int, margin_ns: int) -> bool:
+        """Tell whether a sample follows."""
+        return self._samples.index_after(end_ns + margin_ns) < len(self._samples)
+
+    def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
+        """Return the set-point that held from settling before the exposure to its end."""
+        if not self._settling_ns:
+            return None
+        first = self._samples.index_after(start_ns - self._settling_ns - margin_ns) - 1
+        last = self._samples.index_after(end_ns + margin_ns)
+        if first < 0 or last >= len(self._samples):
+            return None
+        samples = [self._samples[index] for index in range(first, last + 1)]
+        gaps = [later[0] - earlier[0] for earlier, later in pairwise(samples)]
+        powers = [power for _, power in samples]
+        if max(gaps) > self._gap_ns or not all(map(math.isfinite, powers)) or max(powers) - min(powers) > FLOOR:
+            return None
+        return Focus(powers[-1], FLOOR)
+
+
+def _line(times: list[int], powers: list[float], first: int, t_ns: int) -> float:
+    """Evaluate the straight line through samples ``first`` and the next."""
+    slope = (powers[first + 1] - powers[first]) / (times[first + 1] - times[first])
+    return powers[first] + slope * (t_ns - times[first])
