@@ -18,6 +18,7 @@ COMMANDS = {
         "Sweep a simulated scene with the real nodes over DDS, and score the depth.",
     ),
     "export": ("fossa_ros.commands.export:command", "Write a network as ONNX, for TensorRT and others."),
+    "lens": ("fossa_ros.commands.lens:command", "Find a focus lens, ask it how it is, and move it."),
     "predict": ("fossa_ros.commands.predict:command", "Turn a focus stack into metric depth."),
 }
 

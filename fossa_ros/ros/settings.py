@@ -10,6 +10,7 @@ from typing import Any
 from fossa_ros.errors import InputError
 from fossa_ros.estimator import ESTIMATORS, Estimator, create_estimator
 from fossa_ros.lens import FocusLens, open_lens
+from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.ros.parameters import Parameter
 from fossa_ros.sweep import StampReference, SweepPlan, SweepTiming
@@ -23,12 +24,21 @@ def _seconds(field: str) -> float:
 
 _LENS = (
     Parameter("lens.backend", "optotune_ld4", "Which lens driver to use; other packages can add theirs"),
-    Parameter("lens.port", "/dev/ttyACM0", "Serial port of the lens"),
+    Parameter(
+        "lens.port",
+        "/dev/ttyACM0",
+        "Where the lens is: serial port, usb:VID:PID[:SERIAL], video device, or node of a camera",
+    ),
     Parameter(
         "lens.power_offset",
         0.0,
         "Dioptres that the fixed optics add to the tunable lens: 1 / focus distance = lens power + offset",
         "D",
+    ),
+    Parameter(
+        "lens.options",
+        "",
+        "More options of the lens backend: NAME=VALUE, separated by blanks; docs/lenses.md lists them",
     ),
     Parameter("camera.focal_length", 0.0, "Focal length of the camera's optics, 0 if unknown", "m", minimum=0.0),
     Parameter("camera.f_number", 0.0, "F-number of the camera's optics, 0 if unknown", minimum=0.0),
@@ -160,8 +170,9 @@ def lens_opener(values: dict[str, Any], clock: Callable[[], int]) -> Callable[[]
     def open_it() -> FocusLens:
         if not values["lens.port"]:
             raise InputError("lens.port is empty; set it to the lens's serial port, for example /dev/ttyACM0.")
-        return open_lens(
-            values["lens.backend"], values["lens.port"], clock=clock, power_offset=values["lens.power_offset"]
-        )
+        options = parse_options(values["lens.options"].split())
+        if values["lens.power_offset"]:  # not every backend has one
+            options["power_offset"] = values["lens.power_offset"]
+        return open_lens(values["lens.backend"], values["lens.port"], clock=clock, **options)
 
     return open_it
