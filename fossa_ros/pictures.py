@@ -88,8 +88,8 @@ def confidence_picture(confidence) -> np.ndarray:
     return np.rint(np.clip(np.nan_to_num(confidence), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def write_picture(path, picture) -> None:
-    """Write (H, W, 3) uint8 RGB or (H, W) uint8 as PNG or JPEG, whichever the name ends in.
+def write_picture(path, picture, quality=95) -> None:
+    """Write (H, W, 3) uint8 RGB or (H, W) uint8 as PNG or JPEG of ``quality``, whichever the name ends in.
 
     The file appears under its name only when complete.
 
@@ -99,7 +99,9 @@ def write_picture(path, picture) -> None:
     path = Path(path)
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(path.suffix, picture)
+    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    settings = (cv2.IMWRITE_JPEG_QUALITY, quality) if jpeg else ()
+    done, data = cv2.imencode(path.suffix, picture, settings)
     if not done:
         raise InputError(f"{path} cannot be encoded; use a smaller --max-size.")
     with replacing(path) as partial:

@@ -48,14 +48,15 @@ def test_an_edge_blurs_by_the_circle_of_confusion_and_stays_in_place(world, focu
     stack, truth = render_path_traced(world, view, samples=256, seed=1, focus_distances=[DISTANCE, focus])
     sharp, blurred = (srgb_decode(image / 255.0).mean(axis=(0, 2)) for image in stack.images())
 
-    # The slope across the edge is the disc seen edge-on: its deviation is a quarter of its diameter. A pixel adds 1/12.
+    # The slope across the edge is the disc seen edge-on: its deviation is a quarter of its diameter.
+    # The pixel and the difference of two add 1/12 each.
     slope = -np.diff(blurred) / blurred[0]
     x = np.arange(len(slope)) + 0.5
     middle = np.sum(slope * x)
-    deviation = np.sqrt(np.sum(slope * (x - middle) ** 2) - 1 / 12)
+    deviation = np.sqrt(np.sum(slope * (x - middle) ** 2) - 1 / 6)
     expected = 2 * optics.blur_radius(DISTANCE, focus, CAMERA.focal_length, CAMERA.f_number, CAMERA.pixel_size)
     assert expected > 4.0
-    assert 4 * deviation == pytest.approx(expected, rel=0.02)
+    assert 4 * deviation == pytest.approx(expected, rel=0.01)
 
     place = CAMERA.K[0, 2] + CAMERA.fx * EDGE / DISTANCE
     assert middle == pytest.approx(place, abs=0.05)

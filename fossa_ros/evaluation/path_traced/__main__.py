@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import track
 
 from fossa_ros.errors import FossaError
-from fossa_ros.stack_files import save_npz
+from fossa_ros.pictures import colour_depth, contact_sheet, depth_range, write_picture
+from fossa_ros.stack_files import load_stack, save_npz
 
 TINY = ("living_room", "workbench")
 
@@ -25,16 +26,17 @@ TINY = ("living_room", "workbench")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, other surfaces.")
 @click.option("--size", default=1.0, show_default=True, type=click.FloatRange(0.1, 8), help="1 is 320x240.")
 @click.option("--tiny", is_flag=True, help="Two small stacks of five planes, as the tests have them.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Also draw the stacks of the folder: a PNG or JPEG.")
 @click.option("--threads", default=0, show_default=True, help="Threads; 0 is one a core.")
-def main(out, names, samples, seed, size, tiny, threads):
+def main(out, names, samples, seed, size, tiny, sheet, threads):
     """Render focus stacks with known depth by Mitsuba, one a scene."""
     try:
-        _render(out, names, samples, seed, size, tiny, threads)
+        _render(out, names, samples, seed, size, tiny, sheet, threads)
     except FossaError as error:
         sys.exit(f"path_traced: {error}")
 
 
-def _render(out, names, samples, seed, size, tiny, threads):
+def _render(out, names, samples, seed, size, tiny, sheet, threads):
     from fossa_ros.evaluation.path_traced.outdoors import OUTDOORS
     from fossa_ros.evaluation.path_traced.render import render_path_traced, use_threads
     from fossa_ros.evaluation.path_traced.scenes import INDOORS
@@ -60,6 +62,19 @@ def _render(out, names, samples, seed, size, tiny, threads):
         focus = ", ".join(f"{s:.2f}" for s in stack.focus_distances)
         depth = f"{np.nanmin(truth):.2f} to {np.nanmax(truth):.2f} m"
         console.print(f"{name}: {depth}, focused at {focus} m, {time.perf_counter() - began:.1f} s")
+    if sheet is not None:
+        _draw(sheet, sorted(out.glob("*.npz")))
+
+
+def _draw(sheet, files):
+    panels = []
+    for file in files:
+        source = load_stack(file)
+        planes, focus = source.stack.planes, source.stack.focus_distances
+        panels.append((f"{file.stem}: {focus[0]:.2f} m", planes[0].image))
+        panels.append((f"{focus[-1]:.2f} m", planes[-1].image))
+        panels.append(("depth", colour_depth(source.truth, *depth_range(source.truth))))
+    write_picture(sheet, contact_sheet(panels, 6, 170), quality=60)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The scenes of the validation set: each fills a world and says from where it is seen.
 
-The camera looks along +y, z is up. Lenses are those a robot would carry, small wide ones near by and longer, faster
-ones far off, so that blur changes by some 5 to 25 px across every scene at 320 px width.
+The camera looks along +y, z is up. Lenses are fast, short ones near by and longer ones far off, so that the largest
+blur disc of a scene is some 4 to 17 px wide in an image of 320 px.
 """
 
 from __future__ import annotations

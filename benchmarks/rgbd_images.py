@@ -1,0 +1,81 @@
+"""Photographs with known depth, as their data sets lay them out: folders beside each other under one root.
+
+Read are a 2005 and a 2014 scene of Middlebury, an indoor view of DIODE and one of iBims-1. Their licences do not let
+this project carry them. Middlebury's depth comes from disparities, with the constants that the sets publish.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fossa_ros.errors import InputError
+from fossa_ros.photographs import read_photograph
+from fossa_ros.stack_files import centred_intrinsics
+
+
+@dataclass(frozen=True, eq=False)
+class RgbdImage:
+    """A sharp photograph: (H, W, 3) uint8 RGB, (H, W) z-depth (m, NaN unknown), (3, 3) intrinsics."""
+
+    name: str
+    image: np.ndarray
+    depth: np.ndarray
+    K: np.ndarray
+
+
+def load_rgbd(root) -> list[RgbdImage]:
+    """Read every image under ``root`` whose layout is known.
+
+    Raises:
+        InputError: there is none.
+    """
+    root = Path(root)
+    images = [*_middlebury_2005(root), *_middlebury_2014(root), *_diode(root), *_ibims(root)]
+    if not images:
+        raise InputError(f"{root} has no images of Middlebury, DIODE or iBims-1; give their folders' parent.")
+    return images
+
+
+def _middlebury_2005(root):
+    for file in sorted(root.glob("middlebury2005/*/disp1.png")):
+        disparity = read_photograph(file).image[..., 0].astype(np.float64)
+        offset = float((file.parent / "dmin.txt").read_text().split()[0])
+        depth = np.where(disparity > 0, 0.001 * 3740 * 160 / (disparity + offset), np.nan)
+        yield _image(file.parent.name, file.parent / "view1.png", depth, fx=3740 / 3)
+
+
+def _middlebury_2014(root):
+    for file in sorted(root.glob("middlebury2014_*/*_disp.npz")):
+        with np.load(file) as arrays:
+            depth = 0.001 * 994.978 * 193.001 / (arrays["arr_0"] + 31.086)
+        K = np.array([[994.978, 0, 311.193], [0, 994.978, 254.877], [0, 0, 1]])
+        name = file.name.removesuffix("_disp.npz")
+        yield _image(name, file.with_name(f"{name}_left.png"), depth, K=K)
+
+
+def _diode(root):
+    for file in sorted(root.glob("diode*/*_depth.npy")):
+        name = file.name.removesuffix("_depth.npy")
+        depth = np.load(file)[..., 0]
+        depth[np.load(file.with_name(f"{name}_depth_mask.npy")) < 0.5] = np.nan
+        # The laser's points beside a jump of depth are noisy.
+        rows, columns = np.gradient(depth)
+        depth[np.hypot(rows, columns) > 0.05 * depth] = np.nan
+        K = np.array([[886.81, 0, 512], [0, 927.06, 384], [0, 0, 1]])
+        yield _image(f"diode {name[:11]}", file.with_name(f"{name}.png"), depth, K=K)
+
+
+def _ibims(root):
+    for file in sorted(root.glob("ibims1_*/gt_depth_m.npy")):
+        depth = np.load(file)
+        # Intrinsics are not among the files: 60 degrees of view, which sets the blur and not the depth.
+        yield _image(file.parent.name, file.with_name("rgb.png"), depth, fx=0.866 * depth.shape[1])
+
+
+def _image(name, photograph, depth, K=None, fx=None):
+    image = read_photograph(photograph).image
+    K = centred_intrinsics(fx, image.shape[:2]) if K is None else K
+    return RgbdImage(name, image, np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).astype(np.float32), K)
