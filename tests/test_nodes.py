@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,42 @@ def test_a_bump_is_rejected_and_sweeps_go_on(rig, listener, tmp_path):
         listener.wait_until(lambda: any(r.accepted for r in listener.heard["sweep"][after:]), "depth after the bump")
     numbers = [report.sweep for report in listener.heard["sweep"]]
     assert sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))  # every sweep is accounted for
+
+
+def test_an_unplugged_lens_is_an_error_at_once_and_no_stack_straddles_the_gap(rig, listener, tmp_path):
+    listener.subscribe(SweepReport, "sweep", qos.REPORTS)
+    listener.subscribe(DiagnosticArray, "/diagnostics")
+    reports, log = listener.heard["sweep"], tmp_path / "node.log"
+    with process("fossa_node", log, lens__port=rig):
+        listener.wait_until(lambda: any(r.accepted for r in reports), "depth")
+        _unplug_and_plug(listener)
+        listener.wait_until(lambda: reports[-1].accepted, "depth again")
+        assert listener.call(SetBool, "set_enabled", SetBool.Request(data=False)).success
+        listener.wait_until(_quiet(reports), "rest")
+        _unplug_and_plug(listener)  # nobody uses the lens, and still it is missed
+        assert listener.call(Trigger, "capture", Trigger.Request()).success
+    assert log.read_text().count("The lens is back") == 2
+
+
+def _unplug_and_plug(listener):
+    """Pull the lens's cable, hold the node to what it promises, and plug the lens in again."""
+    reports, statuses = listener.heard["sweep"], listener.heard["/diagnostics"]
+    heard, gone_ns = len(statuses), time.time_ns()
+    assert listener.call(SetBool, "plug_lens", SetBool.Request(data=False)).success
+    lost = partial(_status, level=DiagnosticStatus.ERROR)
+    listener.wait_until(lambda: any(map(lost, statuses[heard:])), "ERROR")
+    told = next(filter(lost, statuses[heard:]))
+    print(f"ERROR {(nanoseconds(told.header.stamp) - gone_ns) / 1e6:.0f} ms after the cable was pulled")
+    assert any(status.message.startswith("lens lost: Port ") for status in told.status)
+    answer = listener.call(Trigger, "capture", Trigger.Request())
+    assert not answer.success and "lens" in answer.message.lower()
+    seen, back_ns = len(reports), time.time_ns()
+    assert listener.call(SetBool, "plug_lens", SetBool.Request(data=True)).success
+    listener.wait_until(lambda: not lost(statuses[-1]), "no more ERROR")
+    listener.wait_until(lambda: any(report.accepted for report in reports[seen:]), "the sweep asked for")
+    for report in filter(lambda report: report.accepted, reports):
+        stamps = [nanoseconds(stamp) for stamp in report.stamps]
+        assert max(stamps) < gone_ns or min(stamps) > back_ns, f"sweep {report.sweep} straddles the gap"
 
 
 def test_one_sweep_on_request(rig, listener, tmp_path):

@@ -28,7 +28,7 @@ class Health:
     inference_ms: float = float("nan")
     sweep_ms: float = float("nan")
     lens: LensState | None = None
-    lens_lost: bool = False
+    lens_failure: str = ""  # why the lens is lost; empty while it answers
     _ends: deque = field(default_factory=deque)  # monotonic seconds of the accepted sweeps within the window
     _began: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -45,11 +45,12 @@ class Health:
             self.inference_ms = result.inference_ms
             self._ends.append(time.monotonic())
 
-    def on_lens_state(self, state: LensState | None) -> None:
-        """Note what the lens said; None when it stopped answering."""
+    def on_lens_state(self, state: LensState | None, failure: str = "") -> bool:
+        """Note what the lens said, or why it was lost; return whether it was lost or found just now."""
         with self._lock:
-            self.lens_lost = state is None
+            before, self.lens_failure = self.lens_failure, "" if state is not None else failure or "no reason known"
             self.lens = state or self.lens
+            return bool(before) != bool(self.lens_failure)
 
     def depth_rate(self) -> float:
         """Return accepted sweeps per second over the last seconds."""
@@ -63,8 +64,8 @@ class Health:
         with self._lock:
             rate = self.depth_rate()
             level, text = DiagnosticStatus.OK, f"{rate:.1f} depth maps a second"
-            if self.lens_lost:
-                level, text = DiagnosticStatus.ERROR, f"lens lost: {self.last_reason}"
+            if self.lens_failure:
+                level, text = DiagnosticStatus.ERROR, f"lens lost: {self.lens_failure}"
             elif self.lens is not None and self.lens.faults:
                 level, text = DiagnosticStatus.WARN, "lens: " + ", ".join(self.lens.faults)
             elif rate == 0:

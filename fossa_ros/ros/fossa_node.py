@@ -130,9 +130,18 @@ class FossaNode(ManagedNode):
 
     def _on_lens_state(self, state: LensState | None) -> None:
         """Capture thread: the lens said how it is, or stopped answering."""
-        self._health.on_lens_state(state)
+        changed = self._health.on_lens_state(state, self._capture.lens_failure)
         message = lens_state_message(state, self._lens_backend, "", self._lens_measures, self._now_ns())
         self._outputs.lens_state.publish(message)
+        if changed:
+            self._tell_health()  # not only when the timer next does
+        if state is None:
+            lost = f"The lens is lost: {self._capture.lens_failure}"
+            if changed:
+                self.get_logger().error(f"{lost} Trying again until it returns.")
+            self._answer_awaited(lambda number: True, False, lost)
+        elif changed:
+            self.get_logger().info("The lens is back")
 
     async def _on_capture(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._camera is None:
@@ -162,9 +171,11 @@ class FossaNode(ManagedNode):
         if self._camera is not None:
             self._camera.follow_offer()
         if self._health is not None:
-            self._diagnostics.publish(
-                self._health.message(self.get_fully_qualified_name(), self.get_clock().now().to_msg())
-            )
+            self._tell_health()
+
+    def _tell_health(self) -> None:
+        now = self.get_clock().now().to_msg()
+        self._diagnostics.publish(self._health.message(self.get_fully_qualified_name(), now))
 
 
 main = partial(run, FossaNode)

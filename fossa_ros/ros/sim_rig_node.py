@@ -9,8 +9,9 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
+from fossa_ros.errors import InputError
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import depth_image, time_message
 from fossa_ros.ros.images import image_message
@@ -78,7 +79,10 @@ class SimRigNode(ManagedNode):
         self._images = self.create_lifecycle_publisher(Image, "image", qos.FRAMES)
         self._infos = self.create_lifecycle_publisher(CameraInfo, "camera_info", qos.FRAMES)
         self._truth = self.create_lifecycle_publisher(Image, "truth/depth", qos.LATCHED)
-        self._offered = [self.create_service(Trigger, "bump", self._on_bump)]
+        self._offered = [
+            self.create_service(Trigger, "bump", self._on_bump),
+            self.create_service(SetBool, "plug_lens", self._on_plug_lens),
+        ]
         self.get_logger().info(f"Lens driver at {self._rig.port}")
 
     def activate(self) -> None:
@@ -119,6 +123,15 @@ class SimRigNode(ManagedNode):
     def _on_bump(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._rig.bump()
         response.success, response.message = True, "The camera was knocked."
+        return response
+
+    def _on_plug_lens(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        try:
+            (self._rig.plug_lens if request.data else self._rig.unplug_lens)()
+        except InputError as error:
+            response.message = str(error)
+            return response
+        response.success, response.message = True, "The lens is plugged in." if request.data else "The lens is gone."
         return response
 
     def _tell_progress(self, share: float) -> None:

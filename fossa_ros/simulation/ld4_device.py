@@ -85,6 +85,13 @@ class SimulatedLd4(Misbehaving):
                 replies.append(reply)
             return b"".join(self.spoil(reply) for reply in replies if reply)
 
+    def power_cycle(self) -> None:
+        """Lose the supply, as a driver on USB does with its cable: no current, no mode, no limits."""
+        with self.lock:
+            self._buffer.clear()
+            self._limits = None
+            self._reset()
+
     def give_up(self) -> bytes:
         """Drop an incomplete command whose rest does not come, and return the error that says so."""
         with self.lock:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fossa_ros.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.focal_volume import FocalVolume
 from fossa_ros.simulation.ld4_device import SimulatedLd4
@@ -99,7 +100,10 @@ class SimulatedRig:
         farthest = max(config.lens.min_power + config.power_offset, 0.0)
         self._volume = FocalVolume(make_scene(config.scene), config.camera, (farthest, nearest), progress=progress)
         self._dynamics = LensDynamics(config.lens)
-        self._terminal = PseudoTerminal(SimulatedLd4(self._dynamics, clock), link)
+        self._device = SimulatedLd4(self._dynamics, clock)
+        self._link = link
+        self._terminal: PseudoTerminal | None = None
+        self.plug_lens()
         self.port = self._terminal.port
 
     def start(self) -> None:
@@ -118,7 +122,26 @@ class SimulatedRig:
     def close(self) -> None:
         """Stop, and take the lens away."""
         self.stop()
-        self._terminal.close()
+        if self._terminal is not None:
+            self._terminal.close()
+
+    def plug_lens(self) -> None:
+        """Plug the lens in, at the link where there is one; nothing happens to one that is."""
+        if self._terminal is None:
+            self._terminal = PseudoTerminal(self._device, self._link)
+
+    def unplug_lens(self) -> None:
+        """Pull the lens's cable, and with it its supply.
+
+        Raises:
+            InputError: there is no link, so that it would not come back at the same port.
+        """
+        if self._link is None:
+            raise InputError("Without a link the lens would come back at another port; set lens.link.")
+        if self._terminal is not None:
+            self._terminal.close()
+            self._terminal = None
+            self._device.power_cycle()
 
     def bump(self) -> None:
         """Knock the camera now: a damped oscillation."""

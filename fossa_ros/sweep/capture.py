@@ -19,7 +19,7 @@ from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.sequencer import Outcome, Sequencer, SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.timing import SweepTiming
 
-LENS_STATE_PERIOD_S = 1.0  # temperature and faults change slowly, and each reading costs serial round trips
+LENS_STATE_PERIOD_S = 0.5  # serial round trips; a resting lens that is gone is missed no sooner
 RECONNECT_WAITS_S = (0.5, 1.0, 2.0, 4.0)
 LOOK_S = 0.05  # how often a wait looks at the clock, which need not run as fast as ours
 
@@ -65,7 +65,8 @@ class SweepCapture:
         open_lens: opens the lens; raises LensError or InputError. Never called where somebody else drives it.
         decode: turns a frame's payload into an (H, W, 3) uint8 RGB image; raises InputError.
         on_sweep: receives every sweep, complete or not.
-        on_lens_state: receives what the lens says of itself, about once a second; None after a failure.
+        on_lens_state: receives what the lens says of itself, about twice a second, at rest too; None after a failure,
+            whose reason is ``lens_failure``.
         clock: nanoseconds on the clock of the image stamps.
         focal_length: metres, None where unknown.
         f_number: None where unknown.
@@ -106,6 +107,8 @@ class SweepCapture:
         self._sweeping = False
         self._decoded: dict[int, FocusPlane] = {}  # by stamp, of the last stack: a rolling one shares its planes
         self._lens_state_due = 0.0
+        self._failures = 0  # of the lens, in a row
+        self.lens_failure = ""  # why the lens was last lost
 
     @property
     def period_ns(self) -> int | None:
@@ -195,30 +198,41 @@ class SweepCapture:
             return number
 
     def _run(self) -> None:
-        failures = 0
         try:
-            while self._wait_for_turn():
+            while True:
                 try:
+                    if not self._wait_for_turn():
+                        return
                     lens = None if self._external else self.connect()
                     self._take_sweep(lens)
                     self._read_lens_state(lens)
-                    failures = 0
-                except FossaError:
-                    self._drop_lens()
-                    self._pause(RECONNECT_WAITS_S[min(failures, len(RECONNECT_WAITS_S) - 1)])
-                    failures += 1
+                    self._failures = 0
+                except FossaError as error:
+                    self._drop_lens(error)
+                    self._pause(RECONNECT_WAITS_S[min(self._failures, len(RECONNECT_WAITS_S) - 1)])
+                    self._failures += 1
         finally:
             self._park()
 
     def _wait_for_turn(self) -> bool:
-        """Block until a sweep is wanted; return False to stop. The lens rests while nobody wants one."""
-        with self._changed:
-            idle = not (self._stopping or self._enabled or self._requested > self._next_number)
-        if idle:
+        """Block until a sweep is wanted; return False to stop.
+
+        The lens rests while nobody wants one, and is asked how it is, so that a lost one is known before it is wanted.
+        """
+        if not self._wanted(0.0):
             self._park()
+        while not self._wanted(LENS_STATE_PERIOD_S):
+            if not self._external:
+                self._read_lens_state(self.connect())
+                self._failures = 0
+        return not self._stopping
+
+    def _wanted(self, timeout: float) -> bool:
+        """Return whether a sweep, or the end, is wanted, within ``timeout`` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._enabled or self._requested > self._next_number)
-            return not self._stopping
+            return self._changed.wait_for(
+                lambda: self._stopping or self._enabled or self._requested > self._next_number, timeout
+            )
 
     def _take_sweep(self, lens: FocusLens | None) -> None:
         with self._changed:
@@ -324,14 +338,15 @@ class SweepCapture:
             self._lens_state_due = time.monotonic() + LENS_STATE_PERIOD_S
             self._on_lens_state(lens.state())
 
-    def _drop_lens(self) -> None:
+    def _drop_lens(self, failure: FossaError) -> None:
         lens, self._lens = self._lens, None
-        if lens is not None:
-            lens.close()
         with self._changed:
             self._sequencer.rested()
         self._lens_state_due = 0.0
-        self._on_lens_state(None)
+        self.lens_failure = str(failure)
+        self._on_lens_state(None)  # before closing, which takes its time with a lens that is silent
+        if lens is not None:
+            lens.close()
 
     def _park(self) -> None:
         if self._lens is None:
@@ -340,8 +355,8 @@ class SweepCapture:
             self._sequencer.rested()
         try:
             self._lens.park()
-        except LensError:
-            self._drop_lens()
+        except LensError as error:
+            self._drop_lens(error)
 
     def _pause(self, seconds: float) -> None:
         with self._changed:
