@@ -51,13 +51,14 @@ def pixel_size(focal_length, focal_length_px):
     return focal_length / focal_length_px
 
 
-def magnification(focus_distance, focal_length):
+def magnification(focus_distance, length):
     """Return the image scale at ``focus_distance`` relative to focus at infinity (focus breathing).
 
-    A lens that focuses by moving keeps its focal length, so its image distance grows to v = s f / (s - f) and
-    the image with it: scale = s / (s - f).
+    A lens that focuses by moving keeps its focal length f, so its image distance grows to v = s f / (s - f) and
+    the image with it: scale = s / (s - f), ``length`` being f (m). A tunable lens before the entrance pupil of
+    fixed optics that are focused at infinity scales in the same way, ``length`` being its distance from the pupil.
     """
-    return 1.0 / (1.0 - focal_length * dioptres(focus_distance))
+    return 1.0 / (1.0 - length * dioptres(focus_distance))
 
 
 def canonical_scale(K, width):

@@ -53,12 +53,12 @@ def read_description(path) -> StackDescription:
         raise InputError(f'{path}: "reference" must be the number of a frame, from 0; correct it.')
     truth = content.get("ground_truth")
     return StackDescription(
-        frames=tuple((_inside(path, frame.get("file")), _focus_distance(path, frame)) for frame in frames),
+        frames=tuple((file_inside(path, frame.get("file")), _focus_distance(path, frame)) for frame in frames),
         reference=None if reference is None else int(reference),
         K=_matrix(path, content),
         f_number=_number(path, content, "f_number"),
         focal_length=None if focal_length_mm is None else 1e-3 * focal_length_mm,
-        ground_truth=None if truth is None else _inside(path, truth),
+        ground_truth=None if truth is None else file_inside(path, truth),
     )
 
 
@@ -98,7 +98,7 @@ def _load(path):
     return content
 
 
-def _inside(path, name):
+def file_inside(path, name):
     """Return the file ``name`` of the folder of ``path``, wherever links lead, or refuse it."""
     if not isinstance(name, str) or not name:
         raise InputError(f"{path} needs a file name where it has {name!r}; correct it.")

@@ -139,7 +139,7 @@ def test_what_stands_nearer_hides_a_moving_layer(scene):
 
 
 def test_breathing_scales_about_the_centre(scene):
-    camera = replace(CAMERA, breathing=True)
+    camera = replace(CAMERA, breathing_length=CAMERA.focal_length)
     volume = FocalVolume(scene, camera, (0.2, 3.0), margin=4, views=16, workers=1, reference_power=0.5)
     plain = FocalVolume(scene, CAMERA, (0.2, 3.0), margin=4, views=16, workers=1)
     assert np.array_equal(volume.image(0.5), plain.image(0.5))

@@ -191,3 +191,20 @@ def test_asking_from_another_thread():
     assert [lens.power_at(START + i * MS // 3) for i in range(6000)] == [
         alone.power_at(START + i * MS // 3) for i in range(6000)
     ]
+
+
+def test_play_stops_a_lens_short_on_the_way_it_came():
+    lens = LensDynamics(LensModel(hysteresis=0.1, ringing=0.0))
+    settled = []
+    for number, power in enumerate((1.0, 2.0, 1.95, 1.0, 1.0, 1.05, 2.0)):
+        lens.command(power, number * 10**9)
+        settled.append(lens.power_at((number + 1) * 10**9 - 1))
+        assert lens.set_point == power
+    assert settled == pytest.approx([0.95, 1.95, 1.95, 1.05, 1.05, 1.05, 1.95])
+
+
+@given(st.floats(0, 0.3), st.floats(-1, 1))
+def test_a_bent_curve_keeps_its_ends_and_has_an_inverse(nonlinearity, drive):
+    model = LensModel(min_power=-3.0, nonlinearity=nonlinearity)
+    assert model.power(1.0) == pytest.approx(3.0) and model.power(0.0) == 0.0
+    assert model.drive(model.power(drive)) == pytest.approx(drive, abs=1e-6)

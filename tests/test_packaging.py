@@ -56,7 +56,12 @@ def test_ros_wheels_have_one_version_everywhere():
 
 def test_package_xml_names_every_dependency():
     text = (ROOT / "package.xml").read_text()
-    spelled = {"opencv-python-headless": "python3-opencv", "pillow": "python3-pil", "pyserial": "python3-serial"}
+    spelled = {
+        "opencv-python-headless": "python3-opencv",
+        "pillow": "python3-pil",
+        "pyserial": "python3-serial",
+        "pyyaml": "python3-yaml",
+    }
     spelled |= {"torch": "python3-pytorch", "huggingface_hub": "python3-huggingface-hub"}
     for requirement in PYPROJECT["project"]["dependencies"]:
         name = re.match(r"[\w-]+", requirement)[0]

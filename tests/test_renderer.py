@@ -105,7 +105,7 @@ def test_a_blurred_foreground_reveals_what_is_behind():
 
 
 def test_breathing_magnifies_other_planes_about_the_reference():
-    camera = replace(CAMERA, breathing=True, focal_length=0.024, f_number=2.8)
+    camera = replace(CAMERA, breathing_length=0.024, focal_length=0.024, f_number=2.8)
     offset = 0.02
     scene = Scene((patch(-9, offset, 1.0, 0), patch(offset, 9, 1.0, 255)))
     stack, _ = render_stack(scene, camera, [0.4, 1.0, 5.0], views=200)

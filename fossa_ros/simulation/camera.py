@@ -40,10 +40,10 @@ def encoded(light: np.ndarray) -> np.ndarray:
 class SimulatedCamera:
     """A camera with a thin lens, as calibrated.
 
-    ``fx`` is the focal length in pixels of the published images. Without ``breathing`` it holds at every
+    ``fx`` is the focal length in pixels of the published images. Without breathing it holds at every
     focus distance (a rig that is calibrated and resampled); the blur disc has the diameter
-    optics.circle_of_confusion over ``pixel_size``. With ``breathing`` it holds at the reference plane and
-    the others are magnified.
+    optics.circle_of_confusion over ``pixel_size``. With breathing it holds at the reference plane and
+    the others are magnified and shifted.
 
     Attributes:
         width, height: pixels.
@@ -53,7 +53,9 @@ class SimulatedCamera:
         full_well: electrons at code value 255, which set shot and read noise; infinity for none.
         read_noise: electrons, standard deviation.
         vignetting: light lost in the corners, 0..1.
-        breathing: whether focusing magnifies the image.
+        breathing_length: metres in optics.magnification: the focal length for a lens that moves, the distance from
+            the pupil for a tunable lens; 0 for none.
+        breathing_shift: px right and down that the image moves a dioptre, as behind a lens that stands askew.
     """
 
     width: int = 640
@@ -64,7 +66,8 @@ class SimulatedCamera:
     full_well: float = 10000.0
     read_noise: float = 5.0
     vignetting: float = 0.0
-    breathing: bool = False
+    breathing_length: float = 0.0
+    breathing_shift: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self):
         for name in ("width", "height", "fx", "focal_length", "f_number", "full_well"):
@@ -102,12 +105,14 @@ class SimulatedCamera:
             )
         return focus_distances
 
-    def image_scale(self, focus_distance: float, reference: float) -> float:
-        """Return the image's size at ``focus_distance`` over that at ``reference``; 1 without breathing."""
-        if not self.breathing:
-            return 1.0
-        scale = optics.magnification(focus_distance, self.focal_length)
-        return float(scale / optics.magnification(reference, self.focal_length))
+    def K_at(self, focus_distance: float, reference: float) -> np.ndarray:
+        """Return the (3, 3) intrinsic matrix at ``focus_distance``, where ``K`` holds at ``reference`` (m)."""
+        scale = optics.magnification(focus_distance, self.breathing_length)
+        scale = float(scale / optics.magnification(reference, self.breathing_length))
+        travel = float(optics.dioptres(focus_distance) - optics.dioptres(reference))
+        K = self.K * np.array([[scale, 1, 1], [1, scale, 1], [1, 1, 1]])
+        K[:2, 2] += np.multiply(self.breathing_shift, travel)
+        return K
 
     def vignette(self) -> np.ndarray | None:
         """Return the (H, W, 1) float32 share of light that arrives, None where all of it does."""

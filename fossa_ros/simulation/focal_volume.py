@@ -11,7 +11,7 @@ from fossa_ros import optics
 from fossa_ros.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
 from fossa_ros.simulation.motion_path import Path, Pose, still
-from fossa_ros.simulation.moving_layer import MovingLayer, interpolated, magnified, plane_homography
+from fossa_ros.simulation.moving_layer import MovingLayer, interpolated, plane_homography
 from fossa_ros.simulation.scenes import Scene, make_scene
 from fossa_ros.simulation.stack_renderer import true_depth
 from fossa_ros.simulation.thin_lens import Synthesis
@@ -99,7 +99,7 @@ class FocalVolume:
                 image, to_slice, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
             )
         if self.layer is not None:
-            self.layer.draw(image, power, pose or Pose(), time, self._breathing(power), self.rest_depth, warp)
+            self.layer.draw(image, power, pose or Pose(), time, self._K(power), self.rest_depth, warp)
         return image
 
     def exposed(
@@ -131,13 +131,12 @@ class FocalVolume:
             return self.rest_depth.copy()
         return true_depth(self.scene, self.camera, pose, time)
 
-    def _breathing(self, power: float) -> float:
-        return self.camera.image_scale(optics.metres(power), optics.metres(self.reference_power))
+    def _K(self, power: float) -> np.ndarray:
+        return self.camera.K_at(optics.metres(power), optics.metres(self.reference_power))
 
     def _warp(self, power: float, pose: Pose | None) -> np.ndarray:
         """Return the homography from the image at rest to the image seen from ``pose``, breathing included."""
-        K, scale = self.camera.K, self._breathing(power)
-        return plane_homography(magnified(K, scale), K, (pose or Pose()).inverse(), self.median_depth)
+        return plane_homography(self._K(power), self.camera.K, (pose or Pose()).inverse(), self.median_depth)
 
     def _travel(self, path: Path, power, start: float, end: float) -> float:
         """Return the farthest an image corner or a blur disc's edge moves between two times, in pixels."""

@@ -136,9 +136,7 @@ class SimulatedLd4(Misbehaving):
         self._drive(0.0)
 
     def _drive(self, drive: float) -> None:
-        model = self.dynamics.model
-        power = model.neutral_power + drive * model.reach
-        self.dynamics.command(min(max(power, model.min_power), model.max_power), self._clock())
+        self.dynamics.command(self.dynamics.model.power(drive), self._clock())
 
     def _range(self) -> tuple[int, int]:
         model = self.dynamics.model

@@ -27,6 +27,9 @@ class LensModel:
         heating: rise of temperature at the greatest drive after a long time, degC.
         heating_time_constant: seconds.
         drift: change of focal power with temperature that the drive does not compensate, dioptres per degC.
+        hysteresis: play, dioptres: a lens that is sent up stops half of it short, one that is sent down half of it
+            high, and a move within it moves nothing. Real hysteresis has minor loops; this is its plainest kind.
+        nonlinearity: share n of the square in power = neutral + reach * ((1 - n) drive + n drive^2), 0 to 0.3.
     """
 
     min_power: float = -2.0
@@ -41,12 +44,16 @@ class LensModel:
     heating: float = 10.0
     heating_time_constant: float = 120.0
     drift: float = 0.0
+    hysteresis: float = 0.0
+    nonlinearity: float = 0.0
 
     def __post_init__(self):
         if not self.min_power <= self.neutral_power <= self.max_power or self.min_power == self.max_power:
             raise ValueError("min_power <= neutral_power <= max_power must hold, in a range not empty")
         if min(self.time_constant, self.slew_limit, self.ringing_decay, self.heating_time_constant) <= 0:
             raise ValueError("time constants and the slew limit must be positive")
+        if self.hysteresis < 0 or not 0 <= self.nonlinearity <= 0.3:
+            raise ValueError("hysteresis must be 0 or more, nonlinearity 0 to 0.3, where the curve still rises")
 
     @property
     def reach(self) -> float:
@@ -55,7 +62,14 @@ class LensModel:
 
     def drive(self, power: float) -> float:
         """Return the drive, -1 to 1 of the greatest current, that holds a focal power."""
-        return (power - self.neutral_power) / self.reach
+        share, n = (power - self.neutral_power) / self.reach, self.nonlinearity
+        return 2 * share / (1 - n + math.sqrt(max((1 - n) ** 2 + 4 * n * share, 0.0)))
+
+    def power(self, drive: float) -> float:
+        """Return the focal power that a drive holds, within the range of the lens."""
+        n = self.nonlinearity
+        power = self.neutral_power + self.reach * ((1 - n) * drive + n * drive**2)
+        return min(max(power, self.min_power), self.max_power)
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,8 @@ class _Segment:
 
     start_ns: int
     power: float  # dioptres at the start, without drift
-    target: float
+    target: float  # where it settles
+    command: float  # what it was told: the target but for hysteresis
     temperature: float  # degC at the start
 
 
@@ -80,14 +95,14 @@ class LensDynamics:
         """Take a lens that has always been at rest, without current."""
         self.model = LensModel() if model is None else model
         neutral = self.model.neutral_power
-        self._segments = [_Segment(EVER_NS, neutral, neutral, self.model.ambient)]
+        self._segments = [_Segment(EVER_NS, neutral, neutral, neutral, self.model.ambient)]
         self._lock = threading.Lock()
 
     @property
     def set_point(self) -> float:
         """The focal power last commanded, dioptres."""
         with self._lock:
-            return self._segments[-1].target
+            return self._segments[-1].command
 
     def command(self, power: float, t_ns: int) -> None:
         """Send the lens to ``power`` (dioptres) at ``t_ns``.
@@ -102,13 +117,15 @@ class LensDynamics:
             raise ValueError(f"{power} D is outside {self.model.min_power} to {self.model.max_power} D")
         with self._lock:
             last = self._segments[-1]
+            play = self.model.hysteresis / 2
+            target = min(max(last.target, power - play), power + play)
             if t_ns < last.start_ns:
-                self._segments = [_Segment(t_ns, last.target, power, last.temperature)]
+                self._segments = [_Segment(t_ns, last.target, target, power, last.temperature)]
                 return
             if len(self._segments) >= HISTORY:
                 del self._segments[: HISTORY // 2]
             position, temperature = self._position(last, t_ns), self._temperature(last, t_ns)
-            self._segments.append(_Segment(t_ns, position, power, temperature))
+            self._segments.append(_Segment(t_ns, position, target, power, temperature))
 
     def power_at(self, t_ns: int) -> float:
         """Return the focal power (dioptres) at ``t_ns``.
@@ -182,6 +199,6 @@ class LensDynamics:
         return elapsed_ns * 1e-9 - max(excess, 0.0) / self.model.slew_limit
 
     def _temperature(self, segment: _Segment, t_ns: int) -> float:
-        final = self.model.ambient + self.model.heating * self.model.drive(segment.target) ** 2
+        final = self.model.ambient + self.model.heating * self.model.drive(segment.command) ** 2
         elapsed = max(t_ns - segment.start_ns, 0) * 1e-9
         return final + (segment.temperature - final) * math.exp(-elapsed / self.model.heating_time_constant)

@@ -23,11 +23,6 @@ def plane_homography(K_to: np.ndarray, K_from: np.ndarray, motion: Pose, depth: 
     return K_to @ (motion.rotation + np.outer(motion.translation, [0, 0, 1 / depth])) @ np.linalg.inv(K_from)
 
 
-def magnified(K: np.ndarray, scale: float) -> np.ndarray:
-    """Return ``K`` with its focal lengths, not its principal point, multiplied by ``scale``."""
-    return K * np.array([[scale, 1, 1], [1, scale, 1], [1, 1, 1]])
-
-
 def interpolated(slices: list[np.ndarray], powers: np.ndarray, power: float) -> np.ndarray:
     """Return the image at ``power`` between uint8 slices at rising ``powers``; beyond them the end slice."""
     position = float(np.interp(power, powers, np.arange(len(powers))))
@@ -88,7 +83,7 @@ class MovingLayer:
         power: float,
         pose: Pose,
         time: float,
-        scale: float,
+        K: np.ndarray,
         backdrop_depth: np.ndarray,
         backdrop_warp: np.ndarray,
     ) -> None:
@@ -99,7 +94,7 @@ class MovingLayer:
             power: lens position in dioptres.
             pose: camera pose.
             time: seconds, along the mover's path.
-            scale: magnification by focus breathing.
+            K: (3, 3) intrinsic matrix at this position of the lens.
             backdrop_depth: (H, W) depth of the scene at rest in metres.
             backdrop_warp: homography from the scene's image at rest to ``image``.
         """
@@ -107,8 +102,7 @@ class MovingLayer:
         depth = float((motion.rotation @ self.centre + motion.translation)[2])
         if depth <= 2 * self.camera.focal_length:
             return
-        K = self.camera.K
-        warp = plane_homography(magnified(K, scale), K, motion, self.rest_depth)
+        warp = plane_homography(K, self.camera.K, motion, self.rest_depth)
         to_image = warp @ np.array([[1, 0, self.left], [0, 1, self.top], [0, 0, 1.0]])
         corners = to_image @ [[0, self.width, 0, self.width], [0, 0, self.height, self.height], [1] * 4]
         corners, limit = corners[:2] / corners[2], image.shape[1::-1]

@@ -65,12 +65,12 @@ def render_stack(
         scene = make_scene(scene, detail=1.5 * camera.fx)
     starts = np.zeros(count) if times is None else np.asarray(times, dtype=np.float64)
     paths = [path] * count if poses is None else [lambda _, pose=pose: pose for pose in poses]
-    scales = [camera.image_scale(distance, focus_distances[reference]) for distance in focus_distances]
+    matrices = [camera.K_at(distance, focus_distances[reference]) for distance in focus_distances]
 
     light = [None] * count
-    for group in _rendered_together(scene, scales, paths, starts, exposure):
+    for group in _rendered_together(scene, matrices, paths, starts, exposure):
         first = group[0]
-        synthesis = Synthesis(camera, focus_distances[group], views, scale=scales[first])
+        synthesis = Synthesis(camera, focus_distances[group], views, K=matrices[first])
         images = synthesis.light(scene.at, paths[first], starts[first], exposure, workers)
         for plane, image in zip(group, images, strict=True):
             light[plane] = image
@@ -101,14 +101,14 @@ def all_in_focus(
     return camera.expose(stopped_down.light(scene.at, lambda _: pose or Pose(), start=time)[0])
 
 
-def _rendered_together(scene, scales, paths, starts, exposure) -> list[list[int]]:
-    """Group planes that share their views: those of one scale, pose and state of the scene."""
+def _rendered_together(scene, matrices, paths, starts, exposure) -> list[list[int]]:
+    """Group planes that share their views: those of one matrix, pose and state of the scene."""
     moments = np.linspace(0, exposure, 5)
     groups: list[list[int]] = []
     for plane, start in enumerate(starts):
         for group in groups:
             first = group[0]
-            alike = scales[plane] == scales[first] and (scene.mover is None or start == starts[first])
+            alike = np.array_equal(matrices[plane], matrices[first]) and (scene.mover is None or start == starts[first])
             if alike and all(paths[plane](start + t).is_close(paths[first](starts[first] + t)) for t in moments):
                 group.append(plane)
                 break

@@ -74,22 +74,23 @@ class Synthesis:
         focus_distances: (N,) metres, infinity allowed.
         views: pinholes across the widest aperture.
         frame: (left, top, width, height) in pixels of the image: what is rendered, the whole image by default.
-        scale: magnification of the images by focus breathing.
+        K: (3, 3) intrinsic matrix, the camera's by default; another one where it breathes.
 
     Raises:
         InputError: a focus distance within the focal length, or too many views.
     """
 
-    def __init__(self, camera: SimulatedCamera, focus_distances, views: int, frame=None, scale: float = 1.0):
+    def __init__(self, camera: SimulatedCamera, focus_distances, views: int, frame=None, K: np.ndarray | None = None):
         focus_distances = camera.checked_focus(focus_distances)
         self.camera = camera
         self.left, self.top, self.width, self.height = frame or (0, 0, camera.width, camera.height)
-        self.fx = camera.fx * scale
+        self.K = camera.K if K is None else K
+        scale = self.K[0, 0] / camera.fx
         self.samples = ApertureSamples.spiral(views)
         widening = optics.magnification(focus_distances, camera.focal_length)
         self.views_used = np.maximum(np.rint(views * (widening / widening.max()) ** 2), 1).astype(int)
         self.points = self.samples.points * (camera.aperture / 2 * widening.max() / scale)
-        self.shift_per_metre = self.fx * optics.dioptres(focus_distances)
+        self.shift_per_metre = self.K[0, 0] * optics.dioptres(focus_distances)
         self.border = int(np.ceil(np.abs(self.points).max() * self.shift_per_metre.max())) + 1
 
     def view(self, index: int, surfaces: tuple[Surface, ...], pose: Pose) -> np.ndarray:
@@ -98,9 +99,9 @@ class Synthesis:
         pinhole = Pinhole(
             self.width + 2 * edge,
             self.height + 2 * edge,
-            self.fx,
-            self.camera.K[0, 2] - self.left + edge - jitter[0],
-            self.camera.K[1, 2] - self.top + edge - jitter[1],
+            self.K[0, 0],
+            self.K[0, 2] - self.left + edge - jitter[0],
+            self.K[1, 2] - self.top + edge - jitter[1],
         )
         eye = pose @ Pose(translation=np.array([*self.points[index], 0.0]))
         return cast_view(surfaces, pinhole, eye)

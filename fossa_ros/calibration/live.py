@@ -1,0 +1,117 @@
+"""Step a lens before a camera and record what it sees."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from fossa_ros.calibration.lens_calibration import CalibratedDevice
+from fossa_ros.calibration.recording import RecordingWriter
+from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries
+from fossa_ros.errors import InputError
+from fossa_ros.lens import FocusLens
+
+CLOCK_MARGIN_NS = 2_000_000
+SOAK_PERIOD_S = 1.0
+
+
+class CalibrationCamera(Protocol):
+    """A camera that waits for the lens."""
+
+    def frame_after(self, t_ns: int) -> np.ndarray:
+        """Return a frame, (H, W) uint8 grey, whose exposure began at or after ``t_ns`` on the lens's clock."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+
+
+class VideoCamera:
+    """A camera, or a video, that OpenCV opens.
+
+    OpenCV does not say when a frame was exposed. So after the lens has settled the frames that drivers keep in
+    store are thrown away, and the next one is taken.
+
+    Args:
+        source: number of a camera (``0``), a device, file or URL.
+        stored: frames to throw away: as many as the driver's buffers hold.
+
+    Raises:
+        InputError: no such camera.
+    """
+
+    def __init__(self, source: str, stored: int = 4):
+        self._source, self._stored = source, stored
+        self._capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
+        if not self._capture.isOpened():
+            raise InputError(f"Camera {source!r} cannot be opened; give its number, device, file or URL.")
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+
+    def frame_after(self, t_ns: int) -> np.ndarray:
+        """Return the first frame that is certain to have begun after ``t_ns`` (of ``time.time_ns``)."""
+        self.wait((t_ns - time.time_ns()) / 1e9)
+        for _ in range(self._stored):
+            self._capture.grab()
+        ok, image = self._capture.read()
+        if not ok:
+            raise InputError(f"Camera {self._source!r} gives no more images; check it.")
+        return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        time.sleep(max(seconds, 0.0))
+
+    def close(self) -> None:
+        """Free the camera."""
+        self._capture.release()
+
+
+def device_of(lens: FocusLens) -> CalibratedDevice:
+    """Return which lens this is, for a calibration."""
+    command = lens.capabilities.command
+    identity = lens.capabilities.identity
+    return CalibratedDevice(lens.backend, identity, command.quantity, command.unit, command.least, command.greatest)
+
+
+def both_ways(least: float, greatest: float, steps: int) -> tuple[float, ...]:
+    """Return commands from one end to the other in even steps, and back."""
+    up = np.linspace(least, greatest, steps).tolist()
+    return (*up, *up[-2::-1])
+
+
+def record_series(
+    lens: FocusLens,
+    camera: CalibrationCamera,
+    commands: Sequence[float],
+    distance: float,
+    recording: RecordingWriter,
+    name: str,
+    progress: Callable[[], None] = lambda: None,
+) -> CalibrationSeries:
+    """Move the lens to each command in turn and record a frame at each.
+
+    Raises:
+        LensError: the lens does not answer.
+        InputError: a command outside its range, or an image that cannot be written.
+    """
+    frames, entries = [], []
+    for number, command in enumerate(commands):
+        move = lens.move_to_command(command)
+        image = camera.frame_after(move.acknowledged_ns + move.settling_ns + CLOCK_MARGIN_NS)
+        temperature = lens.state().temperature
+        file = f"{name}_{number:03}.png"
+        frames.append(CalibrationFrame(move.command, recording.image(file, image), temperature))
+        entries.append((file, move.command, temperature))
+        progress()
+    recording.series(distance, entries)
+    return CalibrationSeries(tuple(frames), distance)
+
+
+def soak(lens: FocusLens, camera: CalibrationCamera, seconds: float) -> None:
+    """Warm the lens: hold it where its drive is strongest, at the end of its range farther from 0."""
+    command = lens.capabilities.command
+    lens.move_to_command(max(command.least, command.greatest, key=abs))
+    camera.wait(seconds)
