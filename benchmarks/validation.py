@@ -73,25 +73,27 @@ def saved(folder, counts) -> Iterator[Case]:
 
 
 def photographed(root, counts, f_numbers) -> Iterator[Case]:
-    """Yield stacks of real photographs with synthetic defocus, focused evenly over the disparities of each."""
+    """Yield stacks of real photographs with synthetic defocus, focused evenly over the disparities of each.
+
+    Rendered is the largest number of planes; the others are thinned out of it.
+    """
     for f_number in f_numbers:
-        for count in counts:
-            for number, source in enumerate(load_rgbd(root)):
-                width = source.image.shape[1]
-                ratio = max(1.5, width / RGBD_WIDTH)
-                far, near = np.nanquantile(optics.dioptres(source.depth), (0.05, 0.95))
-                stack, truth = refocus_photograph(
-                    source.image,
-                    source.depth,
-                    source.K,
-                    0.036 * source.K[0, 0] / width,  # a sensor 36 mm wide, as the FOSSA paper has it
-                    f_number,
-                    optics.dioptre_space(1 / near, 1 / far, count),
-                    ratio=ratio,
-                    rng=number,
-                    workers=2,
-                )
-                yield Case(source.name, f"{count} planes, F{f_number:g}", stack, truth)
+        for number, source in enumerate(load_rgbd(root)):
+            width = source.image.shape[1]
+            far, near = np.nanquantile(optics.dioptres(source.depth), (0.05, 0.95))
+            stack, truth = refocus_photograph(
+                source.image,
+                source.depth,
+                source.K,
+                0.036 * source.K[0, 0] / width,  # a sensor 36 mm wide, as the FOSSA paper has it
+                f_number,
+                optics.dioptre_space(1 / near, 1 / far, max(counts)),
+                ratio=max(1.5, width / RGBD_WIDTH),
+                rng=number,
+                workers=2,
+            )
+            for count in counts:
+                yield Case(source.name, f"{count} planes, F{f_number:g}", thinned(stack, count), truth)
 
 
 def simulated(scenes, counts, near, far) -> Iterator[Case]:
