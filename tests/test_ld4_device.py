@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -181,3 +183,19 @@ def test_nothing_breaks_it(chunks):
     assert lens.feed(START + LIMITS_20_35 + FOCAL_POWER_MODE)[:9] == READY + b"PT"
     lens.feed(ld4.SET_FOCAL_POWER.encode(-123))
     assert held(lens) == -123 and lens.dynamics.set_point == -0.615
+
+
+@given(
+    steps=st.integers(-400, 600),
+    cuts=st.lists(st.integers(0, 20), max_size=6),
+    stray=st.binary(max_size=40).filter(lambda data: b"Start" not in data),
+)
+def test_commands_arrive_in_any_pieces_and_silence_brings_the_device_in_step(steps, cuts, stray):
+    device = SimulatedLd4(LensDynamics())
+    device.feed(ld4.FOCAL_POWER_MODE.encode())
+    device.feed(stray)
+    device.give_up()
+    stream = ld4.SET_FOCAL_POWER.encode(steps) + ld4.FOCAL_POWER.encode()
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    replies = b"".join(device.feed(stream[a:b]) for a, b in pairwise(edges))
+    assert replies == ld4.FOCAL_POWER.encode_reply(steps)

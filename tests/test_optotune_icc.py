@@ -139,6 +139,11 @@ def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt)
         assert device.dynamics.set_point == pytest.approx(1.0 / distance - 2.0)
 
 
+def test_replies_may_dribble_in(device, lens):
+    device.misbehave(Misbehaviour(dribble=0.002), replies=3)
+    assert lens.move_to(0.25).command == lens.state().command == 2.0
+
+
 def test_half_a_line_left_by_somebody_else(port):
     with open(port, "wb", buffering=0) as earlier:
         earlier.write(b"SETF")

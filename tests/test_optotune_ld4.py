@@ -43,6 +43,7 @@ class Scripted:
 
     incomplete = False
     delay = 0.0
+    dribble = 0.0
     unplug = False
 
     def __init__(self, reply: bytes):
@@ -242,6 +243,12 @@ def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt)
     for distance in (1.0, 0.5, 0.25):
         assert lens.move_to(distance).focus_distance == pytest.approx(distance)
         assert device.dynamics.set_point == pytest.approx(1.0 / distance - 2.0)
+
+
+def test_replies_may_dribble_in(device, lens):
+    device.misbehave(Misbehaviour(dribble=0.002), replies=5)
+    assert lens.move_to(0.25).command == 2.0
+    assert lens.state().command == 2.0
 
 
 def test_corrupt_command_is_refused_and_the_lens_stays(device, lens):

@@ -138,6 +138,12 @@ def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt)
         assert lens.state().command == pytest.approx(voltage)
 
 
+def test_replies_may_dribble_in(device, lens):
+    device.misbehave(Misbehaviour(dribble=0.002), replies=3)
+    lens.move_to_command(40.0)
+    assert lens.state().command == pytest.approx(40.0) and lens.state().faults == ()
+
+
 def test_a_refusal_is_a_sentence(device, lens):
     device.feed = lambda data: usbm.REFUSED
     with pytest.raises(LensError, match=r"refused 02 37 00 02 .* \(NACK\)"):

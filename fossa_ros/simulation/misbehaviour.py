@@ -16,6 +16,7 @@ class Misbehaviour:
         noise: bytes that come before each reply.
         corrupt: one bit of each reply is flipped.
         delay: seconds before each reply; kept by the line that carries it.
+        dribble: seconds between the bytes of each reply, 0 for all at once; kept by the line that carries it.
         unplug: the cable is pulled after what gets through; kept by the line that carries it.
     """
 
@@ -24,6 +25,7 @@ class Misbehaviour:
     noise: bytes = b""
     corrupt: bool = False
     delay: float = 0.0
+    dribble: float = 0.0
     unplug: bool = False
 
 
@@ -48,6 +50,11 @@ class Misbehaving:
     def delay(self) -> float:
         """Seconds by which the line is to delay what was last returned."""
         return self._misbehaviour.delay
+
+    @property
+    def dribble(self) -> float:
+        """Seconds between the bytes of what was last returned."""
+        return self._misbehaviour.dribble
 
     @property
     def unplug(self) -> bool:

@@ -21,6 +21,7 @@ class SerialDevice(Protocol):
 
     incomplete: bool
     delay: float
+    dribble: float
     unplug: bool
 
     def feed(self, data: bytes) -> bytes:
@@ -121,8 +122,10 @@ def _serve(device: SerialDevice, master: int, stop: int, link, target: str) -> N
         reply = device.feed(os.read(master, 4096)) if master in ready else device.give_up()
         if reply and device.delay and select.select([stop], [], [], device.delay)[0]:
             return
-        if not _write(master, stop, reply):
-            return
+        pieces = [reply[i : i + 1] for i in range(len(reply))] if device.dribble else [reply]
+        for piece in pieces:
+            if not _write(master, stop, piece) or select.select([stop], [], [], device.dribble)[0]:
+                return
         if device.unplug:
             _remove_link(link, target)
             _hang_up(master)
