@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import copy
+import math
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -97,6 +98,17 @@ def lens_state_message(
         message.temperature = float("nan") if state.temperature is None else float(state.temperature)
         message.faults = list(state.faults)
     return message
+
+
+def lens_state(message: LensStateMessage) -> LensState:
+    """Return what a lens said, from its message."""
+    return LensState(
+        stamp_ns=nanoseconds(message.header.stamp),
+        focus_distance=message.focus_distance,
+        command=float("nan"),
+        temperature=None if math.isnan(message.temperature) else message.temperature,
+        faults=tuple(message.faults),
+    )
 
 
 def sweep_report(result: SweepResult, frame_id: str) -> SweepReport:

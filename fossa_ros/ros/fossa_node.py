@@ -11,17 +11,19 @@ from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
 
+from fossa_ros.errors import InputError
 from fossa_ros.lens import LensState
 from fossa_ros.motion import MotionCheck
+from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.pipeline import DepthWorker, SweepResult, Verdict
 from fossa_ros.ros import qos, settings
-from fossa_ros.ros.conversions import lens_state_message, nanoseconds
+from fossa_ros.ros.conversions import lens_state, lens_state_message, nanoseconds
 from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.images import rgb_from_message
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.ros.outputs import Outputs
 from fossa_ros.ros.pairing import CameraSubscription
-from fossa_ros.sweep import Frame, SweepCapture
+from fossa_ros.sweep import Frame, SweepCapture, SweepMode
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -39,6 +41,7 @@ class FossaNode(ManagedNode):
         self._worker: DepthWorker | None = None
         self._outputs: Outputs | None = None
         self._camera: CameraSubscription | None = None
+        self._lens_states = None  # the subscription, where somebody else drives the lens
         self._health: Health | None = None
         self._awaited: dict[int, Future] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
@@ -52,6 +55,7 @@ class FossaNode(ManagedNode):
     def configure(self, values: dict) -> None:
         plan = settings.sweep_plan(values)
         timing = settings.sweep_timing(values)
+        config = settings.sweep_config(values)
         estimator = settings.estimator(values)
         self._capture = SweepCapture(
             plan,
@@ -61,23 +65,36 @@ class FossaNode(ManagedNode):
             on_sweep=self._on_sweep,
             on_lens_state=self._on_lens_state,
             clock=self._now_ns,
+            config=config,
             **settings.camera_optics(values),
         )
-        lens = self._capture.connect()
-        self._lens_backend = lens.backend
-        self._lens_measures = lens.capabilities.measures_position
-        self._health = Health(hardware_id=lens.capabilities.identity, estimator=estimator.name)
+        self._external = config.mode is SweepMode.EXTERNAL
+        identity = "a lens that somebody else drives"
+        if not self._external:
+            lens = self._capture.connect()
+            self._lens_backend = lens.backend
+            self._lens_measures = lens.capabilities.measures_position
+            identity = lens.capabilities.identity
+        self._health = Health(hardware_id=identity, estimator=estimator.name)
         self._worker = DepthWorker(MotionCheck(settings.motion_config(values)), estimator, self._on_result)
         self._outputs = Outputs(self, values["depth.encoding"])
         planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
-        self.get_logger().info(f"{lens.capabilities.identity}; planes at {planes} m; estimator {estimator.name}")
+        self.get_logger().info(f"{identity}; planes at {planes} m; estimator {estimator.name}")
 
     def activate(self) -> None:
         self._worker.start()
         self._capture.start()
         self._camera = CameraSubscription(self, self._on_frame)
+        self._rate_told = False
+        if self._external:
+            self._lens_states = self.create_subscription(
+                LensStateMessage, "lens/state", self._on_external_lens, qos.RESULTS
+            )
 
     def deactivate(self) -> None:
+        if self._lens_states is not None:
+            self.destroy_subscription(self._lens_states)
+            self._lens_states = None
         if self._camera is not None:
             self._camera.close()
             self._camera = None
@@ -108,6 +125,11 @@ class FossaNode(ManagedNode):
                 payload=(image, info),
             )
         )
+
+    def _on_external_lens(self, message: LensStateMessage) -> None:
+        """Executor thread: whoever drives the lens says where it is."""
+        if message.reachable:
+            self._capture.heard(lens_state(message), message.measured)
 
     def _on_sweep(self, sweep) -> None:
         """Capture thread: the sweep has ended."""
@@ -167,9 +189,20 @@ class FossaNode(ManagedNode):
         response.message = "Sweeping." if request.data else "The lens rests; call 'capture' for a single sweep."
         return response
 
+    def _tell_rate(self) -> None:
+        """Say what rate to expect and why, once the camera's rate is known."""
+        if self._rate_told or self._capture.period_ns is None:
+            return
+        self._rate_told = True
+        try:
+            self.get_logger().info(self._capture.expectation())
+        except InputError as error:
+            self.get_logger().warning(str(error))
+
     def _tick(self) -> None:
         if self._camera is not None:
             self._camera.follow_offer()
+            self._tell_rate()
         if self._health is not None:
             self._tell_health()
 

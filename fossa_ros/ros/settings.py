@@ -13,13 +13,14 @@ from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.ros.parameters import Parameter
-from fossa_ros.sweep import StampReference, SweepPlan, SweepTiming
+from fossa_ros.sweep import StampReference, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.sweep.track import LensResponse
 
 SECONDS = 1e9  # parameters are in seconds, the library counts nanoseconds
 
 
-def _seconds(field: str) -> float:
-    return getattr(SweepTiming, field) / SECONDS
+def _seconds(field: str, of: type = SweepTiming) -> float:
+    return getattr(of, field) / SECONDS
 
 
 _LENS = (
@@ -44,6 +45,19 @@ _LENS = (
     Parameter("camera.f_number", 0.0, "F-number of the camera's optics, 0 if unknown", minimum=0.0),
 )
 _SWEEP = (
+    Parameter(
+        "sweep.mode",
+        str(SweepConfig.mode),
+        "How the lens moves: step from plane to plane, ramp evenly through them, or external: somebody else drives it "
+        "and publishes lens/state",
+        choices=tuple(str(mode) for mode in SweepMode),
+    ),
+    Parameter(
+        "sweep.output",
+        str(SweepConfig.output),
+        "When there is depth: once a sweep, or rolling, whenever one plane is renewed",
+        choices=tuple(str(output) for output in SweepOutput),
+    ),
     Parameter("sweep.near", 0.35, "Nearest focus distance of a sweep", "m", minimum=0.01),
     Parameter("sweep.far", 6.0, "Farthest focus distance of a sweep; .inf is allowed", "m", minimum=0.01),
     Parameter("sweep.planes", 5, "Number of planes, evenly spaced in dioptres from near to far", minimum=2, maximum=64),
@@ -99,6 +113,87 @@ _SWEEP = (
         "The instant that the camera driver's stamps mean",
         choices=tuple(str(reference) for reference in StampReference),
     ),
+    Parameter(
+        "sweep.delay",
+        _seconds("delay_ns"),
+        "Longest time from the end of exposure to the stamp, where stamp_reference is arrival",
+        "s",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Parameter(
+        "sweep.clock_offset",
+        _seconds("clock_offset_ns"),
+        "Added to every image stamp: what the camera's clock is behind this node's",
+        "s",
+        minimum=-10.0,
+        maximum=10.0,
+    ),
+    Parameter(
+        "sweep.arrival_jitter",
+        _seconds("arrival_jitter_ns", SweepConfig),
+        "How much longer than the quickest frame another may take to arrive before it is held until the camera's "
+        "clock is proved intact",
+        "s",
+        minimum=0.0001,
+        maximum=1.0,
+    ),
+    Parameter(
+        "sweep.max_span",
+        _seconds("max_span_ns", SweepConfig),
+        "Longest time from the oldest to the newest plane of a stack, with rolling output or an external lens",
+        "s",
+        minimum=0.01,
+        maximum=600.0,
+    ),
+    Parameter(
+        "sweep.focus_tolerance",
+        SweepConfig.focus_tolerance,
+        "How uncertain a frame's focus may be while the lens moves; a ramp is made slow enough for it",
+        "D",
+        minimum=0.03,
+        maximum=10.0,
+    ),
+    Parameter(
+        "sweep.position_tolerance",
+        SweepConfig.position_tolerance,
+        "How far a lens may be off the plane it was told",
+        "D",
+        minimum=0.001,
+        maximum=10.0,
+    ),
+    Parameter(
+        "sweep.time_constant",
+        _seconds("time_constant_ns", LensResponse),
+        "Of the lens's exponential approach to its command, for a ramp",
+        "s",
+        minimum=0.0001,
+        maximum=1.0,
+    ),
+    Parameter(
+        "sweep.ramp_interval",
+        _seconds("ramp_interval_ns", SweepConfig),
+        "Between the lens commands of a ramp",
+        "s",
+        minimum=0.0005,
+        maximum=1.0,
+    ),
+    Parameter(
+        "sweep.state_gap",
+        _seconds("state_gap_ns", SweepConfig),
+        "External lens: longest silence of lens/state that is interpolated",
+        "s",
+        minimum=0.001,
+        maximum=10.0,
+    ),
+    Parameter(
+        "sweep.state_offset",
+        _seconds("state_offset_ns", SweepConfig),
+        "External lens: added to the stamps of lens/state: what their clock is behind this node's",
+        "s",
+        minimum=-10.0,
+        maximum=10.0,
+    ),
 )
 _MOTION = tuple(
     Parameter(
@@ -139,10 +234,23 @@ def sweep_plan(values: dict[str, Any]) -> SweepPlan:
 
 def sweep_timing(values: dict[str, Any]) -> SweepTiming:
     """Return the timing of camera and lens; raises InputError."""
-    spans = ("settling", "exposure", "readout", "clock_margin", "frame_timeout")
+    spans = ("settling", "exposure", "readout", "delay", "clock_offset", "clock_margin", "frame_timeout")
     return SweepTiming(
         **{f"{span}_ns": round(values[f"sweep.{span}"] * SECONDS) for span in spans},
         stamp_reference=StampReference(values["sweep.stamp_reference"]),
+    )
+
+
+def sweep_config(values: dict[str, Any]) -> SweepConfig:
+    """Return how sweeps are taken; raises InputError."""
+    spans = ("max_span", "arrival_jitter", "ramp_interval", "state_gap", "state_offset")
+    return SweepConfig(
+        mode=SweepMode(values["sweep.mode"]),
+        output=SweepOutput(values["sweep.output"]),
+        focus_tolerance=values["sweep.focus_tolerance"],
+        position_tolerance=values["sweep.position_tolerance"],
+        response=LensResponse(time_constant_ns=round(values["sweep.time_constant"] * SECONDS)),
+        **{f"{span}_ns": round(values[f"sweep.{span}"] * SECONDS) for span in spans},
     )
 
 

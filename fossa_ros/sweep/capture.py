@@ -16,6 +16,7 @@ from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
 from fossa_ros.sweep.moving import TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
+from fossa_ros.sweep.planner import Line, expectation, timeline
 from fossa_ros.sweep.sequencer import Outcome, Sequencer, SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.timing import SweepTiming
 
@@ -105,6 +106,7 @@ class SweepCapture:
         self._requested = 0
         self._next_number = 0
         self._sweeping = False
+        self._acknowledge_ns = self._settling_ns = 0  # of the last move
         self._decoded: dict[int, FocusPlane] = {}  # by stamp, of the last stack: a rolling one shares its planes
         self._lens_state_due = 0.0
         self._failures = 0  # of the lens, in a row
@@ -114,6 +116,21 @@ class SweepCapture:
     def period_ns(self) -> int | None:
         """The camera's frame period; None while it is not known."""
         return self._sequencer.period_ns
+
+    def expectation(self) -> str:
+        """Say what depth rate to expect of the camera as it has been so far, and why; raises InputError.
+
+        Where the lens is another's, or the camera's rate is not known yet, there is nothing to say but that.
+        """
+        with self._changed:
+            period, latency = self._sequencer.period_ns, self._sequencer.latency_ns
+            acknowledge, settling = self._acknowledge_ns, self._settling_ns
+        if period is None:
+            return "The camera's rate is not known yet."
+        if self._external:
+            return f"Expect depth as the lens passes through the planes, at {1e9 / period:.1f} frames a second."
+        line = Line(period, max(latency, 0), acknowledge, settling)
+        return expectation(timeline(self._plan, self._sequencer.timing, self._sequencer.config, line))
 
     def connect(self) -> FocusLens:
         """Open the lens, so that a missing one is known before the first sweep.
@@ -275,6 +292,8 @@ class SweepCapture:
             case MoveLens():
                 move = lens.move_to(step.focus_distance)
                 with self._changed:
+                    self._acknowledge_ns = max(move.acknowledged_ns - move.sent_ns, 0)
+                    self._settling_ns = move.settling_ns
                     sequencer.commanded(move)
             case ReadLens():
                 state = lens.state()

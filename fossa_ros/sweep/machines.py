@@ -85,7 +85,8 @@ class StepSweep:
 
     A lens that measures its position is asked before the exposure and after it, and a frame counts only if it was
     in its plane both times: one that settles late delays the plane, one that is elsewhere ends the sweep. Whether any
-    lens held its plane until the frame was exposed is proved by the next command, after the last by asking it.
+    lens held its plane until the frame was exposed is proved by the next command, after the last by asking it. Where
+    the last sweep ended this one begins, without a command that would move nothing and settle all the same.
 
     Args:
         plan: the planes.
@@ -94,6 +95,7 @@ class StepSweep:
         measures: whether the lens measures its position.
         tolerance: dioptres that a lens may be off its plane.
         prove_each: whether every plane is to be proved by itself, because it is used before the next command.
+        holding: the command that the lens holds, None where it holds none.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class StepSweep:
         measures: bool,
         tolerance: float,
         prove_each: bool = False,
+        holding: LensMove | None = None,
     ):
         self._plan = plan
         self._order = order
@@ -112,6 +115,7 @@ class StepSweep:
         self._measures = measures
         self._tolerance = tolerance
         self._prove_each = prove_each
+        self._holding = holding
         self._assembler = StepAssembler(timing, measured=measures)
         self._moves: list[LensMove] = []
         self._deadline_ns = 0
@@ -131,7 +135,10 @@ class StepSweep:
         if self._failure:
             return Ended(self._failure)
         if not self._moves:
-            return self._move()
+            first = self._plan.focus_distances[self._order[0]]
+            if self._holding is None or self._off(self._holding.focus_distance, first):
+                return self._move()
+            self._open(self._holding, now_ns)
         if self._assembler.current_taken():
             if self._measures and not self._confirmed:
                 return ReadLens() if now_ns >= self._read_ns else Wait(self._read_ns)
@@ -152,8 +159,7 @@ class StepSweep:
     def commanded(self, move: LensMove) -> None:
         """Open the next plane."""
         wanted = self._plan.focus_distances[self._order[len(self._moves)]]
-        self._moves.append(move)
-        self._assembler.commanded(move)
+        self._open(move, move.acknowledged_ns)
         if move.acknowledged_ns < move.sent_ns:
             self._failure = "The lens acknowledged a command before it was sent: the clock was set back."
         elif self._off(move.focus_distance, wanted):
@@ -161,13 +167,6 @@ class StepSweep:
                 f"The lens was told {wanted:.2f} m but went to {move.focus_distance:.2f} m; change sweep.near and "
                 "sweep.far to what it reaches."
             )
-        ready = self._assembler.ready_ns()
-        self._deadline_ns = (
-            max(ready + self._timing.window_ns, move.acknowledged_ns) + self._timing.frame_timeout_ns
-        )
-        self._timeout_s = (self._deadline_ns - move.acknowledged_ns) / 1e9
-        self._read_ns = self._timing.settled_ns(move)
-        self._held = self._confirmed = self._proved = False
 
     def measured(self, state: LensState) -> None:
         """Compare the lens with the present plane."""
@@ -204,6 +203,16 @@ class StepSweep:
         if self._assembler.current_taken() and not confirmed:
             taken.pop()
         return taken
+
+    def _open(self, move: LensMove, now_ns: int) -> None:
+        """Begin the plane that the lens goes to, or stands at, since ``move``."""
+        self._moves.append(move)
+        self._assembler.commanded(move)
+        ready = self._assembler.ready_ns()
+        self._deadline_ns = max(ready + self._timing.window_ns, now_ns) + self._timing.frame_timeout_ns
+        self._timeout_s = (self._deadline_ns - now_ns) / 1e9
+        self._read_ns = self._timing.settled_ns(move)
+        self._held = self._confirmed = self._proved = False
 
     def _move(self) -> MoveLens:
         return MoveLens(self._plan.focus_distances[self._order[len(self._moves)]])

@@ -133,6 +133,11 @@ class Sequencer:
         return self._guard.period_ns
 
     @property
+    def latency_ns(self) -> int:
+        """How long the quickest frame took from the end of its exposure to its arrival; 0 while it is not known."""
+        return self._guard.floor_ns or 0
+
+    @property
     def clock_jumped(self) -> bool:
         """Whether the camera's clock jumped, so that no frame is used."""
         return self._guard.jumped
@@ -176,6 +181,7 @@ class Sequencer:
                     measures=self.measures,
                     tolerance=self.config.position_tolerance,
                     prove_each=self.config.output is SweepOutput.ROLLING,
+                    holding=self._last_move,
                 )
             case SweepMode.RAMP:
                 self._sweep = RampSweep(

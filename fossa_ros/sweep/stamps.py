@@ -79,6 +79,11 @@ class StampGuard:
         return round(statistics.median_low(self._intervals))
 
     @property
+    def floor_ns(self) -> int | None:
+        """From the end of exposure to arrival, of the quickest frame lately; None while it is not known."""
+        return min(self._delays) if len(self._delays) >= LEARNED else None
+
+    @property
     def jumped(self) -> bool:
         """Whether the camera's clock has jumped, so that no frame passes."""
         return self._suspect is not None

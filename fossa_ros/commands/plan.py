@@ -1,0 +1,80 @@
+"""``fossa plan``: what a camera and a lens can achieve, as a timeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.sweep.planner import Line, expectation, timeline
+from fossa_ros.sweep.track import LensResponse
+
+MODES = tuple(str(mode) for mode in SweepMode if mode is not SweepMode.EXTERNAL)
+
+
+@click.command("plan")
+@click.option("--near", default=0.35, show_default=True, help="Nearest focus distance, m.")
+@click.option("--far", default=6.0, show_default=True, help="Farthest focus distance, m; inf is allowed.")
+@click.option("--planes", default=5, show_default=True, type=click.IntRange(2, 64), help="Planes of a sweep.")
+@click.option("--rate", default=30.0, show_default=True, type=click.FloatRange(1, 1000), help="Frames a second.")
+@click.option("--exposure", default=10.0, show_default=True, help="Exposure time, ms.")
+@click.option("--readout", default=0.0, show_default=True, help="Rolling shutter: first to last row, ms.")
+@click.option("--settling", default=18.0, show_default=True, help="From acknowledgement until the lens stands, ms.")
+@click.option("--time-constant", default=3.0, show_default=True, help="Of the lens, for a ramp, ms.")
+@click.option("--acknowledge", default=2.0, show_default=True, help="From a command to its acknowledgement, ms.")
+@click.option("--latency", default=2.0, show_default=True, help="From the end of an exposure to its arrival, ms.")
+@click.option("--margin", default=2.0, show_default=True, help="How far the clocks may disagree, ms.")
+@click.option("--mode", default="step", show_default=True, type=click.Choice(MODES), help="How the lens moves.")
+@click.option("--output", default="sweep", show_default=True, type=click.Choice(list(map(str, SweepOutput))))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the timeline: PNG, SVG, PDF.")
+def command(
+    near,
+    far,
+    planes,
+    rate,
+    exposure,
+    readout,
+    settling,
+    time_constant,
+    acknowledge,
+    latency,
+    margin,
+    mode,
+    output,
+    out,
+):
+    """Print the timeline of two sweeps and the depth rate to expect.
+
+    The figures come from the real sweep logic, run against a camera that never fails and a lens that obeys.
+    """
+    from rich.console import Console
+
+    from fossa_ros.commands.timeline_view import printed
+
+    found = timeline(
+        SweepPlan.evenly(near, far, planes),
+        SweepTiming(
+            settling_ns=_ns(settling), exposure_ns=_ns(exposure), readout_ns=_ns(readout), clock_margin_ns=_ns(margin)
+        ),
+        SweepConfig(
+            mode=SweepMode(mode),
+            output=SweepOutput(output),
+            response=LensResponse(time_constant_ns=_ns(time_constant)),
+        ),
+        Line(round(1e9 / rate), _ns(latency), _ns(acknowledge)),
+    )
+    console = Console()
+    console.print(printed(found, console.width))
+    distances = ", ".join(f"{distance:.2f}" for distance in found.plan.focus_distances)
+    console.print(f"Planes at {distances} m.")
+    console.print(expectation(found), soft_wrap=True)
+    if out is not None:
+        from fossa_ros.commands.timeline_plot import draw
+
+        draw(found, out)
+        console.print(f"Drawn in {out}.")
+
+
+def _ns(milliseconds: float) -> int:
+    return round(milliseconds * 1e6)

@@ -1,0 +1,238 @@
+"""What a camera and a lens can achieve together: the timeline of a sweep, and the depth rate that comes of it.
+
+Nothing is worked out twice: the real ``Sequencer`` takes sweeps with a camera that never fails, in virtual time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from fossa_ros.errors import InputError
+from fossa_ros.lens import LensMove, LensState
+from fossa_ros.optics import dioptres
+from fossa_ros.sweep.frame import Frame
+from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
+from fossa_ros.sweep.plan import SweepPlan
+from fossa_ros.sweep.sequencer import Outcome, Sequencer, SweepConfig, SweepMode, SweepOutput
+from fossa_ros.sweep.timing import StampReference, SweepTiming
+
+PRACTICE = 4  # sweeps before those that count: the first learn the camera's rate
+COUNTED = 12  # sweeps that count: phases of camera and lens repeat after few
+LIMIT_NS = 600_000_000_000
+MS = 1e6
+
+
+@dataclass(frozen=True)
+class Line:
+    """What camera and lens take for themselves, in nanoseconds.
+
+    Attributes:
+        period_ns: of the frames.
+        latency_ns: from the end of an exposure to the frame's arrival.
+        acknowledge_ns: from a command's leaving to its acknowledgement.
+        settling_ns: what the lens says that a move takes, used where ``SweepTiming.settling_ns`` is 0.
+    """
+
+    period_ns: int
+    latency_ns: int = 2_000_000
+    acknowledge_ns: int = 2_000_000
+    settling_ns: int = 18_000_000
+
+    def __post_init__(self):
+        if self.period_ns <= 0:
+            raise InputError("The frame rate must be positive; correct it.")
+        if min(self.latency_ns, self.acknowledge_ns, self.settling_ns) < 0:
+            raise InputError("latency, acknowledge and settling must not be negative; correct them.")
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A frame: nanoseconds since the timeline's beginning; ``slot`` is its plane, None where it is not used."""
+
+    start_ns: int
+    end_ns: int
+    slot: int | None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A lens command: when it left, was acknowledged and had settled; where to, in dioptres."""
+
+    sent_ns: int
+    acknowledged_ns: int
+    settled_ns: int
+    power: float
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Two sweeps there and back, and the rate of many.
+
+    Attributes:
+        plan, timing, config, line: what was asked.
+        exposures, commands: of two successive sweeps; the first command is the last one before.
+        length_ns: of both.
+        sweep_ns: of one sweep, on average from one beginning to the next.
+        depth_rate: stacks a second.
+        why: one sentence that names what bounds the rate.
+    """
+
+    plan: SweepPlan
+    timing: SweepTiming
+    config: SweepConfig
+    line: Line
+    exposures: tuple[Exposure, ...]
+    commands: tuple[Command, ...]
+    length_ns: int
+    sweep_ns: float
+    depth_rate: float
+    why: str
+
+
+def timeline(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Line) -> Timeline:
+    """Work out what can be achieved.
+
+    Raises:
+        InputError: an exposure longer than the frame period, a lens that somebody else drives, or a timing with
+            which no sweep can ever be complete.
+    """
+    if config.mode is SweepMode.EXTERNAL:
+        raise InputError("An external lens has no plan: depth comes as fast as its driver passes through the planes.")
+    if timing.exposure_ns > line.period_ns:
+        raise InputError(
+            f"An exposure of {timing.exposure_ns / MS:.1f} ms does not fit into a frame period of "
+            f"{line.period_ns / MS:.1f} ms; shorten it or lower the rate."
+        )
+    # Drivers differ in what their stamps mean; the timeline does not.
+    run = _Ideal(plan, replace(timing, clock_offset_ns=0, stamp_reference=StampReference.EXPOSURE_START), config, line)
+    for _ in range(PRACTICE):
+        run.sweep()
+    run.outcomes.clear()
+    begins = [run.now]
+    for _ in range(COUNTED):
+        run.sweep()
+        begins.append(run.now)
+    failed = next((outcome.reason for outcome in run.outcomes if outcome.reason), None)
+    if failed:
+        raise InputError(f"This plan cannot be taken: {failed}")
+    # The shortest pair is the one that the timing allows; the first of it begins the picture.
+    pairs = [(begins[index + 2] - begins[index], begins[index]) for index in range(0, COUNTED - 1, 2)]
+    length, begin = min(pairs)
+    sweep_ns = (begins[-1] - begins[0]) / COUNTED
+    rate = len(run.outcomes) / (begins[-1] - begins[0]) * 1e9
+    taken = {plane.frame.stamp_ns: plane.slot for outcome in run.outcomes for plane in outcome.planes}
+    return Timeline(
+        plan=plan,
+        timing=timing,
+        config=config,
+        line=line,
+        exposures=tuple(
+            Exposure(start - begin, start - begin + timing.exposure_ns + timing.readout_ns, taken.get(start))
+            for start in run.starts
+            if begin - timing.exposure_ns <= start < begin + length
+        ),
+        commands=tuple(
+            Command(
+                move.sent_ns - begin,
+                move.acknowledged_ns - begin,
+                timing.settled_ns(move) - begin,
+                float(dioptres(move.focus_distance)),
+            )
+            for move in run.moves[max(sum(move.sent_ns < begin for move in run.moves) - 1, 0) :]
+            if move.sent_ns < begin + length
+        ),
+        length_ns=length,
+        sweep_ns=sweep_ns,
+        depth_rate=rate,
+        why=_why(plan, timing, config, line, sweep_ns),
+    )
+
+
+def expectation(found: Timeline) -> str:
+    """Say in one sentence what rate to expect and why."""
+    return (
+        f"Expect up to {found.depth_rate:.1f} depth maps a second at {1e9 / found.line.period_ns:.1f} frames a second "
+        f"({len(found.plan.focus_distances)} planes, {found.config.mode}, {found.config.output}): {found.why}"
+    )
+
+
+def _why(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Line, sweep_ns: float) -> str:
+    count = len(plan.focus_distances)
+    periods = sweep_ns / count / line.period_ns
+    times = "with every plane" if config.output is SweepOutput.ROLLING else f"every {sweep_ns / MS:.0f} ms"
+    if config.mode is SweepMode.RAMP:
+        slow = config.ramp_plane_ns(plan, timing, False) / MS
+        return (
+            f"depth comes {times}, {sweep_ns / line.period_ns:.1f} frame periods a sweep; the lens needs {slow:.1f} ms "
+            f"from plane to plane for its focus to be known to {config.focus_tolerance:g} D."
+        )
+    settling = (timing.settling_ns or line.settling_ns) / MS
+    margin, exposure = timing.clock_margin_ns / MS, (timing.exposure_ns + timing.readout_ns) / MS
+    need = line.acknowledge_ns / MS + settling + margin + exposure + line.latency_ns / MS
+    return (
+        f"depth comes {times}; a plane takes {periods:.1f} frame periods of {line.period_ns / MS:.1f} ms, for "
+        f"acknowledgement {line.acknowledge_ns / MS:.1f}, settling {settling:.1f}, clock margin {margin:.1f}, exposure "
+        f"{exposure:.1f} and arrival {line.latency_ns / MS:.1f} make {need:.1f} ms before the next can be commanded."
+    )
+
+
+class _Ideal:
+    """A camera that never fails and a lens that obeys, on a virtual clock."""
+
+    def __init__(self, plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Line):
+        self._sequencer = Sequencer(plan, timing, config)
+        self._sequencer.connected(False)
+        self._timing = timing
+        self._line = line
+        self.now = 0
+        self.starts: list[int] = []
+        self.moves: list[LensMove] = []
+        self.outcomes: list[Outcome] = []
+        self._frames = self._camera()
+        self._next = next(self._frames)
+
+    def sweep(self) -> None:
+        self._sequencer.begin(self.now)
+        while not isinstance(step := self._sequencer.next(self.now), Ended):
+            match step:
+                case Wait():
+                    if self._next.arrival_ns <= step.until_ns:
+                        self._pass(max(self._next.arrival_ns - self.now, 0))
+                    else:
+                        self._pass(max(step.until_ns - self.now, 1))
+                case MoveLens():
+                    self._sequencer.commanding(self.now)
+                    sent = self.now
+                    self._pass(self._line.acknowledge_ns)
+                    move = LensMove(step.focus_distance, sent, self.now, self._line.settling_ns, math.nan)
+                    self.moves.append(move)
+                    self._sequencer.commanded(move)
+                case ReadLens():
+                    last = self.moves[-1].focus_distance
+                    self._sequencer.measured(LensState(self.now, last, math.nan, None, ()))
+                case VerifyLens():
+                    self._pass(self._line.acknowledge_ns)
+                    self._sequencer.verified()
+            if self.now > LIMIT_NS:
+                raise InputError("No sweep comes to an end within ten minutes; shorten settling or take fewer planes.")
+        self.outcomes += self._sequencer.outcomes()
+
+    def _pass(self, span_ns: int) -> None:
+        end = self.now + span_ns
+        while self._next.arrival_ns <= end:
+            self.now = max(self.now, self._next.arrival_ns)
+            self._sequencer.offer(self._next)
+            self._next = next(self._frames)
+        self.now = end
+
+    def _camera(self) -> Iterator[Frame]:
+        start = 0
+        while True:
+            self.starts.append(start)
+            arrival = start + self._timing.window_ns + self._line.latency_ns
+            yield Frame(start, arrival, "ideal", "ideal", None)
+            start += self._line.period_ns
+
+
