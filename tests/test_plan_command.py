@@ -1,0 +1,67 @@
+"""The planner and ``fossa plan``: figures that can be worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from fossa_ros.cli import main
+from fossa_ros.errors import InputError
+from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.sweep.planner import Line, timeline
+
+MS = 1_000_000
+PLAN = SweepPlan.evenly(0.35, 6.0, 5)
+TIMING = SweepTiming(settling_ns=18 * MS, exposure_ns=4 * MS)
+
+
+def found(rate, mode=SweepMode.STEP, output=SweepOutput.SWEEP, timing=TIMING, **line):
+    return timeline(PLAN, timing, SweepConfig(mode=mode, output=output), Line(round(1e9 / rate), **line))
+
+
+def test_step_takes_the_periods_that_settling_and_exposure_need():
+    # 2 + 18 + 2 + 4 + 2 ms are two periods of 60 Hz; the plane where the last sweep ended needs no move: 9 periods.
+    sixty = found(60)
+    assert sixty.sweep_ns == pytest.approx(9e9 / 60, rel=1e-3)
+    assert sixty.depth_rate == pytest.approx(60 / 9, rel=1e-3)
+    assert "1.8 frame periods" in sixty.why and "28.0 ms" in sixty.why
+    assert found(30).depth_rate == pytest.approx(6, rel=1e-3)  # one period a plane
+    slower = found(60, timing=SweepTiming(settling_ns=40 * MS, exposure_ns=4 * MS))
+    assert slower.sweep_ns == pytest.approx(13e9 / 60, rel=1e-3)  # three periods a move
+    assert len([exposure for exposure in sixty.exposures if exposure.slot is not None]) == 10
+
+
+def test_rolling_output_is_a_depth_map_a_plane_and_a_ramp_n_frames_plus_one():
+    assert found(60, output=SweepOutput.ROLLING).depth_rate == pytest.approx(60 / 9 * 5, rel=1e-3)
+    ramp = found(60, SweepMode.RAMP)
+    assert ramp.sweep_ns == pytest.approx(6e9 / 60, rel=1e-3)
+    # A faster camera does not make the lens faster: its focus must stay certain.
+    assert 10 < found(200, SweepMode.RAMP).depth_rate < 17
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: found(60, SweepMode.EXTERNAL), "external"),
+        (lambda: found(200, timing=SweepTiming(exposure_ns=10 * MS)), "does not fit"),
+        (lambda: Line(0), "rate"),
+        (lambda: found(1), "frame_timeout"),
+    ],
+)
+def test_what_cannot_be_is_said(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+def test_the_command_prints_and_draws(tmp_path):
+    picture = tmp_path / "plan.png"
+    result = CliRunner().invoke(main, ["plan", "--rate", "60", "--exposure", "4", "--out", str(picture)])
+    assert result.exit_code == 0, result.output
+    assert "6.7 depth maps a second" in result.output.replace("\n", " ")
+    rows = result.output.splitlines()
+    assert [row.split()[0] for row in rows[:5]] == ["0.35", "0.46", "0.66", "1.19", "6.00"]
+    assert all(row.count("#") for row in rows[:6])
+    assert Image.open(picture).size == (900, 360)
+    failed = CliRunner().invoke(main, ["plan", "--near", "5", "--far", "1"])
+    assert failed.exit_code == 1 and "swap or widen" in failed.output
