@@ -9,12 +9,16 @@ from contextlib import contextmanager
 
 import pytest
 import rclpy
+from lifecycle_msgs.msg import Transition
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
 from fossa_ros.errors import InputError, LensError
 from fossa_ros.lens import CommandRange, open_lens
+from fossa_ros.msg import LensState
+from fossa_ros.ros import qos
 from fossa_ros.ros.sim_libcamera_node import START, SimulatedLibcamera
+from test_nodes import Listener, process
 
 TIMEOUT = 1.5
 
@@ -178,3 +182,23 @@ def test_a_camera_that_goes_away():
     assert threading.active_count() == before - 1
     with pytest.raises(LensError, match="is closed; open it again"):
         lens.state()
+
+
+def test_the_node_drives_it_beside_its_own_context(tmp_path):
+    """Its own node name, namespace and remappings are not the lens's."""
+    listener = Listener()
+    listener.subscribe(LensState, "/robot/lens/state", qos.LATCHED)
+    lens = {"lens__backend": "camera_ros", "lens__port": "/camera", "lens__power_offset": 0.0}
+    try:
+        with (
+            running("camera", rate=60.0) as (camera,),
+            process("fossa_node", tmp_path / "node.log", namespace="robot", autostart=False, **lens),
+        ):
+            assert listener.change("/robot/fossa_node", Transition.TRANSITION_CONFIGURE)
+            assert listener.change("/robot/fossa_node", Transition.TRANSITION_ACTIVATE)
+            state = listener.wait_for("/robot/lens/state")[-1]
+            assert state.backend == "camera_ros" and state.reachable and not state.measured
+            nearest = max(camera.taken)
+            assert nearest == pytest.approx(1 / 0.35, abs=0.01)  # sweep.near: the plane that waits for a frame
+    finally:
+        listener.close()
