@@ -165,6 +165,9 @@ def test_no_camera_and_no_focus_motor(camera, monkeypatch):
 def test_two_cameras_under_one_frame_cannot_be_told_apart():
     several = pytest.raises(LensError, match=r"Several cameras report under the frame 'camera' .* own frame_id")
     with running("left", "right", rate=60.0), open_lens("camera_ros", "left", timeout=TIMEOUT) as lens, several:
+        deadline = time.monotonic() + 20
+        while not lens._camera.ambiguity() and time.monotonic() < deadline:  # until both are heard
+            time.sleep(0.05)
         lens.move_to(0.2)
 
 

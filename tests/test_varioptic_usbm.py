@@ -206,7 +206,7 @@ def test_frames_arrive_in_any_pieces_and_silence_brings_the_device_in_step(count
     assert replies == usbm.ACKNOWLEDGED + usbm.frame(usbm.READ, *focus)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(replies=st.lists(st.binary(max_size=24), min_size=1, max_size=2), moved=st.booleans())
 def test_garbage_never_is_more_than_a_lens_error(replies, moved):
     device = SimulatedUsbM(LensDynamics(MODEL))
@@ -217,7 +217,7 @@ def test_garbage_never_is_more_than_a_lens_error(replies, moved):
         return next(script, reply) if reply else b""
 
     device.feed = feed
-    with PseudoTerminal(device) as terminal, open_lens("varioptic_usbm", terminal.port, timeout=0.05) as lens:
+    with PseudoTerminal(device) as terminal, open_lens("varioptic_usbm", terminal.port, timeout=0.15) as lens:
         script = iter(replies)
         for _ in replies:
             with contextlib.suppress(LensError):

@@ -79,10 +79,7 @@ class OptotuneIcc(CommandLens):
 
     def _rest(self) -> None:
         """Take the current away; a firmware that has no such command holds the power nearest to none instead."""
-        try:
-            self._line.exchange(icc.SET_CURRENT, 0.0)
-        except icc.Refusal as word:
-            LOG.info("The lens driver refuses a current (%s)", word)
+        if not self._can(icc.SET_CURRENT, 0.0):
             span = self.capabilities.command
             self._exchange(icc.SET_POWER, min(max(0.0, span.least), span.greatest))
 
@@ -103,10 +100,12 @@ class OptotuneIcc(CommandLens):
             )
         return CommandRange("focal power", "D", least, greatest, STEP)
 
-    def _can(self, query: icc.Query) -> bool:
+    def _can(self, command: icc.Query | icc.Order, *value: float) -> bool:
+        """Try a command that not every firmware may have; what it answers then is not known."""
         try:
-            self._line.exchange(query)
-        except icc.Refusal:
+            self._line.exchange(command, *value)
+        except (icc.Refusal, LensError) as answer:
+            LOG.info("The lens driver does without %s: %s", command.word, answer)
             return False
         return True
 

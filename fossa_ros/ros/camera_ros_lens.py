@@ -91,12 +91,18 @@ class CameraRosLens(CommandLens):
                     "check that nothing else sets its AfMode or LensPosition."
                 )
             self._target, self._agreeing, self._position = value, 0, math.nan
-        self._camera.set(AfMode=MANUAL, LensPosition=value)
-        with self._reported:
-            if not self._reported.wait_for(lambda: self._agreeing >= CONFIRMATIONS, self._timeout):
-                self._target = None
-                raise LensError(self._unconfirmed(value, self._position))
-            self._holds.append(_Hold(value, self._clock()))
+        try:
+            self._camera.set(AfMode=MANUAL, LensPosition=value)
+            with self._reported:
+                if not self._reported.wait_for(lambda: self._agreeing >= CONFIRMATIONS, self._timeout):
+                    raise LensError(self._unconfirmed(value, self._position))
+                if ambiguity := self._camera.ambiguity():  # it may have been the other one's position
+                    raise LensError(ambiguity)
+                self._holds.append(_Hold(value, self._clock()))
+        except LensError:
+            with self._reported:
+                self._target = None  # what did not become so is not held either
+            raise
         return value
 
     def _unconfirmed(self, value: float, seen: float) -> str:
