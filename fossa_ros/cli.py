@@ -13,6 +13,10 @@ from fossa_ros.errors import FossaError
 # Where each command is, and its help in one line: listing them imports none of them.
 COMMANDS = {
     "bench": ("fossa_ros.commands.bench:command", "Time the networks on this machine."),
+    "calibrate": (
+        "fossa_ros.commands.calibrate:command",
+        "Calibrate a lens: from commands to dioptres, and how the image breathes.",
+    ),
     "demo": (
         "fossa_ros.commands.demo:command",
         "Sweep a simulated scene with the real nodes over DDS, and score the depth.",
