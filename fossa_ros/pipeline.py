@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from fossa_ros.errors import FossaError
 from fossa_ros.estimator import Estimator
 from fossa_ros.motion import MotionCheck
@@ -19,6 +21,8 @@ from fossa_ros.sweep import CapturedSweep
 
 LOG = logging.getLogger(__name__)
 Item = TypeVar("Item")
+# What is done to a stack before anything else: returns it and (H, W) bool where all planes have pixels, None for all.
+Preparation = Callable[[FocusStack], tuple[FocusStack, np.ndarray | None]]
 
 
 class Verdict(StrEnum):
@@ -40,6 +44,8 @@ class SweepResult:
         motion_px: largest misalignment found, px at network resolution; NaN where not measured.
         depth: the depth map of an accepted sweep, else None.
         stack: the stack the depth was estimated from (aligned), else None.
+        valid: (H, W) bool, False where some plane of that stack lacks pixels, so that depth is unknown; None where
+            all are there.
         motion_ms: NaN where the check was not run.
         inference_ms: NaN where the estimator was not run.
     """
@@ -50,17 +56,19 @@ class SweepResult:
     motion_px: float = math.nan
     depth: DepthMap | None = None
     stack: FocusStack | None = None
+    valid: np.ndarray | None = None
     motion_ms: float = math.nan
     inference_ms: float = math.nan
 
 
-def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
-    """Check one sweep for motion; a result with a stack awaits its depth, any other is final."""
+def check_motion(sweep: CapturedSweep, motion: MotionCheck, prepare: Preparation | None = None) -> SweepResult:
+    """Check one sweep for motion, prepared first; a result with a stack awaits its depth, any other is final."""
     if sweep.stack is None:
         return SweepResult(sweep, Verdict.INCOMPLETE, sweep.reason)
     started = time.perf_counter()
     try:
-        checked = motion.check(sweep.stack)
+        stack, valid = (sweep.stack, None) if prepare is None else prepare(sweep.stack)
+        checked = motion.check(stack)
     except Exception as error:
         return _failed(SweepResult(sweep, Verdict.FAILED), error)
     return SweepResult(
@@ -69,6 +77,7 @@ def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
         checked.reason,
         checked.motion_px,
         stack=checked.stack,
+        valid=_both(valid, checked.valid),
         motion_ms=(time.perf_counter() - started) * 1e3,
     )
 
@@ -77,10 +86,14 @@ def estimate_depth(result: SweepResult, estimator: Estimator) -> SweepResult:
     """Estimate the depth of a sweep that passed the motion check; whatever goes wrong is a verdict."""
     started = time.perf_counter()
     try:
-        depth = estimator.estimate(result.stack)
+        depth = estimator.estimate(result.stack).within(result.valid)
     except Exception as error:
         return _failed(result, error)
     return replace(result, depth=depth, inference_ms=(time.perf_counter() - started) * 1e3)
+
+
+def _both(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+    return b if a is None else a if b is None else a & b
 
 
 def _failed(result: SweepResult, error: Exception) -> SweepResult:
@@ -99,8 +112,15 @@ class DepthWorker:
     ``on_result`` receives exactly one result for every offered sweep, from any of the threads.
     """
 
-    def __init__(self, motion: MotionCheck, estimator: Estimator, on_result: Callable[[SweepResult], None]):
+    def __init__(
+        self,
+        motion: MotionCheck,
+        estimator: Estimator,
+        on_result: Callable[[SweepResult], None],
+        prepare: Preparation | None = None,
+    ):
         self._motion = motion
+        self._prepare = prepare
         self._estimator = estimator
         self._on_result = on_result
         self._checking = _Stage("motion-check", self._check)
@@ -123,14 +143,14 @@ class DepthWorker:
     def offer(self, sweep: CapturedSweep) -> None:
         """Queue a sweep."""
         if sweep.stack is None:
-            self._on_result(check_motion(sweep, self._motion))
+            self._on_result(check_motion(sweep, self._motion, self._prepare))
             return
         replaced = self._checking.offer(sweep)
         if replaced is not None:
             self._supersede(SweepResult(replaced, Verdict.SUPERSEDED), _newer(sweep))
 
     def _check(self, sweep: CapturedSweep) -> None:
-        result = check_motion(sweep, self._motion)
+        result = check_motion(sweep, self._motion, self._prepare)
         if result.stack is None:
             self._on_result(result)
             return

@@ -56,11 +56,12 @@ class FossaNode(ManagedNode):
         plan = settings.sweep_plan(values)
         timing = settings.sweep_timing(values)
         config = settings.sweep_config(values)
+        calibration = settings.lens_calibration(values)
         estimator = settings.estimator(values)
         self._capture = SweepCapture(
             plan,
             timing,
-            settings.lens_opener(values, self._now_ns),
+            settings.lens_opener(values, self._now_ns, calibration),
             decode=lambda payload: rgb_from_message(payload[0]),
             on_sweep=self._on_sweep,
             on_lens_state=self._on_lens_state,
@@ -76,7 +77,8 @@ class FossaNode(ManagedNode):
             self._lens_measures = lens.capabilities.measures_position
             identity = lens.capabilities.identity
         self._health = Health(hardware_id=identity, estimator=estimator.name)
-        self._worker = DepthWorker(MotionCheck(settings.motion_config(values)), estimator, self._on_result)
+        motion = MotionCheck(settings.motion_config(values))
+        self._worker = DepthWorker(motion, estimator, self._on_result, settings.preparation(calibration))
         self._outputs = Outputs(self, values["depth.encoding"])
         planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
         self.get_logger().info(f"{identity}; planes at {planes} m; estimator {estimator.name}")

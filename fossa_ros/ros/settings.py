@@ -7,11 +7,16 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from fossa_ros.calibration.breathing_correction import resample_to_reference
+from fossa_ros.calibration.calibrated_lens import CalibratedLens
+from fossa_ros.calibration.calibration_file import read_calibration
+from fossa_ros.calibration.lens_calibration import LensCalibration
 from fossa_ros.errors import InputError
 from fossa_ros.estimator import ESTIMATORS, Estimator, create_estimator
 from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
+from fossa_ros.pipeline import Preparation
 from fossa_ros.ros.parameters import Parameter
 from fossa_ros.sweep import StampReference, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
 from fossa_ros.sweep.track import LensResponse
@@ -40,6 +45,19 @@ _LENS = (
         "lens.options",
         "",
         "More options of the lens backend: NAME=VALUE, separated by blanks; docs/lenses.md lists them",
+    ),
+    Parameter(
+        "lens.calibration",
+        "",
+        "File of 'fossa calibrate', which tells metres and takes out focus breathing; empty for none",
+    ),
+    Parameter(
+        "lens.temperature_limit",
+        5.0,
+        "How far the lens may leave the temperatures of its calibration before /diagnostics warns",
+        "degC",
+        minimum=0.0,
+        maximum=100.0,
     ),
     Parameter("camera.focal_length", 0.0, "Focal length of the camera's optics, 0 if unknown", "m", minimum=0.0),
     Parameter("camera.f_number", 0.0, "F-number of the camera's optics, 0 if unknown", minimum=0.0),
@@ -272,7 +290,21 @@ def estimator(values: dict[str, Any]) -> Estimator:
     return create_estimator(values["estimator"], **{name: values[name] or None for name in options})
 
 
-def lens_opener(values: dict[str, Any], clock: Callable[[], int]) -> Callable[[], FocusLens]:
+def lens_calibration(values: dict[str, Any]) -> LensCalibration | None:
+    """Return the lens's calibration, None where there is none; raises InputError."""
+    return read_calibration(values["lens.calibration"]) if values["lens.calibration"] else None
+
+
+def preparation(calibration: LensCalibration | None) -> Preparation | None:
+    """Return what takes focus breathing out of a stack, None where it was not calibrated."""
+    if calibration is None or calibration.breathing is None:
+        return None
+    return lambda stack: resample_to_reference(stack, calibration.breathing)
+
+
+def lens_opener(
+    values: dict[str, Any], clock: Callable[[], int], calibration: LensCalibration | None = None
+) -> Callable[[], FocusLens]:
     """Return what opens the lens, now and again after it was lost."""
 
     def open_it() -> FocusLens:
@@ -281,6 +313,15 @@ def lens_opener(values: dict[str, Any], clock: Callable[[], int]) -> Callable[[]
         options = parse_options(values["lens.options"].split())
         if values["lens.power_offset"]:  # not every backend has one
             options["power_offset"] = values["lens.power_offset"]
-        return open_lens(values["lens.backend"], values["lens.port"], clock=clock, **options)
+        lens = open_lens(values["lens.backend"], values["lens.port"], clock=clock, **options)
+        if calibration is None:
+            return lens
+        try:
+            return CalibratedLens(
+                lens, calibration, clock=clock, temperature_limit=values["lens.temperature_limit"]
+            )
+        except InputError:
+            lens.close()
+            raise
 
     return open_it

@@ -1,0 +1,57 @@
+"""Bring every plane of a stack to the image scale of one focus."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from fossa_ros.calibration.lens_calibration import Breathing
+from fossa_ros.optics import dioptres
+from fossa_ros.stack import FocusStack
+
+NEGLIGIBLE_SCALE = 1e-4
+NEGLIGIBLE_SHIFT = 0.05  # px
+
+
+def resample_to_reference(stack: FocusStack, breathing: Breathing) -> tuple[FocusStack, np.ndarray | None]:
+    """Return the stack as seen at the breathing's reference focus, where its ``K`` holds.
+
+    Cubic interpolation: linear would blur, which depth from defocus would read as depth. Planes whose scale is the
+    reference's already are not touched. What a plane did not see repeats its edge.
+
+    Returns:
+        The stack, and (H, W) bool, False where some plane had no pixels; None where all had.
+
+    Raises:
+        InputError: images of another shape than those that were calibrated.
+    """
+    height, width = stack.size
+    images = []
+    left, top, right, bottom = 0.0, 0.0, width - 1.0, height - 1.0
+    for plane in stack.planes:
+        matrix = breathing.matrix(float(dioptres(plane.focus_distance)), stack.size)
+        scale, across, down = matrix[0, 0], matrix[0, 2], matrix[1, 2]
+        shift = np.hypot(across - (width - 1) / 2 * (1 - scale), down - (height - 1) / 2 * (1 - scale))
+        if abs(scale - 1) < NEGLIGIBLE_SCALE and shift < NEGLIGIBLE_SHIFT:
+            images.append(plane.image)
+            continue
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        images.append(
+            cv2.warpAffine(plane.image, matrix[:2], (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        )
+        left, right = max(left, -across / scale), min(right, (width - 1 - across) / scale)
+        top, bottom = max(top, -down / scale), min(bottom, (height - 1 - down) / scale)
+    if all(image is plane.image for image, plane in zip(images, stack.planes, strict=True)):
+        return stack, None
+    return stack.with_images(images), _inside(stack.size, left, top, right, bottom)
+
+
+def _inside(size, left: float, top: float, right: float, bottom: float) -> np.ndarray | None:
+    height, width = size
+    columns = slice(int(np.ceil(left - 1e-9)), int(np.floor(right + 1e-9)) + 1)
+    rows = slice(int(np.ceil(top - 1e-9)), int(np.floor(bottom + 1e-9)) + 1)
+    if columns == slice(0, width) and rows == slice(0, height):
+        return None
+    valid = np.zeros(size, bool)
+    valid[rows, columns] = True
+    return valid
