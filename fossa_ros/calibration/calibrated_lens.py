@@ -83,8 +83,8 @@ class CalibratedLens:
             except InputError as error:
                 warm = "" if temperature is None else f" at {temperature:.1f} degC"
                 raise InputError(
-                    f"A focus distance of {focus_distance:g} m is out of the lens's reach{warm} ({error}); "
-                    "keep the plan away from the ends of its range."
+                    f"A focus distance of {focus_distance:g} m is out of the lens's reach{warm} "
+                    f"({str(error).rstrip('.')}); keep the plan away from the ends of its range."
                 ) from error
             if self._stand is None and self._sticks():
                 way, command = self._run_up(focus, temperature)
