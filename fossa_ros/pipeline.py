@@ -31,6 +31,7 @@ class Verdict(StrEnum):
     INCOMPLETE = "incomplete"  # a plane is missing
     SUPERSEDED = "superseded"  # a newer sweep was ready before the worker was
     FAILED = "failed"  # the estimator could not use it
+    STALE = "stale"  # older than what is still of use when its depth would be published
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,7 @@ class SweepResult:
             all are there.
         motion_ms: NaN where the check was not run.
         inference_ms: NaN where the estimator was not run.
+        age_ms: from the stamp of the depth to when it was ready to be published; NaN without a depth or a clock.
     """
 
     sweep: CapturedSweep
@@ -59,6 +61,7 @@ class SweepResult:
     valid: np.ndarray | None = None
     motion_ms: float = math.nan
     inference_ms: float = math.nan
+    age_ms: float = math.nan
 
 
 def check_motion(sweep: CapturedSweep, motion: MotionCheck, prepare: Preparation | None = None) -> SweepResult:
@@ -110,6 +113,14 @@ class DepthWorker:
     Every sweep is checked, because each is the next one's evidence; the estimator takes the newest that passed. Each
     stage holds one sweep at work and at most one waiting, which a newer one replaces, so latency never accumulates.
     ``on_result`` receives exactly one result for every offered sweep, from any of the threads.
+
+    Args:
+        motion: the check.
+        estimator: makes depth of what passed.
+        on_result: see above.
+        prepare: what is done to a stack before it is checked; None for nothing.
+        clock: nanoseconds on the clock of the stacks' stamps; None where ages do not matter.
+        max_age_ns: depth older than that, from the stamp of its reference plane, is not delivered; 0 for no bound.
     """
 
     def __init__(
@@ -118,7 +129,12 @@ class DepthWorker:
         estimator: Estimator,
         on_result: Callable[[SweepResult], None],
         prepare: Preparation | None = None,
+        *,
+        clock: Callable[[], int] | None = None,
+        max_age_ns: int = 0,
     ):
+        self._clock = clock
+        self._max_age_ns = max_age_ns
         self._motion = motion
         self._prepare = prepare
         self._estimator = estimator
@@ -159,7 +175,25 @@ class DepthWorker:
             self._supersede(replaced, _newer(sweep))
 
     def _estimate(self, result: SweepResult) -> None:
-        self._on_result(estimate_depth(result, self._estimator))
+        result = self._bounded(result, result.stack.stamp_ns)  # before the work is done, which may be in vain
+        if result.stack is not None:
+            result = estimate_depth(result, self._estimator)
+            if result.depth is not None:
+                result = self._bounded(result, result.depth.stamp_ns)
+        self._on_result(result)
+
+    def _bounded(self, result: SweepResult, stamp_ns: int | None) -> SweepResult:
+        """Note the age of a result; one that is too old loses its depth."""
+        if self._clock is None or stamp_ns is None:
+            return result
+        age_ns = self._clock() - stamp_ns
+        if self._max_age_ns and age_ns > self._max_age_ns:
+            reason = (
+                f"Its depth would be {age_ns / 1e9:.2f} s old, more than {self._max_age_ns / 1e9:.2f} s; "
+                "raise depth.max_age, or use a faster estimator."
+            )
+            return replace(result, verdict=Verdict.STALE, reason=reason, stack=None, depth=None)
+        return replace(result, age_ms=age_ns / 1e6)
 
     def _supersede(self, result: SweepResult, reason: str) -> None:
         self._on_result(replace(result, verdict=Verdict.SUPERSEDED, reason=reason, stack=None))

@@ -33,7 +33,8 @@ class Estimator:
         self.begun.release()
         assert self.gate.wait(10)
         shape = stack.size
-        return DepthMap(np.ones(shape, np.float32), np.ones(shape, np.float32), stack.planes[0].image, stack.K)
+        ones = np.ones(shape, np.float32)
+        return DepthMap(ones, ones, stack.planes[0].image, stack.K, stack.stamp_ns)
 
 
 def sweep(number: int, stack=True, shift=0) -> CapturedSweep:
@@ -97,6 +98,23 @@ def test_a_slow_estimator_delays_nobody_and_the_newest_sweep_wins():
     assert sorted(r.sweep.number for r in results) == [0, 1, 2, 3, 4, 5]
     assert [r.sweep.number for r in results if r.depth is not None] == [0, 5]
     assert not {"motion-check", "depth-estimate"} & {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize(("age_s", "verdict"), [(0.2, "still"), (0.4, "stale")])
+def test_depth_that_is_too_old_is_dropped_with_a_reason_and_any_other_tells_its_age(age_s, verdict):
+    results, estimator = [], Estimator()
+    now = 10**9 + 7 + round(age_s * 1e9)  # the sweeps are stamped 1 s and their number
+    worker = DepthWorker(MotionCheck(), estimator, results.append, clock=lambda: now, max_age_ns=300_000_000)
+    worker.start()
+    worker.offer(sweep(7))
+    wait_until(lambda: results)
+    worker.stop()
+    assert (results[0].verdict, results[0].depth is not None) == (verdict, verdict == "still")
+    if verdict == "still":
+        assert results[0].age_ms == pytest.approx(200)
+    else:
+        assert "0.40 s" in results[0].reason and "depth.max_age" in results[0].reason
+        assert not estimator.begun.acquire(blocking=False)  # nothing was worked out in vain
 
 
 def test_a_moved_sweep_is_rejected_even_while_the_estimator_is_busy_and_displaces_nobody():

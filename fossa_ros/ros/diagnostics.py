@@ -27,6 +27,7 @@ class Health:
     last_reason: str = ""
     inference_ms: float = float("nan")
     sweep_ms: float = float("nan")
+    age_ms: float = float("nan")  # of the last depth, from its stamp
     lens: LensState | None = None
     lens_failure: str = ""  # why the lens is lost; empty while it answers
     _ends: deque = field(default_factory=deque)  # monotonic seconds of the accepted sweeps within the window
@@ -43,6 +44,7 @@ class Health:
                 return
             self.accepted += 1
             self.inference_ms = result.inference_ms
+            self.age_ms = result.age_ms
             self._ends.append(time.monotonic())
 
     def on_lens_state(self, state: LensState | None, failure: str = "") -> bool:
@@ -78,6 +80,7 @@ class Health:
                 "depth rate [Hz]": f"{rate:.2f}",
                 "sweep [ms]": f"{self.sweep_ms:.1f}",
                 "inference [ms]": f"{self.inference_ms:.1f}",
+                "age of depth [ms]": f"{self.age_ms:.1f}",
             }
             if self.lens is not None:
                 figures["focus distance [m]"] = f"{self.lens.focus_distance:.3f}"

@@ -77,8 +77,14 @@ class FossaNode(ManagedNode):
             self._lens_measures = lens.capabilities.measures_position
             identity = lens.capabilities.identity
         self._health = Health(hardware_id=identity, estimator=estimator.name)
-        motion = MotionCheck(settings.motion_config(values))
-        self._worker = DepthWorker(motion, estimator, self._on_result, settings.preparation(calibration))
+        self._worker = DepthWorker(
+            MotionCheck(settings.motion_config(values)),
+            estimator,
+            self._on_result,
+            settings.preparation(calibration),
+            clock=self._now_ns,
+            max_age_ns=round(values["depth.max_age"] * settings.SECONDS),
+        )
         self._outputs = Outputs(self, values["depth.encoding"])
         planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
         self.get_logger().info(f"{identity}; planes at {planes} m; estimator {estimator.name}")

@@ -239,6 +239,14 @@ _OUTPUT = (
         "Encoding of depth/image: 32FC1 in metres with NaN, or 16UC1 in millimetres with 0, where depth is unknown",
         choices=("32FC1", "16UC1"),
     ),
+    Parameter(
+        "depth.max_age",
+        0.0,
+        "Depth older than that, from its stamp until it is ready, is not published but reported as stale; 0: no bound",
+        "s",
+        minimum=0.0,
+        maximum=3600.0,
+    ),
 )
 FOSSA_NODE = (*_ESTIMATOR, *_LENS, *_SWEEP, *_MOTION, *_OUTPUT)
 

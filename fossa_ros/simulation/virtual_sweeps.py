@@ -27,7 +27,7 @@ from fossa_ros.sweep.timing import SweepTiming
 MS = 1_000_000
 OFFSET = 2.0  # dioptres of the fixed optics before a lens of -2 to 3 D
 STILL = 0.06  # D: a lens within that of its plane holds it (position tolerance and ringing)
-RECOVERY_NS = 1_000 * MS  # after a fault of the clock a camera needs some frames to be believed again
+RECOVERY = 30  # frames that a camera needs after a fault of its clock to be believed again
 
 
 class Fault(StrEnum):
@@ -284,7 +284,7 @@ class VirtualRun:
             self._step = size if self._random.random() < 0.5 else -size
             self._steps_from = t_ns
             self._steps_until = t_ns + round(self._random.uniform(50, 1500) * MS)
-            self._spoil(t_ns - 100 * MS, self._steps_until + RECOVERY_NS)
+            self._spoil(t_ns - 100 * MS, self._steps_until + RECOVERY * self.period + 500 * MS)
         return self._step if getattr(self, "_steps_from", t_ns) < t_ns <= self._steps_until and self._started() else 0
 
     def _started(self) -> bool:

@@ -16,7 +16,7 @@ from fossa_ros.sweep.stamps import StampGuard
 from fossa_ros.sweep.timing import SweepTiming
 
 READ_PERIOD_NS = 2_000_000
-LATE_PERIODS = 3  # frame periods by which a frame of a ramp may come late
+LATE_PERIODS = 5  # frame periods by which a frame of a ramp may come late
 
 
 @dataclass(frozen=True)

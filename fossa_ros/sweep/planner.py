@@ -163,7 +163,7 @@ def _why(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Line, 
     periods = sweep_ns / count / line.period_ns
     times = "with every plane" if config.output is SweepOutput.ROLLING else f"every {sweep_ns / MS:.0f} ms"
     if config.mode is SweepMode.RAMP:
-        slow = config.ramp_plane_ns(plan, timing, False) / MS
+        slow = config.ramp_plane_ns(plan, timing, line.acknowledge_ns) / MS
         return (
             f"depth comes {times}, {sweep_ns / line.period_ns:.1f} frame periods a sweep; the lens needs {slow:.1f} ms "
             f"from plane to plane for its focus to be known to {config.focus_tolerance:g} D."

@@ -6,6 +6,7 @@ thread does so in life, a loop in virtual time in the tests.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -22,6 +23,7 @@ from fossa_ros.sweep.stamps import StampGuard
 from fossa_ros.sweep.timing import SweepTiming
 from fossa_ros.sweep.track import CommandTrack, LensResponse, MeasuredTrack, SetPointTrack
 
+COMMANDS = 64
 SAMPLED = 3.0  # by which the focus of a moving lens is less certain from samples than from its commands
 
 
@@ -76,12 +78,15 @@ class SweepConfig:
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be a positive number of dioptres; correct it.")
 
-    def ramp_plane_ns(self, plan: SweepPlan, timing: SweepTiming, measures: bool) -> int:
-        """Return the least time from one plane of a ramp to the next at which its focus is certain enough."""
+    def ramp_plane_ns(self, plan: SweepPlan, timing: SweepTiming, command_ns: int, measures: bool = False) -> int:
+        """Return the least time from one plane of a ramp to the next at which its focus is certain enough.
+
+        ``command_ns`` is how long a command takes to be acknowledged.
+        """
         powers = dioptres(plan.focus_distances).tolist()
         spacing = max(nearer - farther for nearer, farther in pairwise(powers))
         tolerance = self.focus_tolerance / SAMPLED if measures else self.focus_tolerance
-        return self.response.slowest_ns(spacing, tolerance, timing.clock_margin_ns)
+        return self.response.slowest_ns(spacing, tolerance, timing.clock_margin_ns, command_ns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +129,7 @@ class Sequencer:
         self._last_move: LensMove | None = None
         self._last_now_ns: int | None = None
         self._outcomes: list[Outcome] = []
+        self._acknowledged: deque[int] = deque(maxlen=COMMANDS)  # what the last commands took
         self._failure = ""
         self._follow(measured=False)
 
@@ -192,7 +198,9 @@ class Sequencer:
                     self._guard,
                     self._last_move,
                     lag_ns=self.config.response.time_constant_ns,
-                    plane_ns=self.config.ramp_plane_ns(self.plan, self.timing, self.measures),
+                    plane_ns=self.config.ramp_plane_ns(
+                        self.plan, self.timing, self._command_ns(), self.measures
+                    ),
                     interval_ns=self.config.ramp_interval_ns,
                     measures=self.measures,
                     now_ns=now_ns,
@@ -232,6 +240,7 @@ class Sequencer:
     def commanded(self, move: LensMove) -> None:
         """Note that the lens acknowledged a command."""
         self._last_move = move
+        self._acknowledged.append(move.acknowledged_ns - move.sent_ns)
         if isinstance(self._track, CommandTrack):
             self._track.commanded(move)
         self._sweep.commanded(move)
@@ -284,6 +293,11 @@ class Sequencer:
         )
         if isinstance(self._sweep, ExternalSweep):
             self._sweep = ExternalSweep(self.timing, self._assembler, config.max_span_ns, self._last_now_ns)
+
+    def _command_ns(self) -> int:
+        """Return how long commands take, but for the slowest tenth of them."""
+        ordered = sorted(self._acknowledged)
+        return ordered[len(ordered) * 9 // 10] if ordered else 0
 
     def _roll(self) -> None:
         """Offer the planes that are new to the rolling stack."""

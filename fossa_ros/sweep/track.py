@@ -18,8 +18,9 @@ from fossa_ros.sweep.timing import SweepTiming
 
 HISTORY_NS = 10_000_000_000
 SAMPLES = 5  # instants at which a bound is evaluated within the time that is not certain
-COMMAND_NS = 2_000_000  # what is not known of when a command took effect, on a serial line that is not slow
+COMMAND_NS = 2_000_000  # what a command takes on a serial line that is not slow
 BENT = 2.0
+SWING_NS = 20_000_000  # after which ringing is over
 FLOOR = 0.01  # D: what no track knows better (steps of the device, ringing)
 
 
@@ -56,21 +57,24 @@ class LensResponse:
     Attributes:
         time_constant_ns: of the approach.
         spread: relative error of that.
+        ringing: share of a step by which the lens may swing about its approach until it has settled.
     """
 
     time_constant_ns: int = 3_000_000
     spread: float = 0.3
+    ringing: float = 0.03
 
     def __post_init__(self):
         if self.time_constant_ns <= 0 or not 0 <= self.spread < 1:
             raise InputError("The lens's time constant must be positive and its spread in 0 .. 1; correct them.")
 
-    def slowest_ns(self, spacing: float, tolerance: float, margin_ns: int) -> int:
+    def slowest_ns(self, spacing: float, tolerance: float, margin_ns: int, command_ns: int) -> int:
         """Return the time that a ramp must take from one plane to the next for its focus to be certain enough.
 
-        ``spacing`` and ``tolerance`` are in dioptres, ``margin_ns`` is how far the clocks may disagree.
+        ``spacing`` and ``tolerance`` are in dioptres, ``margin_ns`` is how far the clocks may disagree and
+        ``command_ns`` how long a command takes to be acknowledged, so that nobody knows when it took effect.
         """
-        doubt_ns = margin_ns + self.spread * self.time_constant_ns + COMMAND_NS
+        doubt_ns = margin_ns + self.spread * self.time_constant_ns + max(command_ns, COMMAND_NS)
         return math.ceil(spacing * doubt_ns / max(tolerance - 2 * FLOOR, FLOOR))
 
 
@@ -85,6 +89,11 @@ class _Follower:
         position = self.at(t_ns) if len(self._segments) else target
         while not self._segments.add(t_ns, (position, target)):
             t_ns += 1
+
+    def largest_step(self, start_ns: int, end_ns: int) -> float:
+        """Return the farthest that a command between two times sent the lens."""
+        steps = [abs(target - position) for _, (position, target) in self._segments.between(start_ns, end_ns)]
+        return max(steps, default=0.0)
 
     def at(self, t_ns: int) -> float:
         index = max(self._segments.index_after(t_ns) - 1, 0)
@@ -132,7 +141,8 @@ class CommandTrack:
         power = self._followers[1].at(middle)
         instants = [middle + round(margin_ns * (2 * step / (SAMPLES - 1) - 1)) for step in range(SAMPLES)]
         bounds = [follower.at(instant) for follower in self._followers for instant in instants]
-        return Focus(power, max(max(bounds) - power, power - min(bounds)) + FLOOR)
+        swing = self._response.ringing * self._followers[1].largest_step(start_ns - SWING_NS, end_ns)
+        return Focus(power, max(max(bounds) - power, power - min(bounds)) + swing + FLOOR)
 
 
 class MeasuredTrack:

@@ -1,0 +1,188 @@
+"""How fast sweeps are on the real-time rig, and what faults do to them in virtual time: docs/sweeps-figures.md.
+
+The rig is the simulated camera in real time and the Optotune backend over a pseudo-terminal; what a stack takes is
+held against the timeline of ``fossa plan`` for the acknowledgement and arrival times just measured. The faults are
+those of ``fossa_ros.simulation.virtual_sweeps``: the real sequencer in virtual time, a referee that knows the truth.
+
+    python benchmarks/sweeps.py [--rig-sweeps 200] [--virtual-sweeps 10000] [--out docs/sweeps-figures.md]
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from fossa_ros.atomic import replacing
+from fossa_ros.lens import open_lens
+from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.rig import RigConfig, SimulatedRig
+from fossa_ros.simulation.virtual_sweeps import Fault, Scenario, Tally, VirtualRun
+from fossa_ros.sweep import Frame, SweepCapture, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.sweep.planner import Line, timeline
+
+RATE, EXPOSURE, SETTLING, PLANES = 60.0, 0.004, 0.018, 5
+RATES = (15.0, 30.0, 60.0, 100.0, 200.0)
+PER_RUN = 20
+MS = 1e6
+RIG_ROWS = [
+    (SweepMode.STEP, SweepOutput.SWEEP),
+    (SweepMode.STEP, SweepOutput.ROLLING),
+    (SweepMode.RAMP, SweepOutput.SWEEP),
+    (SweepMode.RAMP, SweepOutput.ROLLING),
+]
+
+
+def rig_row(rig_of, mode, output, count, progress) -> list[str]:
+    """Take ``count`` stacks on the real-time rig; return a row of the table."""
+    plan = SweepPlan.evenly(0.35, 6.0, PLANES)
+    timing = SweepTiming(settling_ns=round(SETTLING * 1e9), exposure_ns=round(EXPOSURE * 1e9))
+    config = SweepConfig(mode=mode, output=output)
+    sweeps, ends, acknowledgements, stamps, done = [], [], [], [], threading.Event()
+    wanted = count + PLANES * 4  # the first are practice
+
+    def on_sweep(sweep):
+        sweeps.append(sweep)
+        ends.append(time.monotonic())
+        progress()
+        if len(sweeps) >= wanted:
+            done.set()
+
+    rig = rig_of(lambda frame: on_frame(frame))
+    lens = open_lens("optotune_ld4", rig.port, power_offset=2.0)
+    move_to = lens.move_to
+
+    def timed(distance):
+        move = move_to(distance)
+        acknowledgements.append(move.acknowledged_ns - move.sent_ns)
+        return move
+
+    lens.move_to = timed
+    capture = SweepCapture(plan, timing, lambda: lens, lambda image: image, on_sweep, config=config)
+    intrinsics = tuple(rig_camera().K.ravel())
+
+    def on_frame(frame):
+        stamps.append(frame.stamp_ns)
+        arrival = time.time_ns()
+        capture.offer(Frame(frame.stamp_ns, arrival, frame.image.shape, intrinsics, frame.image))
+
+    rig.start()
+    capture.start()
+    done.wait(120)
+    latency = capture._sequencer.latency_ns
+    capture.close()
+    rig.close()
+    good = [(end, sweep) for end, sweep in zip(ends, sweeps, strict=True) if sweep.stack is not None][PLANES * 4 :]
+    line = Line(round(1e9 / RATE), max(latency, 0), round(np.median(acknowledgements)))
+    planned = timeline(plan, timing, config, line)
+    if len(good) < 2:
+        raise SystemExit(f"{mode} {output}: no stacks; {sweeps[-1].reason if sweeps else chr(63)}")
+    intervals = np.diff([end for end, _ in good])
+    # A rolling stack at the turn of a sweep comes of the same plane as the one before: rates are over the whole run.
+    rate = len(intervals) / intervals.sum()
+    order = {stamp: index for index, stamp in enumerate(stamps)}
+    frames = np.diff([order[max(sweep.stamps_ns)] for _, sweep in good])
+    p50, p95 = np.percentile(intervals * 1e3, [50, 95])
+    return [
+        mode,
+        output,
+        f"{planned.depth_rate:.2f}",
+        f"{rate:.2f}",
+        f"{rate / planned.depth_rate:.1%}",
+        f"{p50:.1f}",
+        f"{p95:.1f}",
+        f"{np.median(frames):.0f} / {np.percentile(frames, 95):.0f}",
+        f"{line.acknowledge_ns / MS:.2f}",
+        f"{latency / MS:.2f}",
+        str(sum(sweep.stack is None for sweep in sweeps)),
+    ]
+
+
+def rig_camera() -> SimulatedCamera:
+    """Return a camera small enough to be rendered at 60 Hz beside other work."""
+    return SimulatedCamera(width=96, height=72, fx=90.0)
+
+
+def virtual_rows(count: int, progress) -> dict[Fault, Tally]:
+    """Take ``count`` sweeps in virtual time, spread over faults, modes and rates."""
+    tallies: dict[Fault, Tally] = defaultdict(Tally)
+    taken = seed = 0
+    while taken < count:
+        for fault in Fault:
+            for mode in SweepMode:
+                output = SweepOutput.ROLLING if seed % 2 else SweepOutput.SWEEP
+                measures = mode is not SweepMode.EXTERNAL and seed % 3 == 1
+                scenario = Scenario(fault, mode, output, RATES[seed % len(RATES)], seed, measures)
+                tallies[fault] += VirtualRun(scenario).sweeps(PER_RUN)
+                taken += PER_RUN
+                progress(PER_RUN)
+        seed += 1
+    tallies["sweeps"] = taken
+    return tallies
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+@click.command()
+@click.option("--rig-sweeps", default=200, show_default=True, help="Stacks for each row of the rig; 0 for none.")
+@click.option("--virtual-sweeps", default=10_000, show_default=True, help="Sweeps in virtual time; 0 for none.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the tables there instead of the terminal.")
+def main(rig_sweeps, virtual_sweeps, out):
+    """Measure sweeps on the rig, and count what faults do to them."""
+    console = Console(stderr=True)
+    text = ""
+    with Progress(console=console) as bar:
+        if rig_sweeps:
+            total = len(RIG_ROWS) * (rig_sweeps + PLANES * 4)
+            task = bar.add_task("Rig", total=total)
+            load = os.getloadavg()[0]
+            config = RigConfig(camera=rig_camera(), rate=RATE, exposure=EXPOSURE)
+            rows = [
+                rig_row(
+                    lambda on_frame: SimulatedRig(config, on_frame), *row, rig_sweeps, lambda: bar.advance(task)
+                )
+                for row in RIG_ROWS
+            ]
+            text += (
+                f"Rig at {RATE:.0f} Hz, {EXPOSURE * 1e3:.0f} ms exposure, {SETTLING * 1e3:.0f} ms settling, {PLANES} "
+                f"planes from 0.35 to 6 m, {rig_sweeps} stacks a row; {os.cpu_count()} cores, load {load:.1f} to "
+                f"{os.getloadavg()[0]:.1f} meanwhile.\n\n"
+            )
+            head = ["mode", "output", "timeline, depth/s", "measured", "share", "p50, ms", "p95, ms"]
+            head += ["frames a stack, p50 / p95", "acknowledge, ms", "arrival, ms", "sweeps without stack"]
+            text += table(head, rows) + "\n"
+        if virtual_sweeps:
+            task = bar.add_task("Virtual time", total=virtual_sweeps)
+            tallies = virtual_rows(virtual_sweeps, lambda count: bar.advance(task, count))
+            taken = tallies.pop("sweeps")
+            sums = Tally()
+            rows = []
+            for fault, tally in tallies.items():
+                rows.append([fault, tally.good, tally.wrong, tally.lost, tally.justified, f"{tally.seconds:.0f}"])
+                sums += tally
+            rows.append(["**all**", sums.good, sums.wrong, sums.lost, sums.justified, f"{sums.seconds:.0f}"])
+            text += f"{taken} sweeps in virtual time, 15 to 200 Hz, step, ramp and external, sweep and rolling.\n\n"
+            head = ["fault", "good stacks", "planes wrong", "lost though good", "ended with a reason, spoilt"]
+            text += table([*head, "virtual seconds"], rows)
+            for note in sums.notes[:20]:
+                console.print(note)
+    if out is None:
+        click.echo(text)
+        return
+    with replacing(out) as temporary:
+        temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
