@@ -141,9 +141,13 @@ def test_an_integer_and_two_sets_in_a_row_are_the_traps_they_are_on_the_real_cam
 
 
 def test_no_camera_and_no_focus_motor(camera, monkeypatch):
-    monkeypatch.setattr("fossa_ros.ros.camera_parameters.DISCOVERY_S", 2.0)
-    with pytest.raises(LensError, match=r"no camera node '/front/camera'; .* Nodes seen: /camera"):
-        open_lens("camera_ros", "/front/camera")
+    monkeypatch.setattr("fossa_ros.ros.camera_parameters.DISCOVERY_S", 1.0)
+    for _ in range(10):  # a busy machine may take longer to see the node that is there
+        with pytest.raises(LensError, match=r"no camera node '/front/camera'; start camera_ros") as failure:
+            open_lens("camera_ros", "/front/camera")
+        if "/camera." in str(failure.value):
+            break
+    assert str(failure.value).endswith("Nodes seen: /camera.")
     context = rclpy.Context()
     rclpy.init(args=[], context=context)
     node = rclpy.create_node("fixed_focus", context=context)
@@ -191,10 +195,10 @@ def test_the_node_drives_it_beside_its_own_context(tmp_path):
     """Its own node name, namespace and remappings are not the lens's."""
     listener = Listener()
     listener.subscribe(LensState, "/robot/lens/state", qos.LATCHED)
-    lens = {"lens__backend": "camera_ros", "lens__port": "/camera", "lens__power_offset": 0.0}
+    lens = {"lens__backend": "camera_ros", "lens__port": "/pi", "lens__power_offset": 0.0}
     try:
         with (
-            running("camera", rate=60.0) as (camera,),
+            running("pi", rate=60.0, frame_id="pi") as (camera,),
             process("fossa_node", tmp_path / "node.log", namespace="robot", autostart=False, **lens),
         ):
             assert listener.change("/robot/fossa_node", Transition.TRANSITION_CONFIGURE)
