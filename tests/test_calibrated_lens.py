@@ -35,7 +35,7 @@ def rig():
 
 @pytest.fixture
 def device(rig):
-    with open_lens("optotune_ld4", rig.port, clock=rig.clock, control="current", settling=0.02) as lens:
+    with open_lens("optotune_ld4", rig.port, clock=rig.clock, control="current", timeout=5.0, settling=0.02) as lens:
         yield lens
 
 

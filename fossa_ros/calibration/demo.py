@@ -30,7 +30,9 @@ def record_demo(
     Returns:
         The rig, closed, whose configuration is the truth, and the series.
     """
-    with TargetRig(config) as rig, open_lens("optotune_ld4", rig.port, clock=rig.clock, control="current") as lens:
+    # The device is a thread of this process, which a busy machine may keep waiting: hence the long timeout.
+    options = {"control": "current", "timeout": 5.0}
+    with TargetRig(config) as rig, open_lens("optotune_ld4", rig.port, clock=rig.clock, **options) as lens:
         command = lens.capabilities.command
         commands = both_ways(command.least, command.greatest, steps)
         recording = RecordingWriter(folder, device_of(lens))

@@ -57,7 +57,7 @@ class CalibrationSeries:
             raise InputError(f"The distance of {self} must be a positive number of metres; correct it.")
 
     def __str__(self) -> str:
-        return self.name or f"the target at {self.distance:g} m"
+        return self.name or ("the target" if self.distance is None else f"the target at {self.distance:g} m")
 
     def directions(self) -> tuple[Direction | None, ...]:
         """Return from which way each frame's position was reached; None before the first move."""

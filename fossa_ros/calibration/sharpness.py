@@ -10,7 +10,8 @@ import numpy as np
 from fossa_ros.errors import InputError
 
 _SMOOTHING = 0.8  # px: below it there is more noise than picture
-_NEAR_PEAK = 0.5  # of the peak's height above the floor: what the fit looks at
+_NEAR_PEAK = (0.7, 0.5)  # of the peak's height above the floor: what the fit looks at; lower where steps are coarse
+_ENOUGH = 7  # points above the first of these
 _FEWEST = 5  # points of a fit
 _RIVAL = 0.7  # of the peak's height: a second maximum as high means a second thing in view
 _FAINT = 0.2  # of the greatest sharpness: a peak that rises less above the floor could be anything
@@ -23,7 +24,7 @@ class Peak:
     Attributes:
         command: there, in the unit of the commands.
         uncertainty: standard deviation of it, from how well the fit goes through the curve.
-        half_width: half the width at half height, in the same unit.
+        half_width: half the width of what was fitted, in the same unit.
     """
 
     command: float
@@ -46,7 +47,7 @@ def sharpness(image: np.ndarray) -> float:
 def find_peak(commands, values, name: str = "the target") -> Peak:
     """Fit the maximum of a sharpness curve.
 
-    A quartic through the reciprocal of the points in the upper half: blur of radius r leaves about
+    A quartic through the reciprocal of the points near the top: blur of radius r leaves about
     1 / (1 + a r^2 + b r^4) of the gradients, and the odd terms take up that commands are not even in blur, which
     would pull the vertex of an even curve to one side.
 
@@ -76,7 +77,9 @@ def find_peak(commands, values, name: str = "the target") -> Peak:
             "target, or step over a wider range."
         )
     share = (values - floor) / height
-    low, high = _stretch(share, best)
+    low, high = _stretch(share, best, _NEAR_PEAK[0])
+    if high - low + 1 < _ENOUGH:
+        low, high = _stretch(share, best, _NEAR_PEAK[1])
     _refuse_rivals(share, low, high, commands, name)
     while high - low + 1 < _FEWEST and (low > 0 or high < len(commands) - 1):
         low, high = max(low - 1, 0), min(high + 1, len(commands) - 1)
@@ -92,12 +95,12 @@ def find_peak(commands, values, name: str = "the target") -> Peak:
     return Peak(float(commands[best] + top * half_width), float(spread * half_width), float(half_width))
 
 
-def _stretch(share, best: int) -> tuple[int, int]:
-    """Return the first and last index of the run around ``best`` that lies in the upper half."""
+def _stretch(share, best: int, above: float) -> tuple[int, int]:
+    """Return the first and last index of the run around ``best`` that lies above a share of the peak."""
     low = high = best
-    while low > 0 and share[low - 1] > _NEAR_PEAK:
+    while low > 0 and share[low - 1] > above:
         low -= 1
-    while high < len(share) - 1 and share[high + 1] > _NEAR_PEAK:
+    while high < len(share) - 1 and share[high + 1] > above:
         high += 1
     return low, high
 
