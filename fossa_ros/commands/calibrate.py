@@ -134,9 +134,7 @@ def live(lens, camera, distances, steps, least, greatest, soak, record, out, set
             with Progress(console=Console(stderr=True)) as bar:
                 task = bar.add_task(f"{distance:g} m", total=len(commands))
                 advance = lambda bar=bar, task=task: bar.advance(task)  # noqa: E731
-                series.append(
-                    procedure.record_series(lens, view, commands, distance, recording, f"{number}", advance)
-                )
+                series.append(procedure.record_series(lens, view, commands, distance, recording, f"{number}", advance))
     finally:
         view.close()
     _calibrate(series, procedure.device_of(lens), out, settings)
@@ -154,6 +152,33 @@ def folder(recording, out, settings):
 
     read = read_recording(recording)
     _calibrate(read.series, read.device, out, settings)
+
+
+@command.command("bag")
+@click.argument("bags", nargs=-1, required=True, type=BagOption())
+@click.option("--image-topic", default="/image", show_default=True, help="Of sensor_msgs/Image.")
+@click.option("--command-topic", default="/lens/command", show_default=True, help="Of a number of std_msgs.")
+@click.option("--settling", default=0.1, show_default=True, help="Seconds from a command until the lens stands still.")
+@click.option("--exposure", default=0.01, show_default=True, help="Seconds of exposure and readout.")
+@click.option("--backend", default="", help="Lens driver that the calibration is for.")
+@click.option("--unit", default="steps", show_default=True, help="Unit of the lens's command.")
+@calibrates
+def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out, settings):
+    """Calibrate from bags, one or more for each distance: METRES=BAG, for example 0.5=half_metre."""
+    try:
+        from fossa_ros.ros.images import rgb_from_message
+    except ImportError as error:
+        raise InputError(f"Bags need ROS 2 ({error}); install the package with its ROS wheels.") from error
+    from fossa_ros.calibration.bag import read_bag
+    from fossa_ros.calibration.lens_calibration import CalibratedDevice
+
+    topics = {"image_topic": image_topic, "command_topic": command_topic}
+    timing = {"settling": settling, "exposure": exposure}
+    with Console(stderr=True).status("Reading the bags"):
+        series = [read_bag(path, distance, rgb_from_message, **topics, **timing) for distance, path in bags]
+    commands = [frame.command for each in series for frame in each.frames]
+    device = CalibratedDevice(backend, backend or "lens", "command", unit, min(commands), max(commands))
+    _calibrate(series, device, out, settings)
 
 
 @command.command("demo")
