@@ -18,6 +18,7 @@ from fossa_ros.ros.images import image_message
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.ros.parameters import Parameter
 from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.lens_dynamics import LensModel
 from fossa_ros.simulation.rig import RigConfig, RigFrame, SimulatedRig
 
 SIM_RIG_NODE = (
@@ -30,6 +31,17 @@ SIM_RIG_NODE = (
         "Dioptres of the fixed optics: 1 / focus distance = lens power + offset",
         "D",
     ),
+    Parameter("lens.hysteresis", LensModel.hysteresis, "Play of the lens", "D", minimum=0.0, maximum=1.0),
+    Parameter("lens.nonlinearity", LensModel.nonlinearity, "Bend of its power over current", minimum=0.0, maximum=0.3),
+    Parameter("lens.drift", LensModel.drift, "Of its power with temperature", "D/degC", minimum=-0.2, maximum=0.2),
+    Parameter(
+        "camera.breathing_length",
+        SimulatedCamera.breathing_length,
+        "Focus breathing: scale grows by this times dioptres; the intrinsics hold while the lens rests",
+        "m",
+        minimum=0.0,
+        maximum=0.05,
+    ),
     Parameter("camera.width", SimulatedCamera.width, "Image width", "px", minimum=64, maximum=4096),
     Parameter("camera.height", SimulatedCamera.height, "Image height", "px", minimum=64, maximum=4096),
     Parameter("camera.fx", SimulatedCamera.fx, "Focal length in pixels", "px", minimum=10.0),
@@ -39,6 +51,7 @@ SIM_RIG_NODE = (
     Parameter("camera.exposure", RigConfig.exposure, "Exposure time", "s", minimum=0.0001, maximum=0.1),
     Parameter("seed", RigConfig.seed, "Of the sensor noise", minimum=0, maximum=1_000_000),
 )
+CAMERA = ("width", "height", "fx", "focal_length", "f_number", "breathing_length")
 RENDERING = "rendered"  # key in /diagnostics: share of the scene, 0..1
 STILL = 1.5e-4  # rad and m from one frame to the next: a tenth of a pixel of the default camera
 
@@ -60,13 +73,14 @@ class SimRigNode(ManagedNode):
 
     def configure(self, values: dict) -> None:
         camera = SimulatedCamera(
-            **{name: values[f"camera.{name}"] for name in ("width", "height", "fx", "focal_length", "f_number")}
+            **{name: values[f"camera.{name}"] for name in CAMERA}
         )
         config = RigConfig(
             scene=values["scene"],
             camera=camera,
             rate=values["camera.rate"],
             exposure=values["camera.exposure"],
+            lens=LensModel(**{name: values[f"lens.{name}"] for name in ("hysteresis", "nonlinearity", "drift")}),
             power_offset=values["lens.power_offset"],
             seed=values["seed"],
         )

@@ -26,7 +26,7 @@ class RigConfig:
 
     Attributes:
         scene: seed of the scene.
-        camera: geometry, thin lens and sensor.
+        camera: geometry, thin lens and sensor; its ``K`` holds while the lens rests, if it breathes.
         rate: frames a second.
         exposure: seconds.
         lens: physics of the tunable lens.
@@ -98,7 +98,13 @@ class SimulatedRig:
         self._thread: threading.Thread | None = None
         nearest = config.lens.max_power + config.power_offset
         farthest = max(config.lens.min_power + config.power_offset, 0.0)
-        self._volume = FocalVolume(make_scene(config.scene), config.camera, (farthest, nearest), progress=progress)
+        self._volume = FocalVolume(
+            make_scene(config.scene),
+            config.camera,
+            (farthest, nearest),
+            progress=progress,
+            reference_power=max(config.lens.neutral_power + config.power_offset, 0.0),
+        )
         self._dynamics = LensDynamics(config.lens)
         self._device = SimulatedLd4(self._dynamics, clock)
         self._link = link
