@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fossa_ros.lens import ld4_protocol as ld4
@@ -190,6 +190,7 @@ def test_nothing_breaks_it(chunks):
     cuts=st.lists(st.integers(0, 20), max_size=6),
     stray=st.binary(max_size=40).filter(lambda data: b"Start" not in data),
 )
+@settings(deadline=None)
 def test_commands_arrive_in_any_pieces_and_silence_brings_the_device_in_step(steps, cuts, stray):
     device = SimulatedLd4(LensDynamics())
     device.feed(ld4.FOCAL_POWER_MODE.encode())

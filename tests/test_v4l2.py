@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fossa_ros.errors import InputError, LensError
@@ -119,6 +119,7 @@ def test_steps_without_a_unit_need_a_calibration(camera, path):
 @given(
     least=st.integers(-1000, 1000), span=st.integers(1, 2000), step=st.integers(1, 40), share=st.floats(0, 1)
 )
+@settings(deadline=None)
 def test_every_value_of_any_range_is_one_the_driver_holds(tmp_path_factory, least, span, step, share):
     path = str(tmp_path_factory.getbasetemp() / "video_any")
     with open(path, "a"):
