@@ -28,7 +28,7 @@ class FocalVolume:
 
     Approximations, on top of those of the thin lens: between slices (BLUR_STEP px of blur radius apart)
     images are interpolated linearly; slices, interpolation and motion blur are in 8-bit sRGB code values;
-    camera rotation is an exact homography but resamples bilinearly; camera translation is the homography of
+    camera rotation and breathing are exact homographies but resample (cubic); camera translation is the homography of
     the plane at the scene's median depth, without parallax; what comes into view beyond the margin repeats
     the outermost pixels; a breathing camera's blur is magnified with the image. A moving object is one flat
     layer (see MovingLayer).
@@ -96,7 +96,7 @@ class FocalVolume:
         else:
             to_slice = np.array([[1, 0, self.margin], [0, 1, self.margin], [0, 0, 1.0]]) @ np.linalg.inv(warp)
             image = cv2.warpPerspective(
-                image, to_slice, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+                image, to_slice, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
             )
         if self.layer is not None:
             self.layer.draw(image, power, pose or Pose(), time, self._K(power), self.rest_depth, warp)
