@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import pytest
 import torch
 
+from fossa_ros.errors import InputError
 from fossa_ros.fossa import create_model
 from fossa_ros.fossa.focus_volume import concentration
 from fossa_ros.fossa.nano import Nano, NanoArchitecture, network_size
+from fossa_ros.fossa.sharpness import CHANNELS, log_sharpness
 
 SMALL = NanoArchitecture(stem=(8, 16), dim=32, stack_blocks=2, window=4, fused_dim=32, fused_blocks=1, features=(16, 8))
 
@@ -18,7 +23,8 @@ def small():
     model = Nano(SMALL).eval()
     for attention in model.stack_attention:
         torch.nn.init.normal_(attention.proj_out.weight, std=0.1)
-    torch.nn.init.normal_(model.depth_head.residual[2].weight, std=0.1)
+    for layer in (model.depth_head.refine.leave, model.depth_head.logit):
+        torch.nn.init.normal_(layer.weight, std=0.1)
     return model
 
 
@@ -88,15 +94,59 @@ def test_head_reads_depth_off_the_planes(small, monkeypatch):
     """Scores of certainty give the planes' own distances, shared scores the mean disparity."""
     head = small.depth_head
     disparity = torch.tensor([[2.0, 1.0, 0.5]])
-    logits = torch.full((1, 3, 1, 1, 3), -60.0)
-    logits[0, 0, 0, 0, 0] = logits[0, 2, 0, 0, 1] = 0  # first pixel: first plane; second pixel: third plane
-    logits[0, :2, 0, 0, 2] = 0  # third pixel: half way between the first two
-    features = torch.zeros(1, 3, SMALL.features[1], 1, 3)
+    logits = torch.full((1, 3, 1, 2, 4), -60.0)
+    logits[0, 0, ..., 0] = logits[0, 2, ..., 1] = 0  # first column: first plane; second: third plane
+    logits[0, :2, ..., 2:] = 0  # the others: half way between the first two
+    half = torch.zeros(1, 3, SMALL.stem[0] + CHANNELS, 2, 4)
+    features = torch.zeros(1, 3, SMALL.features[0], 1, 2)
     monkeypatch.setattr(head, "scores", lambda *maps: (logits, features))
-    monkeypatch.setattr(head.residual, "forward", lambda mixed: torch.zeros(1, 1, 1, 3))
-    depth, confidence = head(None, None, None, None, disparity)
-    torch.testing.assert_close(depth.flatten(), torch.tensor([0.5, 2.0, 1 / 1.5]), rtol=1e-4, atol=0)
-    torch.testing.assert_close(confidence.flatten(), torch.ones(3))
+    monkeypatch.setattr(head.refine, "forward", lambda features: torch.zeros(1, 1, 2, 4))
+    volume = head(half, None, None, None, disparity)
+    expected = torch.tensor([0.5, 2.0, 1 / 1.5, 1 / 1.5]).expand(2, 4)
+    torch.testing.assert_close(volume.depth[0, 0], expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(volume.confidence, torch.ones(1, 1, 2, 4))
+    torch.testing.assert_close(volume.scores.exp().sum(1), torch.ones(1, 2, 4))
+
+
+def test_untrained_it_is_shape_from_focus():
+    """With its first weights the head trusts the plane that shows most detail."""
+    torch.manual_seed(0)
+    sharp = torch.rand(1, 3, 64, 64)
+    soft = torch.nn.functional.avg_pool2d(sharp, 7, stride=1, padding=3)
+    left = torch.arange(64) < 32
+    planes = torch.stack([torch.where(left, sharp, soft), torch.where(left, soft, sharp)], 1)
+    with torch.inference_mode():
+        depth = Nano().eval()((planes - 0.5) / 0.22, torch.tensor([[0.5, 2.0]]))[0, 0]
+    torch.testing.assert_close(depth[16:48, 8:20].mean(), torch.tensor(0.5), rtol=0.15, atol=0)
+    torch.testing.assert_close(depth[16:48, 44:56].mean(), torch.tensor(2.0), rtol=0.15, atol=0)
+
+
+def test_sharpness_is_the_energy_of_octaves():
+    """A grating of a finer period shows in a finer band; twice the contrast is log 4 everywhere it shows."""
+    x = torch.arange(128)
+    fine, coarse = (torch.cos(2 * math.pi * x / period).expand(1, 3, 128, 128) for period in (4, 24))
+    of_fine, of_coarse = (log_sharpness(g)[0, :, 20:-20, 20:-20].mean((1, 2)) for g in (fine, coarse))
+    assert of_fine[:3].argmax() == 0 and of_coarse[:3].argmax() == 2
+    louder = log_sharpness(2 * fine)[0, :, 20:-20, 20:-20].mean((1, 2))
+    torch.testing.assert_close(louder[0] - of_fine[0], torch.tensor(math.log(4.0)), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("change", [{"focus": "film"}, {"focus": "index"}, {"focus": "none"}, {"fusion": "max"}])
+def test_ablations_still_order_planes_freely(change):
+    torch.manual_seed(1)
+    model = Nano(dataclasses.replace(SMALL, **change)).eval()
+    for attention in model.stack_attention:
+        torch.nn.init.normal_(attention.proj_out.weight, std=0.1)
+    stack, focus = stack_of(8, 1, 3, 32, 32)
+    with torch.inference_mode():
+        turned = model(stack[:, [2, 0, 1]], focus[:, [2, 0, 1]])
+        torch.testing.assert_close(turned, model(stack, focus), rtol=1e-4, atol=0)
+
+
+def test_only_a_known_ablation():
+    with pytest.raises(InputError, match="fusion"):
+        Nano(dataclasses.replace(SMALL, fusion="sum"))
+    assert len(Nano(dataclasses.replace(SMALL, stack_attention=False)).stack_attention) == 0
 
 
 def test_concentration():

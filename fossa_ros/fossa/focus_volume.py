@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fossa_ros.fossa.depth_head import resize
+from fossa_ros.fossa.sharpness import CHANNELS
 from fossa_ros.fossa.tiles import tiled
 
 LEAST_DISPARITY = 0.01  # 1 / canonical metres: no depth beyond 100
@@ -21,62 +24,130 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Upsampling(nn.Module):
-    """Double the resolution and merge a skip."""
+    """Double the resolution and merge a skip, which comes with what all planes' skips have in common."""
 
     def __init__(self, channels_in: int, skip: int, channels: int):
         super().__init__()
         self.reduce = nn.Conv2d(channels_in, channels, 1)
         self.skip = nn.Conv2d(skip, channels, 1)
+        self.common = nn.Conv2d(2 * skip, channels, 1, bias=False)
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm = ChannelNorm(channels)
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = resize(self.reduce(x), skip.shape[2:]) + self.skip(skip)
+    def compare(self, skips: Tensor) -> Tensor:
+        """Return (B, 1, channels, h, w) of (B, N, C, h, w) skips: their mean and maximum over the planes.
+
+        Sharpness only means something against the other planes, and at this resolution nothing else compares them.
+        """
+        return self.common(torch.cat([skips.mean(1), skips.amax(1)], 1))[:, None]
+
+    def forward(self, x: Tensor, skip: Tensor, common: Tensor) -> Tensor:
+        x = resize(self.reduce(x), skip.shape[2:]) + self.skip(skip) + common
         return self.norm(x + self.conv(F.gelu(x)))
 
 
+class Refinement(nn.Module):
+    """Correct the planes' mean disparity from a wide view of the mixed features: dilated residual convolutions."""
+
+    DILATIONS = (1, 2, 4, 8, 1)
+
+    def __init__(self, channels_in: int, channels: int):
+        super().__init__()
+        self.enter = nn.Conv2d(channels_in, channels, 3, padding=1)
+        self.norms = nn.ModuleList(ChannelNorm(channels) for _ in self.DILATIONS)
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=d, dilation=d) for d in self.DILATIONS)
+        self.leave = nn.Conv2d(channels, 1, 1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the (B, 1, h, w) correction, in plane spacings, from (B, channels_in, h, w)."""
+        x = self.enter(features)
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            x = x + conv(F.gelu(norm(x)))
+        return self.leave(x).float()
+
+
+class FocusVolume(NamedTuple):
+    """What the head reads off, at half resolution.
+
+    Attributes:
+        depth: (B, 1, H/2, W/2) float32 canonical metres.
+        confidence: (B, 1, H/2, W/2) float32 in 0..1.
+        scores: (B, N, H/2, W/2) float32 logarithm of each plane's weight.
+        disparity: (B, 1, H/2, W/2) float32 in 1 / canonical metres, before the bend that keeps depth finite.
+    """
+
+    depth: Tensor
+    confidence: Tensor
+    scores: Tensor
+    disparity: Tensor
+
+
 class FocusVolumeHead(nn.Module):
-    """Score every plane at half resolution; depth and confidence follow from the scores."""
+    """Score every plane at half resolution; depth and confidence follow from the scores.
+
+    Untrained it is shape from focus: the scores are the logarithms of the planes' sharpness.
+    """
 
     def __init__(self, stem: tuple[int, int], dim: int, fused_dim: int, features: tuple[int, int]):
         super().__init__()
+        fine = stem[0] + CHANNELS
         self.context = nn.Conv2d(fused_dim, dim, 1)
         self.to_quarter = Upsampling(dim, stem[1], features[0])
-        self.to_half = Upsampling(features[0], stem[0], features[1])
-        self.logit = nn.Conv2d(features[1], 1, 1)
-        self.residual = nn.Sequential(
-            nn.Conv2d(features[1], features[1], 3, padding=1), nn.GELU(), nn.Conv2d(features[1], 1, 1)
-        )
-        nn.init.zeros_(self.residual[2].weight)
-        nn.init.zeros_(self.residual[2].bias)
+        self.logit = nn.Conv2d(features[0], 1, 1)
+        self.detail = nn.Conv2d(fine, 1, 3, padding=1)
+        self.mixed_quarter = nn.Conv2d(features[0], features[1], 1)
+        self.refine = Refinement(fine + features[1] + 2, features[1])
+        nn.init.zeros_(self.logit.weight)
+        nn.init.zeros_(self.logit.bias)
+        nn.init.zeros_(self.detail.weight)
+        nn.init.zeros_(self.detail.bias)
+        with torch.no_grad():
+            self.detail.weight[:, -CHANNELS:, 1, 1] = 2.0 / CHANNELS
 
-    def forward(
-        self, half: Tensor, quarter: Tensor, tokens: Tensor, fused: Tensor, disparity: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return (B, 1, H/2, W/2) float32 depth in canonical metres, and confidence in 0..1.
+    def forward(self, half: Tensor, quarter: Tensor, tokens: Tensor, fused: Tensor, disparity: Tensor) -> FocusVolume:
+        """Return depth, confidence and scores at half resolution.
 
         Args:
-            half, quarter, tokens: (B, N, C, h, w) maps of every plane at 1/2, 1/4 and 1/8 of the image.
+            half, quarter, tokens: (B, N, C, h, w) maps of every plane at 1/2, 1/4 and 1/8 of the image; the last
+                channels of ``half`` are :func:`fossa_ros.fossa.sharpness.log_sharpness`.
             fused: (B, C, h, w) map of the whole stack at 1/16.
             disparity: (B, N) planes' focus in 1 / canonical metres.
         """
         volume, features = self.scores(half, quarter, tokens, fused)
-        weights = torch.softmax(volume.float(), dim=1)
-        mixed = (weights.to(features.dtype) * features).sum(1)
+        scores = torch.log_softmax(volume.float(), dim=1)
+        weights = scores.exp()
         planes = disparity[:, :, None, None, None]
         mean = (weights * planes).sum(1)
-        spacing = ((planes.amax(1) - planes.amin(1)) / max(planes.shape[1] - 1, 1)).clamp_min(1e-3)
-        estimate = mean + spacing * self.residual(mixed).float()
+        least, most = planes.amin(1), planes.amax(1)
+        spacing = ((most - least) / max(planes.shape[1] - 1, 1)).clamp_min(1e-3)
+        confidence = concentration(weights, (planes - mean[:, None]) / spacing[:, None])
+        place = (mean - least) / (most - least).clamp_min(1e-3)
+        mixed = [mix(weights, half), resize(self.mixed_quarter(mix(shrunk(weights), features)), half.shape[3:])]
+        estimate = mean + spacing * self.refine(torch.cat([*mixed, place.to(half.dtype), confidence.to(half.dtype)], 1))
         depth = 1.0 / (LEAST_DISPARITY + F.softplus(estimate - LEAST_DISPARITY, beta=SHARPNESS))
-        return depth, concentration(weights, (planes - mean[:, None]) / spacing[:, None])
+        return FocusVolume(depth, confidence, scores[:, :, 0], estimate)
 
     def scores(self, half: Tensor, quarter: Tensor, tokens: Tensor, fused: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, N, 1, H/2, W/2) logits of the planes, and the (B, N, C, H/2, W/2) features behind them."""
-        context = resize(self.context(fused), tokens.shape[3:])
-        maps = [t.flatten(0, 1) for t in (tokens + context[:, None], quarter, half)]
-        parts = zip(*(t.split(1) for t in maps), strict=True) if tiled(tokens) else [maps]
-        x = torch.cat([self.to_half(self.to_quarter(deep, middle), high) for deep, middle, high in parts])
-        return self.logit(x).unflatten(0, tokens.shape[:2]), x.unflatten(0, tokens.shape[:2])
+        """Return (B, N, 1, H/2, W/2) logits of the planes, and (B, N, C, H/4, W/4) features behind them."""
+        x = (tokens + resize(self.context(fused), tokens.shape[3:])[:, None]).flatten(0, 1)
+        common = self.to_quarter.compare(quarter).expand(-1, tokens.shape[1], -1, -1, -1).flatten(0, 1)
+        parts = x, quarter.flatten(0, 1), common
+        pieces = zip(*(part.split(1) for part in parts), strict=True) if tiled(tokens) else [parts]
+        x = torch.cat([self.to_quarter(*piece) for piece in pieces])
+        logits = resize(self.logit(x), half.shape[3:]) + self.detail(half.flatten(0, 1))
+        return logits.unflatten(0, tokens.shape[:2]), x.unflatten(0, tokens.shape[:2])
+
+
+def mix(weights: Tensor, features: Tensor) -> Tensor:
+    """Return the (B, C, h, w) mean of (B, N, C, h, w) features under (B, N, 1, h, w) weights."""
+    return torch.einsum("bnhw,bnchw->bchw", weights[:, :, 0].to(features.dtype), features)
+
+
+def shrunk(weights: Tensor) -> Tensor:
+    """Halve the resolution of (B, N, 1, h, w) weights."""
+    return F.avg_pool2d(weights.flatten(0, 1), 2).unflatten(0, weights.shape[:2])
 
 
 def concentration(weights: Tensor, offset: Tensor) -> Tensor:
@@ -85,4 +156,4 @@ def concentration(weights: Tensor, offset: Tensor) -> Tensor:
     Planes within one spacing of the mean count in full, since depth between two planes is shared by both, and
     count for nothing from two spacings on. Both arguments are (B, N, 1, H, W), ``offset`` in plane spacings.
     """
-    return (weights * (2.0 - offset.abs()).clamp(0.0, 1.0)).sum(1)
+    return (weights * (2.0 - offset.abs()).clamp(0.0, 1.0)).sum(1).clamp_max(1.0)  # rounding

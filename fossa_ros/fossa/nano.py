@@ -16,10 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fossa_ros.errors import InputError
 from fossa_ros.fossa.depth_head import resize
 from fossa_ros.fossa.encoder import Block
-from fossa_ros.fossa.focus_volume import FocusVolumeHead
+from fossa_ros.fossa.focus_volume import ChannelNorm, FocusVolume, FocusVolumeHead
 from fossa_ros.fossa.network import Prediction
+from fossa_ros.fossa.sharpness import CHANNELS, log_sharpness
 from fossa_ros.fossa.stack_attention import StackAttention
 
 STRIDE = 16  # the fused tokens' grid
@@ -28,39 +30,47 @@ SHORT_EDGE = 480  # larger images are shrunk; smaller ones are never enlarged, i
 
 @dataclass(frozen=True)
 class NanoArchitecture:
-    """Sizes of the nano network.
+    """Sizes of the nano network, and what an ablation leaves out or exchanges.
 
     Attributes:
         stem: channels at 1/2 and 1/4 of the image.
-        dim: channels of a frame's tokens, at 1/8; a multiple of 32, and of 8 heads in the stack attention.
+        dim: channels of a frame's tokens, at 1/8; a multiple of 32, the width of a head of attention.
         stack_blocks: blocks on every frame, each followed by a stack attention.
         window: side of the squares of tokens within which a frame's tokens see each other.
         fused_dim, fused_blocks: the same of the fused tokens, at 1/16, which all see each other.
         features: channels of the head at 1/4 and 1/2 of the image.
+        stack_attention: whether the planes' tokens see each other before they are fused.
+        focus: what stack attention is told of a plane and how: its ``distance`` (in dioptres), the same by ``film``,
+            its ``index`` from far to near, or ``none``.
+        fusion: how the planes' tokens become one, ``mean`` or ``max``.
     """
 
-    stem: tuple[int, int] = (24, 48)
-    dim: int = 128
-    stack_blocks: int = 3
-    window: int = 8
-    fused_dim: int = 256
+    stem: tuple[int, int] = (16, 32)
+    dim: int = 64
+    stack_blocks: int = 2
+    window: int = 10
+    fused_dim: int = 160
     fused_blocks: int = 4
-    features: tuple[int, int] = (48, 32)
+    features: tuple[int, int] = (40, 24)
+    stack_attention: bool = True
+    focus: str = "distance"
+    fusion: str = "mean"
 
 
 class StemStage(nn.Module):
-    """Halve the resolution: two 3 x 3 convolutions, each normalised and followed by a GELU."""
+    """Halve the resolution: two 3 x 3 convolutions with a GELU, normalised over the channels of each pixel.
 
-    def __init__(self, channels_in: int, channels: int):
+    Not over the frame: how sharp a frame is must not depend on how sharp the rest of it is.
+    """
+
+    def __init__(self, channels_in: int, channels: int, *, normalised: bool):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride=2, padding=1, bias=False)
-        self.norm1 = nn.GroupNorm(8, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(8, channels)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = ChannelNorm(channels) if normalised else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.norm1(self.conv1(x)))
-        return F.gelu(self.norm2(self.conv2(x)))
+        return self.norm(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
 
 
 class Nano(nn.Module):
@@ -71,14 +81,23 @@ class Nano(nn.Module):
     def __init__(self, architecture: NanoArchitecture | None = None):
         super().__init__()
         a = architecture or NanoArchitecture()
-        self.window = a.window
+        if a.focus not in ("distance", "film", "index", "none") or a.fusion not in ("mean", "max"):
+            raise InputError("architecture: focus is distance, film, index or none; fusion is mean or max.")
+        self.window, self.focus, self.fusion = a.window, a.focus, a.fusion
         self.stem = nn.ModuleList(
-            [StemStage(3, a.stem[0]), StemStage(a.stem[0], a.stem[1]), StemStage(a.stem[1], a.dim)]
+            [
+                StemStage(3, a.stem[0], normalised=False),  # the one that sees how much a pixel differs
+                StemStage(a.stem[0] + CHANNELS, a.stem[1], normalised=True),
+                StemStage(a.stem[1], a.dim, normalised=True),
+            ]
         )
         self.position = nn.Conv2d(a.dim, a.dim, 3, padding=1, groups=a.dim)
         self.norm = nn.LayerNorm(a.dim)
         self.blocks = nn.ModuleList(Block(a.dim, heads=a.dim // 32) for _ in range(a.stack_blocks))
-        self.stack_attention = nn.ModuleList(StackAttention(a.dim) for _ in range(a.stack_blocks))
+        film = a.focus == "film"
+        self.stack_attention = nn.ModuleList(
+            StackAttention(a.dim, heads=a.dim // 32, film=film) for _ in range(a.stack_blocks * a.stack_attention)
+        )
         self.fuse = nn.Conv2d(a.dim, a.fused_dim, 2, stride=2)
         self.fused_position = nn.Conv2d(a.fused_dim, a.fused_dim, 3, padding=1, groups=a.fused_dim)
         self.fused_blocks = nn.ModuleList(Block(a.fused_dim, heads=a.fused_dim // 32) for _ in range(a.fused_blocks))
@@ -103,31 +122,54 @@ class Nano(nn.Module):
     def embed(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encode normalised (F, 3, H, W) frames, each on its own: maps at 1/2 and 1/4, and tokens at 1/8.
 
+        The last channels at 1/2 are :func:`log_sharpness`.
+
         The tokens are (F, dim, h, w), as they leave block 0.
         """
         x = resize(frames, network_size(*frames.shape[2:])).to(self.dtype, memory_format=torch.channels_last)
-        half, quarter, eighth = (x := stage(x) for stage in self.stem)
+        half = torch.cat([self.stem[0](x), log_sharpness(x).to(self.dtype)], 1)
+        quarter = self.stem[1](half)
+        eighth = self.stem[2](quarter)
         tokens = (eighth + self.position(eighth)).permute(0, 2, 3, 1)
         return half, quarter, self.in_windows(0, self.norm(tokens)).permute(0, 3, 1, 2)
 
     def decode(self, features: Sequence[Tensor], focus: Tensor, size: tuple[int, int]) -> Prediction:
         """Turn what :meth:`embed` gave for the (B, N) planes of ``size`` (H, W), as (B, N, ...), into depth."""
+        volume = self.focus_volume(features, focus)
+        return Prediction(resize(volume.depth, size), resize(volume.confidence, size))
+
+    def focus_volume(
+        self, features: Sequence[Tensor], focus: Tensor, untold: Tensor | None = None
+    ) -> FocusVolume:
+        """Return depth as the head gives it, at half resolution, with what training needs besides.
+
+        ``untold`` (B,) names stacks whose focus is kept from the stack attention, in training.
+        """
         half, quarter, tokens = features
         disparity = 1.0 / focus
+        told = self.told(disparity, untold)
         height, width = tokens.shape[3:]
         x = tokens.permute(0, 1, 3, 4, 2).contiguous()
-        for i, attention in enumerate(self.stack_attention):
+        for i in range(len(self.blocks)):
             if i:
                 x = self.in_windows(i, x.flatten(0, 1)).unflatten(0, focus.shape)
-            x = attention(x.flatten(2, 3), disparity).unflatten(2, (height, width))
-        fused = self.fuse(x.mean(1).permute(0, 3, 1, 2))
+            if i < len(self.stack_attention):
+                x = self.stack_attention[i](x.flatten(2, 3), told).unflatten(2, (height, width))
+        fused = self.fuse((x.mean(1) if self.fusion == "mean" else x.amax(1)).permute(0, 3, 1, 2))
         fused = fused + self.fused_position(fused)
         y = fused.flatten(2).transpose(1, 2).contiguous()
         for block in self.fused_blocks:
             y = block(y)
         fused = self.fused_norm(y).transpose(1, 2).unflatten(2, fused.shape[2:])
-        depth, confidence = self.depth_head(half, quarter, x.permute(0, 1, 4, 2, 3), fused, disparity)
-        return Prediction(resize(depth, size), resize(confidence, size))
+        return self.depth_head(half, quarter, x.permute(0, 1, 4, 2, 3), fused, disparity)
+
+    def told(self, disparity: Tensor, untold: Tensor | None) -> Tensor:
+        """Return what stack attention is told of the (B, N) planes."""
+        if self.focus == "none":
+            return torch.zeros_like(disparity)
+        if self.focus == "index":
+            disparity = disparity.argsort(1).argsort(1).to(disparity.dtype) / disparity.shape[1]
+        return disparity if untold is None else disparity.masked_fill(untold[:, None], torch.nan)
 
     def in_windows(self, layer: int, x: Tensor) -> Tensor:
         """Apply a block within each window of the (F, h, w, dim) tokens; the last ones are filled up with zeros."""

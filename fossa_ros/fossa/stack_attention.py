@@ -22,14 +22,17 @@ class FocusEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(1, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
     def forward(self, focus: Tensor) -> Tensor:
-        """Map (...) distances to (..., dim)."""
-        return self.scale * self.mlp(focus[..., None].to(self.scale.dtype))
+        """Map (...) distances to (..., dim); in training, NaN is a distance that is not told, and gives zeros."""
+        if not self.training:
+            return self.scale * self.mlp(focus[..., None].to(self.scale.dtype))
+        told = focus.isfinite()[..., None]
+        return told * self.scale * self.mlp(focus.nan_to_num(0.0)[..., None].to(self.scale.dtype))
 
 
 class PlaneAttention(nn.Module):
     """Attention across the planes, at every position on its own."""
 
-    def __init__(self, dim: int, heads: int = 8):
+    def __init__(self, dim: int, heads: int):
         super().__init__()
         self.heads = heads
         self.to_q = nn.Linear(dim, dim, bias=False)
@@ -49,6 +52,18 @@ class PlaneAttention(nn.Module):
         q, k, v = qkv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (B * T, heads, N, dim / heads)
         mixed = F.scaled_dot_product_attention(q, k, v).unflatten(0, (len(h), -1))
         return self.to_out[0](mixed.permute(0, 3, 1, 2, 4).flatten(3))
+
+
+class FilmAttention(PlaneAttention):
+    """An ablation of the paper: the focus distance scales and shifts the tokens (FiLM) instead of being added."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__(dim, heads)
+        self.fd_encoder = FocusEmbedding(2 * dim)
+
+    def forward(self, h: Tensor, weight: Tensor, embedding: Tensor) -> Tensor:
+        gain, shift = embedding.chunk(2, dim=-1)
+        return super().forward(h * (1 + gain), weight, shift)
 
 
 class GatedGelu(nn.Module):
@@ -77,9 +92,10 @@ class FeedForward(nn.Module):
 class PlaneTransformer(nn.Module):
     """Two attentions across the planes and a feed-forward network, each on a normalised residual branch."""
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int, heads: int, film: bool):
         super().__init__()
-        self.attention_blocks = nn.ModuleList(PlaneAttention(dim) for _ in range(2))
+        attention = FilmAttention if film else PlaneAttention
+        self.attention_blocks = nn.ModuleList(attention(dim, heads) for _ in range(2))
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
         self.ff = FeedForward(dim)
         self.ff_norm = nn.LayerNorm(dim)
@@ -94,11 +110,11 @@ class PlaneTransformer(nn.Module):
 class StackAttention(nn.Module):
     """Mix the patch tokens of a stack's planes, position by position, and add the result to them."""
 
-    def __init__(self, dim: int, groups: int = 32):
+    def __init__(self, dim: int, heads: int = 8, groups: int = 32, film: bool = False):
         super().__init__()
         self.norm = nn.GroupNorm(groups, dim, eps=1e-6)
         self.proj_in = nn.Linear(dim, dim)
-        self.transformer_blocks = nn.ModuleList([PlaneTransformer(dim)])
+        self.transformer_blocks = nn.ModuleList([PlaneTransformer(dim, heads, film)])
         self.proj_out = nn.Linear(dim, dim)
         # Training starts from frames that do not disturb each other.
         nn.init.zeros_(self.proj_out.weight)

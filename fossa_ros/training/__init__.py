@@ -1,0 +1,1 @@
+"""Train depth from defocus on synthetic focus stacks: scenes, lenses, rendering, losses and the loop."""

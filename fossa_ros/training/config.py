@@ -1,0 +1,128 @@
+"""What a training run is: one frozen dataclass, read from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from fossa_ros.errors import InputError
+from fossa_ros.fossa.factory import MODELS
+from fossa_ros.training.losses import LossWeights
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of ``fossa train``.
+
+    Attributes:
+        model: network to train, a name of ``create_model``.
+        architecture: fields of ``NanoArchitecture`` that differ from the default; nano only.
+        weights: checkpoint to start from; None starts from random weights.
+        seed: of everything random.
+        steps: optimiser steps of the whole run.
+        batch: stacks a step, over all processes.
+        crop: side of the square crops (px).
+        planes: fewest and most planes of a batch.
+        block: stacks rendered at a time, with a bank of textures of their own.
+        pool: blocks that one round of training draws its stacks from.
+        reuse: times a round goes through its pool, each time cropped, turned and thinned out differently.
+        side: side of the rendered stacks (px), at least ``crop``; side + 40 is best a product of small primes.
+        rendered: planes rendered of each stack, at least ``planes[1]``.
+        textures, texture_side: how many a block's bank has, and their side (px).
+        learning_rate, encoder_rate: of AdamW at its highest, and the factor for the ``pretrained`` encoder.
+        warm_up: steps of linear increase before the cosine decay.
+        weight_decay, clip: of AdamW, and the largest norm of a gradient.
+        ema: decay of the averaged weights, which are what is evaluated and shipped.
+        focus_dropout: share of the stacks whose planes do not tell stack attention their focus.
+        precision: ``fp32`` or ``bf16`` (autocast).
+        loss: weights of the losses.
+        rgbd: further sources of stacks, ``{layout: folder}``, see :mod:`fossa_ros.training.rgbd`.
+        rgbd_share: share of the blocks that come from them.
+    """
+
+    model: str = "nano"
+    architecture: dict = field(default_factory=dict)
+    weights: str | None = None
+    seed: int = 0
+    steps: int = 10000
+    batch: int = 8
+    crop: int = 160
+    planes: tuple[int, int] = (2, 8)
+    block: int = 32
+    pool: int = 8
+    reuse: int = 6
+    side: int = 184
+    rendered: int = 8
+    textures: int = 40
+    texture_side: int = 448
+    learning_rate: float = 8e-4
+    encoder_rate: float = 1.0
+    warm_up: int = 200
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.998
+    focus_dropout: float = 0.15
+    precision: str = "fp32"
+    loss: LossWeights = field(default_factory=lambda: LossWeights(log=1.0, planes=0.3, edges=0.3, scores=0.3))
+    rgbd: dict = field(default_factory=dict)
+    rgbd_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        checks = (
+            (self.model in MODELS, f"model must be one of {', '.join(MODELS)}"),
+            (not self.architecture or self.model == "nano", "architecture is for model nano"),
+            (self.steps > 0 and self.batch > 0 and self.block > 0 and self.pool > 0 and self.reuse > 0, "steps, batch, "
+             "block, pool and reuse must be above 0"),
+            (16 <= self.crop <= self.side, "crop must be from 16 to side"),
+            (2 <= self.planes[0] <= self.planes[1] <= self.rendered, "planes must be two numbers from 2 to rendered"),
+            (self.textures > 0 and self.texture_side >= 32, "textures must be above 0, texture_side at least 32"),
+            (0 < self.learning_rate < 1, "learning_rate must be between 0 and 1"),
+            (0 <= self.ema < 1, "ema must be from 0 to below 1"),
+            (0 <= self.focus_dropout <= 1, "focus_dropout must be from 0 to 1"),
+            (self.precision in ("fp32", "bf16"), "precision must be fp32 or bf16"),
+            (0 <= self.rgbd_share <= 1, "rgbd_share must be from 0 to 1"),
+        )  # fmt: skip
+        for passed, sentence in checks:
+            if not passed:
+                raise InputError(f"Training configuration: {sentence}.")
+
+
+def load_config(path: str | Path, **changes) -> TrainingConfig:
+    """Read a configuration from YAML; what the file leaves out keeps its default.
+
+    Raises:
+        InputError: a file that cannot be read, a field that is not known, or a value of another type.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"Training configuration '{path}' cannot be read ({reason}).") from error
+    if not isinstance(content, dict):
+        raise InputError(f"Training configuration '{path}' must be a mapping of fields to values.")
+    return from_mapping(TrainingConfig, {**content, **changes}, str(path))
+
+
+def from_mapping(kind: type, values: dict, source: str):
+    """Make a dataclass from a mapping, its nested dataclasses too."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = [str(name) for name in values if name not in fields]
+    if unknown:
+        raise InputError(f"'{source}' has the unknown field {', '.join(unknown)}; known are {', '.join(fields)}.")
+    defaults = kind()
+    made = {}
+    for name, value in values.items():
+        default = getattr(defaults, name)
+        if dataclasses.is_dataclass(default) and isinstance(value, dict):
+            value = from_mapping(type(default), value, source)
+        elif isinstance(default, tuple) and isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if default is not None and type(value) is not type(default):
+            raise InputError(f"'{source}': {name} must be of type {type(default).__name__}, not {value!r}.")
+        made[name] = value
+    return kind(**made)

@@ -1,0 +1,231 @@
+"""The training loop: one process or several, resumable to the step."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fossa_ros.errors import InputError
+from fossa_ros.fossa.checkpoints import load_weights
+from fossa_ros.fossa.depth_head import resize
+from fossa_ros.fossa.devices import resolve_device
+from fossa_ros.fossa.factory import create_model
+from fossa_ros.fossa.nano import Nano, NanoArchitecture
+from fossa_ros.fossa.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from fossa_ros.training.config import TrainingConfig, from_mapping
+from fossa_ros.training.losses import LossWeights, total_loss
+from fossa_ros.training.pool import Rounds, draw_batch
+from fossa_ros.training.rgbd import RgbdFrames
+from fossa_ros.training.stacks import TrainingStacks, make_block
+from fossa_ros.training.state import load_state, save_state
+from fossa_ros.training.textures import Dice
+
+log = logging.getLogger(__name__)
+
+FINITE_FOCUS = 100.0  # canonical metres: what a network whose embedding takes metres is told of planes beyond
+
+
+class TrainingStep(nn.Module):
+    """From a batch to its losses: what is run in parallel."""
+
+    def __init__(self, model: nn.Module, weights: LossWeights):
+        super().__init__()
+        self.model, self.weights = model, weights
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor, disparity: Tensor, truth: Tensor, untold: Tensor) -> dict[str, Tensor]:
+        """Return the losses of (B, N, 3, H, W) images in 0..1, (B, N) and (B, H, W) disparities."""
+        stack = (images - self.mean) / self.std
+        size = tuple(stack.shape[3:])
+        focus = 1 / disparity
+        if not isinstance(self.model, Nano):
+            depth, volume = self.model(stack, focus.clamp_max(FINITE_FOCUS)), None
+        else:
+            features = [part.unflatten(0, disparity.shape) for part in self.model.embed(stack.flatten(0, 1))]
+            volume = self.model.focus_volume(features, focus, untold)
+            depth = resize(volume.depth, size)
+        return total_loss(self.weights, depth.float(), truth, disparity, volume)
+
+
+class Run:
+    """A training run in a folder: its model, its averaged weights, its optimiser and the step it has come to."""
+
+    def __init__(self, config: TrainingConfig, folder: Path, device: str = "auto"):
+        """Begin anew, or where the folder's state left off.
+
+        Raises:
+            InputError: a configuration that makes no network, or other than the one the folder was begun with.
+        """
+        self.config, self.folder = config, folder
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.device = resolve_device(device)
+        if self.world > 1:
+            if self.device.type == "cuda":
+                self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+                torch.cuda.set_device(self.device)
+            if not dist.is_initialized():
+                dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        if config.batch % self.world:
+            raise InputError(f"batch {config.batch} does not divide among {self.world} processes; change it.")
+        torch.manual_seed(config.seed)
+        self.model = new_model(config).to(self.device, memory_format=torch.channels_last).train()
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.optimiser = make_optimiser(self.model, config)
+        self.step = 0
+        self._restore()
+        self._losses = TrainingStep(self.model, config.loss).to(self.device)
+        self._parallel = DistributedDataParallel(self._losses) if self.world > 1 else self._losses
+
+    def train(self, until: int, *, workers: int = 0, after_step: Callable[[dict[str, float]], bool]) -> None:
+        """Take steps up to number ``until`` or the end of the run.
+
+        Args:
+            until: step to stop at.
+            workers: processes that render ahead; 0 renders on the training device.
+            after_step: called with the losses after every step; False stops.
+        """
+        config = self.config
+        share = config.batch // self.world
+        a_round = config.pool * config.block * config.reuse // share  # steps
+        until = min(until, config.steps)
+        where = "cpu" if workers else str(self.device)
+        make = partial(make_block_of, config, self.rank, where)
+        rounds = Rounds(make, config.pool, workers)
+        current, pool = None, None
+        try:
+            while self.step < until:
+                number, place = divmod(self.step, a_round)
+                if number != current:
+                    current, pool = number, rounds.stacks(number, (until - 1) // a_round)
+                batch = draw_batch(config, pool, self.step, place * share, share, self.rank)
+                losses = self._update(batch)
+                self.step += 1
+                if not after_step(losses):
+                    break
+        finally:
+            rounds.close()
+
+    def _update(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
+        config = self.config
+        rate = learning_rate(config, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
+        untold = Dice(config.seed, 5, self.step, self.rank).rand(len(batch[0])) < config.focus_dropout
+        batch = [part.to(self.device, non_blocking=True) for part in (*batch, untold)]
+        bf16 = config.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext():
+            losses = self._parallel(*batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        if torch.isfinite(norm):  # one bad batch must not end a run of days
+            self.optimiser.step()
+        else:
+            log.warning("step %d: the gradient is not finite; the step is left out", self.step)
+        decay = min(config.ema, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        return {**{name: float(value.detach()) for name, value in losses.items()}, "norm": float(norm), "rate": rate}
+
+    def save(self) -> None:
+        """Write the state of the run; only the first process does."""
+        if self.rank:
+            return
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        names = dict(self.model.named_parameters())
+        for name, parameter in names.items():
+            state = self.optimiser.state.get(parameter)
+            if state:
+                tensors |= {f"first.{name}": state["exp_avg"], f"second.{name}": state["exp_avg_sq"]}
+        save_state(self.folder, tensors, {"step": self.step, "world": self.world, "config": asdict(self.config)})
+
+    def _restore(self) -> None:
+        found = load_state(self.folder, self.device)
+        if found is None:
+            return
+        tensors, values = found
+        now = json.loads(json.dumps(asdict(self.config)))  # as the state has it: lists for tuples
+        changed = [name for name, value in now.items() if values["config"].get(name) != value]
+        if changed:
+            raise InputError(
+                f"The run in '{self.folder}' was begun with another {', '.join(changed)}; give another --out, or the "
+                "configuration it was begun with."
+            )
+        if values["world"] != self.world:
+            log.warning("the run was begun with %d processes: the data will differ", values["world"])
+        for prefix, model in (("model.", self.model), ("average.", self.average)):
+            load_weights(model, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        self.step = values["step"]
+        for name, parameter in self.model.named_parameters():
+            if f"first.{name}" in tensors:
+                self.optimiser.state[parameter] = {
+                    "step": torch.tensor(float(self.step)),
+                    "exp_avg": tensors[f"first.{name}"].to(self.device),
+                    "exp_avg_sq": tensors[f"second.{name}"].to(self.device),
+                }
+
+
+def new_model(config: TrainingConfig) -> nn.Module:
+    """Return the network of a run, with the weights it starts from."""
+    if config.model == "nano" and config.architecture:
+        model = Nano(from_mapping(NanoArchitecture, config.architecture, "architecture"))
+    else:
+        model = create_model(config.model, device="cpu")
+    if config.weights is not None:
+        load_weights(model, config.weights)
+    return model
+
+
+def make_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """Return AdamW: no decay on vectors, the encoder at its own rate."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        factor = config.encoder_rate if name.startswith("pretrained.") else 1.0
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": params, "factor": factor, "weight_decay": decay} for (factor, decay), params in groups.items()],
+        lr=config.learning_rate,
+        betas=(0.9, 0.98),
+    )
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Return the rate at a step: linear warm-up, then half a cosine down to a hundredth."""
+    if step < config.warm_up:
+        return config.learning_rate * (step + 1) / config.warm_up
+    along = (step - config.warm_up) / max(config.steps - config.warm_up, 1)
+    return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(along, 1.0))) / 2)
+
+
+def make_block_of(config: TrainingConfig, rank: int, device: str, block: int) -> TrainingStacks:
+    """Render a block of the run's stacks; a plain function, so that a worker process can be sent it."""
+    seed = config.seed * 1009 + rank
+    dice = Dice(seed, block, 6)
+    frames = ()
+    if config.rgbd and dice.chance(config.rgbd_share):
+        layout = dice.choice(sorted(config.rgbd))
+        frames = find_frames(layout, config.rgbd[layout])
+    bank = (config.textures, config.texture_side)
+    return make_block(seed, block, config.block, config.side, config.rendered, device, bank=bank, frames=frames)
+
+
+@lru_cache
+def find_frames(layout: str, folder: str) -> RgbdFrames:
+    """Search a dataset's folder once a process."""
+    return RgbdFrames(layout, folder)

@@ -1,0 +1,170 @@
+"""Images with a measured or rendered depth as scenes: datasets in the layouts they are published in.
+
+A picture shows nothing of what its foreground hides, so each of its depth layers is continued behind the nearer ones
+with the colours at its edge. That is invented, and only ever seen through a blurred edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fossa_ros.errors import InputError
+from fossa_ros.training.surfaces import Surfaces
+
+LAYERS = 8
+FARTHEST = 1000.0  # m; beyond is sky
+
+# Hypersim renders 1024 x 768 with a horizontal view of 60 degrees unless its camera table says otherwise.
+HYPERSIM_FX = 886.81 / 1024  # of the width
+# TartanAir: 640 x 480, fx = fy = 320, from its documentation.
+TARTANAIR_FX = 320 / 640
+
+
+@dataclass(frozen=True)
+class RgbdFrame:
+    """An image with depth.
+
+    Attributes:
+        colour: (H, W, 3) uint8 sRGB.
+        depth: (H, W) float32 metres along the optical axis; NaN where unknown.
+        focal_length: in image widths.
+    """
+
+    colour: np.ndarray
+    depth: np.ndarray
+    focal_length: float
+
+
+class RgbdFrames:
+    """The frames of a dataset in a folder."""
+
+    def __init__(self, layout: str, folder: str | Path):
+        """Find the frames.
+
+        Args:
+            layout: ``hypersim`` or ``tartanair``.
+            folder: of the dataset, or of a part of it; everything below is searched.
+
+        Raises:
+            InputError: an unknown layout, or a folder without a frame that has its depth.
+        """
+        if layout not in LAYOUTS:
+            raise InputError(f"There is no RGB-D layout '{layout}'; choose one of {', '.join(LAYOUTS)}.")
+        self._find, self._read = LAYOUTS[layout]
+        self.paths = [pair for pair in self._find(Path(folder)) if pair[1].is_file()]
+        if not self.paths:
+            raise InputError(f"'{folder}' holds no image with a depth in the layout of {layout}; see docs/training.md.")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> RgbdFrame:
+        return self._read(*self.paths[index])
+
+
+def find_hypersim(folder: Path) -> list[tuple[Path, Path]]:
+    """Pair ``images/scene_CAM_final_preview/frame.N.tonemap.jpg`` with ``scene_CAM_geometry_hdf5/...``."""
+    pairs = []
+    for image in sorted(folder.glob("**/images/scene_*_final_preview/frame.*.tonemap.jpg")):
+        camera = image.parent.name.removesuffix("_final_preview")
+        number = image.name.split(".")[1]
+        pairs.append((image, image.parent.parent / f"{camera}_geometry_hdf5" / f"frame.{number}.depth_meters.hdf5"))
+    return pairs
+
+
+def read_hypersim(image: Path, depth: Path) -> RgbdFrame:
+    """Read a frame; what the dataset calls depth is the distance from the camera, not along its axis."""
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise InputError("Reading Hypersim needs the Python package h5py; install fossa_ros[training].") from error
+    try:
+        with h5py.File(depth, "r") as file:
+            data = file["dataset"]
+            if data.ndim != 2 or data.size > 1 << 26:
+                raise InputError(f"Depth '{depth}' is not one image of distances; fetch it again.")
+            distance = data[...].astype(np.float32)
+    except (OSError, KeyError) as error:
+        raise InputError(f"Depth '{depth}' cannot be read; fetch it again.") from error
+    height, width = distance.shape
+    focal = HYPERSIM_FX * width
+    x = (np.arange(width, dtype=np.float32) - (width - 1) / 2) / focal
+    y = (np.arange(height, dtype=np.float32) - (height - 1) / 2) / focal
+    along = distance / np.sqrt(1 + x[None] ** 2 + y[:, None] ** 2)
+    return checked(image, along, HYPERSIM_FX)
+
+
+def find_tartanair(folder: Path) -> list[tuple[Path, Path]]:
+    """Pair ``image_left/N_left.png`` with ``depth_left/N_left_depth.npy``."""
+    return [
+        (image, image.parent.parent / "depth_left" / f"{image.stem}_depth.npy")
+        for image in sorted(folder.glob("**/image_left/*_left.png"))
+    ]
+
+
+def read_tartanair(image: Path, depth: Path) -> RgbdFrame:
+    """Read a frame; its depth is along the optical axis."""
+    try:
+        along = np.load(depth, allow_pickle=False, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"Depth '{depth}' cannot be read; fetch it again.") from error
+    if along.ndim != 2 or along.size > 1 << 26:
+        raise InputError(f"Depth '{depth}' is not one image of distances; fetch it again.")
+    return checked(image, np.array(along, np.float32), TARTANAIR_FX)
+
+
+LAYOUTS = {"hypersim": (find_hypersim, read_hypersim), "tartanair": (find_tartanair, read_tartanair)}
+
+
+def checked(image: Path, depth: np.ndarray, focal_length: float) -> RgbdFrame:
+    """Put a frame together, what is not a positive number made NaN."""
+    colour = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    if colour is None:
+        raise InputError(f"Image '{image}' cannot be read; fetch it again.")
+    if colour.shape[:2] != depth.shape:
+        raise InputError(f"Image '{image}' and its depth differ in size; fetch them again.")
+    with np.errstate(invalid="ignore"):
+        depth = np.where(np.isfinite(depth) & (depth > 0), np.minimum(depth, FARTHEST), np.nan).astype(np.float32)
+    return RgbdFrame(colour[..., ::-1], depth, focal_length)
+
+
+def sliced(colour: Tensor, power: Tensor, layers: int = LAYERS) -> Surfaces:
+    """Cut a picture into layers of depth, each continued behind the nearer ones.
+
+    Args:
+        colour: (3, H, W) float32 linear radiance.
+        power: (H, W) float32 dioptres, known everywhere.
+    """
+    edges = torch.linspace(float(power.min()), float(power.max()), layers + 1, device=power.device)
+    number = torch.bucketize(power.contiguous(), edges[1:-1])
+    surfaces = []
+    for layer in range(layers):
+        own = number == layer
+        if not own.any() and surfaces:
+            continue
+        # Where it is not its own it is hidden or absent: what is farther is not covered, what is nearer hides it.
+        cover = (number >= layer).float() if surfaces else torch.ones_like(power)
+        continued = torch.where(own, colour, continue_from(colour, own)) if own.any() else colour
+        surfaces.append((continued, cover, power.clamp(edges[layer], edges[layer + 1])))
+    return Surfaces(*(torch.stack(parts) for parts in zip(*surfaces, strict=True)))
+
+
+def continue_from(colour: Tensor, own: Tensor) -> Tensor:
+    """Fill (3, H, W) colour where it is not ``own`` from what is nearest, coarser the farther: pull-push."""
+    weight = own[None, None].float()
+    levels = [(colour[None] * weight, weight)]
+    while min(levels[-1][1].shape[2:]) > 1:
+        levels.append(tuple(F.avg_pool2d(level, 2, ceil_mode=True) for level in levels[-1]))
+    sums, weight = levels[-1]
+    filled = sums / weight.clamp_min(1e-9)
+    for sums, weight in reversed(levels[:-1]):
+        filled = F.interpolate(filled, sums.shape[2:], mode="bilinear", align_corners=False)
+        filled = torch.where(weight > 1e-3, sums / weight.clamp_min(1e-9), filled)
+    return filled[0]

@@ -1,0 +1,68 @@
+"""The state of a run in files small enough to travel: written whole or not at all, read back to the bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fossa_ros.atomic import replacing
+from fossa_ros.errors import InputError
+
+LARGEST = 15 << 20  # bytes of a file
+INDEX = "state.json"
+
+
+def save_state(folder: Path, tensors: dict[str, Tensor], values: dict) -> None:
+    """Write tensors and plain values; the state that was there stays valid until the new one is complete.
+
+    Args:
+        folder: made where it does not exist.
+        tensors: by name, none larger than ``LARGEST``.
+        values: JSON, with the ``step`` among them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shards: list[dict[str, Tensor]] = []
+    size = LARGEST
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        if size + tensor.nbytes > LARGEST:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    names = [f"state-{values['step']:08d}-{i}.safetensors" for i in range(len(shards))]
+    for name, shard in zip(names, shards, strict=True):
+        with replacing(folder / name) as temporary:
+            save_file(shard, temporary)
+    with replacing(folder / INDEX) as temporary:
+        Path(temporary).write_text(json.dumps({**values, "files": names}, indent=1), encoding="utf-8")
+    for old in folder.glob("state-*.safetensors"):
+        if old.name not in names:
+            old.unlink()
+
+
+def load_state(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict] | None:
+    """Read what :func:`save_state` wrote; None where there is nothing.
+
+    Raises:
+        InputError: a state that is incomplete or cannot be read.
+    """
+    index = folder / INDEX
+    if not index.exists():
+        return None
+    try:
+        values = json.loads(index.read_text(encoding="utf-8"))
+        tensors = {}
+        for name in values.pop("files"):
+            tensors.update(load_file(folder / Path(name).name, device=str(device)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"The training state in '{folder}' cannot be read ({reason}); delete it to start anew."
+        ) from error
+    return tensors, values
