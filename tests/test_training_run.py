@@ -214,6 +214,15 @@ def test_command_trains_reports_and_goes_on(tmp_path):
     assert ended.exit_code == 1 and "come to its last step" in ended.output
 
 
+def test_preview_shows_the_stacks(tmp_path):
+    config = written(TINY, tmp_path / "c.yaml")
+    result = CliRunner().invoke(main, ["train", config, "--preview", str(tmp_path / "stacks.png")])
+    assert result.exit_code == 0, result.output
+    picture = cv2.imread(str(tmp_path / "stacks.png"))
+    assert picture.shape[1] > 4 * TINY.side and picture.std() > 20
+    assert CliRunner().invoke(main, ["train", config]).exit_code == 2
+
+
 def test_several_processes_train_one_model(tmp_path):
     """Two processes by torchrun end with one state; each saw its own stacks."""
     config = written(dataclasses.replace(TINY, steps=2, reuse=1), tmp_path / "c.yaml")

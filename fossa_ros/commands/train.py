@@ -11,12 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fossa_ros.errors import InputError
 
+PICTURE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("train")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--out", type=FOLDER, required=True, help="Folder of the run.")
+@click.option("--out", type=FOLDER, help="Folder of the run.")
+@click.option("--preview", type=PICTURE, help="Write a picture of some of the run's stacks, .png or .jpg, and end.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")
 @click.option("--workers", type=click.IntRange(0, 256), help="Processes that render.  [default: 0 on a GPU, else 1]")
 @click.option("--steps", type=click.IntRange(1), help="Stop at this step, to go on another time.")
@@ -24,7 +26,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--log-every", default=50, show_default=True, type=click.IntRange(1), help="Steps between log rows.")
 @click.option("--save-every", default=500, show_default=True, type=click.IntRange(1), help="Steps between states.")
 @click.option("--validate", "validation", type=FOLDER, help="Folder of .npz stacks with depth to report on.")
-def command(config, out, device, workers, steps, minutes, log_every, save_every, validation):
+def command(config, out, preview, device, workers, steps, minutes, log_every, save_every, validation):
     """Train a network as CONFIG says.
 
     The folder of the run gets its state, from which the same command goes on; log.csv with the losses; figures.csv and
@@ -32,10 +34,15 @@ def command(config, out, device, workers, steps, minutes, log_every, save_every,
     processes train together.
     """
     from fossa_ros.training.config import load_config
-    from fossa_ros.training.loop import Run
-    from fossa_ros.training.report import Reporter
+    from fossa_ros.training.loop import Run, make_block_of
+    from fossa_ros.training.report import UNSEEN_BLOCK, Reporter, picture_stacks
 
     settings = load_config(config)
+    if preview is not None:
+        picture_stacks(make_block_of(settings, 0, "cpu", UNSEEN_BLOCK), preview)
+        return
+    if out is None:
+        raise click.UsageError("Give --out, the folder of the run.")
     run = Run(settings, out, device)
     if run.step >= settings.steps:
         raise InputError(f"The run in '{out}' has come to its last step, {run.step}; give another --out.")
