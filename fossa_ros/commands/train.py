@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import signal
 import time
 from pathlib import Path
 
@@ -35,11 +37,12 @@ def command(config, out, preview, device, workers, steps, minutes, log_every, sa
     """
     from fossa_ros.training.config import load_config
     from fossa_ros.training.loop import Run, make_block_of
-    from fossa_ros.training.report import UNSEEN_BLOCK, Reporter, picture_stacks
+    from fossa_ros.training.report import PICTURED, UNSEEN_BLOCK, Reporter, picture_stacks
 
     settings = load_config(config)
     if preview is not None:
-        picture_stacks(make_block_of(settings, 0, "cpu", UNSEEN_BLOCK), preview)
+        few = dataclasses.replace(settings, block=PICTURED)
+        picture_stacks(make_block_of(few, 0, "cpu", UNSEEN_BLOCK), preview)
         return
     if out is None:
         raise click.UsageError("Give --out, the folder of the run.")
@@ -63,6 +66,8 @@ def command(config, out, preview, device, workers, steps, minutes, log_every, sa
                 console.print(report.figures())
             return minutes is None or time.monotonic() - started < 60 * minutes
 
+        # A supervisor's way to say stop; the state is written then too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             run.train(end, workers=workers, after_step=after_step)
         finally:

@@ -16,7 +16,8 @@ IMAGE_WIDTH = 640  # px of the image that a training scene is a crop of
 IMAGE_HEIGHT = 480
 SENSOR_WIDTH = 0.036  # m, of the paper's training lens
 F_NUMBERS = (1.0, 1.4, 2.0, 2.8, 4.0)  # of the paper
-LEAST_BLUR, MOST_BLUR = 3.0, 15.0  # px radius, of the most blurred point of a stack
+LEAST_BLUR, MOST_BLUR = 1.2, 15.0  # px radius, of the most blurred point of a stack
+STOPPED = 0.6  # share of the lenses whose aperture is chosen for the blur, so that little blur is as common as much
 SPREAD = 1e-6  # dioptres by which two planes at least differ
 
 
@@ -52,7 +53,7 @@ class TrainingLens:
 def draw_lens(
     dice: Dice, widest_gap: float, *, view: float | None = None, image_width: float = IMAGE_WIDTH
 ) -> TrainingLens:
-    """Draw a camera lens of the paper or a robot's, stopped so that the largest blur is one we can learn from.
+    """Draw a camera lens of the paper or a robot's, stopped so that there is blur to learn from.
 
     Args:
         dice: random numbers.
@@ -68,10 +69,8 @@ def draw_lens(
         focal_length, f_number = dice.log_uniform(0.003, 0.035), dice.uniform(1.2, 5.6)
     lens = TrainingLens(image_width, view * image_width, focal_length, f_number)
     blur = float(lens.blur_per_dioptre(math.inf)) * widest_gap
-    if blur > MOST_BLUR:
-        f_number *= blur / dice.uniform(0.5 * MOST_BLUR, MOST_BLUR)
-    elif blur < LEAST_BLUR:
-        f_number *= blur / dice.uniform(LEAST_BLUR, 3 * LEAST_BLUR)
+    if dice.chance(STOPPED) or not LEAST_BLUR < blur < MOST_BLUR:
+        f_number *= blur / dice.log_uniform(LEAST_BLUR, MOST_BLUR)
     return dataclasses.replace(lens, f_number=f_number)
 
 

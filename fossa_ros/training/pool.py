@@ -5,6 +5,10 @@ Everything is a function of the seed and the step, so a run that is stopped and 
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
@@ -32,7 +36,7 @@ class Rounds:
         """
         self._make, self._pool = make_block, pool
         context = get_context("spawn")  # a fork would inherit torch's threads in the middle of their work
-        self._executor = ProcessPoolExecutor(workers, context, one_thread) if workers else None
+        self._executor = ProcessPoolExecutor(workers, context, prepare_worker, (os.getpid(),)) if workers else None
         self._ahead: dict[int, list[Future]] = {}
 
     def stacks(self, number: int, last: int) -> TrainingStacks:
@@ -55,9 +59,17 @@ class Rounds:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-def one_thread() -> None:
-    """Keep a worker to one core, since there are several of them."""
+def prepare_worker(parent: int) -> None:
+    """Keep a worker to one core, since there are several of them, and end it with its parent, however that ends."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes its workers
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def draw_batch(config: TrainingConfig, pool: TrainingStacks, step: int, first: int, count: int, rank: int = 0):

@@ -136,17 +136,17 @@ def picture_unseen(model: nn.Module, stacks: TrainingStacks, device: torch.devic
     write_picture(path, contact_sheet(panels, columns=4, width=2 * stacks.truth.shape[2]))
 
 
-def picture_stacks(stacks: TrainingStacks, path: Path, rows: int = 4) -> None:
-    """Write a picture of some stacks: the nearest, middle and farthest plane, and the depth (canonical metres)."""
+def picture_stacks(stacks: TrainingStacks, path: Path) -> None:
+    """Write a picture of stacks: the nearest, middle and farthest plane, and the depth (canonical metres)."""
     panels = []
-    for images, focus, truth in list(zip(stacks.images, stacks.disparity, stacks.truth, strict=True))[:rows]:
+    for images, focus, truth in zip(stacks.images, stacks.disparity, stacks.truth, strict=True):
         order = focus.argsort(descending=True)
         for index in (order[0], order[len(order) // 2], order[-1]):
             panels.append((f"focus {1 / focus[index]:.2f}", images[index].permute(1, 2, 0).numpy()))
         depth = (1 / truth).numpy()
         near, far = depth_range(depth)
         panels.append((f"depth {near:.2f} to {far:.2f}", colour_depth(depth, near, far)))
-    write_picture(path, contact_sheet(panels, columns=4, width=stacks.truth.shape[2]))
+    write_picture(path, contact_sheet(panels, columns=4, width=min(stacks.truth.shape[2], 160)))
 
 
 def predictions(model: nn.Module, stacks: TrainingStacks, device: torch.device):
