@@ -1,10 +1,10 @@
-"""How fast sweeps are on the real-time rig, and what faults do to them in virtual time: docs/sweeps-figures.md.
+"""How fast sweeps are on the real-time rig, and what faults do to them in virtual time: the tables of docs/sweeps.md.
 
 The rig is the simulated camera in real time and the Optotune backend over a pseudo-terminal; what a stack takes is
 held against the timeline of ``fossa plan`` for the acknowledgement and arrival times just measured. The faults are
 those of ``fossa_ros.simulation.virtual_sweeps``: the real sequencer in virtual time, a referee that knows the truth.
 
-    python benchmarks/sweeps.py [--rig-sweeps 200] [--virtual-sweeps 10000] [--out docs/sweeps-figures.md]
+    python benchmarks/sweeps.py [--rig-sweeps 200] [--virtual-sweeps 10000] [--out tables.md]
 """
 
 from __future__ import annotations
@@ -110,10 +110,10 @@ def rig_camera() -> SimulatedCamera:
     return SimulatedCamera(width=96, height=72, fx=90.0)
 
 
-def virtual_rows(count: int, progress) -> dict[Fault, Tally]:
+def virtual_rows(count: int, seed: int, progress) -> dict[Fault, Tally]:
     """Take ``count`` sweeps in virtual time, spread over faults, modes and rates."""
     tallies: dict[Fault, Tally] = defaultdict(Tally)
-    taken = seed = 0
+    taken = 0
     while taken < count:
         for fault in Fault:
             for mode in SweepMode:
@@ -137,8 +137,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 @click.command()
 @click.option("--rig-sweeps", default=200, show_default=True, help="Stacks for each row of the rig; 0 for none.")
 @click.option("--virtual-sweeps", default=10_000, show_default=True, help="Sweeps in virtual time; 0 for none.")
+@click.option("--seed", default=0, show_default=True, help="Of the first run in virtual time.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the tables there instead of the terminal.")
-def main(rig_sweeps, virtual_sweeps, out):
+def main(rig_sweeps, virtual_sweeps, seed, out):
     """Measure sweeps on the rig, and count what faults do to them."""
     console = Console(stderr=True)
     text = ""
@@ -164,7 +165,7 @@ def main(rig_sweeps, virtual_sweeps, out):
             text += table(head, rows) + "\n"
         if virtual_sweeps:
             task = bar.add_task("Virtual time", total=virtual_sweeps)
-            tallies = virtual_rows(virtual_sweeps, lambda count: bar.advance(task, count))
+            tallies = virtual_rows(virtual_sweeps, seed, lambda count: bar.advance(task, count))
             taken = tallies.pop("sweeps")
             sums = Tally()
             rows = []
@@ -172,7 +173,10 @@ def main(rig_sweeps, virtual_sweeps, out):
                 rows.append([fault, tally.good, tally.wrong, tally.lost, tally.justified, f"{tally.seconds:.0f}"])
                 sums += tally
             rows.append(["**all**", sums.good, sums.wrong, sums.lost, sums.justified, f"{sums.seconds:.0f}"])
-            text += f"{taken} sweeps in virtual time, 15 to 200 Hz, step, ramp and external, sweep and rolling.\n\n"
+            text += (
+                f"{taken} sweeps in virtual time, 15 to 200 Hz, step, ramp and external, sweep and rolling, "
+                f"seeds from {seed}.\n\n"
+            )
             head = ["fault", "good stacks", "planes wrong", "lost though good", "ended with a reason, spoilt"]
             text += table([*head, "virtual seconds"], rows)
             for note in sums.notes[:20]:

@@ -14,7 +14,16 @@ from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics
 from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
-from fossa_ros.sweep import Frame, SweepCapture, SweepPlan, SweepTiming
+from fossa_ros.sweep import (
+    ClockUse,
+    Frame,
+    SweepCapture,
+    SweepConfig,
+    SweepMode,
+    SweepOutput,
+    SweepPlan,
+    SweepTiming,
+)
 
 MS = 1_000_000
 OFFSET = 2.0  # dioptres of the fixed optics
@@ -26,7 +35,8 @@ K = (600.0, 0.0, 4.0, 0.0, 600.0, 3.0, 0.0, 0.0, 1.0)
 class Rig:
     """A 200 Hz camera whose every pixel tells the lens position at mid-exposure, in hundredths of a dioptre."""
 
-    def __init__(self):
+    def __init__(self, stamp_error=0, **options):
+        self.stamp_error = stamp_error
         self.dynamics = LensDynamics()
         self.device = SimulatedLd4(self.dynamics)
         self.terminal = PseudoTerminal(self.device)
@@ -41,6 +51,7 @@ class Rig:
             on_lens_state=self.states.append,
             focal_length=0.012,
             f_number=1.4,
+            **options,
         )
         self.camera = threading.Thread(target=self._expose, daemon=True)
         self._closing = threading.Event()
@@ -53,7 +64,9 @@ class Rig:
             start = time.time_ns() - TIMING.exposure_ns
             power = self.dynamics.power_at(start + TIMING.exposure_ns // 2) + OFFSET
             image = np.full((6, 8, 3), round(power * 50), np.uint8)
-            self.capture.offer(Frame(start, time.time_ns(), (8, 6, "rgb8"), self.intrinsics, image))
+            image[:, 4:] = 0  # an edge as strong as the lens is powerful
+            stamp = start + self.stamp_error
+            self.capture.offer(Frame(stamp, time.time_ns(), (8, 6, "rgb8"), self.intrinsics, image))
 
     def wait_for(self, count, timeout=10):
         deadline = time.monotonic() + timeout
@@ -84,7 +97,7 @@ def test_every_frame_of_every_sweep_shows_the_lens_where_its_plane_says(rig):
         assert sweep.stack is not None, sweep.reason
         assert sweep.focus_distances == pytest.approx(PLAN.order(sweep.number), rel=0.01)
         for plane in sweep.stack.planes:
-            assert plane.image[0, 0, 0] / 50 == pytest.approx(1 / plane.focus_distance, abs=0.02)
+            assert plane.image[1, 1, 0] / 50 == pytest.approx(1 / plane.focus_distance, abs=0.02)
         assert sweep.stack.K[0, 0] == 600 and sweep.stack.f_number == 1.4
     assert [sweep.number for sweep in rig.sweeps] == list(range(len(rig.sweeps)))
     assert rig.dynamics.set_point == 0.0  # parked
@@ -182,3 +195,35 @@ def test_a_plan_beyond_the_lens_is_refused_with_its_range(rig):
     with pytest.raises(InputError, match=r"0\.2 to .*sweep\.near"):
         capture.connect()
     open_lens("optotune_ld4", rig.terminal.port).close()  # the port was freed
+
+
+def test_the_camera_clock_is_compared_with_the_lens_by_what_images_show():
+    rig = Rig(stamp_error=-12 * MS, clock_use=ClockUse.CORRECT)
+    try:
+        rig.capture.start()
+        rig.wait_for(30, timeout=30)
+        found = rig.capture.clock_offset
+        assert found is not None and found.steps >= 12
+        assert found.offset_ns / MS == pytest.approx(12, abs=max(4, 3 * found.uncertainty_ns / MS))
+    finally:
+        rig.close()
+
+
+@pytest.mark.parametrize("mode", [SweepMode.STEP, SweepMode.RAMP])
+@pytest.mark.parametrize("output", SweepOutput)
+def test_every_mode_and_output_gives_planes_that_show_what_they_claim(mode, output):
+    rig = Rig(config=SweepConfig(mode=mode, output=output))
+    try:
+        rig.capture.start()
+        deadline = time.monotonic() + 30
+        while sum(sweep.stack is not None for sweep in rig.sweeps) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        stacks = [sweep for sweep in rig.sweeps if sweep.stack is not None]
+        assert len(stacks) >= 3, [sweep.reason for sweep in rig.sweeps[:3]]
+        for sweep in stacks:
+            for plane, doubt in zip(sweep.stack.planes, sweep.uncertainties, strict=True):
+                shown = plane.image[1, 1, 0] / 50
+                assert shown == pytest.approx(1 / plane.focus_distance, abs=0.02 + doubt)
+        assert "depth maps a second" in rig.capture.expectation()
+    finally:
+        rig.close()

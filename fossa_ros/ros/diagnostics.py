@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from fossa_ros.lens import LensState
 from fossa_ros.pipeline import SweepResult
+from fossa_ros.sweep.clock_offset import ClockOffset
 
 RATE_WINDOW_S = 10.0
 
@@ -28,6 +29,7 @@ class Health:
     inference_ms: float = float("nan")
     sweep_ms: float = float("nan")
     age_ms: float = float("nan")  # of the last depth, from its stamp
+    clock_offset: ClockOffset | None = None
     lens: LensState | None = None
     lens_failure: str = ""  # why the lens is lost; empty while it answers
     _ends: deque = field(default_factory=deque)  # monotonic seconds of the accepted sweeps within the window
@@ -82,6 +84,12 @@ class Health:
                 "inference [ms]": f"{self.inference_ms:.1f}",
                 "age of depth [ms]": f"{self.age_ms:.1f}",
             }
+            if self.clock_offset is not None:
+                found = self.clock_offset
+                certain = "certain" if found.certain else "not certain"
+                figures["clock offset [ms]"] = (
+                    f"{found.offset_ns / 1e6:.1f} +- {found.uncertainty_ns / 1e6:.1f}, {certain}"
+                )
             if self.lens is not None:
                 figures["focus distance [m]"] = f"{self.lens.focus_distance:.3f}"
                 if self.lens.temperature is not None:

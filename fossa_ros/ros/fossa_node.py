@@ -23,7 +23,7 @@ from fossa_ros.ros.images import rgb_from_message
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.ros.outputs import Outputs
 from fossa_ros.ros.pairing import CameraSubscription
-from fossa_ros.sweep import Frame, SweepCapture, SweepMode
+from fossa_ros.sweep import ClockUse, Frame, SweepCapture, SweepMode
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -67,6 +67,7 @@ class FossaNode(ManagedNode):
             on_lens_state=self._on_lens_state,
             clock=self._now_ns,
             config=config,
+            clock_use=ClockUse(values["sweep.clock_estimate"]),
             **settings.camera_optics(values),
         )
         self._external = config.mode is SweepMode.EXTERNAL
@@ -215,6 +216,7 @@ class FossaNode(ManagedNode):
             self._tell_health()
 
     def _tell_health(self) -> None:
+        self._health.clock_offset = self._capture.clock_offset
         now = self.get_clock().now().to_msg()
         self._diagnostics.publish(self._health.message(self.get_fully_qualified_name(), now))
 

@@ -18,7 +18,7 @@ from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.pipeline import Preparation
 from fossa_ros.ros.parameters import Parameter
-from fossa_ros.sweep import StampReference, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.sweep import ClockUse, StampReference, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
 from fossa_ros.sweep.track import LensResponse
 
 SECONDS = 1e9  # parameters are in seconds, the library counts nanoseconds
@@ -146,6 +146,13 @@ _SWEEP = (
         "s",
         minimum=-10.0,
         maximum=10.0,
+    ),
+    Parameter(
+        "sweep.clock_estimate",
+        str(ClockUse.REPORT),
+        "Whether the camera's clock is compared with the lens's by what images show of lens steps: not at all, "
+        "reported in /diagnostics, or used to correct stamps where it is certain",
+        choices=tuple(str(use) for use in ClockUse),
     ),
     Parameter(
         "sweep.arrival_jitter",

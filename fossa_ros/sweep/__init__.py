@@ -2,6 +2,7 @@
 
 from fossa_ros.sweep.assembler import StepAssembler
 from fossa_ros.sweep.capture import CapturedSweep, SweepCapture
+from fossa_ros.sweep.clock_watch import ClockUse
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.sequencer import Sequencer, SweepConfig, SweepMode, SweepOutput
@@ -9,6 +10,7 @@ from fossa_ros.sweep.timing import StampReference, SweepTiming
 
 __all__ = [
     "CapturedSweep",
+    "ClockUse",
     "Drop",
     "Frame",
     "Sequencer",

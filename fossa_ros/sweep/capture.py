@@ -12,6 +12,8 @@ import numpy as np
 from fossa_ros.errors import FossaError, InputError, LensError
 from fossa_ros.lens import FocusLens, LensState
 from fossa_ros.stack import FocusPlane, FocusStack
+from fossa_ros.sweep.clock_offset import ClockOffset
+from fossa_ros.sweep.clock_watch import ClockUse, ClockWatch
 from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
 from fossa_ros.sweep.moving import TakenPlane
@@ -72,6 +74,8 @@ class SweepCapture:
         focal_length: metres, None where unknown.
         f_number: None where unknown.
         config: how sweeps are taken.
+        clock_use: whether the camera's clock is compared with the lens's by what images show of lens steps, and
+            whether stamps are corrected by it where that is certain. Only stepped sweeps show it.
     """
 
     def __init__(
@@ -87,9 +91,12 @@ class SweepCapture:
         focal_length: float | None = None,
         f_number: float | None = None,
         config: SweepConfig | None = None,
+        clock_use: ClockUse = ClockUse.OFF,
     ):
         self._plan = plan
         self._sequencer = Sequencer(plan, timing, config)
+        stepped = self._sequencer.config.mode is SweepMode.STEP
+        self._clock_watch = ClockWatch(timing, self._sequencer.config.response, clock_use) if stepped else None
         self._external = self._sequencer.config.mode is SweepMode.EXTERNAL
         self._open_lens = open_lens
         self._decode = decode
@@ -116,6 +123,11 @@ class SweepCapture:
     def period_ns(self) -> int | None:
         """The camera's frame period; None while it is not known."""
         return self._sequencer.period_ns
+
+    @property
+    def clock_offset(self) -> ClockOffset | None:
+        """What images say of the camera's clock; None while they say nothing."""
+        return self._clock_watch.found if self._clock_watch is not None else None
 
     def expectation(self) -> str:
         """Say what depth rate to expect of the camera as it has been so far, and why; raises InputError.
@@ -186,6 +198,8 @@ class SweepCapture:
 
     def offer(self, frame: Frame) -> None:
         """Hand over a frame that has just arrived."""
+        if self._clock_watch is not None:
+            self._clock_watch.offer(frame)
         with self._changed:
             if self._sequencer.offer(frame):
                 self._changed.notify_all()
@@ -253,6 +267,8 @@ class SweepCapture:
 
     def _take_sweep(self, lens: FocusLens | None) -> None:
         with self._changed:
+            if self._clock_watch is not None:
+                self._sequencer.set_timing(self._clock_watch.timing())
             self._sequencer.begin(self._clock())
             self._sweeping = True
         failure = None
@@ -295,6 +311,9 @@ class SweepCapture:
                     self._acknowledge_ns = max(move.acknowledged_ns - move.sent_ns, 0)
                     self._settling_ns = move.settling_ns
                     sequencer.commanded(move)
+                if self._clock_watch is not None:
+                    self._clock_watch.look(self._decode)  # while the lens settles there is time
+                    self._clock_watch.commanded(move)
             case ReadLens():
                 state = lens.state()
                 with self._changed:
@@ -361,6 +380,8 @@ class SweepCapture:
         lens, self._lens = self._lens, None
         with self._changed:
             self._sequencer.rested()
+        if self._clock_watch is not None:
+            self._clock_watch.forget()
         self._lens_state_due = 0.0
         self.lens_failure = str(failure)
         self._on_lens_state(None)  # before closing, which takes its time with a lens that is silent

@@ -1,0 +1,87 @@
+"""Feed the estimate of the clock offset while sweeps are taken, and correct stamps by it where it is certain."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+
+import numpy as np
+
+from fossa_ros.errors import InputError
+from fossa_ros.lens import LensMove
+from fossa_ros.sweep.clock_offset import LEAST_STEPS, ClockOffset, ClockOffsetEstimator, sharpness
+from fossa_ros.sweep.frame import Frame
+from fossa_ros.sweep.timing import SweepTiming
+from fossa_ros.sweep.track import LensResponse
+
+WAITING = 64  # frames that may wait to be measured; more are passed over, never queued
+
+
+class ClockUse(StrEnum):
+    """What is done with the offset that images show."""
+
+    OFF = "off"
+    REPORT = "report"
+    CORRECT = "correct"
+
+
+class ClockWatch:
+    """Measure frames beside the capture, estimate now and then, and say which timing to use.
+
+    ``offer`` may be called from any thread; everything else belongs to the capture's.
+    """
+
+    def __init__(self, timing: SweepTiming, response: LensResponse, use: ClockUse):
+        self._base = self._timing = timing
+        self._response = response
+        self._use = use
+        self._waiting: deque[Frame] = deque(maxlen=WAITING)
+        self._estimator: ClockOffsetEstimator | None = None
+        self._steps = 0
+        self.found: ClockOffset | None = None
+
+    def offer(self, frame: Frame) -> None:
+        """Take a frame, to be measured when the capture has time."""
+        if self._use is not ClockUse.OFF:
+            self._waiting.append(frame)
+
+    def commanded(self, move: LensMove) -> None:
+        """Note a lens step."""
+        if self._use is ClockUse.OFF:
+            return
+        if self._estimator is None:
+            settling = self._base.settling_ns or move.settling_ns
+            self._estimator = ClockOffsetEstimator(self._response, settling)
+        self._estimator.commanded(move)
+        self._steps += 1
+
+    def look(self, decode: Callable[[object], np.ndarray]) -> None:
+        """Measure what waits, and estimate once enough steps are new."""
+        while self._waiting:
+            frame = self._waiting.popleft()
+            if self._estimator is None:
+                continue
+            try:
+                image = decode(frame.payload)
+            except InputError:
+                continue  # told where the frame is used
+            self._estimator.exposed(*self._base.exposed(frame), sharpness(image))
+        if self._estimator is not None and self._steps >= LEAST_STEPS:
+            self._steps = 0
+            self.found = self._estimator.estimate()
+
+    def timing(self) -> SweepTiming:
+        """Return the timing to use: corrected where the offset is certain and worth it."""
+        found, margin = self.found, self._base.clock_margin_ns
+        if self._use is ClockUse.CORRECT and found is not None and found.certain and 2 * found.uncertainty_ns <= margin:
+            wanted = self._base.clock_offset_ns + found.offset_ns
+            if abs(wanted - self._timing.clock_offset_ns) > margin / 2:
+                self._timing = replace(self._base, clock_offset_ns=wanted)
+        return self._timing
+
+    def forget(self) -> None:
+        """Begin anew: the lens was lost."""
+        self._estimator = None
+        self._steps = 0
