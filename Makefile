@@ -25,12 +25,12 @@ $(VENV)/bin/python:
 
 # The folders themselves are prerequisites because a new file in them has to be linked below.
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py build_messages.py entry_points.txt package.xml \
-  $(wildcard msg/*.msg resource/* launch config)
+  $(wildcard msg/*.msg resource/* launch config config/*/)
 	@$(PYTHON) .ci/check_tools.py
 	$(VENV)/bin/python -c 'import torch' 2>/dev/null || $(VENV)/bin/pip install '$(TORCH)'
 	$(VENV)/bin/pip install --editable '.[dev]'
 	@# Links instead of pip's copies, so that an edited launch or configuration file counts at once.
-	for file in $(wildcard launch/*.* config/*.*); do ln -sf "$(CURDIR)/$$file" $(VENV)/share/fossa_ros/$$file; done
+	for file in $(wildcard launch/*.* config/*.* config/*/*.*); do ln -sf "$(CURDIR)/$$file" $(VENV)/share/fossa_ros/$$file; done
 	touch $@
 
 # The environment of test_colcon.py, which asks for it. torch and the like come from .venv, after its own packages.

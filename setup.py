@@ -33,8 +33,13 @@ def write_launchers() -> list[str]:
     return [str(launcher) for launcher in launchers]
 
 
-def files_in(folder: str) -> list[str]:
-    return sorted(str(file) for file in Path(folder).glob("*") if file.is_file())
+def shared(folder: str) -> list[tuple[str, list[str]]]:
+    """Return what goes below share: every folder below ``folder`` with its files."""
+    folders = [Path(folder), *sorted(path for path in Path(folder).rglob("*") if path.is_dir() and path.name[0] != "_")]
+    return [
+        (f"share/{PACKAGE}/{place}", sorted(str(file) for file in place.iterdir() if file.is_file()))
+        for place in folders
+    ]
 
 
 setup(
@@ -43,7 +48,8 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
-        *((f"share/{PACKAGE}/{folder}", files_in(folder)) for folder in ("launch", "config")),
+        *shared("launch"),
+        *shared("config"),
         (f"lib/{PACKAGE}", write_launchers()),
     ],
 )

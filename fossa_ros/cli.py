@@ -23,9 +23,9 @@ COMMANDS = {
     ),
     "export": ("fossa_ros.commands.export:command", "Write a network as ONNX, for TensorRT and others."),
     "lens": ("fossa_ros.commands.lens:command", "Find a focus lens, ask it how it is, and move it."),
-    "plan": ("fossa_ros.commands.plan:command", "Work out a sweep's timeline and the depth rate to expect."),
+    "plan": ("fossa_ros.commands.plan:command", "Print the timeline of two sweeps and the depth rate to expect."),
     "predict": ("fossa_ros.commands.predict:command", "Turn a focus stack into metric depth."),
-    "train": ("fossa_ros.commands.train:command", "Train a network on synthetic focus stacks."),
+    "train": ("fossa_ros.commands.train:command", "Train a network on synthetic focus stacks, as CONFIG says."),
 }
 
 

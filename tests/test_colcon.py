@@ -72,6 +72,10 @@ def sourced(colcon_env, workspace) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.split("\0") if line)
 
 
+def files_below(root, folder):
+    return {f.relative_to(root) for f in (root / folder).rglob("*") if f.is_file() and "__pycache__" not in f.parts}
+
+
 def test_everything_is_found_in_the_install_space(workspace, sourced):
     looked_up = json.loads(
         run("python", "-c", """if True:
@@ -96,8 +100,8 @@ def test_everything_is_found_in_the_install_space(workspace, sourced):
     assert looked_up["version"] == version("fossa-ros")
     assert looked_up["lenses"]["optotune_ld4"] == "fossa_ros.lens.optotune_ld4:OptotuneLd4"
     for folder in ("launch", "config"):
-        installed = {file.name for file in (install / "share" / "fossa_ros" / folder).iterdir()}
-        assert installed == {file.name for file in (ROOT / folder).iterdir() if file.is_file()}
+        share = install / "share" / "fossa_ros"
+        assert files_below(share, folder) == files_below(ROOT, folder)
 
 
 def test_type_hashes_are_those_of_the_pip_build(workspace):

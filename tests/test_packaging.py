@@ -76,13 +76,18 @@ def test_entry_points_lead_somewhere(entry_point):
     assert callable(entry_point.load())
 
 
+def shared_files(folder):
+    """Paths of the files that go below share, relative to the project's root."""
+    return [f.relative_to(ROOT) for f in (ROOT / folder).rglob("*") if f.is_file() and "__pycache__" not in f.parts]
+
+
 def test_share_holds_launch_files_configurations_and_interfaces():
     share = PREFIX / "share" / "fossa_ros"
     for folder in ("launch", "config"):
-        sources = sorted(file for file in (ROOT / folder).iterdir() if file.is_file())
+        sources = shared_files(folder)
         assert sources
         for source in sources:
-            assert (share / folder / source.name).read_bytes() == source.read_bytes()
+            assert (share / source).read_bytes() == (ROOT / source).read_bytes()
     for message in MESSAGES:
         description = json.loads((share / "msg" / f"{message}.json").read_text())
         assert description["type_description_msg"]["type_description"]["type_name"] == f"fossa_ros/msg/{message}"
@@ -139,8 +144,7 @@ def test_wheel_made_from_the_source_distribution_is_complete(wheel):
     assert len([name for name in names if name.endswith(".so")]) == 1
     data = f"fossa_ros-{fossa_ros.__version__}.data/data"
     for folder in ("launch", "config"):
-        for file in (ROOT / folder).iterdir():
-            assert not file.is_file() or f"{data}/share/fossa_ros/{folder}/{file.name}" in names
+        assert {f"{data}/share/fossa_ros/{file}" for file in shared_files(folder)} <= names
     for name in EXECUTABLES:
         assert wheel.getinfo(f"{data}/lib/fossa_ros/{name}").external_attr >> 16 & 0o111
     assert not [name for name in names if name.split("/")[0] in {"tests", "launch", "config", "msg", "build"}]

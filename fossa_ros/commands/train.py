@@ -29,7 +29,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--save-every", default=500, show_default=True, type=click.IntRange(1), help="Steps between states.")
 @click.option("--validate", "validation", type=FOLDER, help="Folder of .npz stacks with depth to report on.")
 def command(config, out, preview, device, workers, steps, minutes, log_every, save_every, validation):
-    """Train a network as CONFIG says.
+    """Train a network on synthetic focus stacks, as CONFIG says.
 
     The folder of the run gets its state, from which the same command goes on; log.csv with the losses; figures.csv and
     unseen.jpg, how it does on stacks kept back; and weights.safetensors, the averaged weights. With torchrun, several

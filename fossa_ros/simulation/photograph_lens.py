@@ -95,7 +95,7 @@ class _PhotographLens(Synthesis):
         size = self.width + 2 * self.border, self.height + 2 * self.border
         start = np.array([self.left, self.top]) - self.border + self.samples.jitter[index]
         start = self.ratio * (start + 0.5) - 0.5  # in the photograph, of the first pixel, without parallax
-        parallax = self.ratio * self.fx * self.points[index]  # px of the photograph per dioptre
+        parallax = self.ratio * self.K[0, 0] * self.points[index]  # px of the photograph per dioptre
 
         low, high = float(self.power.min()), float(self.power.max())
         count = 2 + int(np.abs(parallax).max() * (high - low) / STEP)
