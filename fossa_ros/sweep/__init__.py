@@ -4,6 +4,7 @@ from fossa_ros.sweep.assembler import StepAssembler
 from fossa_ros.sweep.capture import CapturedSweep, SweepCapture
 from fossa_ros.sweep.clock_watch import ClockUse
 from fossa_ros.sweep.frame import Drop, Frame
+from fossa_ros.sweep.gyro import GyroBuffer, GyroSamples
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.sequencer import Sequencer, SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.timing import StampReference, SweepTiming
@@ -13,6 +14,8 @@ __all__ = [
     "ClockUse",
     "Drop",
     "Frame",
+    "GyroBuffer",
+    "GyroSamples",
     "Sequencer",
     "StampReference",
     "StepAssembler",

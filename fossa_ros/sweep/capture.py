@@ -15,6 +15,7 @@ from fossa_ros.stack import FocusPlane, FocusStack
 from fossa_ros.sweep.clock_offset import ClockOffset
 from fossa_ros.sweep.clock_watch import ClockUse, ClockWatch
 from fossa_ros.sweep.frame import Frame
+from fossa_ros.sweep.gyro import GyroSamples
 from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
 from fossa_ros.sweep.moving import TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
@@ -24,6 +25,7 @@ from fossa_ros.sweep.timing import SweepTiming
 
 LENS_STATE_PERIOD_S = 0.5  # serial round trips; a resting lens that is gone is missed no sooner
 RECONNECT_WAITS_S = (0.5, 1.0, 2.0, 4.0)
+GYRO_MARGIN_NS = 50_000_000  # before the first exposure and after the last, so that both ends can be interpolated
 LOOK_S = 0.05  # how often a wait looks at the clock, which need not run as fast as ours
 
 
@@ -42,6 +44,7 @@ class CapturedSweep:
         started_ns: first lens command, on the capture's clock.
         duration_ns: first lens command to the arrival of the last plane.
         uncertainties: dioptres by which each focus may be wrong, 0 where the lens stood; empty where not known.
+        gyro: how the camera turned meanwhile; None where there is no gyroscope.
     """
 
     number: int
@@ -54,6 +57,7 @@ class CapturedSweep:
     started_ns: int
     duration_ns: int
     uncertainties: tuple[float, ...] = ()
+    gyro: GyroSamples | None = None
 
 
 class SweepCapture:
@@ -76,6 +80,7 @@ class SweepCapture:
         config: how sweeps are taken.
         clock_use: whether the camera's clock is compared with the lens's by what images show of lens steps, and
             whether stamps are corrected by it where that is certain. Only stepped sweeps show it.
+        gyro: returns how the camera turned between two stamps, in nanoseconds; None where there is no gyroscope.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class SweepCapture:
         f_number: float | None = None,
         config: SweepConfig | None = None,
         clock_use: ClockUse = ClockUse.OFF,
+        gyro: Callable[[int, int], GyroSamples] | None = None,
     ):
         self._plan = plan
         self._sequencer = Sequencer(plan, timing, config)
@@ -105,6 +111,7 @@ class SweepCapture:
         self._clock = clock
         self._focal_length = focal_length
         self._f_number = f_number
+        self._gyro = gyro
         self._lens: FocusLens | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -355,7 +362,15 @@ class SweepCapture:
             started_ns=outcome.started_ns,
             duration_ns=outcome.finished_ns - outcome.started_ns,
             uncertainties=tuple(plane.uncertainty for plane in planes),
+            gyro=self._turning(planes),
         )
+
+    def _turning(self, planes: tuple[TakenPlane, ...]) -> GyroSamples | None:
+        if self._gyro is None or not planes:
+            return None
+        first, last = planes[0].start_ns, planes[-1].start_ns + self._sequencer.timing.window_ns
+        samples = self._gyro(first - GYRO_MARGIN_NS, last + GYRO_MARGIN_NS)
+        return samples if len(samples.stamps_ns) else None
 
     def _stack(self, planes: tuple[TakenPlane, ...]) -> FocusStack:
         known = self._decoded
