@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fossa_ros.errors import InputError
-from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
+from fossa_ros.evaluation.metrics import boundary_f1, depth_metrics, mean_metrics
 
 
 def test_hand_computed_values():
@@ -86,3 +86,47 @@ def test_an_image_without_depth_counts_in_coverage_only():
     good, empty = (depth_metrics(np.full((1, 1), p), np.ones((1, 1))) for p in (1.1, np.nan))
     mean = mean_metrics([good, empty])
     assert mean["abs_rel"] == pytest.approx(0.1) and mean["coverage"] == 0.5
+
+
+def test_silog_of_half_lambda():
+    # ln p - ln t is ln 2 twice and 0 twice: the mean square is ln2^2 / 2, the squared mean ln2^2 / 4.
+    m = depth_metrics(np.array([[2.0, 4.0, 3.0, 5.0]]), np.array([[1.0, 2.0, 3.0, 5.0]]))
+    assert m["silog_0.5"] == pytest.approx(np.log(2) * (1 / 2 - 1 / 8) ** 0.5)
+
+
+def test_boundary_f1_by_hand():
+    # One row: the truth steps back by 1.5 after the first pixel, and nearer by 1.2 after the third.
+    truth = np.array([[2.0, 3.0, 3.0, 2.5]])
+    # Found: the first step; not the second; and a false step back by 1.3 after the second pixel.
+    depth = np.array([[1.0, 1.5, 1.95, 1.95]])
+    valid = np.ones(truth.shape, bool)
+    thresholds = 1.05 + 0.2 * np.arange(10) / 9
+    expected = 0.0
+    for t in thresholds:
+        # Farther to the right: 1 true, 2 found, 1 common. Nearer to the right: 1 true below 1.2, none found.
+        # Above and below there are no pairs, which counts as 0.
+        recall, precision = (1 / 1) / 4, (1 / 2) / 4
+        expected += t / thresholds.sum() * 2 * recall * precision / (recall + precision)
+    assert boundary_f1(depth, truth, valid) == pytest.approx(expected) == pytest.approx(1 / 6)
+    assert boundary_f1(1 / depth, 1 / truth, valid) == pytest.approx(expected)  # of disparities: the same
+    # Both steps found, at every threshold or at those below 1.2 (seven of ten, weighed by themselves).
+    assert boundary_f1(7 * truth, truth, valid) == pytest.approx(
+        sum((2 if t < 1.2 else 1) / 4 * t for t in thresholds) / thresholds.sum()
+    )
+    valid[0, 1] = False  # takes both pairs of the second pixel away
+    assert boundary_f1(7 * truth, truth, valid) == pytest.approx(
+        sum(t / 4 for t in thresholds if t < 1.2) / thresholds.sum()
+    )
+    assert boundary_f1(np.ones((3, 3)), np.ones((3, 3)), np.ones((3, 3), bool)) == 0.0
+    assert np.isnan(boundary_f1(np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1), bool)))
+
+
+def test_boundary_f1_sees_columns_as_rows():
+    rng = np.random.default_rng(0)
+    truth = np.exp(rng.normal(0, 0.1, (20, 30)))
+    depth = truth * np.exp(rng.normal(0, 0.05, truth.shape))
+    valid = rng.random(truth.shape) > 0.2
+    f1 = boundary_f1(depth, truth, valid)
+    assert 0.5 < f1 < 0.9
+    assert boundary_f1(depth.T, truth.T, valid.T) == pytest.approx(f1)
+    assert boundary_f1(truth, truth, valid) == pytest.approx(1.0)

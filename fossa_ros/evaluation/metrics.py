@@ -15,6 +15,8 @@ DELTA_THRESHOLDS = {
     "delta_1.25^2": 1.25**2,
     "delta_1.25^3": 1.25**3,
 }
+BOUNDARY_THRESHOLDS = np.linspace(1.05, 1.25, 10)
+HIGHER_IS_BETTER = (*DELTA_THRESHOLDS, "boundary_f1", "coverage")
 
 
 def depth_metrics(depth, truth, near: float = 0.0, far: float = np.inf) -> dict[str, float]:
@@ -31,9 +33,11 @@ def depth_metrics(depth, truth, near: float = 0.0, far: float = np.inf) -> dict[
         - ``abs_rel``: mean |p - t| / t; ``sq_rel``: mean (p - t)^2 / t (m); ``mse``: mean (p - t)^2 (m^2);
           ``rmse``: its root (m).
         - ``rmse_log``: root of the mean of (ln p - ln t)^2; ``log10``: mean |log10 p - log10 t|; ``silog``: standard
-          deviation of ln p - ln t, times 100 (Eigen et al. 2014; the unit of KITTI).
+          deviation of ln p - ln t, times 100 (Eigen et al. 2014; the unit of KITTI); ``silog_0.5``: the same with half
+          the squared mean taken off the mean square, and not times 100 (FOSSA, arXiv 2603.26658).
         - ``delta_1.05``, ``delta_1.15``, ``delta_1.25``, ``delta_1.25^2``, ``delta_1.25^3``: share of pixels with
           max(p / t, t / p) below the threshold.
+        - ``boundary_f1``: see :func:`boundary_f1`, over the pixels where both are known.
         - ``coverage``: share of the pixels with a truth that have a depth; the others count in no other figure.
 
     Raises:
@@ -56,10 +60,45 @@ def depth_metrics(depth, truth, near: float = 0.0, far: float = np.inf) -> dict[
         "rmse_log": np.sqrt(_mean(np.square(log_difference))),
         "log10": _mean(np.abs(log_difference)) / np.log(10.0),
         "silog": 100.0 * np.sqrt(_mean(np.square(log_difference - _mean(log_difference)))),
+        "silog_0.5": np.sqrt(_mean(np.square(log_difference)) - 0.5 * _mean(log_difference) ** 2),
         **{name: _mean(ratio < threshold) for name, threshold in DELTA_THRESHOLDS.items()},
+        "boundary_f1": boundary_f1(depth, truth, known),
         "coverage": _mean(known[valid]),
     }
     return {name: float(figure) for name, figure in figures.items()}
+
+
+def boundary_f1(depth, truth, valid) -> float:
+    """Return the scale-invariant boundary F1 of Depth Pro (Bochkovskii et al. 2024, section 3.2): 1 is best.
+
+    A boundary lies between two neighbours whose depths differ by more than a factor t, and has a direction: left,
+    right, up or down to the nearer one. Precision and recall are averaged over the four directions, and F1 over ten
+    thresholds t from 1.05 to 1.25 in proportion to t. A direction without boundaries counts as 0, so that two maps
+    without any have an F1 of 0.
+
+    Args:
+        depth, truth: (H, W) depth or disparity; it makes no difference which.
+        valid: (H, W) bool; only pairs of which both pixels are valid count (as FOSSA's evaluation has it).
+
+    Returns:
+        0..1; NaN where there are no such pairs.
+    """
+    first, second = np.s_[:, :-1], np.s_[:, 1:]
+    pairs, counts = 0, []  # counts of each direction: boundaries of depth, of truth, and of both, at every threshold
+    for p, t, v in ((depth, truth, valid), (depth.T, truth.T, valid.T)):
+        both = v[first] & v[second]
+        pairs += np.count_nonzero(both)
+        ratios = [m[second][both].astype(np.float64) / m[first][both] for m in (p, t)]
+        for found, true in (ratios, [1.0 / ratio for ratio in ratios]):
+            levels = [(found > threshold, true > threshold) for threshold in BOUNDARY_THRESHOLDS]
+            counts.append([[np.count_nonzero(a), np.count_nonzero(b), np.count_nonzero(a & b)] for a, b in levels])
+    if not pairs:
+        return float("nan")
+    found, true, common = np.moveaxis(np.array(counts, dtype=np.float64), 2, 0)  # (4, thresholds) each
+    recall = (common / np.maximum(true, 1)).mean(axis=0)
+    precision = (common / np.maximum(found, 1)).mean(axis=0)
+    f1 = 2 * recall * precision / np.where(recall + precision > 0, recall + precision, 1)
+    return float(np.sum(f1 * BOUNDARY_THRESHOLDS) / BOUNDARY_THRESHOLDS.sum())
 
 
 def mean_metrics(images: Iterable[dict[str, float]]) -> dict[str, float]:
