@@ -75,6 +75,15 @@ def test_units():
     np.testing.assert_array_equal(depth.all_in_focus, stack.planes[2].image)  # 5 m is nearest to the plane at 2 m
 
 
+def test_unrounded_planes_reach_the_network_as_they_are():
+    model = Readback(1.0)
+    stack = make_stack()
+    unrounded = stack.images() + np.float32(0.25)
+    Predictor(model).estimate(stack, unrounded)
+    expected = (unrounded / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    assert torch.allclose(model.frames.permute(0, 2, 3, 1), torch.from_numpy(expected).float(), atol=1e-5)
+
+
 @pytest.mark.parametrize("answer", [np.nan, np.inf, -1.0, 0.0])
 def test_what_is_no_depth_is_nan(answer):
     depth = Predictor(Readback(answer)).estimate(make_stack())

@@ -56,22 +56,28 @@ class Predictor:
         self._planes: list[FocusPlane] = []
         log.info("%s on %s, %s", name, describe_device(self.device), str(model.dtype).removeprefix("torch."))
 
-    def estimate(self, stack: FocusStack) -> DepthMap:
+    def estimate(self, stack: FocusStack, unrounded: np.ndarray | None = None) -> DepthMap:
         """Return the metric depth of an aligned stack, seen from its reference plane.
+
+        Args:
+            stack: the planes.
+            unrounded: (N, H, W, 3) float32 in 0..255, what was rounded to the planes; for benchmarks.
 
         Raises:
             InputError: a stack without intrinsics, or focused at infinity, which the network cannot take.
         """
-        return self._depth_map(stack, *self._estimate(stack))
+        return self._depth_map(stack, *self._estimate(stack, unrounded))
 
     def depth(self, stack: FocusStack) -> np.ndarray:
         """Return ``estimate``'s depth alone: (H, W) float32 metres, NaN where unknown."""
         return self._estimate(stack)[0]
 
-    def _estimate(self, stack: FocusStack) -> tuple[np.ndarray, np.ndarray | None]:
+    def _estimate(
+        self, stack: FocusStack, unrounded: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         K = require_intrinsics(stack.K)
         focus = self._canonical_focus(stack.focus_distances, K, stack.size[1])
-        images = self._upload(stack.images())
+        images = self._upload(stack.images() if unrounded is None else unrounded)
         with torch.inference_mode():
             return self._metric(stack, *self._calls[2](images, focus))
 
