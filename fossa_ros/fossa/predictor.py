@@ -81,6 +81,13 @@ class Predictor:
         with torch.inference_mode():
             return self._metric(stack, *self._calls[2](images, focus))
 
+    def gpu_memory(self) -> tuple[int, int] | None:
+        """Return the bytes of its GPU in use, by whomever, and those there are; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        free, there_is = torch.cuda.mem_get_info(self.device)
+        return there_is - free, there_is
+
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Run once on ``planes`` black images of ``size`` (H, W), so that compilation and CUDA graphs are done."""
         images = torch.zeros(planes, *size, 3, dtype=torch.uint8)

@@ -2,52 +2,149 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 from fossa_ros.lens import LensState
-from fossa_ros.pipeline import SweepResult
+from fossa_ros.pipeline import SweepResult, Verdict
+from fossa_ros.ros.parameters import Parameter
 from fossa_ros.sweep.clock_offset import ClockOffset
 
-RATE_WINDOW_S = 10.0
+WINDOW_S = 10.0  # of rates and shares
+ACCEPTED = "accepted"
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A figure that has thresholds.
+
+    Attributes:
+        name: of its parameters, ``diagnostics.NAME_warn`` and ``diagnostics.NAME_error``; 0 stands for never.
+        meaning: in a sentence, after "less than" or "more than".
+        unit: of figure and thresholds.
+        warn, error: defaults.
+        least: whether it is a least, not a most.
+        maximum: of the thresholds; None for open.
+    """
+
+    name: str
+    meaning: str
+    unit: str
+    warn: float
+    error: float
+    least: bool = False
+    maximum: float | None = None
+
+    def parameters(self) -> tuple[Parameter, Parameter]:
+        """Return the two parameters of its thresholds."""
+        beyond = "less" if self.least else "more"
+        return tuple(
+            Parameter(
+                f"diagnostics.{self.name}_{level}",
+                default,
+                f"/diagnostics turns to {level.upper()} when the {self.meaning} is {beyond} than this; 0: never",
+                self.unit,
+                minimum=0.0,
+                maximum=self.maximum,
+                live=True,
+            )
+            for level, default in (("warn", self.warn), ("error", self.error))
+        )
+
+    def judge(self, value: float, values: Mapping[str, float]) -> tuple[bytes, str]:
+        """Return the level of a figure, and a sentence that names the parameter where that is not OK."""
+        for level, suffix in ((ERROR, "error"), (WARN, "warn")):
+            name = f"diagnostics.{self.name}_{suffix}"
+            bound = values[name]
+            if bound and (value < bound if self.least else value > bound):
+                unit, beyond = f" {self.unit}" if self.unit else "", "less" if self.least else "more"
+                return level, f"{self.meaning} {value:.3g}{unit}, {beyond} than {name} ({bound:g}{unit})"
+        return OK, ""
+
+
+DEPTH_RATE = Judged("depth_rate", "depth rate", "Hz", 0.0, 0.0, least=True)
+ACCEPTANCE = Judged("acceptance", "share of sweeps accepted", "", 0.5, 0.0, least=True, maximum=1.0)
+SILENCE = Judged("silence", "time since the last depth", "s", 3.0, 10.0)
+INFERENCE = Judged("inference", "inference", "ms", 0.0, 0.0)
+TEMPERATURE = Judged("temperature", "lens temperature", "degC", 60.0, 70.0)
+CLOCK_OFFSET = Judged("clock_offset", "clock offset of the camera", "s", 0.005, 0.05)
+GPU_MEMORY = Judged("gpu_memory", "share of GPU memory in use", "", 0.9, 0.98, maximum=1.0)
+DIAGNOSTICS = tuple(
+    parameter
+    for figure in (DEPTH_RATE, ACCEPTANCE, SILENCE, INFERENCE, TEMPERATURE, CLOCK_OFFSET, GPU_MEMORY)
+    for parameter in figure.parameters()
+)
+DEFAULTS = {parameter.name: parameter.default for parameter in DIAGNOSTICS}
 
 
 @dataclass
 class Health:
-    """The figures of one run of the node."""
+    """The figures of one run of the node.
+
+    Whoever composes a message sets the attributes that are nobody's event first.
+
+    Attributes:
+        hardware_id: the lens, for people.
+        estimator: its name.
+        resting: whether no sweeps are wanted, so that none are missed.
+        camera_fault: why frames cannot be used before they reach a sweep; empty where they can.
+        camera_period_ns: time from frame to frame, None while it is not known.
+        clock_offset: of the camera, None while it is not known.
+        gpu_memory: bytes in use, by whomever, and bytes there are; None without a GPU.
+    """
 
     hardware_id: str
     estimator: str
     accepted: int = 0
     rejected: int = 0
     last_reason: str = ""
-    inference_ms: float = float("nan")
-    sweep_ms: float = float("nan")
-    age_ms: float = float("nan")  # of the last depth, from its stamp
+    inference_ms: float = math.nan
+    sweep_ms: float = math.nan
+    age_ms: float = math.nan  # of the last depth, from its stamp
+    known: float = math.nan  # share of the pixels of the last depth
+    resting: bool = False
+    camera_fault: str = ""
+    camera_period_ns: int | None = None
     clock_offset: ClockOffset | None = None
+    gpu_memory: tuple[int, int] | None = None
     lens: LensState | None = None
     lens_failure: str = ""  # why the lens is lost; empty while it answers
-    _ends: deque = field(default_factory=deque)  # monotonic seconds of the accepted sweeps within the window
-    _began: float = field(default_factory=time.monotonic)
+    _ends: deque[tuple[float, str]] = field(default_factory=deque)  # monotonic seconds and what became of a sweep
+    _last_depth: float = field(default_factory=lambda: time.monotonic())
+    _began: float = field(default_factory=lambda: time.monotonic())
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def began(self) -> None:
+        """Note that the node was activated, or woken from its rest: what was missed meanwhile does not count."""
+        with self._lock:
+            self._began = self._last_depth = time.monotonic()
+            self._ends.clear()
 
     def on_result(self, result: SweepResult) -> None:
         """Count a sweep."""
+        depth = result.depth
+        known = math.nan if depth is None else float((depth.confidence > 0).mean())
         with self._lock:
+            now = time.monotonic()
             self.sweep_ms = result.sweep.duration_ns / 1e6
-            if result.depth is None:
+            self._ends.append((now, ACCEPTED if depth is not None else str(result.verdict)))
+            if depth is None:
                 self.rejected += 1
                 self.last_reason = f"{result.verdict}: {result.reason}"
                 return
             self.accepted += 1
             self.inference_ms = result.inference_ms
             self.age_ms = result.age_ms
-            self._ends.append(time.monotonic())
+            self.known = known
+            self._last_depth = now
 
     def on_lens_state(self, state: LensState | None, failure: str = "") -> bool:
         """Note what the lens said, or why it was lost; return whether it was lost or found just now."""
@@ -56,44 +153,85 @@ class Health:
             self.lens = state or self.lens
             return bool(before) != bool(self.lens_failure)
 
-    def depth_rate(self) -> float:
-        """Return accepted sweeps per second over the last seconds."""
-        now = time.monotonic()
-        while self._ends and self._ends[0] < now - RATE_WINDOW_S:
-            self._ends.popleft()
-        return len(self._ends) / min(RATE_WINDOW_S, max(now - self._began, 1e-3))
-
-    def message(self, name: str, stamp) -> DiagnosticArray:
-        """Compose the node's status."""
+    def message(self, name: str, stamp, values: Mapping[str, float] = DEFAULTS) -> DiagnosticArray:
+        """Compose the node's status; ``values`` holds the thresholds, by the names of ``DIAGNOSTICS``."""
         with self._lock:
-            rate = self.depth_rate()
-            level, text = DiagnosticStatus.OK, f"{rate:.1f} depth maps a second"
-            if self.lens_failure:
-                level, text = DiagnosticStatus.ERROR, f"lens lost: {self.lens_failure}"
-            elif self.lens is not None and self.lens.faults:
-                level, text = DiagnosticStatus.WARN, "lens: " + ", ".join(self.lens.faults)
-            elif rate == 0:
-                level, text = DiagnosticStatus.WARN, f"no depth; {self.last_reason or 'no sweep finished yet'}"
-            figures = {
-                "estimator": self.estimator,
-                "sweeps accepted": self.accepted,
-                "sweeps not accepted": self.rejected,
-                "last reason": self.last_reason,
-                "depth rate [Hz]": f"{rate:.2f}",
-                "sweep [ms]": f"{self.sweep_ms:.1f}",
-                "inference [ms]": f"{self.inference_ms:.1f}",
-                "age of depth [ms]": f"{self.age_ms:.1f}",
-            }
-            if self.clock_offset is not None:
-                found = self.clock_offset
-                certain = "certain" if found.certain else "not certain"
-                figures["clock offset [ms]"] = (
-                    f"{found.offset_ns / 1e6:.1f} +- {found.uncertainty_ns / 1e6:.1f}, {certain}"
-                )
-            if self.lens is not None:
-                figures["focus distance [m]"] = f"{self.lens.focus_distance:.3f}"
-                if self.lens.temperature is not None:
-                    figures["lens temperature [C]"] = f"{self.lens.temperature:.1f}"
-        status = DiagnosticStatus(level=level, name=name, message=text, hardware_id=self.hardware_id)
+            now = time.monotonic()
+            while self._ends and self._ends[0][0] < now - WINDOW_S:
+                self._ends.popleft()
+            span = min(WINDOW_S, max(now - self._began, 1e-3))
+            depths = sum(end == ACCEPTED for _, end in self._ends)
+            rate = depths / span
+            # Superseded sweeps say that the estimator is slower than the camera, not that anything is wrong.
+            judged = sum(end != Verdict.SUPERSEDED for _, end in self._ends)
+            acceptance = depths / judged if judged else math.nan
+            unwell = self._unwell(values, rate, acceptance, now - self._last_depth)
+            figures = self._figures(rate, len(self._ends) / span, acceptance)
+        level = max((level for level, _ in unwell), default=OK)
+        told = "; ".join(text for one, text in unwell if one == level)
+        if level == OK:
+            told = "at rest" if self.resting else f"{rate:.1f} depth maps a second"
+        status = DiagnosticStatus(level=level, name=name, message=told, hardware_id=self.hardware_id)
         status.values = [KeyValue(key=key, value=str(value)) for key, value in figures.items()]
         return DiagnosticArray(header=Header(stamp=stamp), status=[status])
+
+    def _unwell(self, values, rate: float, acceptance: float, silence: float) -> list[tuple[bytes, str]]:
+        """Return everything that is not well."""
+        found = []
+        if self.lens_failure:
+            found.append((ERROR, f"lens lost: {self.lens_failure}"))
+        elif self.lens is not None:
+            if self.lens.faults:
+                found.append((WARN, "lens: " + ", ".join(self.lens.faults)))
+            if self.lens.temperature is not None:
+                found.append(TEMPERATURE.judge(self.lens.temperature, values))
+        if self.camera_fault:
+            found.append((WARN, f"camera: {self.camera_fault}"))
+        if not self.resting:
+            missed = [SILENCE.judge(silence, values), DEPTH_RATE.judge(rate, values)]
+            if not math.isnan(acceptance):
+                missed.append(ACCEPTANCE.judge(acceptance, values))
+            last = self.last_reason or "no sweep finished yet"
+            found += [(level, f"{text}; last reason: {last}") for level, text in missed[:1] if level != OK]
+            found += missed[1:]
+        if self.known == 0:
+            found.append((WARN, f"{self.estimator} found no depth in the last sweep; see docs/troubleshooting.md"))
+        found.append(INFERENCE.judge(self.inference_ms, values))
+        if self.clock_offset is not None and self.clock_offset.certain:
+            found.append(CLOCK_OFFSET.judge(abs(self.clock_offset.offset_ns) / 1e9, values))
+        if self.gpu_memory is not None:
+            found.append(GPU_MEMORY.judge(self.gpu_memory[0] / self.gpu_memory[1], values))
+        return [(level, text) for level, text in found if level != OK]
+
+    def _figures(self, rate: float, sweep_rate: float, acceptance: float) -> dict[str, object]:
+        figures = {
+            "estimator": self.estimator,
+            "sweeps accepted": self.accepted,
+            "sweeps not accepted": self.rejected,
+            "last reason": self.last_reason,
+            "sweep rate [Hz]": f"{sweep_rate:.2f}",
+            "depth rate [Hz]": f"{rate:.2f}",
+            "acceptance": f"{acceptance:.3f}",
+            "sweep [ms]": f"{self.sweep_ms:.1f}",
+            "inference [ms]": f"{self.inference_ms:.1f}",
+            "age of depth [ms]": f"{self.age_ms:.1f}",
+            "pixels with depth": f"{self.known:.3f}",
+        }
+        if self.camera_period_ns is not None:
+            figures["camera rate [Hz]"] = f"{1e9 / self.camera_period_ns:.2f}"
+        if self.gpu_memory is not None:
+            used, there_is = self.gpu_memory
+            figures["GPU memory [MiB]"] = f"{used / 2**20:.0f} of {there_is / 2**20:.0f}"
+        if self.clock_offset is not None:
+            found = self.clock_offset
+            certain = "certain" if found.certain else "not certain"
+            figures["clock offset [ms]"] = (
+                f"{found.offset_ns / 1e6:.1f} +- {found.uncertainty_ns / 1e6:.1f}, {certain}"
+            )
+        figures["lens"] = self.lens_failure or ("not asked" if self.lens is None else "answers")
+        if self.lens is not None:
+            figures["lens faults"] = ", ".join(self.lens.faults) or "none"
+            figures["focus distance [m]"] = f"{self.lens.focus_distance:.3f}"
+            if self.lens.temperature is not None:
+                figures["lens temperature [C]"] = f"{self.lens.temperature:.1f}"
+        return figures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,9 +17,9 @@ from fossa_ros.lens import LensState
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.pipeline import DepthWorker, SweepResult, Verdict
-from fossa_ros.ros import qos, settings
+from fossa_ros.ros import parameters, qos, settings
 from fossa_ros.ros.conversions import lens_state, lens_state_message, nanoseconds
-from fossa_ros.ros.diagnostics import Health
+from fossa_ros.ros.diagnostics import DIAGNOSTICS, Health
 from fossa_ros.ros.images import rgb_from_message
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.ros.outputs import Outputs
@@ -43,6 +44,7 @@ class FossaNode(ManagedNode):
         self._camera: CameraSubscription | None = None
         self._lens_states = None  # the subscription, where somebody else drives the lens
         self._health: Health | None = None
+        self._gpu_memory: Callable[[], tuple[int, int] | None] = lambda: None
         self._awaited: dict[int, Future] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
         self._timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._tick)
@@ -78,6 +80,7 @@ class FossaNode(ManagedNode):
             self._lens_measures = lens.capabilities.measures_position
             identity = lens.capabilities.identity
         self._health = Health(hardware_id=identity, estimator=estimator.name)
+        self._gpu_memory = getattr(estimator, "gpu_memory", lambda: None)  # of no estimator that needs no GPU
         self._worker = DepthWorker(
             MotionCheck(settings.motion_config(values)),
             estimator,
@@ -94,6 +97,7 @@ class FossaNode(ManagedNode):
         self._worker.start()
         self._capture.start()
         self._camera = CameraSubscription(self, self._on_frame)
+        self._health.began()
         self._rate_told = False
         if self._external:
             self._lens_states = self.create_subscription(
@@ -194,6 +198,9 @@ class FossaNode(ManagedNode):
             response.message = "The node is not configured; configure it first."
             return response
         self._capture.set_enabled(request.data)
+        if request.data and self._health.resting:
+            self._health.began()
+        self._health.resting = not request.data
         response.success = True
         response.message = "Sweeping." if request.data else "The lens rests; call 'capture' for a single sweep."
         return response
@@ -212,13 +219,21 @@ class FossaNode(ManagedNode):
         if self._camera is not None:
             self._camera.follow_offer()
             self._tell_rate()
+            self._tell_camera_fault()
         if self._health is not None:
             self._tell_health()
 
+    def _tell_camera_fault(self) -> None:
+        before, self._health.camera_fault = self._health.camera_fault, self._camera.fault()
+        if self._health.camera_fault and not before:
+            self.get_logger().warning(f"No frame can be used: {self._health.camera_fault}.")
+
     def _tell_health(self) -> None:
         self._health.clock_offset = self._capture.clock_offset
-        now = self.get_clock().now().to_msg()
-        self._diagnostics.publish(self._health.message(self.get_fully_qualified_name(), now))
+        self._health.camera_period_ns = self._capture.period_ns
+        self._health.gpu_memory = self._gpu_memory()
+        now, thresholds = self.get_clock().now().to_msg(), parameters.values(self, DIAGNOSTICS)
+        self._diagnostics.publish(self._health.message(self.get_fully_qualified_name(), now, thresholds))
 
 
 main = partial(run, FossaNode)

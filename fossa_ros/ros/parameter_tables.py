@@ -12,8 +12,9 @@ PREAMBLE = """\
 # Parameters
 
 Made from the one description in the code by `python -m fossa_ros.ros.parameter_tables > docs/parameters.md`; a test
-keeps the two the same. A parameter that changes at *configure* is refused while the node is configured: clean the
-node up (`ros2 lifecycle set /fossa_node cleanup`), set it, and configure again.
+keeps the two the same. A parameter that changes *live* takes effect within a second. One that changes at *configure*
+is refused while the node is configured: clean the node up (`ros2 lifecycle set /fossa_node cleanup`), set it, and
+configure again.
 """
 
 

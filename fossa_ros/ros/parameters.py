@@ -111,7 +111,7 @@ def judge(
 
 def table(parameters: tuple[Parameter, ...]) -> str:
     """Return the parameters as a Markdown table for the documentation."""
-    lines = ["| parameter | default | range | changes | meaning |", "|---|---|---|---|---|"]
+    lines = ["| parameter | default | unit | range | changes | meaning |", "|---|---|---|---|---|---|"]
     for parameter in parameters:
         default = list(parameter.default) if isinstance(parameter.default, array.array) else parameter.default
         if parameter.choices:
@@ -123,7 +123,8 @@ def table(parameters: tuple[Parameter, ...]) -> str:
             high = "" if parameter.maximum is None else f"{parameter.maximum:g}"
             allowed = f"{low} .. {high}".strip()
         shown = repr(default).replace("'", "") if default != "" else "(empty)"
-        unit = f" {parameter.unit}" if parameter.unit else ""
         changes = "live" if parameter.live else "configure"
-        lines.append(f"| `{parameter.name}` | {shown}{unit} | {allowed} | {changes} | {parameter.description} |")
+        lines.append(
+            f"| `{parameter.name}` | {shown} | {parameter.unit} | {allowed} | {changes} | {parameter.description} |"
+        )
     return "\n".join(lines) + "\n"

@@ -17,6 +17,7 @@ from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.pipeline import Preparation
+from fossa_ros.ros.diagnostics import DIAGNOSTICS
 from fossa_ros.ros.parameters import Parameter
 from fossa_ros.sweep import ClockUse, StampReference, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
 from fossa_ros.sweep.track import LensResponse
@@ -255,7 +256,7 @@ _OUTPUT = (
         maximum=3600.0,
     ),
 )
-FOSSA_NODE = (*_ESTIMATOR, *_LENS, *_SWEEP, *_MOTION, *_OUTPUT)
+FOSSA_NODE = (*_ESTIMATOR, *_LENS, *_SWEEP, *_MOTION, *_OUTPUT, *DIAGNOSTICS)
 
 
 def sweep_plan(values: dict[str, Any]) -> SweepPlan:

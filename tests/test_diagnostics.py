@@ -1,0 +1,132 @@
+"""What /diagnostics says of a run: figures, levels, and sentences that name the parameter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from fossa_ros.lens import LensState
+from fossa_ros.pipeline import SweepResult, Verdict
+from fossa_ros.ros import diagnostics
+from fossa_ros.ros.diagnostics import DEFAULTS, DIAGNOSTICS, Health
+from fossa_ros.stack import DepthMap
+from fossa_ros.sweep import CapturedSweep
+from fossa_ros.sweep.clock_offset import ClockOffset
+
+WARM = LensState(0, 0.5, 2.0, 61.0, ())
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that the test sets."""
+    seconds = [1000.0]
+    monkeypatch.setattr(diagnostics.time, "monotonic", lambda: seconds[0])
+    return seconds
+
+
+def result(verdict="still", reason="", known=1.0, inference_ms=40.0):
+    sweep = CapturedSweep(0, None, "", (), (), (), {}, 0, 330_000_000)
+    if verdict not in ("still", "repaired"):
+        return SweepResult(sweep, verdict, reason)
+    confidence = np.full((4, 5), float(known > 0), np.float32)
+    depth = DepthMap(np.where(confidence > 0, np.float32(1), np.nan), confidence, np.zeros((4, 5, 3), np.uint8))
+    return SweepResult(sweep, verdict, depth=depth, inference_ms=inference_ms, age_ms=300.0)
+
+
+def status(health, **thresholds):
+    values = {**DEFAULTS, **{f"diagnostics.{name}": value for name, value in thresholds.items()}}
+    (status,) = health.message("/node", Time(), values).status
+    return status.level, status.message, {value.key: value.value for value in status.values}
+
+
+def test_figures_of_a_run_are_the_counted_ones(now):
+    health = Health("a lens", "classical")
+    for index in range(20):  # one sweep in half a second, every fourth rejected
+        now[0] += 0.5
+        health.on_result(result("rejected", "12 px of motion") if index % 4 == 3 else result())
+    health.lens, health.camera_period_ns = replace(WARM, temperature=31.5), 33_333_333
+    level, message, figures = status(health)
+    assert (level, message) == (DiagnosticStatus.OK, "1.5 depth maps a second")
+    assert figures["sweeps accepted"] == "15" and figures["sweeps not accepted"] == "5"
+    assert figures["sweep rate [Hz]"] == "2.00" and figures["depth rate [Hz]"] == "1.50"
+    assert figures["acceptance"] == "0.750" and figures["last reason"] == "rejected: 12 px of motion"
+    assert figures["inference [ms]"] == "40.0" and figures["sweep [ms]"] == "330.0"
+    assert figures["lens temperature [C]"] == "31.5" and figures["camera rate [Hz]"] == "30.00"
+    assert figures["pixels with depth"] == "1.000" and figures["lens"] == "answers"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda health: health.on_result(result(inference_ms=500.0)), "inference"),
+        (lambda health: health.on_lens_state(WARM), "temperature"),
+        (lambda health: setattr(health, "clock_offset", ClockOffset(8_000_000, 1, 20, True)), "clock_offset"),
+        (lambda health: setattr(health, "gpu_memory", (95, 100)), "gpu_memory"),
+        (lambda health: [health.on_result(result("rejected", "moved")) for _ in range(9)], "acceptance"),
+    ],
+)
+def test_each_threshold_warns_and_errs_by_its_name_and_zero_means_never(now, spoil, words):
+    health = Health("a lens", "classical")
+    now[0] += 1.0
+    health.on_result(result())
+    assert status(health)[0] == DiagnosticStatus.OK
+    spoil(health)
+    least = words == "acceptance"
+    values = {f"{words}_warn": 1.0 if least else 1e-9, f"{words}_error": 0.0}
+    level, message, _ = status(health, **values)
+    assert level == DiagnosticStatus.WARN and f"diagnostics.{words}_warn" in message
+    level, message, _ = status(health, **{**values, f"{words}_error": 0.5 if least else 2e-9})
+    assert level == DiagnosticStatus.ERROR and f"diagnostics.{words}_error" in message
+    level, message, _ = status(health, **{f"{words}_warn": 0.0, f"{words}_error": 0.0})
+    assert level == DiagnosticStatus.OK
+
+
+def test_silence_is_a_warning_then_an_error_with_the_last_reason_but_not_at_rest(now):
+    health = Health("a lens", "classical")
+    health.on_result(result(Verdict.INCOMPLETE, "no frame"))
+    now[0] += 4.0
+    level, message, _ = status(health)
+    assert level == DiagnosticStatus.WARN and "diagnostics.silence_warn (3 s)" in message
+    assert "last reason: incomplete: no frame" in message
+    now[0] += 7.0
+    assert status(health)[0] == DiagnosticStatus.ERROR
+    health.resting = True
+    assert status(health)[:2] == (DiagnosticStatus.OK, "at rest")
+    health.resting = False
+    health.began()
+    assert status(health)[0] == DiagnosticStatus.OK
+
+
+def test_superseded_sweeps_are_no_lack_of_acceptance(now):
+    health = Health("a lens", "fossa")
+    for _ in range(5):
+        now[0] += 0.4
+        health.on_result(result(Verdict.SUPERSEDED, "newer"))
+    health.on_result(result())
+    level, _, figures = status(health)
+    assert level == DiagnosticStatus.OK and figures["acceptance"] == "1.000" and figures["sweeps not accepted"] == "5"
+
+
+def test_a_lost_lens_a_faulty_one_and_a_depth_of_nothing_are_said(now):
+    health = Health("a lens", "classical")
+    now[0] += 1.0
+    health.on_result(result(known=0.0))
+    level, message, figures = status(health)
+    assert level == DiagnosticStatus.WARN and "no depth in the last sweep" in message
+    assert figures["pixels with depth"] == "0.000"
+    health.on_result(result())
+    health.on_lens_state(replace(WARM, temperature=30.0, faults=("no lens",)))
+    assert status(health)[:2] == (DiagnosticStatus.WARN, "lens: no lens")
+    health.on_lens_state(None, "Port '/dev/x' is gone.")
+    assert status(health)[:2] == (DiagnosticStatus.ERROR, "lens lost: Port '/dev/x' is gone.")
+    health.camera_fault = "images arrive but no camera_info"
+    health.on_lens_state(replace(WARM, temperature=30.0))
+    assert status(health)[:2] == (DiagnosticStatus.WARN, "camera: images arrive but no camera_info")
+
+
+def test_every_threshold_changes_while_running_and_is_never_by_zero():
+    assert all(parameter.live and parameter.minimum == 0.0 for parameter in DIAGNOSTICS)
