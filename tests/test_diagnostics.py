@@ -12,7 +12,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from fossa_ros.lens import LensState
 from fossa_ros.pipeline import SweepResult, Verdict
 from fossa_ros.ros import diagnostics
-from fossa_ros.ros.diagnostics import DEFAULTS, DIAGNOSTICS, Health
+from fossa_ros.ros.diagnostics import Health
+from fossa_ros.ros.thresholds import DEFAULTS, DIAGNOSTICS
 from fossa_ros.stack import DepthMap
 from fossa_ros.sweep import CapturedSweep
 from fossa_ros.sweep.clock_offset import ClockOffset

@@ -11,8 +11,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from fossa_ros.errors import InputError
-from fossa_ros.ros.conversions import depth_image
-from fossa_ros.ros.images import image_message, rgb_from_message
+from fossa_ros.ros.conversions import depth_image, image_message
+from fossa_ros.ros.images import rgb_from_message
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 

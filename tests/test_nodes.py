@@ -24,9 +24,9 @@ from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.geometry import POINT
+from fossa_ros.message_fields import nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import environment, qos
-from fossa_ros.ros.conversions import nanoseconds
 
 CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
 WIDTH, HEIGHT, FX = 320, 240, 300.0

@@ -14,8 +14,8 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 
 from fossa_ros.errors import LensError
+from fossa_ros.message_fields import nanoseconds
 from fossa_ros.ros import environment, qos
-from fossa_ros.ros.conversions import nanoseconds
 
 DISCOVERY_S = 5.0  # how long a node that has just started may take to be seen
 SPIN_S = 0.1

@@ -4,41 +4,42 @@ from __future__ import annotations
 
 import array
 import copy
-import math
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from fossa_ros.geometry import POINT
 from fossa_ros.lens import LensState
+from fossa_ros.message_fields import (
+    cloud_fields,
+    depth_fields,
+    image_fields,
+    report_fields,
+    report_stamp_ns,
+    stamp_fields,
+)
 from fossa_ros.msg import FocusStack as FocusStackMessage
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
 from fossa_ros.optics import dioptres
 from fossa_ros.pipeline import SweepResult
-from fossa_ros.ros.images import image_message
 from fossa_ros.stack import FocusStack
-
-
-def nanoseconds(stamp: Time) -> int:
-    """Return a stamp in nanoseconds."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
 def time_message(stamp_ns: int) -> Time:
     """Return nanoseconds as a stamp."""
-    return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
+    return Time(**stamp_fields(stamp_ns))
+
+
+def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
+    """Return ``pixels`` (H, W) or (H, W, C), C-contiguous, as an image message."""
+    return _with_data(Image, image_fields(pixels, encoding), header)
 
 
 def depth_image(depth: np.ndarray, encoding: str, header: Header) -> Image:
     """Return (H, W) float32 metres as 32FC1 (NaN unknown) or 16UC1 (millimetres, 0 unknown), REP 118."""
-    if encoding == "16UC1":
-        millimetres = np.rint(depth * 1e3)
-        known = (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)  # false for NaN
-        depth = np.where(known, millimetres, 0).astype(np.uint16)
-    return image_message(depth, encoding, header)
+    return _with_data(Image, depth_fields(depth, encoding), header)
 
 
 def depth_camera_info(info: CameraInfo, header: Header) -> CameraInfo:
@@ -50,16 +51,9 @@ def depth_camera_info(info: CameraInfo, header: Header) -> CameraInfo:
 
 def cloud_message(points: np.ndarray, header: Header) -> PointCloud2:
     """Return (H, W) structured points (``geometry.POINT``) as an organised XYZRGB cloud; NaN where unknown."""
-    height, width = points.shape
-    message = PointCloud2(header=header, height=height, width=width, is_dense=False, is_bigendian=False)
-    message.fields = [
-        PointField(name=name, offset=offset, datatype=PointField.FLOAT32, count=1)
-        for name, (_, offset) in POINT.fields.items()
-    ]
-    message.point_step = POINT.itemsize
-    message.row_step = POINT.itemsize * width
-    message.data.frombytes(points.view(np.uint8))
-    return message
+    fields = cloud_fields(points)
+    fields["fields"] = [PointField(**field) for field in fields["fields"]]
+    return _with_data(PointCloud2, fields, header)
 
 
 def focus_stack_message(stack: FocusStack, sweep: int, info: CameraInfo, frame_id: str) -> FocusStackMessage:
@@ -100,33 +94,23 @@ def lens_state_message(
     return message
 
 
-def lens_state(message: LensStateMessage) -> LensState:
-    """Return what a lens said, from its message."""
-    return LensState(
-        stamp_ns=nanoseconds(message.header.stamp),
-        focus_distance=message.focus_distance,
-        command=float("nan"),
-        temperature=None if math.isnan(message.temperature) else message.temperature,
-        faults=tuple(message.faults),
-    )
-
-
 def sweep_report(result: SweepResult, frame_id: str) -> SweepReport:
     """Return what became of a sweep."""
-    sweep = result.sweep
-    stamp_ns = sweep.started_ns if result.depth is None else result.depth.stamp_ns
+    fields = report_fields(result)
     return SweepReport(
-        header=Header(stamp=time_message(stamp_ns), frame_id=frame_id),
-        sweep=sweep.number,
-        accepted=result.depth is not None,
-        verdict=str(result.verdict),
-        reason=result.reason,
-        motion_px=float(result.motion_px),
-        focus_distances=array.array("d", sweep.focus_distances),
-        stamps=[time_message(stamp) for stamp in sweep.stamps_ns],
-        drop_reasons=list(sweep.drops),
-        drop_counts=array.array("I", sweep.drops.values()),
-        sweep_ms=sweep.duration_ns / 1e6,
-        motion_ms=float(result.motion_ms),
-        inference_ms=float(result.inference_ms),
+        header=Header(stamp=time_message(report_stamp_ns(result)), frame_id=frame_id),
+        **fields
+        | {
+            "focus_distances": array.array("d", fields["focus_distances"]),
+            "stamps": [time_message(stamp) for stamp in fields["stamps"]],
+            "drop_counts": array.array("I", fields["drop_counts"]),
+        },
     )
+
+
+def _with_data(kind: type, fields: dict, header: Header):
+    data = fields.pop("data")
+    message = kind(header=header, **fields)
+    # frombytes fills the message's own array at memory speed; assigning bytes walks them one by one in Python.
+    message.data.frombytes(data)
+    return message

@@ -7,6 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from fossa_ros.errors import InputError
+
 PACKAGE = "fossa_ros"
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 SHARED_MEMORY = Path("/dev/shm")
@@ -14,10 +16,17 @@ SHARED_MEMORY_NEEDED = 512 * 2**20  # bytes: 64 MiB for each process of a small 
 
 
 def share() -> Path:
-    """Return the folder that holds this package's messages, launch files and configurations."""
-    from ament_index_python.packages import get_package_share_directory
+    """Return the folder that holds this package's messages, launch files and configurations; needs no ROS.
 
-    return Path(get_package_share_directory(PACKAGE))
+    Raises:
+        InputError: the package is not installed.
+    """
+    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    for prefix in (*prefixes, sys.prefix):
+        folder = Path(prefix) / "share" / PACKAGE
+        if (folder / "package.xml").is_file():
+            return folder
+    raise InputError(f"The package {PACKAGE} is not installed; install it with pip or colcon, and source its setup.")
 
 
 def complete() -> None:

@@ -14,16 +14,18 @@ from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.errors import InputError
 from fossa_ros.lens import LensState
+from fossa_ros.message_fields import lens_state, nanoseconds
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.pipeline import DepthWorker, SweepResult, Verdict
 from fossa_ros.ros import parameters, qos, settings
-from fossa_ros.ros.conversions import lens_state, lens_state_message, nanoseconds
-from fossa_ros.ros.diagnostics import DIAGNOSTICS, Health
+from fossa_ros.ros.conversions import lens_state_message
+from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.images import rgb_from_message
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.ros.outputs import Outputs
 from fossa_ros.ros.pairing import CameraSubscription
+from fossa_ros.ros.thresholds import DIAGNOSTICS
 from fossa_ros.sweep import ClockUse, Frame, SweepCapture, SweepMode
 
 DIAGNOSTICS_PERIOD_S = 1.0

@@ -1,11 +1,12 @@
-"""Image messages to RGB arrays and back, without a copy where the encoding allows it."""
+"""Image messages to RGB arrays, without a copy where the encoding allows it.
+
+A message is anything with the fields of ``sensor_msgs/Image``: rclpy's own, or one read from a bag without ROS.
+"""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from fossa_ros.errors import InputError
 
@@ -23,7 +24,7 @@ _TO_RGB = {
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
 
 
-def rgb_from_message(message: Image) -> np.ndarray:
+def rgb_from_message(message) -> np.ndarray:
     """Return the (H, W, 3) uint8 RGB pixels of an image message; rgb8 is a view of the message's own data.
 
     Encodings beyond the common 8-bit ones go through cv_bridge where it is installed.
@@ -47,7 +48,7 @@ def rgb_from_message(message: Image) -> np.ndarray:
     return pixels if message.encoding == "rgb8" else cv2.cvtColor(pixels, _TO_RGB[message.encoding])
 
 
-def _rgb_by_cv_bridge(message: Image) -> np.ndarray:
+def _rgb_by_cv_bridge(message) -> np.ndarray:
     try:
         from cv_bridge import CvBridge, CvBridgeError
     except ImportError:
@@ -59,14 +60,3 @@ def _rgb_by_cv_bridge(message: Image) -> np.ndarray:
         return CvBridge().imgmsg_to_cv2(message, "rgb8")
     except CvBridgeError as error:
         raise InputError(f"Cannot decode '{message.encoding}': {error}; let the camera publish rgb8.") from error
-
-
-def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
-    """Return ``pixels`` (H, W) or (H, W, C), C-contiguous, as an image message."""
-    message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
-    message.step = pixels.strides[0]
-    message.is_bigendian = 0
-    # frombytes fills the message's own array at memory speed; assigning bytes walks them one by one in Python.
-    # It takes bytes only, and a view as bytes costs nothing.
-    message.data.frombytes(pixels.reshape(-1).view(np.uint8))
-    return message

@@ -14,8 +14,8 @@ from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
 
 from fossa_ros.errors import FossaError
+from fossa_ros.parameter import Parameter
 from fossa_ros.ros import environment, parameters
-from fossa_ros.ros.parameters import Parameter
 
 AUTOSTART = Parameter(
     "autostart",

@@ -17,10 +17,10 @@ from fossa_ros.ros.conversions import (
     depth_camera_info,
     depth_image,
     focus_stack_message,
+    image_message,
     sweep_report,
     time_message,
 )
-from fossa_ros.ros.images import image_message
 
 
 class Outputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
@@ -11,38 +10,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from fossa_ros.ros import qos
-from fossa_ros.ros.conversions import nanoseconds
+from fossa_ros.stamp_pairs import QUEUE, StampPairs
 
-QUEUE = 10  # pairs in the making; the two topics of one driver are never more than a frame apart
 FEW = 4  # messages that say nothing yet: discovery finds one topic before the other
 TOPICS = {"image": Image, "camera_info": CameraInfo}
-
-
-class StampPairs:
-    """Hold messages of two topics until both have one of the same stamp: message_filters' exact-time policy.
-
-    Used where message_filters, which comes with a ROS distribution, is not installed.
-    """
-
-    def __init__(self, on_pair: Callable, queue: int = QUEUE):
-        self._on_pair = on_pair
-        self._queue = queue
-        self._waiting: tuple[OrderedDict, OrderedDict] = (OrderedDict(), OrderedDict())
-
-    def add(self, topic: int, message) -> None:
-        """Take a message of topic 0 or 1."""
-        stamp = nanoseconds(message.header.stamp)
-        partner = self._waiting[1 - topic].pop(stamp, None)
-        if partner is None:
-            mine = self._waiting[topic]
-            mine[stamp] = message
-            while len(mine) > self._queue:
-                mine.popitem(last=False)
-            return
-        for waiting in self._waiting:  # what is older can no longer be in time order
-            for old in [key for key in waiting if key < stamp]:
-                del waiting[old]
-        self._on_pair(*((message, partner) if topic == 0 else (partner, message)))
 
 
 class CameraSubscription:
@@ -95,7 +66,7 @@ class CameraSubscription:
         self._qos = profile
         try:
             from message_filters import Subscriber, TimeSynchronizer
-        except ImportError:
+        except ImportError:  # it comes with a ROS distribution
             pairs = StampPairs(self._pair)
 
             def take(topic: int, message) -> None:

@@ -1,9 +1,8 @@
-"""The one description of every node's parameters: default, meaning, range, and when it may change."""
+"""Parameters as rclpy knows them: declared, read, and judged before they change."""
 
 from __future__ import annotations
 
 import array
-from dataclasses import dataclass
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -16,58 +15,28 @@ from rclpy.exceptions import ParameterUninitializedException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter as RosParameter
 
+from fossa_ros.parameter import Parameter
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a node.
 
-    Attributes:
-        name: dotted, grouped by what it configures.
-        default: also fixes the type.
-        description: one sentence; ends without a full stop.
-        unit: as people write it, empty for none.
-        minimum, maximum: inclusive range of a number, None for open.
-        choices: the allowed values of a string, empty for any.
-        live: it takes effect at once; the others are read when the node is configured.
-    """
-
-    name: str
-    default: Any
-    description: str
-    unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False
-
-    def descriptor(self) -> ParameterDescriptor:
-        """Return what ``ros2 param describe`` shows."""
-        text = self.description + (f" [{self.unit}]" if self.unit else "")
-        descriptor = ParameterDescriptor(name=self.name, description=text)
-        constraints = [] if self.live else ["applied at configure"]
-        if self.choices:
-            constraints.append("one of " + ", ".join(self.choices))
-        descriptor.additional_constraints = "; ".join(constraints)
-        if isinstance(self.default, bool) or (self.minimum is None and self.maximum is None):
-            return descriptor
-        if isinstance(self.default, int):
-            low = -(2**63) if self.minimum is None else int(self.minimum)
-            high = 2**63 - 1 if self.maximum is None else int(self.maximum)
-            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=0)]
-        elif isinstance(self.default, float):
-            low = -float("inf") if self.minimum is None else float(self.minimum)
-            high = float("inf") if self.maximum is None else float(self.maximum)
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
-        return descriptor
-
-    def complaint(self, value: Any) -> str:
-        """Return why ``value`` cannot be used and what can, or an empty string. Ranges are rcl's to check."""
-        if self.choices and value not in self.choices:
-            return f"{self.name} must be one of {', '.join(self.choices)}, not '{value}'"
-        numbers = value if isinstance(value, array.array) else [value]
-        if any(isinstance(number, float) and number != number for number in numbers):
-            return f"{self.name} must be a number, not NaN"
-        return ""
+def descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """Return what ``ros2 param describe`` shows."""
+    text = parameter.description + (f" [{parameter.unit}]" if parameter.unit else "")
+    described = ParameterDescriptor(name=parameter.name, description=text)
+    constraints = [] if parameter.live else ["applied at configure"]
+    if parameter.choices:
+        constraints.append("one of " + ", ".join(parameter.choices))
+    described.additional_constraints = "; ".join(constraints)
+    if isinstance(parameter.default, bool) or (parameter.minimum is None and parameter.maximum is None):
+        return described
+    if isinstance(parameter.default, int):
+        low = -(2**63) if parameter.minimum is None else int(parameter.minimum)
+        high = 2**63 - 1 if parameter.maximum is None else int(parameter.maximum)
+        described.integer_range = [IntegerRange(from_value=low, to_value=high, step=0)]
+    elif isinstance(parameter.default, float):
+        low = -float("inf") if parameter.minimum is None else float(parameter.minimum)
+        high = float("inf") if parameter.maximum is None else float(parameter.maximum)
+        described.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+    return described
 
 
 def declare(node: LifecycleNode, parameters: tuple[Parameter, ...]) -> None:
@@ -76,7 +45,7 @@ def declare(node: LifecycleNode, parameters: tuple[Parameter, ...]) -> None:
         # rclpy cannot tell the type of an empty array, so such a parameter is declared by type and left unset.
         empty = isinstance(parameter.default, array.array) and not parameter.default
         default = RosParameter.Type.DOUBLE_ARRAY if empty else parameter.default
-        node.declare_parameter(parameter.name, default, parameter.descriptor())
+        node.declare_parameter(parameter.name, default, descriptor(parameter))
 
 
 def values(node: LifecycleNode, parameters: tuple[Parameter, ...]) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
 
 from fossa_ros.geometry import POINT
+from fossa_ros.message_fields import nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import environment, qos
-from fossa_ros.ros.conversions import nanoseconds
 from fossa_ros.ros.sim_rig_node import RENDERING
 
 # The planes of every sweep are in the bag as focus_stack, so that depth can be estimated again from it; the stream of

@@ -16,9 +16,9 @@ from fossa_ros.estimator import ESTIMATORS, Estimator, create_estimator
 from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
+from fossa_ros.parameter import Parameter
 from fossa_ros.pipeline import Preparation
-from fossa_ros.ros.diagnostics import DIAGNOSTICS
-from fossa_ros.ros.parameters import Parameter
+from fossa_ros.ros.thresholds import DIAGNOSTICS
 from fossa_ros.sweep import ClockUse, StampReference, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
 from fossa_ros.sweep.track import LensResponse
 

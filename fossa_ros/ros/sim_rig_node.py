@@ -12,11 +12,10 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.errors import InputError
+from fossa_ros.parameter import Parameter
 from fossa_ros.ros import qos
-from fossa_ros.ros.conversions import depth_image, time_message
-from fossa_ros.ros.images import image_message
+from fossa_ros.ros.conversions import depth_image, image_message, time_message
 from fossa_ros.ros.lifecycle import ManagedNode, run
-from fossa_ros.ros.parameters import Parameter
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.lens_dynamics import LensModel
 from fossa_ros.simulation.rig import RigConfig, RigFrame, SimulatedRig

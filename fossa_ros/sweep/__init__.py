@@ -1,7 +1,8 @@
 """Focus sweeps: where to focus, which frame belongs to which plane, and why not."""
 
 from fossa_ros.sweep.assembler import StepAssembler
-from fossa_ros.sweep.capture import CapturedSweep, SweepCapture
+from fossa_ros.sweep.capture import SweepCapture
+from fossa_ros.sweep.captured import CapturedSweep
 from fossa_ros.sweep.clock_watch import ClockUse
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.gyro import GyroBuffer, GyroSamples

@@ -5,59 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from fossa_ros.errors import FossaError, InputError, LensError
 from fossa_ros.lens import FocusLens, LensState
-from fossa_ros.stack import FocusPlane, FocusStack
+from fossa_ros.sweep.captured import CapturedSweep, SweepDevelopment
 from fossa_ros.sweep.clock_offset import ClockOffset
 from fossa_ros.sweep.clock_watch import ClockUse, ClockWatch
 from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.gyro import GyroSamples
 from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
-from fossa_ros.sweep.moving import TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.planner import Line, expectation, timeline
-from fossa_ros.sweep.sequencer import Outcome, Sequencer, SweepConfig, SweepMode, SweepOutput
+from fossa_ros.sweep.sequencer import Sequencer, SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.timing import SweepTiming
 
 LENS_STATE_PERIOD_S = 0.5  # serial round trips; a resting lens that is gone is missed no sooner
 RECONNECT_WAITS_S = (0.5, 1.0, 2.0, 4.0)
-GYRO_MARGIN_NS = 50_000_000  # before the first exposure and after the last, so that both ends can be interpolated
 LOOK_S = 0.05  # how often a wait looks at the clock, which need not run as fast as ours
-
-
-@dataclass(frozen=True, eq=False)
-class CapturedSweep:
-    """One sweep, complete or not.
-
-    Attributes:
-        number: running number since the capture was created.
-        stack: the focus stack; None where a plane is missing.
-        reason: why there is no stack; empty otherwise.
-        focus_distances: metres, of the planes taken, in the order they were taken.
-        stamps_ns: start of exposure of each of them.
-        frames: their frames, as they were offered.
-        drops: how many frames were not used, by reason.
-        started_ns: first lens command, on the capture's clock.
-        duration_ns: first lens command to the arrival of the last plane.
-        uncertainties: dioptres by which each focus may be wrong, 0 where the lens stood; empty where not known.
-        gyro: how the camera turned meanwhile; None where there is no gyroscope.
-    """
-
-    number: int
-    stack: FocusStack | None
-    reason: str
-    focus_distances: tuple[float, ...]
-    stamps_ns: tuple[int, ...]
-    frames: tuple[Frame, ...]
-    drops: dict[str, int]
-    started_ns: int
-    duration_ns: int
-    uncertainties: tuple[float, ...] = ()
-    gyro: GyroSamples | None = None
 
 
 class SweepCapture:
@@ -109,9 +75,7 @@ class SweepCapture:
         self._on_sweep = on_sweep
         self._on_lens_state = on_lens_state
         self._clock = clock
-        self._focal_length = focal_length
-        self._f_number = f_number
-        self._gyro = gyro
+        self._development = SweepDevelopment(decode, focal_length=focal_length, f_number=f_number, gyro=gyro)
         self._lens: FocusLens | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -121,7 +85,6 @@ class SweepCapture:
         self._next_number = 0
         self._sweeping = False
         self._acknowledge_ns = self._settling_ns = 0  # of the last move
-        self._decoded: dict[int, FocusPlane] = {}  # by stamp, of the last stack: a rolling one shares its planes
         self._lens_state_due = 0.0
         self._failures = 0  # of the lens, in a row
         self.lens_failure = ""  # why the lens was last lost
@@ -342,49 +305,7 @@ class SweepCapture:
             with self._changed:
                 number = self._next_number
                 self._next_number += 1
-            self._on_sweep(self._captured(number, outcome))
-
-    def _captured(self, number: int, outcome: Outcome) -> CapturedSweep:
-        planes, reason, stack = outcome.planes, outcome.reason, None
-        if not reason:
-            try:
-                stack = self._stack(planes)
-            except FossaError as error:
-                reason = str(error)
-        return CapturedSweep(
-            number=number,
-            stack=stack,
-            reason=reason,
-            focus_distances=tuple(plane.focus_distance for plane in planes),
-            stamps_ns=tuple(plane.start_ns for plane in planes),
-            frames=tuple(plane.frame for plane in planes),
-            drops={str(drop): count for drop, count in outcome.drops.items()},
-            started_ns=outcome.started_ns,
-            duration_ns=outcome.finished_ns - outcome.started_ns,
-            uncertainties=tuple(plane.uncertainty for plane in planes),
-            gyro=self._turning(planes),
-        )
-
-    def _turning(self, planes: tuple[TakenPlane, ...]) -> GyroSamples | None:
-        if self._gyro is None or not planes:
-            return None
-        first, last = planes[0].start_ns, planes[-1].start_ns + self._sequencer.timing.window_ns
-        samples = self._gyro(first - GYRO_MARGIN_NS, last + GYRO_MARGIN_NS)
-        return samples if len(samples.stamps_ns) else None
-
-    def _stack(self, planes: tuple[TakenPlane, ...]) -> FocusStack:
-        known = self._decoded
-        self._decoded = {
-            plane.start_ns: known.get(plane.start_ns)
-            or FocusPlane(self._decode(plane.frame.payload), plane.focus_distance, plane.start_ns)
-            for plane in planes
-        }
-        return FocusStack(
-            planes=tuple(self._decoded[plane.start_ns] for plane in planes),
-            K=np.reshape(planes[0].frame.intrinsics, (3, 3)),
-            focal_length=self._focal_length,
-            f_number=self._f_number,
-        )
+            self._on_sweep(self._development.captured(number, outcome, self._sequencer.timing))
 
     def _read_lens_state(self, lens: FocusLens | None) -> None:
         if lens is not None and time.monotonic() >= self._lens_state_due:

@@ -1,0 +1,116 @@
+"""What goes into the fields of messages and comes out of them, whoever makes the messages: rclpy, or a bag without ROS.
+
+A message is anything with the fields of its definition. ``*_fields`` return them by name, without headers; arrays of
+bytes are (N,) uint8 views of the pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fossa_ros.geometry import POINT
+from fossa_ros.lens import LensState
+from fossa_ros.pipeline import SweepResult
+
+FLOAT32 = 7  # sensor_msgs/PointField
+
+
+def nanoseconds(stamp) -> int:
+    """Return a stamp in nanoseconds."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def stamp_fields(stamp_ns: int) -> dict[str, int]:
+    """Return nanoseconds as a stamp."""
+    return {"sec": stamp_ns // 1_000_000_000, "nanosec": stamp_ns % 1_000_000_000}
+
+
+def image_fields(pixels: np.ndarray, encoding: str) -> dict[str, Any]:
+    """Return ``pixels`` (H, W) or (H, W, C), C-contiguous, as an image."""
+    return {
+        "height": pixels.shape[0],
+        "width": pixels.shape[1],
+        "encoding": encoding,
+        "is_bigendian": 0,
+        "step": pixels.strides[0],
+        "data": pixels.reshape(-1).view(np.uint8),
+    }
+
+
+def depth_fields(depth: np.ndarray, encoding: str) -> dict[str, Any]:
+    """Return (H, W) float32 metres as 32FC1 (NaN unknown) or 16UC1 (millimetres, 0 unknown), REP 118."""
+    if encoding == "16UC1":
+        millimetres = np.rint(depth * 1e3)
+        known = (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)  # false for NaN
+        depth = np.where(known, millimetres, 0).astype(np.uint16)
+    return image_fields(np.ascontiguousarray(depth), encoding)
+
+
+def depth_from_message(message) -> np.ndarray:
+    """Return the (H, W) float32 metres of a depth image, NaN where unknown: the inverse of ``depth_fields``."""
+    dtype = np.dtype(np.uint16 if message.encoding == "16UC1" else np.float32)
+    dtype = dtype.newbyteorder(">" if message.is_bigendian else "<")
+    rows = np.frombuffer(message.data, np.uint8)[: message.step * message.height].reshape(message.height, message.step)
+    pixels = np.ascontiguousarray(rows[:, : message.width * dtype.itemsize]).view(dtype)
+    if dtype.itemsize == 4:
+        return pixels.astype(np.float32)
+    return np.where(pixels == 0, np.float32(np.nan), pixels * np.float32(1e-3)).astype(np.float32)
+
+
+def cloud_fields(points: np.ndarray) -> dict[str, Any]:
+    """Return (H, W) structured points (``geometry.POINT``) as an organised XYZRGB cloud; NaN where unknown.
+
+    ``fields`` holds one dictionary each.
+    """
+    height, width = points.shape
+    return {
+        "height": height,
+        "width": width,
+        "fields": [
+            {"name": name, "offset": offset, "datatype": FLOAT32, "count": 1}
+            for name, (_, offset) in POINT.fields.items()
+        ],
+        "is_bigendian": False,
+        "point_step": POINT.itemsize,
+        "row_step": POINT.itemsize * width,
+        "data": points.reshape(-1).view(np.uint8),
+        "is_dense": False,
+    }
+
+
+def lens_state(message) -> LensState:
+    """Return what a lens said, from its message (``fossa_ros/LensState``)."""
+    return LensState(
+        stamp_ns=nanoseconds(message.header.stamp),
+        focus_distance=message.focus_distance,
+        command=float("nan"),
+        temperature=None if math.isnan(message.temperature) else message.temperature,
+        faults=tuple(message.faults),
+    )
+
+
+def report_stamp_ns(result: SweepResult) -> int:
+    """Return the stamp of a sweep's report: the depth's, or the sweep's start where there is none."""
+    return result.sweep.started_ns if result.depth is None else result.depth.stamp_ns
+
+
+def report_fields(result: SweepResult) -> dict[str, Any]:
+    """Return what became of a sweep; ``stamps`` holds nanoseconds."""
+    sweep = result.sweep
+    return {
+        "sweep": sweep.number,
+        "accepted": result.depth is not None,
+        "verdict": str(result.verdict),
+        "reason": result.reason,
+        "motion_px": float(result.motion_px),
+        "focus_distances": sweep.focus_distances,
+        "stamps": sweep.stamps_ns,
+        "drop_reasons": list(sweep.drops),
+        "drop_counts": list(sweep.drops.values()),
+        "sweep_ms": sweep.duration_ns / 1e6,
+        "motion_ms": float(result.motion_ms),
+        "inference_ms": float(result.inference_ms),
+    }
