@@ -1,7 +1,12 @@
-"""What turns a focus stack into a depth map, and the one place where it is chosen by name."""
+"""What turns a focus stack into a depth map, and the one place where it is chosen by name.
+
+A package adds an estimator by declaring, in the entry-point group ``fossa_ros.estimators``, a name and a class that is
+constructed without arguments and satisfies Estimator.
+"""
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Protocol
 
 from fossa_ros.errors import InputError
@@ -9,16 +14,25 @@ from fossa_ros.stack import DepthMap, FocusStack
 
 
 class Estimator(Protocol):
-    """Depth from defocus: ``classical`` or ``fossa``."""
+    """Depth from defocus.
+
+    One that computes on a GPU may have a method ``gpu_memory`` that returns the bytes in use and those there are.
+    """
 
     name: str
 
     def estimate(self, stack: FocusStack) -> DepthMap:
-        """Return the metric depth of an aligned stack, seen from its reference plane."""
+        """Return the metric depth of an aligned stack, seen from its reference plane.
+
+        Raises:
+            FossaError: the stack cannot be used; the sentence becomes the reason in its SweepReport.
+        """
         ...
 
 
-ESTIMATORS = ("classical", "fossa")
+GROUP = "fossa_ros.estimators"
+BUILT_IN = ("classical", "fossa")
+ESTIMATORS = (*BUILT_IN, *sorted({point.name for point in entry_points(group=GROUP)} - set(BUILT_IN)))
 
 
 def create_estimator(name: str, **options) -> Estimator:
@@ -27,7 +41,7 @@ def create_estimator(name: str, **options) -> Estimator:
     Args:
         name: one of ``ESTIMATORS``.
         options: of ``fossa_ros.fossa.create_predictor`` (model, checkpoint, device, precision, compile);
-            ``classical`` has none. None is the default.
+            the others have none. None is the default.
 
     Raises:
         InputError: an unknown name, or options the estimator cannot be made from.
@@ -43,4 +57,12 @@ def create_estimator(name: str, **options) -> Estimator:
         except ModuleNotFoundError as error:
             raise InputError(f"estimator fossa needs the Python package {error.name}; install it.") from error
         return create_predictor(**options)
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            return point.load()(**options)
+        except (ImportError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"Estimator '{name}' ({point.value}) cannot be made ({error}); repair or remove the package that "
+                "provides it."
+            ) from error
     raise InputError(f"There is no estimator '{name}'; choose one of {', '.join(ESTIMATORS)}.")

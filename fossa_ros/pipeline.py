@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -20,6 +22,7 @@ from fossa_ros.stack import DepthMap, FocusStack
 from fossa_ros.sweep import CapturedSweep
 
 LOG = logging.getLogger(__name__)
+_TOLD: deque[str] = deque(maxlen=16)  # failures whose traceback is in the log
 Item = TypeVar("Item")
 # What is done to a stack before anything else: returns it and (H, W) bool where all planes have pixels, None for all.
 Preparation = Callable[[FocusStack], tuple[FocusStack, np.ndarray | None]]
@@ -89,7 +92,7 @@ def estimate_depth(result: SweepResult, estimator: Estimator) -> SweepResult:
     """Estimate the depth of a sweep that passed the motion check; whatever goes wrong is a verdict."""
     started = time.perf_counter()
     try:
-        depth = estimator.estimate(result.stack).within(result.valid)
+        depth = _checked(estimator.estimate(result.stack), result.stack, estimator.name).within(result.valid)
     except Exception as error:
         return _failed(result, error)
     return replace(result, depth=depth, inference_ms=(time.perf_counter() - started) * 1e3)
@@ -99,11 +102,33 @@ def _both(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
     return b if a is None else a if b is None else a & b
 
 
+def _checked(depth: DepthMap, stack: FocusStack, estimator: str) -> DepthMap:
+    """Return ``depth``, unless it cannot be that of ``stack``: estimators come from other packages too."""
+    if depth.depth.shape != stack.size or depth.stamp_ns != stack.stamp_ns:
+        raise FossaError(f"Estimator {estimator} gave the depth of another view than it was asked for; repair it.")
+    impossible = np.count_nonzero((depth.depth <= 0) | np.isinf(depth.depth))
+    if impossible:
+        raise FossaError(
+            f"Estimator {estimator} gave {impossible} pixels a depth that is not a positive number; repair it."
+        )
+    return depth
+
+
 def _failed(result: SweepResult, error: Exception) -> SweepResult:
     """Turn what was raised into a verdict: one bad sweep must not end the thread that serves all the others."""
-    if not isinstance(error, FossaError):
-        LOG.exception("Sweep %d failed unexpectedly; please report this", result.sweep.number, exc_info=error)
-        error = FossaError(f"{type(error).__name__}: {error}")
+    torch = sys.modules.get("torch")  # which few estimators need
+    if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
+        torch.cuda.empty_cache()
+        error = FossaError(
+            "The GPU ran out of memory; choose a smaller model or precision, set device to cpu, or end what else uses "
+            f"the GPU ({str(error).splitlines()[0]})."
+        )
+    elif not isinstance(error, FossaError):
+        told = f"{type(error).__name__}: {error}"
+        if told not in _TOLD:  # the same fault comes with every sweep
+            _TOLD.append(told)
+            LOG.exception("Sweep %d failed unexpectedly; please report this", result.sweep.number, exc_info=error)
+        error = FossaError(told)
     return replace(result, verdict=Verdict.FAILED, reason=str(error), stack=None)
 
 

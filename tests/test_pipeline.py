@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -78,6 +79,53 @@ def test_an_estimator_that_raises_is_a_verdict(error):
     result = estimate_depth(check_motion(sweep(0), MotionCheck()), Raising())
     assert (result.verdict, result.depth, result.stack) == ("failed", None, None)
     assert str(error) in result.reason
+
+
+def test_a_gpu_without_memory_is_a_sentence_that_names_parameters_and_no_traceback(caplog):
+    import torch
+
+    class Greedy(Estimator):
+        def estimate(self, stack):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore")
+
+    result = estimate_depth(check_motion(sweep(0), MotionCheck()), Greedy())
+    assert (result.verdict, result.depth) == ("failed", None) and not caplog.records
+    assert all(word in result.reason for word in ("model", "precision", "device", "20.00 GiB")), result.reason
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.inf])
+def test_depth_that_cannot_be_is_not_passed_on_and_nan_is(value):
+    class Wrong(Estimator):
+        def estimate(self, stack):
+            depth = super().estimate(stack)
+            depth.depth[3, 4:6] = value
+            depth.depth[0, 0] = np.nan
+            return depth
+
+    result = estimate_depth(check_motion(sweep(0), MotionCheck()), Wrong())
+    assert (result.verdict, result.depth) == ("failed", None) and "2 pixels" in result.reason
+    value = np.nan
+    result = estimate_depth(check_motion(sweep(0), MotionCheck()), Wrong())
+    assert np.isnan(result.depth.depth).sum() == 3
+
+
+def test_depth_of_another_view_is_not_passed_on():
+    class Other(Estimator):
+        def estimate(self, stack):
+            return replace(super().estimate(stack), stamp_ns=7)
+
+    result = estimate_depth(check_motion(sweep(0), MotionCheck()), Other())
+    assert (result.verdict, result.depth) == ("failed", None) and "constant" in result.reason
+
+
+def test_the_traceback_of_one_fault_is_logged_once(caplog):
+    class Raising(Estimator):
+        def estimate(self, stack):
+            raise KeyError("a fault of this test alone")
+
+    for number in range(3):
+        estimate_depth(check_motion(sweep(number), MotionCheck()), Raising())
+    assert len(caplog.records) == 1
 
 
 def test_a_slow_estimator_delays_nobody_and_the_newest_sweep_wins():

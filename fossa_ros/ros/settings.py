@@ -233,7 +233,12 @@ _MOTION = tuple(
     for field in fields(MotionConfig)
 )
 _ESTIMATOR = (
-    Parameter("estimator", "classical", "What turns a focus stack into depth", choices=ESTIMATORS),
+    Parameter(
+        "estimator",
+        "classical",
+        "What turns a focus stack into depth; other packages can add theirs",
+        choices=ESTIMATORS,
+    ),
     Parameter("model", "vits", "FOSSA network, for estimator fossa", choices=("vits", "vitb", "vitl", "nano")),
     Parameter("checkpoint", "", "Weights of the FOSSA network: a file, or a name on the Hugging Face hub"),
     Parameter("device", "auto", "Where the network runs: auto, cpu, cuda or cuda:N"),
@@ -300,8 +305,8 @@ def camera_optics(values: dict[str, Any]) -> dict[str, float | None]:
 
 def estimator(values: dict[str, Any]) -> Estimator:
     """Return the estimator, its model loaded; raises InputError."""
-    if values["estimator"] == "classical":
-        return create_estimator("classical")
+    if values["estimator"] != "fossa":
+        return create_estimator(values["estimator"])
     options = ("model", "checkpoint", "device", "precision", "compile")
     return create_estimator(values["estimator"], **{name: values[name] or None for name in options})
 
