@@ -6,19 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
 
@@ -27,78 +20,9 @@ from fossa_ros.geometry import POINT
 from fossa_ros.message_fields import nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import environment, qos
+from node_processes import Listener, process, simulated_rig
 
-CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
 WIDTH, HEIGHT, FX = 320, 240, 300.0
-TIMEOUT_S = 60.0
-
-
-class Listener:
-    """A ROS node of the test: remembers what it hears, calls services."""
-
-    def __init__(self):
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context)
-        self.node = rclpy.create_node("listener", context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.heard: dict[str, list] = {}
-
-    def subscribe(self, kind, topic, profile=qos.RESULTS):
-        heard = self.heard.setdefault(topic, [])
-        return self.node.create_subscription(kind, topic, heard.append, profile)
-
-    def wait_until(self, condition, what, timeout=TIMEOUT_S):
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
-            self.executor.spin_once(timeout_sec=0.05)
-
-    def wait_for(self, topic, count=1, timeout=TIMEOUT_S):
-        heard = self.heard[topic]
-        self.wait_until(lambda: len(heard) >= count, f"{count} messages on {topic}", timeout)
-        return heard
-
-    def call(self, kind, service, request, timeout=TIMEOUT_S):
-        client = self.node.create_client(kind, service)
-        try:
-            self.wait_until(client.service_is_ready, f"service {service}", timeout)
-            future = client.call_async(request)
-            self.wait_until(future.done, f"answer of {service}", timeout)
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
-
-    def change(self, node, transition):
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return self.call(ChangeState, f"{node}/change_state", request).success
-
-    def state(self, node):
-        return self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
-
-    def close(self):
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
-
-@contextmanager
-def process(name, log, namespace="", autostart=True, **parameters):
-    command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(CONFIG)]
-    command += ["-r", f"__ns:=/{namespace}"]
-    for key, value in {"autostart": str(autostart).lower(), **parameters}.items():
-        command += ["-p", f"{key.replace('__', '.')}:={value}"]
-    with Path(log).open("wb") as output:
-        child = subprocess.Popen(command, stdout=output, stderr=output, env=environment.child_environment())
-        try:
-            yield child
-        finally:
-            child.send_signal(signal.SIGINT)
-            try:
-                child.wait(20)
-            finally:
-                child.kill()
-    assert child.returncode == 0, Path(log).read_text()
 
 
 @pytest.fixture
@@ -110,17 +34,8 @@ def listener():
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rig")
-    link, log = folder / "lens", folder / "rig.log"
-    camera = {"camera__width": WIDTH, "camera__height": HEIGHT, "camera__fx": FX}
-    with process("sim_rig_node", log, lens__link=link, **camera) as child:
-        deadline = time.monotonic() + TIMEOUT_S
-        while not link.exists():
-            assert child.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    with simulated_rig(tmp_path_factory.mktemp("rig"), WIDTH, HEIGHT, FX) as link:
         yield link
-    assert not link.is_symlink(), "the rig left its port behind"
 
 
 def test_depth_of_real_sweeps_arrives_on_every_topic_as_documented(rig, listener, tmp_path):
@@ -272,13 +187,13 @@ def test_lifecycle_by_hand_with_parameters_that_change_only_between(rig, listene
         assert "not configured" in listener.call(SetBool, "set_enabled", SetBool.Request()).message
         for _ in range(2):
             assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
-            assert not _set(listener, "sweep.planes", 4).successful
+            assert not listener.set("fossa_node", "sweep.planes", 4).successful
             assert listener.change("fossa_node", Transition.TRANSITION_ACTIVATE)
             seen = len(listener.heard["sweep"])
             listener.wait_for("sweep", seen + 2)
             assert listener.change("fossa_node", Transition.TRANSITION_DEACTIVATE)
             assert listener.change("fossa_node", Transition.TRANSITION_CLEANUP)
-        assert _set(listener, "sweep.planes", 4).successful
+        assert listener.set("fossa_node", "sweep.planes", 4).successful
         assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
         assert listener.change("fossa_node", Transition.TRANSITION_ACTIVATE)
         seen = len(listener.heard["sweep"])
@@ -351,9 +266,3 @@ def _quiet(heard, seconds=1.5):
         return time.monotonic() - last[1] > seconds
 
     return condition
-
-
-def _set(listener, name, value):
-    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-    return listener.call(SetParameters, "fossa_node/set_parameters", request).results[0]
-

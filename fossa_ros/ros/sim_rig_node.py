@@ -12,13 +12,17 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.errors import InputError
+from fossa_ros.msg import LensState
+from fossa_ros.optics import metres
 from fossa_ros.parameter import Parameter
 from fossa_ros.ros import qos
-from fossa_ros.ros.conversions import depth_image, image_message, time_message
+from fossa_ros.ros.conversions import depth_image, time_message
 from fossa_ros.ros.lifecycle import ManagedNode, run
+from fossa_ros.ros.spoilt_frames import messages
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.lens_dynamics import LensModel
 from fossa_ros.simulation.rig import RigConfig, RigFrame, SimulatedRig
+from fossa_ros.simulation.rig_faults import RigFault
 
 SIM_RIG_NODE = (
     Parameter("scene", RigConfig.scene, "Which scene: a seed", minimum=0, maximum=1_000_000),
@@ -49,15 +53,24 @@ SIM_RIG_NODE = (
     Parameter("camera.rate", RigConfig.rate, "Frames a second", "Hz", minimum=1.0, maximum=200.0),
     Parameter("camera.exposure", RigConfig.exposure, "Exposure time", "s", minimum=0.0001, maximum=0.1),
     Parameter("seed", RigConfig.seed, "Of the sensor noise", minimum=0, maximum=1_000_000),
+    Parameter(
+        "fault",
+        str(RigFault.NONE),
+        "What is wrong with camera or lens, for rehearsals: docs/reliability.md",
+        choices=tuple(str(fault) for fault in RigFault),
+        live=True,
+    ),
 )
 CAMERA = ("width", "height", "fx", "focal_length", "f_number", "breathing_length")
 RENDERING = "rendered"  # key in /diagnostics: share of the scene, 0..1
+MOVED = 0.06  # dioptres within one exposure: what the ringing of a lens may be that counts as settled
 STILL = 1.5e-4  # rad and m from one frame to the next: a tenth of a pixel of the default camera
 
 
 class SimRigNode(ManagedNode):
     """Publish what a thin-lens camera sees while somebody drives its lens.
 
+    ``truth/lens`` says where the lens was during each frame: NaN where it moved by more than MOVED.
     ``truth/depth`` is latched and published when the camera comes to rest: it holds until the next one. While the
     camera moves it is unknown, one image of NaN: casting every frame's would cost more than the frames.
     """
@@ -68,6 +81,8 @@ class SimRigNode(ManagedNode):
         self._offered = []
         self._last_pose = None
         self._at_rest = False
+        self._fault = RigFault.NONE
+        self._frames = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
 
     def configure(self, values: dict) -> None:
@@ -92,6 +107,7 @@ class SimRigNode(ManagedNode):
         self._images = self.create_lifecycle_publisher(Image, "image", qos.FRAMES)
         self._infos = self.create_lifecycle_publisher(CameraInfo, "camera_info", qos.FRAMES)
         self._truth = self.create_lifecycle_publisher(Image, "truth/depth", qos.LATCHED)
+        self._lens_truth = self.create_lifecycle_publisher(LensState, "truth/lens", qos.REPORTS)
         self._offered = [
             self.create_service(Trigger, "bump", self._on_bump),
             self.create_service(SetBool, "plug_lens", self._on_plug_lens),
@@ -112,7 +128,7 @@ class SimRigNode(ManagedNode):
             self._rig = None
         for service in self._offered:
             self.destroy_service(service)
-        for publisher in (self._images, self._infos, self._truth) if self._offered else ():
+        for publisher in (self._images, self._infos, self._truth, self._lens_truth) if self._offered else ():
             self.destroy_lifecycle_publisher(publisher)
         self._offered = []
 
@@ -120,11 +136,26 @@ class SimRigNode(ManagedNode):
         return self.get_clock().now().nanoseconds
 
     def _on_frame(self, frame: RigFrame) -> None:
-        header = Header(stamp=time_message(frame.stamp_ns), frame_id=self._frame_id)
-        self._tell_truth(frame, header)
-        self._info.header = header
-        self._infos.publish(self._info)
-        self._images.publish(image_message(frame.image, "rgb8", header))
+        fault = RigFault(self.get_parameter("fault").value)
+        if fault is not self._fault:
+            self._fault = fault
+            self._rig.set_fault(fault)
+        self._frames += 1
+        self._tell_truth(frame, Header(stamp=time_message(frame.stamp_ns), frame_id=self._frame_id))
+        image, info = messages(frame, self._frames, self._info, self._frame_id, fault)
+        if info is not None:
+            self._infos.publish(info)
+        if image is not None:
+            self._tell_lens_truth(frame, image.header)
+            self._images.publish(image)
+
+    def _tell_lens_truth(self, frame: RigFrame, header: Header) -> None:
+        if self._lens_truth.get_subscription_count():
+            least, greatest = frame.powers
+            power = (least + greatest) / 2 if greatest - least <= MOVED else float("nan")
+            state = LensState(header=header, reachable=True, measured=True, power=power)
+            state.focus_distance = float(metres(power))
+            self._lens_truth.publish(state)
 
     def _tell_truth(self, frame: RigFrame, header: Header) -> None:
         at_rest = self._last_pose is None or frame.pose.is_close(self._last_pose, STILL)

@@ -21,7 +21,15 @@ class SimulatedLd4(Misbehaving):
     this firmware lacks, 3 for an unknown command. A focal power outside the range is clipped and raises a
     status bit; a set-point that does not belong to the present mode is ignored without a word, so that only
     reading back finds it out.
+
+    Attributes:
+        fault_bits: always set in the status.
+        stray: dioptres by which the lens goes beside every focal power it is told, and says so when it is asked.
+        heat: degC by which it is warmer than its drive makes it.
     """
+
+    stray = 0.0
+    heat = 0.0
 
     def __init__(
         self,
@@ -143,7 +151,7 @@ class SimulatedLd4(Misbehaving):
         return self._scale.steps(model.max_power), self._scale.steps(model.min_power)
 
     def _temperature(self) -> float:
-        return self.dynamics.temperature_at(self._clock())
+        return self.dynamics.temperature_at(self._clock()) + self.heat
 
     def _status(self) -> int:
         status = self.fault_bits | (UNREACHABLE if self._unreachable else 0)
@@ -175,8 +183,8 @@ class SimulatedLd4(Misbehaving):
     def _set_focal_power(self, steps: int) -> tuple:
         if self._in_focal_power_mode:
             greatest, least = self._range()
-            self._power_steps = min(max(steps, least), greatest)
-            self._unreachable = self._power_steps != steps
+            self._power_steps = min(max(steps + round(self.stray * self._scale.STEPS_PER_DIOPTRE), least), greatest)
+            self._unreachable = not least <= steps <= greatest
             model = self.dynamics.model
             power = self._scale.power(self._power_steps)
             self.dynamics.command(min(max(power, model.min_power), model.max_power), self._clock())

@@ -104,6 +104,12 @@ class LensDynamics:
         with self._lock:
             return self._segments[-1].command
 
+    @property
+    def since_ns(self) -> int:
+        """From when on the lens's history is known."""
+        with self._lock:
+            return self._segments[0].start_ns
+
     def command(self, power: float, t_ns: int) -> None:
         """Send the lens to ``power`` (dioptres) at ``t_ns``.
 
@@ -142,9 +148,7 @@ class LensDynamics:
 
         Before the history kept it is the oldest one known, so a thermometer survives a clock that is set back.
         """
-        with self._lock:
-            oldest_ns = self._segments[0].start_ns
-        return self._temperature(self._segment(max(t_ns, oldest_ns)), t_ns)
+        return self._temperature(self._segment(max(t_ns, self.since_ns)), t_ns)
 
     def settled_ns(self, tolerance: float = 0.01) -> int:
         """Return the time from which the last command's motion stays within ``tolerance`` (dioptres).

@@ -17,6 +17,7 @@ from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.live_sensor import LiveSensor
 from fossa_ros.simulation.motion_path import Pose, bump, compose, still
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
+from fossa_ros.simulation.rig_faults import RigFault, spoil_lens
 from fossa_ros.simulation.scenes import make_scene
 
 
@@ -58,11 +59,13 @@ class RigFrame:
         stamp_ns: start of exposure.
         image: (H, W, 3) uint8 RGB.
         pose: of the camera at the start of exposure.
+        powers: least and greatest focus of the whole optics during the exposure, dioptres.
     """
 
     stamp_ns: int
     image: np.ndarray
     pose: Pose
+    powers: tuple[float, float]
 
 
 class SimulatedRig:
@@ -149,6 +152,10 @@ class SimulatedRig:
             self._terminal = None
             self._device.power_cycle()
 
+    def set_fault(self, fault: RigFault) -> None:
+        """Let the lens go wrong, or be well again; what goes wrong with images is up to whoever sends them."""
+        spoil_lens(self._device, fault)
+
     def bump(self) -> None:
         """Knock the camera now: a damped oscillation."""
         config = self._config
@@ -169,15 +176,19 @@ class SimulatedRig:
         exposure = round(self._config.exposure * 1e9)
         start = self._clock()
         while not self._stopping.wait(max((start + exposure - self._clock()) / 1e9, 0.0)):
-            self._on_frame(self._expose(start, exposure))
+            if start >= self._dynamics.since_ns:  # not where the clock was set back under the lens meanwhile
+                self._on_frame(self._expose(start, exposure))
             start += period
             late = self._clock() - start
-            if late > exposure:
+            if late > exposure or late < -2 * period:  # too slow, or the clock was set back
                 start += period * (late // period + 1)
 
     def _expose(self, start_ns: int, exposure_ns: int) -> RigFrame:
         image = self._volume.exposed(self._power_at, self._path, start_ns / 1e9, exposure_ns / 1e9)
-        return RigFrame(start_ns, self._sensor.expose(image), self._path(start_ns / 1e9))
+        powers = [self._power_at((start_ns + exposure_ns * share) / 1e9) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        return RigFrame(
+            start_ns, self._sensor.expose(image), self._path(start_ns / 1e9), (min(powers), max(powers))
+        )
 
     def _power_at(self, seconds: float) -> float:
         """Return the focus of the whole optics in dioptres."""

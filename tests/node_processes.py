@@ -1,0 +1,110 @@
+"""Nodes as processes of their own, and a ROS node of the test that talks to them: shared by the tests of nodes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+
+from fossa_ros.ros import environment, qos
+
+CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
+TIMEOUT_S = 60.0
+
+
+class Listener:
+    """A ROS node of the test: remembers what it hears, calls services."""
+
+    def __init__(self):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("listener", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.heard: dict[str, list] = {}
+
+    def subscribe(self, kind, topic, profile=qos.RESULTS):
+        heard = self.heard.setdefault(topic, [])
+        return self.node.create_subscription(kind, topic, heard.append, profile)
+
+    def wait_until(self, condition, what, timeout=TIMEOUT_S):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def wait_for(self, topic, count=1, timeout=TIMEOUT_S):
+        heard = self.heard[topic]
+        self.wait_until(lambda: len(heard) >= count, f"{count} messages on {topic}", timeout)
+        return heard
+
+    def call(self, kind, service, request, timeout=TIMEOUT_S):
+        client = self.node.create_client(kind, service)
+        try:
+            self.wait_until(client.service_is_ready, f"service {service}", timeout)
+            future = client.call_async(request)
+            self.wait_until(future.done, f"answer of {service}", timeout)
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def change(self, node, transition):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(ChangeState, f"{node}/change_state", request).success
+
+    def state(self, node):
+        return self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
+
+    def set(self, node, name, value):
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@contextmanager
+def process(name, log, namespace="", autostart=True, environ=None, **parameters):
+    command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(CONFIG)]
+    command += ["-r", f"__ns:=/{namespace}"]
+    for key, value in {"autostart": str(autostart).lower(), **parameters}.items():
+        command += ["-p", f"{key.replace('__', '.')}:={value}"]
+    with Path(log).open("wb") as output:
+        environ = environment.child_environment(**(environ or {}))
+        child = subprocess.Popen(command, stdout=output, stderr=output, env=environ)
+        try:
+            yield child
+        finally:
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(20)
+            finally:
+                child.kill()
+    assert child.returncode == 0, Path(log).read_text()
+
+
+@contextmanager
+def simulated_rig(folder, width, height, fx, **parameters):
+    """Run the rig; give the link to its lens once there is one."""
+    link, log = folder / "lens", folder / "rig.log"
+    camera = {"camera__width": width, "camera__height": height, "camera__fx": fx}
+    with process("sim_rig_node", log, lens__link=link, **camera, **parameters) as child:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not link.exists():
+            assert child.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield link
+    assert not link.is_symlink(), "the rig left its port behind"
