@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from fossa_ros.errors import InputError
 from fossa_ros.geometry import POINT
 from fossa_ros.lens import LensState
 from fossa_ros.pipeline import SweepResult
+from fossa_ros.ros.images import rgb_from_message
+from fossa_ros.stack import FocusPlane, FocusStack
+from fossa_ros.sweep import CapturedSweep, Frame, GyroSamples
 
 FLOAT32 = 7  # sensor_msgs/PointField
 
@@ -113,4 +117,52 @@ def report_fields(result: SweepResult) -> dict[str, Any]:
         "sweep_ms": sweep.duration_ns / 1e6,
         "motion_ms": float(result.motion_ms),
         "inference_ms": float(result.inference_ms),
+        "age_ms": float(result.age_ms),
     }
+
+
+def captured_sweep(message) -> CapturedSweep:
+    """Return a sweep from its message (``fossa_ros/FocusStack``); one that cannot be used has a reason and no stack."""
+    stamps = tuple(nanoseconds(plane.header.stamp) for plane in message.planes)
+    stack, reason, gyro, breathing = None, "", None, None
+    try:
+        distances, count = message.focus_distances, len(message.planes)
+        if len(distances) != count or len(message.breathing) not in (0, 3 * count):
+            raise InputError(
+                f"A focus_stack of {count} planes has {len(distances)} focus distances and {len(message.breathing)} "
+                "numbers of breathing; send one distance and none or three numbers a plane."
+            )
+        if len(message.gyro_rates) != 3 * len(message.gyro_stamps):
+            raise InputError("A focus_stack must have three gyro_rates for each of its gyro_stamps; correct them.")
+        planes = zip(message.planes, distances, stamps, strict=True)
+        stack = FocusStack(
+            planes=tuple(FocusPlane(rgb_from_message(image), float(focus), stamp) for image, focus, stamp in planes),
+            K=np.reshape(message.camera_info.k, (3, 3)),
+            f_number=message.f_number or None,
+            focal_length=message.focal_length or None,
+            reference=message.reference,
+        )
+        if len(message.breathing):
+            breathing = np.reshape(np.array(message.breathing, np.float64), (count, 3))
+        if len(message.gyro_stamps):
+            rates = np.reshape(np.array(message.gyro_rates, np.float64), (-1, 3))
+            gyro = GyroSamples(np.array(message.gyro_stamps, np.int64), rates)
+    except InputError as error:
+        reason, stack = str(error), None
+    return CapturedSweep(
+        number=message.sweep,
+        stack=stack,
+        reason=reason,
+        focus_distances=tuple(float(distance) for distance in message.focus_distances),
+        stamps_ns=stamps,
+        frames=tuple(
+            Frame(stamp, stamp, image.encoding, None, (image, message.camera_info))
+            for stamp, image in zip(stamps, message.planes, strict=True)
+        ),
+        drops={reason: int(count) for reason, count in zip(message.drop_reasons, message.drop_counts, strict=False)},
+        started_ns=nanoseconds(message.started),
+        duration_ns=round(message.sweep_ms * 1e6),
+        uncertainties=tuple(float(uncertainty) for uncertainty in message.uncertainties),
+        gyro=gyro,
+        breathing=breathing,
+    )

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from fossa_ros.calibration.breathing_correction import resample
 from fossa_ros.errors import FossaError
 from fossa_ros.estimator import Estimator
 from fossa_ros.motion import MotionCheck
@@ -24,8 +25,6 @@ from fossa_ros.sweep import CapturedSweep
 LOG = logging.getLogger(__name__)
 _TOLD: deque[str] = deque(maxlen=16)  # failures whose traceback is in the log
 Item = TypeVar("Item")
-# What is done to a stack before anything else: returns it and (H, W) bool where all planes have pixels, None for all.
-Preparation = Callable[[FocusStack], tuple[FocusStack, np.ndarray | None]]
 
 
 class Verdict(StrEnum):
@@ -67,13 +66,15 @@ class SweepResult:
     age_ms: float = math.nan
 
 
-def check_motion(sweep: CapturedSweep, motion: MotionCheck, prepare: Preparation | None = None) -> SweepResult:
-    """Check one sweep for motion, prepared first; a result with a stack awaits its depth, any other is final."""
+def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
+    """Take breathing out of a sweep and check it for motion; a result with a stack awaits its depth, any other ends."""
     if sweep.stack is None:
         return SweepResult(sweep, Verdict.INCOMPLETE, sweep.reason)
     started = time.perf_counter()
     try:
-        stack, valid = (sweep.stack, None) if prepare is None else prepare(sweep.stack)
+        stack, valid = sweep.stack, None
+        if sweep.breathing is not None:
+            stack, valid = resample(stack, sweep.breathing)
         checked = motion.check(stack)
     except Exception as error:
         return _failed(SweepResult(sweep, Verdict.FAILED), error)
@@ -143,7 +144,6 @@ class DepthWorker:
         motion: the check.
         estimator: makes depth of what passed.
         on_result: see above.
-        prepare: what is done to a stack before it is checked; None for nothing.
         clock: nanoseconds on the clock of the stacks' stamps; None where ages do not matter.
         max_age_ns: depth older than that, from the stamp of its reference plane, is not delivered; 0 for no bound.
     """
@@ -153,7 +153,6 @@ class DepthWorker:
         motion: MotionCheck,
         estimator: Estimator,
         on_result: Callable[[SweepResult], None],
-        prepare: Preparation | None = None,
         *,
         clock: Callable[[], int] | None = None,
         max_age_ns: int = 0,
@@ -161,11 +160,10 @@ class DepthWorker:
         self._clock = clock
         self._max_age_ns = max_age_ns
         self._motion = motion
-        self._prepare = prepare
         self._estimator = estimator
         self._on_result = on_result
-        self._checking = _Stage("motion-check", self._check)
-        self._estimating = _Stage("depth-estimate", self._estimate)
+        self._checking = Stage("motion-check", self._check)
+        self._estimating = Stage("depth-estimate", self._estimate)
 
     def start(self) -> None:
         """Begin to work; the previous sweep that motion is measured against is forgotten."""
@@ -184,14 +182,14 @@ class DepthWorker:
     def offer(self, sweep: CapturedSweep) -> None:
         """Queue a sweep."""
         if sweep.stack is None:
-            self._on_result(check_motion(sweep, self._motion, self._prepare))
+            self._on_result(check_motion(sweep, self._motion))
             return
         replaced = self._checking.offer(sweep)
         if replaced is not None:
             self._supersede(SweepResult(replaced, Verdict.SUPERSEDED), _newer(sweep))
 
     def _check(self, sweep: CapturedSweep) -> None:
-        result = check_motion(sweep, self._motion, self._prepare)
+        result = check_motion(sweep, self._motion)
         if result.stack is None:
             self._on_result(result)
             return
@@ -228,7 +226,7 @@ def _newer(sweep: CapturedSweep) -> str:
     return f"Sweep {sweep.number} was ready before its depth was begun."
 
 
-class _Stage(Generic[Item]):
+class Stage(Generic[Item]):
     """A thread that handles one item at a time, with room for one more."""
 
     def __init__(self, name: str, handle: Callable[[Item], None]):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fossa_ros.calibration.breathing_correction import resample_to_reference
+from fossa_ros.calibration.breathing_correction import plane_scales, resample_to_reference
 from fossa_ros.calibration.calibrated_lens import CalibratedLens
 from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, LensCalibration, TemperatureModel
@@ -178,14 +178,11 @@ def test_depth_is_unknown_where_a_resampled_plane_saw_nothing():
             return DepthMap(depth, np.ones_like(depth), stack.planes[0].image, stack.K)
 
     sweep = CapturedSweep(0, stack, "", tuple(stack.focus_distances), (), (), {}, 0, 0)
-    prepared = []
-
-    def prepare(stack):
-        prepared.append(resample_to_reference(stack, breathing))
-        return prepared[-1]
-
-    result = estimate_depth(check_motion(sweep, MotionCheck(), prepare), Flat())
+    sweep = replace(sweep, breathing=plane_scales(stack, breathing))
+    prepared, valid = resample_to_reference(stack, breathing)
+    result = estimate_depth(check_motion(sweep, MotionCheck()), Flat())
     assert result.verdict == "still", result.reason
-    assert result.stack.planes[0].image is prepared[0][0].planes[0].image
-    assert np.array_equal(np.isfinite(result.depth.depth), prepared[0][1])
-    assert 0 < (~prepared[0][1]).sum() < 0.05 * prepared[0][1].size
+    for plane, expected in zip(result.stack.planes, prepared.planes, strict=True):
+        assert np.array_equal(plane.image, expected.image)
+    assert np.array_equal(np.isfinite(result.depth.depth), valid)
+    assert 0 < (~valid).sum() < 0.05 * valid.size

@@ -13,37 +13,48 @@ NEGLIGIBLE_SCALE = 1e-4
 NEGLIGIBLE_SHIFT = 0.05  # px
 
 
-def resample_to_reference(stack: FocusStack, breathing: Breathing) -> tuple[FocusStack, np.ndarray | None]:
-    """Return the stack as seen at the breathing's reference focus, where its ``K`` holds.
+def plane_scales(stack: FocusStack, breathing: Breathing) -> np.ndarray:
+    """Return (N, 3): scale, shift across and down, px. What is at pixel p of the reference is at scale * p + shift.
+
+    Raises:
+        InputError: images of another shape than those that were calibrated.
+    """
+    matrices = [breathing.matrix(float(dioptres(distance)), stack.size) for distance in stack.focus_distances]
+    return np.array([(matrix[0, 0], matrix[0, 2], matrix[1, 2]) for matrix in matrices])
+
+
+def resample(stack: FocusStack, scales) -> tuple[FocusStack, np.ndarray | None]:
+    """Return the stack as seen at the breathing's reference focus, where its ``K`` holds; ``scales`` as above.
 
     Cubic interpolation: linear would blur, which depth from defocus would read as depth. Planes whose scale is the
     reference's already are not touched. What a plane did not see repeats its edge.
 
     Returns:
         The stack, and (H, W) bool, False where some plane had no pixels; None where all had.
-
-    Raises:
-        InputError: images of another shape than those that were calibrated.
     """
     height, width = stack.size
     images = []
     left, top, right, bottom = 0.0, 0.0, width - 1.0, height - 1.0
-    for plane in stack.planes:
-        matrix = breathing.matrix(float(dioptres(plane.focus_distance)), stack.size)
-        scale, across, down = matrix[0, 0], matrix[0, 2], matrix[1, 2]
+    for plane, (scale, across, down) in zip(stack.planes, scales, strict=True):
         shift = np.hypot(across - (width - 1) / 2 * (1 - scale), down - (height - 1) / 2 * (1 - scale))
         if abs(scale - 1) < NEGLIGIBLE_SCALE and shift < NEGLIGIBLE_SHIFT:
             images.append(plane.image)
             continue
+        matrix = np.array([[scale, 0.0, across], [0.0, scale, down]])
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
         images.append(
-            cv2.warpAffine(plane.image, matrix[:2], (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+            cv2.warpAffine(plane.image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         )
         left, right = max(left, -across / scale), min(right, (width - 1 - across) / scale)
         top, bottom = max(top, -down / scale), min(bottom, (height - 1 - down) / scale)
     if all(image is plane.image for image, plane in zip(images, stack.planes, strict=True)):
         return stack, None
     return stack.with_images(images), _inside(stack.size, left, top, right, bottom)
+
+
+def resample_to_reference(stack: FocusStack, breathing: Breathing) -> tuple[FocusStack, np.ndarray | None]:
+    """Return the stack without its breathing, as ``resample`` does; raises InputError as ``plane_scales`` does."""
+    return resample(stack, plane_scales(stack, breathing))
 
 
 def _inside(size, left: float, top: float, right: float, bottom: float) -> np.ndarray | None:

@@ -24,7 +24,8 @@ from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
 from fossa_ros.optics import dioptres
 from fossa_ros.pipeline import SweepResult
-from fossa_ros.stack import FocusStack
+from fossa_ros.stack import FocusPlane
+from fossa_ros.sweep import CapturedSweep, Frame
 
 
 def time_message(stamp_ns: int) -> Time:
@@ -56,26 +57,49 @@ def cloud_message(points: np.ndarray, header: Header) -> PointCloud2:
     return _with_data(PointCloud2, fields, header)
 
 
-def focus_stack_message(stack: FocusStack, sweep: int, info: CameraInfo, frame_id: str) -> FocusStackMessage:
-    """Return a focus stack as one message, its planes stamped with their start of exposure."""
+def calibration_of(sweep: CapturedSweep) -> CameraInfo:
+    """Return the camera's calibration that came with a sweep's frames; an empty one where there is no frame."""
+    return sweep.frames[0].payload[1] if sweep.frames else CameraInfo()
+
+
+def focus_stack_message(sweep: CapturedSweep) -> FocusStackMessage:
+    """Return a complete sweep as one message, its planes in the camera's encoding."""
+    stack, info = sweep.stack, calibration_of(sweep)
+    frame_id = info.header.frame_id
     header = Header(stamp=time_message(stack.stamp_ns), frame_id=frame_id)
-    return FocusStackMessage(
+    message = FocusStackMessage(
         header=header,
-        sweep=sweep,
+        sweep=sweep.number,
         reference=stack.reference,
         focus_distances=array.array("d", stack.focus_distances),
-        planes=[
-            image_message(
-                np.ascontiguousarray(plane.image),
-                "rgb8",
-                Header(stamp=time_message(plane.stamp_ns), frame_id=frame_id),
-            )
-            for plane in stack.planes
-        ],
+        uncertainties=array.array("d", sweep.uncertainties),
         camera_info=depth_camera_info(info, header),
         f_number=stack.f_number or 0.0,
         focal_length=stack.focal_length or 0.0,
+        started=time_message(sweep.started_ns),
+        sweep_ms=sweep.duration_ns / 1e6,
+        drop_reasons=list(sweep.drops),
+        drop_counts=array.array("I", sweep.drops.values()),
     )
+    message.planes = [
+        _plane_message(plane, frame, Header(stamp=time_message(plane.stamp_ns), frame_id=frame_id))
+        for plane, frame in zip(stack.planes, sweep.frames, strict=True)
+    ]
+    if sweep.breathing is not None:
+        message.breathing = array.array("d", sweep.breathing.ravel())
+    if sweep.gyro is not None:
+        message.gyro_stamps = array.array("q", sweep.gyro.stamps_ns)
+        message.gyro_rates = array.array("d", sweep.gyro.rates.ravel())
+    return message
+
+
+def _plane_message(plane: FocusPlane, frame: Frame, header: Header) -> Image:
+    image = frame.payload[0]
+    if not isinstance(image, Image):  # it came compressed
+        return image_message(np.ascontiguousarray(plane.image), "rgb8", header)
+    image = copy.copy(image)  # which shares the pixels
+    image.header = header
+    return image
 
 
 def lens_state_message(
@@ -94,8 +118,9 @@ def lens_state_message(
     return message
 
 
-def sweep_report(result: SweepResult, frame_id: str) -> SweepReport:
+def sweep_report(result: SweepResult) -> SweepReport:
     """Return what became of a sweep."""
+    frame_id = calibration_of(result.sweep).header.frame_id
     fields = report_fields(result)
     return SweepReport(
         header=Header(stamp=time_message(report_stamp_ns(result)), frame_id=frame_id),

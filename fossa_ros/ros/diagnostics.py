@@ -6,19 +6,24 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
 from fossa_ros.lens import LensState
+from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import SweepResult, Verdict
+from fossa_ros.ros import parameters, qos
 from fossa_ros.ros.thresholds import (
     ACCEPTANCE,
     CLOCK_OFFSET,
     DEFAULTS,
     DEPTH_RATE,
+    DIAGNOSTICS,
     ERROR,
     GPU_MEMORY,
     INFERENCE,
@@ -29,6 +34,7 @@ from fossa_ros.ros.thresholds import (
 )
 from fossa_ros.sweep.clock_offset import ClockOffset
 
+PERIOD_S = 1.0
 WINDOW_S = 10.0  # of rates and shares
 ACCEPTED = "accepted"
 
@@ -41,7 +47,7 @@ class Health:
 
     Attributes:
         hardware_id: the lens, for people.
-        estimator: its name.
+        estimator: its name; empty where this node has none.
         resting: whether no sweeps are wanted, so that none are missed.
         camera_fault: why frames cannot be used before they reach a sweep; empty where they can.
         camera_period_ns: time from frame to frame, None while it is not known.
@@ -50,7 +56,7 @@ class Health:
     """
 
     hardware_id: str
-    estimator: str
+    estimator: str = ""
     accepted: int = 0
     rejected: int = 0
     last_reason: str = ""
@@ -79,18 +85,29 @@ class Health:
     def on_result(self, result: SweepResult) -> None:
         """Count a sweep."""
         depth = result.depth
-        known = math.nan if depth is None else float((depth.confidence > 0).mean())
+        known = math.nan if depth is None else cv2.countNonZero(depth.confidence) / depth.confidence.size
+        sweep_ms = result.sweep.duration_ns / 1e6
+        self._count(
+            str(result.verdict), result.reason, depth is not None, sweep_ms, result.inference_ms, result.age_ms, known
+        )
+
+    def on_report(self, report: SweepReport) -> None:
+        """Count a sweep that another node made depth of, or none."""
+        times = report.sweep_ms, report.inference_ms, report.age_ms
+        self._count(report.verdict, report.reason, report.accepted, *times, math.nan)
+
+    def _count(self, verdict, reason, accepted, sweep_ms, inference_ms, age_ms, known) -> None:
         with self._lock:
             now = time.monotonic()
-            self.sweep_ms = result.sweep.duration_ns / 1e6
-            self._ends.append((now, ACCEPTED if depth is not None else str(result.verdict)))
-            if depth is None:
+            self.sweep_ms = sweep_ms
+            self._ends.append((now, ACCEPTED if accepted else verdict))
+            if not accepted:
                 self.rejected += 1
-                self.last_reason = f"{result.verdict}: {result.reason}"
+                self.last_reason = f"{verdict}: {reason}"
                 return
             self.accepted += 1
-            self.inference_ms = result.inference_ms
-            self.age_ms = result.age_ms
+            self.inference_ms = inference_ms
+            self.age_ms = age_ms
             self.known = known
             self._last_depth = now
 
@@ -153,7 +170,7 @@ class Health:
 
     def _figures(self, rate: float, sweep_rate: float, acceptance: float) -> dict[str, object]:
         figures = {
-            "estimator": self.estimator,
+            **({"estimator": self.estimator} if self.estimator else {}),
             "sweeps accepted": self.accepted,
             "sweeps not accepted": self.rejected,
             "last reason": self.last_reason,
@@ -183,3 +200,34 @@ class Health:
             if self.lens.temperature is not None:
                 figures["lens temperature [C]"] = f"{self.lens.temperature:.1f}"
         return figures
+
+
+class HealthWatch:
+    """Publish a node's health once a second, and whenever it is told to.
+
+    Args:
+        node: whose health; it declares the thresholds of ``DIAGNOSTICS``.
+        before: brings the figures up to date; called each second while there is a health, on the executor's thread.
+
+    Attributes:
+        health: None where the node is not configured; then nothing is published.
+    """
+
+    def __init__(self, node: LifecycleNode, before: Callable[[Health], None]):
+        self.health: Health | None = None
+        self._node = node
+        self._before = before
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
+        node.create_timer(PERIOD_S, self._tick)
+
+    def tell(self) -> None:
+        """Publish it now; from any thread."""
+        health = self.health
+        if health is not None:
+            now, thresholds = self._node.get_clock().now().to_msg(), parameters.values(self._node, DIAGNOSTICS)
+            self._publisher.publish(health.message(self._node.get_fully_qualified_name(), now, thresholds))
+
+    def _tick(self) -> None:
+        if self.health is not None:
+            self._before(self.health)
+            self.tell()

@@ -1,4 +1,4 @@
-"""What both nodes share: lifecycle with sentences instead of tracebacks, autostart, and a clean end."""
+"""What all nodes share: lifecycle with sentences instead of tracebacks, autostart, and a clean end."""
 
 from __future__ import annotations
 
@@ -67,6 +67,10 @@ class ManagedNode(LifecycleNode):
     def cleanup(self) -> None:
         """Free everything that ``configure`` built."""
         raise NotImplementedError
+
+    def now_ns(self) -> int:
+        """Return the node's time, which is simulated where ``use_sim_time`` says so, in nanoseconds."""
+        return self.get_clock().now().nanoseconds
 
     def check_ended(self) -> None:
         """Raise Interrupted if the process was asked to end; for transitions that take seconds, from any thread."""

@@ -8,15 +8,14 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from fossa_ros.geometry import coloured_cloud
-from fossa_ros.msg import FocusStack as FocusStackMessage
-from fossa_ros.msg import LensState, SweepReport
+from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import SweepResult
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import (
+    calibration_of,
     cloud_message,
     depth_camera_info,
     depth_image,
-    focus_stack_message,
     image_message,
     sweep_report,
     time_message,
@@ -24,7 +23,7 @@ from fossa_ros.ros.conversions import (
 
 
 class Outputs:
-    """The publishers of ``fossa_node``."""
+    """The publishers of depth, and of what became of each sweep."""
 
     def __init__(self, node: LifecycleNode, depth_encoding: str):
         self._node = node
@@ -35,9 +34,7 @@ class Outputs:
         self._points = self._publisher(PointCloud2, "points", qos.RESULTS)
         self._all_in_focus = self._publisher(Image, "all_in_focus/image", qos.RESULTS)
         self._confidence = self._publisher(Image, "confidence/image", qos.RESULTS)
-        self._stack = self._publisher(FocusStackMessage, "focus_stack", qos.REPORTS)
         self._report = self._publisher(SweepReport, "sweep", qos.REPORTS)
-        self.lens_state = self._publisher(LensState, "lens/state", qos.LATCHED)
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -45,17 +42,14 @@ class Outputs:
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers = []
 
-    def publish(self, result: SweepResult) -> None:
+    def publish(self, result: SweepResult) -> SweepReport:
         """Publish what is wanted of a result, and its report last, so that a report means its depth is out."""
-        frame_id, info = "", None
-        if result.sweep.frames:
-            _, info = result.sweep.frames[0].payload
-            frame_id = info.header.frame_id
-        if result.sweep.stack is not None and self._stack.get_subscription_count():
-            self._stack.publish(focus_stack_message(result.sweep.stack, result.sweep.number, info, frame_id))
         if result.depth is not None:
-            self._publish_depth(result.depth, info, frame_id)
-        self._report.publish(sweep_report(result, frame_id))
+            info = calibration_of(result.sweep)
+            self._publish_depth(result.depth, info, info.header.frame_id)
+        report = sweep_report(result)
+        self._report.publish(report)
+        return report
 
     def _publish_depth(self, depth, info: CameraInfo, frame_id: str) -> None:
         header = Header(stamp=time_message(depth.stamp_ns), frame_id=frame_id)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from fossa_ros.ros import parameters
 from fossa_ros.ros.lifecycle import AUTOSTART
-from fossa_ros.ros.settings import FOSSA_NODE
+from fossa_ros.ros.settings import CAPTURE, DEPTH, DEPTH_NODE, DIAGNOSTICS, FOSSA_NODE, SWEEP_NODE
 from fossa_ros.ros.sim_rig_node import SIM_RIG_NODE
 
-TABLES = {"fossa_node": (*FOSSA_NODE, AUTOSTART), "sim_rig_node": (*SIM_RIG_NODE, AUTOSTART)}
+TABLES = {
+    "fossa_node": (*FOSSA_NODE, AUTOSTART),
+    "sweep_node": (*SWEEP_NODE, AUTOSTART),
+    "depth_node": (*DEPTH_NODE, AUTOSTART),
+    "sim_rig_node": (*SIM_RIG_NODE, AUTOSTART),
+}
+# fossa_node has the parameters of both its halves, so that they are listed once.
+SECTIONS = {
+    "Every node": (AUTOSTART,),
+    "fossa_node and sweep_node": CAPTURE,
+    "fossa_node and depth_node": DEPTH,
+    "fossa_node, sweep_node and depth_node": DIAGNOSTICS,
+    "sim_rig_node": SIM_RIG_NODE,
+}
 PREAMBLE = """\
 # Parameters
 
@@ -20,7 +33,7 @@ configure again.
 
 def document() -> str:
     """Return docs/parameters.md."""
-    return PREAMBLE + "".join(f"\n## {node}\n\n{parameters.table(table)}" for node, table in TABLES.items())
+    return PREAMBLE + "".join(f"\n## {nodes}\n\n{parameters.table(table)}" for nodes, table in SECTIONS.items())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ FRAMES = _profile(10)
 FRAMES_BEST_EFFORT = _profile(10, reliable=False)
 # Best-effort publishers look dead to reliable subscribers such as RViz, so results are offered reliably.
 RESULTS = _profile(5)
+# Focus stacks are large, and only new ones are of use.
+STACKS = _profile(2)
+# Of sensors whose single samples do not matter.
+SENSOR = _profile(200, reliable=False)
 # The last value matters to whoever joins late: lens state, the rig's true depth.
 LATCHED = _profile(1, latched=True)
 # Every report counts, also while a recorder is busy writing.

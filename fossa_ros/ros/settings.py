@@ -1,4 +1,4 @@
-"""The parameters of ``fossa_node``, and the objects they describe."""
+"""The parameters of ``fossa_node`` and its halves, and the objects they describe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from fossa_ros.calibration.breathing_correction import resample_to_reference
+import numpy as np
+
+from fossa_ros.calibration import breathing_correction
 from fossa_ros.calibration.calibrated_lens import CalibratedLens
 from fossa_ros.calibration.calibration_file import read_calibration
 from fossa_ros.calibration.lens_calibration import LensCalibration
@@ -17,9 +19,18 @@ from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.parameter import Parameter
-from fossa_ros.pipeline import Preparation
 from fossa_ros.ros.thresholds import DIAGNOSTICS
-from fossa_ros.sweep import ClockUse, StampReference, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.stack import FocusStack
+from fossa_ros.sweep import (
+    ClockUse,
+    GyroBuffer,
+    StampReference,
+    SweepConfig,
+    SweepMode,
+    SweepOutput,
+    SweepPlan,
+    SweepTiming,
+)
 from fossa_ros.sweep.track import LensResponse
 
 SECONDS = 1e9  # parameters are in seconds, the library counts nanoseconds
@@ -261,7 +272,26 @@ _OUTPUT = (
         maximum=3600.0,
     ),
 )
-FOSSA_NODE = (*_ESTIMATOR, *_LENS, *_SWEEP, *_MOTION, *_OUTPUT, *DIAGNOSTICS)
+_IMU = (
+    Parameter(
+        "imu.rotation",
+        array.array("d", [0.0, 0.0, 0.0, 1.0]),
+        "Quaternion (x, y, z, w) of the IMU's frame in the camera's optical frame",
+    ),
+    Parameter(
+        "imu.clock_offset",
+        0.0,
+        "Added to every stamp of imu: what its clock is behind the camera's",
+        "s",
+        minimum=-10.0,
+        maximum=10.0,
+    ),
+)
+CAPTURE = (*_LENS, *_SWEEP, *_IMU)
+DEPTH = (*_ESTIMATOR, *_MOTION, *_OUTPUT)
+FOSSA_NODE = (*CAPTURE, *DEPTH, *DIAGNOSTICS)
+SWEEP_NODE = (*CAPTURE, *DIAGNOSTICS)
+DEPTH_NODE = (*DEPTH, *DIAGNOSTICS)
 
 
 def sweep_plan(values: dict[str, Any]) -> SweepPlan:
@@ -316,11 +346,16 @@ def lens_calibration(values: dict[str, Any]) -> LensCalibration | None:
     return read_calibration(values["lens.calibration"]) if values["lens.calibration"] else None
 
 
-def preparation(calibration: LensCalibration | None) -> Preparation | None:
-    """Return what takes focus breathing out of a stack, None where it was not calibrated."""
+def plane_scales(calibration: LensCalibration | None) -> Callable[[FocusStack], np.ndarray] | None:
+    """Return what tells the breathing of a stack's planes, None where it was not calibrated."""
     if calibration is None or calibration.breathing is None:
         return None
-    return lambda stack: resample_to_reference(stack, calibration.breathing)
+    return lambda stack: breathing_correction.plane_scales(stack, calibration.breathing)
+
+
+def gyro_buffer(values: dict[str, Any]) -> GyroBuffer:
+    """Return what holds the samples of ``imu``; raises InputError."""
+    return GyroBuffer(values["imu.rotation"], round(values["imu.clock_offset"] * SECONDS))
 
 
 def lens_opener(

@@ -100,7 +100,7 @@ class SimRigNode(ManagedNode):
         )
         self.get_logger().info("Rendering the scene at every focus")
         self._rig = SimulatedRig(
-            config, self._on_frame, clock=self._now_ns, link=values["lens.link"] or None, progress=self._tell_progress
+            config, self._on_frame, clock=self.now_ns, link=values["lens.link"] or None, progress=self._tell_progress
         )
         self._frame_id = values["frame_id"]
         self._info = _camera_info(camera)
@@ -131,9 +131,6 @@ class SimRigNode(ManagedNode):
         for publisher in (self._images, self._infos, self._truth, self._lens_truth) if self._offered else ():
             self.destroy_lifecycle_publisher(publisher)
         self._offered = []
-
-    def _now_ns(self) -> int:
-        return self.get_clock().now().nanoseconds
 
     def _on_frame(self, frame: RigFrame) -> None:
         fault = RigFault(self.get_parameter("fault").value)

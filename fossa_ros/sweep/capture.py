@@ -10,6 +10,7 @@ import numpy as np
 
 from fossa_ros.errors import FossaError, InputError, LensError
 from fossa_ros.lens import FocusLens, LensState
+from fossa_ros.stack import FocusStack
 from fossa_ros.sweep.captured import CapturedSweep, SweepDevelopment
 from fossa_ros.sweep.clock_offset import ClockOffset
 from fossa_ros.sweep.clock_watch import ClockUse, ClockWatch
@@ -47,6 +48,7 @@ class SweepCapture:
         clock_use: whether the camera's clock is compared with the lens's by what images show of lens steps, and
             whether stamps are corrected by it where that is certain. Only stepped sweeps show it.
         gyro: returns how the camera turned between two stamps, in nanoseconds; None where there is no gyroscope.
+        breathing: returns the scale and shift of each plane of a stack; None where it was not calibrated.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SweepCapture:
         config: SweepConfig | None = None,
         clock_use: ClockUse = ClockUse.OFF,
         gyro: Callable[[int, int], GyroSamples] | None = None,
+        breathing: Callable[[FocusStack], np.ndarray] | None = None,
     ):
         self._plan = plan
         self._sequencer = Sequencer(plan, timing, config)
@@ -75,7 +78,9 @@ class SweepCapture:
         self._on_sweep = on_sweep
         self._on_lens_state = on_lens_state
         self._clock = clock
-        self._development = SweepDevelopment(decode, focal_length=focal_length, f_number=f_number, gyro=gyro)
+        self._development = SweepDevelopment(
+            decode, focal_length=focal_length, f_number=f_number, gyro=gyro, breathing=breathing
+        )
         self._lens: FocusLens | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None

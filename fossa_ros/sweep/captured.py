@@ -34,6 +34,8 @@ class CapturedSweep:
         duration_ns: first lens command to the arrival of the last plane.
         uncertainties: dioptres by which each focus may be wrong, 0 where the lens stood; empty where not known.
         gyro: how the camera turned meanwhile; None where there is no gyroscope.
+        breathing: (N, 3) scale and shift of each plane (``calibration.breathing_correction``), to be taken out of
+            the stack before anything else; None where it is not known.
     """
 
     number: int
@@ -47,6 +49,7 @@ class CapturedSweep:
     duration_ns: int
     uncertainties: tuple[float, ...] = ()
     gyro: GyroSamples | None = None
+    breathing: np.ndarray | None = None
 
 
 class SweepDevelopment:
@@ -57,6 +60,7 @@ class SweepDevelopment:
         focal_length: metres, None where unknown.
         f_number: None where unknown.
         gyro: returns how the camera turned between two stamps, in nanoseconds; None where there is no gyroscope.
+        breathing: returns the scale and shift of each plane of a stack; None where it was not calibrated.
     """
 
     def __init__(
@@ -66,21 +70,24 @@ class SweepDevelopment:
         focal_length: float | None = None,
         f_number: float | None = None,
         gyro: Callable[[int, int], GyroSamples] | None = None,
+        breathing: Callable[[FocusStack], np.ndarray] | None = None,
     ):
         self._decode = decode
         self._focal_length = focal_length
         self._f_number = f_number
         self._gyro = gyro
+        self._breathing = breathing
         self._decoded: dict[int, FocusPlane] = {}  # by stamp, of the last stack: a rolling one shares its planes
 
     def captured(self, number: int, outcome: Outcome, timing: SweepTiming) -> CapturedSweep:
         """Return sweep ``number``; frames that cannot be decoded or do not fit together are its reason."""
-        planes, reason, stack = outcome.planes, outcome.reason, None
+        planes, reason, stack, breathing = outcome.planes, outcome.reason, None, None
         if not reason:
             try:
                 stack = self._stack(planes)
+                breathing = None if self._breathing is None else self._breathing(stack)
             except FossaError as error:
-                reason = str(error)
+                reason, stack = str(error), None
         return CapturedSweep(
             number=number,
             stack=stack,
@@ -93,6 +100,7 @@ class SweepDevelopment:
             duration_ns=outcome.finished_ns - outcome.started_ns,
             uncertainties=tuple(plane.uncertainty for plane in planes),
             gyro=self._turning(planes, timing),
+            breathing=breathing,
         )
 
     def _turning(self, planes: tuple[TakenPlane, ...], timing: SweepTiming) -> GyroSamples | None:

@@ -1,0 +1,210 @@
+"""The half that is beside the camera and the lens: it takes sweeps, always or when asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo, Image, Imu
+from std_srvs.srv import SetBool, Trigger
+
+from fossa_ros.errors import InputError
+from fossa_ros.lens import LensState
+from fossa_ros.message_fields import lens_state, nanoseconds
+from fossa_ros.msg import LensState as LensStateMessage
+from fossa_ros.msg import SweepReport
+from fossa_ros.ros import qos, settings
+from fossa_ros.ros.conversions import lens_state_message
+from fossa_ros.ros.diagnostics import Health, HealthWatch
+from fossa_ros.ros.images import rgb_from_message
+from fossa_ros.ros.lifecycle import ManagedNode
+from fossa_ros.ros.pairing import CameraSubscription
+from fossa_ros.sweep import CapturedSweep, ClockUse, Frame, GyroBuffer, SweepCapture, SweepMode
+
+
+class CaptureHalf:
+    """Camera, lens and gyroscope of a node, and its services ``capture`` and ``set_enabled``.
+
+    The executor's callbacks only enqueue; the capture's own thread waits for lens and frames, and calls ``on_sweep``.
+    """
+
+    def __init__(self, node: ManagedNode, watch: HealthWatch):
+        self._node = node
+        self._watch = watch
+        self._capture: SweepCapture | None = None
+        self._camera: CameraSubscription | None = None
+        self._subscriptions = []
+        self._lens_states = None  # the publisher, where this node drives the lens
+        self._gyro: GyroBuffer | None = None
+        self._awaited: dict[int, Future] = {}
+        # Services live as long as the node: one that is destroyed with an answer outstanding ends the process.
+        # While 'capture' awaits its sweep, its group is blocked; the frames of that sweep arrive in the node's own.
+        answering = MutuallyExclusiveCallbackGroup()
+        node.create_service(Trigger, "capture", self._on_capture, callback_group=answering)
+        node.create_service(SetBool, "set_enabled", self._on_set_enabled)
+
+    def configure(self, values: dict, on_sweep: Callable[[CapturedSweep], None]) -> str:
+        """Open the lens; return who it is. Raises FossaError."""
+        plan = settings.sweep_plan(values)
+        config = settings.sweep_config(values)
+        calibration = settings.lens_calibration(values)
+        self._gyro = settings.gyro_buffer(values)
+        self._capture = SweepCapture(
+            plan,
+            settings.sweep_timing(values),
+            settings.lens_opener(values, self._node.now_ns, calibration),
+            decode=lambda payload: rgb_from_message(payload[0]),
+            on_sweep=on_sweep,
+            on_lens_state=self._on_lens_state,
+            clock=self._node.now_ns,
+            config=config,
+            clock_use=ClockUse(values["sweep.clock_estimate"]),
+            gyro=self._gyro.between,
+            breathing=settings.plane_scales(calibration),
+            **settings.camera_optics(values),
+        )
+        self._external = config.mode is SweepMode.EXTERNAL
+        identity = "a lens that somebody else drives"
+        if not self._external:
+            lens = self._capture.connect()
+            self._lens_backend = lens.backend
+            self._lens_measures = lens.capabilities.measures_position
+            identity = lens.capabilities.identity
+            self._lens_states = self._node.create_lifecycle_publisher(LensStateMessage, "lens/state", qos.LATCHED)
+        planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
+        self._node.get_logger().info(f"{identity}; planes at {planes} m")
+        return identity
+
+    def activate(self) -> None:
+        """Begin to take sweeps."""
+        self._capture.start()
+        self._camera = CameraSubscription(self._node, self._on_frame)
+        self._watch.health.began()
+        self._rate_told = False
+        # Best-effort, which every driver's offer satisfies: one sample more or less is nothing.
+        self._subscribe(Imu, "imu", self._on_imu, qos.SENSOR)
+        if self._external:
+            self._subscribe(LensStateMessage, "lens/state", self._on_external_lens, qos.RESULTS)
+
+    def deactivate(self) -> None:
+        """End, in mid-sweep too, and park the lens."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
+        if self._capture is not None:
+            self._capture.stop()
+
+    def cleanup(self) -> None:
+        """Free the lens."""
+        if self._capture is not None:
+            self._capture.close()
+        if self._lens_states is not None:
+            self._node.destroy_lifecycle_publisher(self._lens_states)
+        self._capture = self._lens_states = self._gyro = None
+
+    def tick(self, health: Health) -> None:
+        """Look after what changes slowly, about once a second, and bring ``health`` up to date."""
+        if self._camera is not None:
+            self._camera.follow_offer()
+            self._tell_rate()
+            before, health.camera_fault = health.camera_fault, self._camera.fault()
+            if health.camera_fault and not before:
+                self._node.get_logger().warning(f"No frame can be used: {health.camera_fault}.")
+        health.clock_offset = self._capture.clock_offset
+        health.camera_period_ns = self._capture.period_ns
+
+    def answer(self, report: SweepReport) -> None:
+        """Answer whoever awaits this sweep; one with depth ends the wait for every earlier one too."""
+        self._answer_awaited(
+            lambda number: number == report.sweep or (report.accepted and number < report.sweep),
+            report.accepted,
+            f"Depth of sweep {report.sweep} is published." if report.accepted else report.reason,
+        )
+
+    def give_up(self, reason: str) -> None:
+        """Answer everybody who awaits a sweep that there will be none."""
+        self._answer_awaited(lambda number: True, False, reason)
+
+    def _subscribe(self, kind, topic: str, callback, profile) -> None:
+        self._subscriptions.append(self._node.create_subscription(kind, topic, callback, profile))
+
+    def _on_frame(self, image: Image, info: CameraInfo) -> None:
+        """Executor thread: hand the frame to the capture, pixels untouched."""
+        self._capture.offer(
+            Frame(
+                stamp_ns=nanoseconds(image.header.stamp),
+                arrival_ns=self._node.now_ns(),
+                format=(image.width, image.height, image.encoding, image.header.frame_id),
+                intrinsics=tuple(info.k),
+                payload=(image, info),
+            )
+        )
+
+    def _on_imu(self, message: Imu) -> None:
+        """Executor thread: keep how the camera turns until a sweep asks."""
+        if message.angular_velocity_covariance[0] >= 0:  # -1: the sensor has no gyroscope
+            rate = message.angular_velocity
+            self._gyro.add(nanoseconds(message.header.stamp), (rate.x, rate.y, rate.z))
+
+    def _on_external_lens(self, message: LensStateMessage) -> None:
+        """Executor thread: whoever drives the lens says where it is."""
+        if message.reachable:
+            self._capture.heard(lens_state(message), message.measured)
+
+    def _on_lens_state(self, state: LensState | None) -> None:
+        """Capture thread: the lens said how it is, or stopped answering."""
+        changed = self._watch.health.on_lens_state(state, self._capture.lens_failure)
+        self._lens_states.publish(
+            lens_state_message(state, self._lens_backend, "", self._lens_measures, self._node.now_ns())
+        )
+        if changed:
+            self._watch.tell()  # not only when the timer next does
+        if state is None:
+            lost = f"The lens is lost: {self._capture.lens_failure}"
+            if changed:
+                self._node.get_logger().error(f"{lost} Trying again until it returns.")
+            self.give_up(lost)
+        elif changed:
+            self._node.get_logger().info("The lens is back")
+
+    async def _on_capture(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._camera is None:
+            response.message = "The node is not active; activate it first."
+            return response
+        outcome = Future(executor=self._node.executor)
+        self._awaited[self._capture.request()] = outcome
+        response.success, response.message = await outcome
+        return response
+
+    def _answer_awaited(self, wanted, success: bool, message: str) -> None:
+        for number in [number for number in list(self._awaited) if wanted(number)]:
+            outcome = self._awaited.pop(number, None)
+            if outcome is not None:
+                outcome.set_result((success, message))
+
+    def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._capture is None:
+            response.message = "The node is not configured; configure it first."
+            return response
+        self._capture.set_enabled(request.data)
+        health = self._watch.health
+        if request.data and health.resting:
+            health.began()
+        health.resting = not request.data
+        response.success = True
+        response.message = "Sweeping." if request.data else "The lens rests; call 'capture' for a single sweep."
+        return response
+
+    def _tell_rate(self) -> None:
+        """Say what rate to expect and why, once the camera's rate is known."""
+        if self._rate_told or self._capture.period_ns is None:
+            return
+        self._rate_told = True
+        try:
+            self._node.get_logger().info(self._capture.expectation())
+        except InputError as error:
+            self._node.get_logger().warning(str(error))

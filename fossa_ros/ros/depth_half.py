@@ -1,0 +1,76 @@
+"""The half that makes depth of sweeps, wherever they were captured, and publishes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fossa_ros.motion import MotionCheck
+from fossa_ros.msg import SweepReport
+from fossa_ros.pipeline import DepthWorker, SweepResult, Verdict
+from fossa_ros.ros import settings
+from fossa_ros.ros.diagnostics import Health
+from fossa_ros.ros.lifecycle import ManagedNode
+from fossa_ros.ros.outputs import Outputs
+from fossa_ros.sweep import CapturedSweep
+
+
+class DepthHalf:
+    """Motion check, estimator and publishers of a node; the worker's threads check, estimate and publish."""
+
+    def __init__(self, node: ManagedNode):
+        self._node = node
+        self._worker: DepthWorker | None = None
+        self._outputs: Outputs | None = None
+
+    def configure(self, values: dict, on_result: Callable[[SweepResult, SweepReport], None]) -> str:
+        """Load the estimator; return its name. Raises FossaError.
+
+        ``on_result`` is called with every result and its report once they are published, from any of the worker's
+        threads.
+        """
+        estimator = settings.estimator(values)
+        self._told = on_result
+        self._gpu_memory = getattr(estimator, "gpu_memory", lambda: None)  # of no estimator that needs no GPU
+        self._worker = DepthWorker(
+            MotionCheck(settings.motion_config(values)),
+            estimator,
+            self._on_result,
+            clock=self._node.now_ns,
+            max_age_ns=round(values["depth.max_age"] * settings.SECONDS),
+        )
+        self._outputs = Outputs(self._node, values["depth.encoding"])
+        self._node.get_logger().info(f"Estimator {estimator.name}")
+        return estimator.name
+
+    def activate(self) -> None:
+        """Begin to work."""
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        """Finish what is at work, report the rest as superseded, and end."""
+        if self._worker is not None:
+            self._worker.stop()
+
+    def cleanup(self) -> None:
+        """Free estimator and publishers."""
+        if self._outputs is not None:
+            self._outputs.close()
+        self._worker = self._outputs = None
+
+    def tick(self, health: Health) -> None:
+        """Bring ``health`` up to date."""
+        health.gpu_memory = self._gpu_memory()
+
+    def offer(self, sweep: CapturedSweep) -> None:
+        """Queue a sweep, complete or not; a newer one replaces it if it must wait."""
+        self._worker.offer(sweep)
+
+    def _on_result(self, result: SweepResult) -> None:
+        """Worker thread: the sweep's depth is known, or why there is none."""
+        report = self._outputs.publish(result)
+        told = f"Sweep {result.sweep.number} {result.verdict}: {result.reason}"
+        if result.verdict == Verdict.SUPERSEDED:  # the camera is faster than the estimator: nothing is wrong
+            self._node.get_logger().debug(told)
+        elif result.depth is None:
+            self._node.get_logger().warning(told)
+        self._told(result, report)

@@ -1,0 +1,69 @@
+"""The half of fossa_node that makes depth: of the focus stacks that sweep_node sends, or a bag holds."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from functools import partial
+
+from fossa_ros.message_fields import captured_sweep
+from fossa_ros.msg import FocusStack, SweepReport
+from fossa_ros.pipeline import SweepResult
+from fossa_ros.ros import qos, settings
+from fossa_ros.ros.depth_half import DepthHalf
+from fossa_ros.ros.diagnostics import Health, HealthWatch
+from fossa_ros.ros.lifecycle import ManagedNode, run
+
+REST_S = 3.0  # without a focus stack: nobody sweeps
+
+
+class DepthNode(ManagedNode):
+    """Publish the depth of every focus stack that passes the motion check."""
+
+    def __init__(self, **kwargs):
+        super().__init__("depth_node", settings.DEPTH_NODE, **kwargs)
+        self._watch = HealthWatch(self, self._tick)
+        self._depth = DepthHalf(self)
+        self._stacks = None
+        self._last_stack = -math.inf  # monotonic seconds
+
+    def configure(self, values: dict) -> None:
+        estimator = self._depth.configure(values, self._on_result)
+        self._watch.health = Health(hardware_id=f"estimator {estimator}", estimator=estimator)
+
+    def activate(self) -> None:
+        self._depth.activate()
+        self._watch.health.began()
+        self._stacks = self.create_subscription(FocusStack, "focus_stack", self._on_stack, qos.STACKS)
+
+    def deactivate(self) -> None:
+        if self._stacks is not None:
+            self.destroy_subscription(self._stacks)
+            self._stacks = None
+        self._depth.deactivate()
+
+    def cleanup(self) -> None:
+        self._depth.cleanup()
+        self._watch.health = None
+
+    def _on_stack(self, message: FocusStack) -> None:
+        """Executor thread: queue the sweep; one that cannot be is reported as incomplete."""
+        self._last_stack = time.monotonic()
+        self._depth.offer(captured_sweep(message))
+
+    def _on_result(self, result: SweepResult, report: SweepReport) -> None:
+        self._watch.health.on_result(result)
+
+    def _tick(self, health: Health) -> None:
+        self._depth.tick(health)
+        resting = time.monotonic() - self._last_stack > REST_S  # sweep_node, which knows why, says so
+        if health.resting and not resting:
+            health.began()
+        health.resting = resting
+
+
+main = partial(run, DepthNode)
+
+if __name__ == "__main__":
+    sys.exit(main())

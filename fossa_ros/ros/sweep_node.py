@@ -1,0 +1,101 @@
+"""The half of fossa_node that runs beside the camera and the lens: it sends every sweep to depth_node."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+from fossa_ros.msg import SweepReport
+from fossa_ros.pipeline import SweepResult, Verdict
+from fossa_ros.ros import qos, settings
+from fossa_ros.ros.capture_half import CaptureHalf
+from fossa_ros.ros.conversions import sweep_report
+from fossa_ros.ros.deliveries import Deliveries
+from fossa_ros.ros.diagnostics import Health, HealthWatch
+from fossa_ros.ros.lifecycle import ManagedNode, run
+from fossa_ros.ros.stack_sender import StackSender
+from fossa_ros.sweep import CapturedSweep
+
+NOBODY = "Nobody subscribes to focus_stack; start and activate depth_node, in this node's namespace."
+
+
+class SweepNode(ManagedNode):
+    """Sweep the lens while active, and publish every complete sweep as ``focus_stack``.
+
+    Reports on ``sweep`` come from whoever knows: from here on sweeps that never reach depth_node, from there on the
+    others. Both are listened to, for ``capture`` and for ``/diagnostics``.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__("sweep_node", settings.SWEEP_NODE, **kwargs)
+        self._watch = HealthWatch(self, self._tick)
+        self._capture = CaptureHalf(self, self._watch)
+        self._stacks = StackSender(self, self._on_replaced)
+        self._deliveries = Deliveries()
+        self._reports = self._heard = None
+
+    def configure(self, values: dict) -> None:
+        identity = self._capture.configure(values, self._on_sweep)
+        self._stacks.configure()
+        self._reports = self.create_lifecycle_publisher(SweepReport, "sweep", qos.REPORTS)
+        self._watch.health = Health(hardware_id=identity)
+
+    def activate(self) -> None:
+        self._heard = self.create_subscription(SweepReport, "sweep", self._on_report, qos.REPORTS)
+        self._stacks.activate()
+        self._capture.activate()
+
+    def deactivate(self) -> None:
+        self._capture.deactivate()
+        self._stacks.deactivate()
+        if self._heard is not None:
+            self.destroy_subscription(self._heard)
+            self._heard = None
+        self._deliveries.forget()
+        self._capture.give_up("The node was deactivated.")
+
+    def cleanup(self) -> None:
+        self._capture.cleanup()
+        self._stacks.cleanup()
+        if self._reports is not None:
+            self.destroy_lifecycle_publisher(self._reports)
+            self._reports = None
+        self._watch.health = None
+
+    def _on_sweep(self, sweep: CapturedSweep) -> None:
+        """Capture thread: the sweep has ended."""
+        if sweep.stack is None:
+            self._report(sweep, Verdict.INCOMPLETE, sweep.reason)
+        elif not self._stacks.wanted:
+            self._report(sweep, Verdict.FAILED, NOBODY)
+        else:
+            self._deliveries.sent(sweep)
+            self._stacks.offer(sweep)
+
+    def _on_replaced(self, sweep: CapturedSweep) -> None:
+        """Capture thread: the sweep gave way to a newer one before it was sent."""
+        self._report(sweep, Verdict.SUPERSEDED, "A newer sweep was ready before it was sent.")
+
+    def _report(self, sweep: CapturedSweep, verdict: Verdict, reason: str) -> None:
+        self._reports.publish(sweep_report(SweepResult(sweep, verdict, reason)))
+
+    def _on_report(self, report: SweepReport) -> None:
+        """Executor thread: what became of a sweep, from here or from depth_node."""
+        for lost in self._deliveries.reported(report):
+            self._reports.publish(lost)
+        self._watch.health.on_report(report)
+        self._capture.answer(report)
+        if report.verdict in (Verdict.INCOMPLETE, Verdict.FAILED):
+            self.get_logger().warning(f"Sweep {report.sweep} {report.verdict}: {report.reason}")
+
+    def _tick(self, health: Health) -> None:
+        self._capture.tick(health)
+        if self._heard is not None and not self._stacks.wanted:  # whoever had the others will not report them
+            for lost in self._deliveries.forget():
+                self._reports.publish(lost)
+
+
+main = partial(run, SweepNode)
+
+if __name__ == "__main__":
+    sys.exit(main())
