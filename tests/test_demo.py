@@ -14,10 +14,9 @@ import cv2
 import pytest
 from rosbags.rosbag2 import Reader
 
+from fossa_ros.bags import typestore
 from fossa_ros.ros import environment
-
-environment.complete()
-from fossa_ros.ros.recorder import BAG_TOPICS, typestore  # noqa: E402  (finds message definitions by the environment)
+from fossa_ros.ros.recorder import BAG_TOPICS
 
 COMMAND = [sys.executable, "-m", "fossa_ros.cli", "demo"]
 

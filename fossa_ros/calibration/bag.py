@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.typesys import Stores, get_typestore
 
+from fossa_ros.bags import BagReader
 from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries
 from fossa_ros.errors import InputError
+from fossa_ros.message_fields import nanoseconds
 
+LOG = logging.getLogger(__name__)
 IMAGE = "sensor_msgs/msg/Image"
 NUMBERS = ("Float64", "Float32", "Int64", "Int32", "Int16", "UInt32", "UInt16", "UInt8")
 
@@ -42,24 +43,20 @@ def read_bag(
         InputError: no such bag or topic, or no frame that is certain.
     """
     commands, frames = [], []
-    types = {image_topic: (IMAGE,), command_topic: tuple(f"std_msgs/msg/{name}" for name in NUMBERS)}
-    try:
-        with AnyReader([Path(path)], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            for topic, allowed in types.items():
-                _check_topic(path, reader, topic, allowed)
-            wanted = [connection for connection in reader.connections if connection.topic in types]
-            for connection, recorded_ns, raw in reader.messages(wanted):
-                message = reader.deserialize(raw, connection.msgtype)
-                if connection.topic == command_topic:
-                    commands.append((recorded_ns, float(message.data)))
-                    continue
-                stamp = message.header.stamp
-                start = stamp.sec * 10**9 + stamp.nanosec
-                if _is_next(commands, frames, start, settling):
-                    image = cv2.cvtColor(decode(message), cv2.COLOR_RGB2GRAY)
-                    frames.append((len(commands) - 1, start, image))
-    except (AnyReaderError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a bag ({error}); give the folder of a ROS 2 bag.") from error
+    with BagReader(path) as bag:
+        bag.require(image_topic, IMAGE)
+        bag.require(command_topic, *(f"std_msgs/msg/{name}" for name in NUMBERS))
+        for recorded in bag.messages((image_topic, command_topic)):
+            message = bag.read(recorded)
+            if recorded.topic == command_topic:
+                commands.append((recorded.recorded_ns, float(message.data)))
+                continue
+            start = nanoseconds(message.header.stamp)
+            if _is_next(commands, frames, start, settling):
+                image = cv2.cvtColor(decode(message), cv2.COLOR_RGB2GRAY)
+                frames.append((len(commands) - 1, start, image))
+        if bag.damage:
+            LOG.warning("%s is %s.", path, bag.damage)
     ends = [sent for sent, _ in commands[1:]] + [2**63]
     certain = [(number, image) for number, start, image in frames if start + exposure * 1e9 <= ends[number]]
     if not certain:
@@ -72,14 +69,6 @@ def read_bag(
         distance,
         "" if distance is not None else str(path),
     )
-
-
-def _check_topic(path, reader: AnyReader, topic: str, allowed: tuple[str, ...]) -> None:
-    found = reader.topics.get(topic)
-    if found is None:
-        raise InputError(f"{path} has no topic {topic}; it has {', '.join(sorted(reader.topics)) or 'none'}.")
-    if found.msgtype not in allowed:
-        raise InputError(f"{path}: {topic} is of {found.msgtype}, not of {' or '.join(allowed)}; name another topic.")
 
 
 def _is_next(commands, frames, start: int, settling: float) -> bool:

@@ -71,7 +71,9 @@ class CaptureHalf:
             self._lens_backend = lens.backend
             self._lens_measures = lens.capabilities.measures_position
             identity = lens.capabilities.identity
-            self._lens_states = self._node.create_lifecycle_publisher(LensStateMessage, "lens/state", qos.LATCHED)
+            self._lens_states = self._node.create_lifecycle_publisher(
+                LensStateMessage, "lens/state", qos.LENS_STATES
+            )
         planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
         self._node.get_logger().info(f"{identity}; planes at {planes} m")
         return identity
@@ -85,7 +87,7 @@ class CaptureHalf:
         # Best-effort, which every driver's offer satisfies: one sample more or less is nothing.
         self._subscribe(Imu, "imu", self._on_imu, qos.SENSOR)
         if self._external:
-            self._subscribe(LensStateMessage, "lens/state", self._on_external_lens, qos.RESULTS)
+            self._subscribe(LensStateMessage, "lens/state", self._on_external_lens, qos.REPORTS)
 
     def deactivate(self) -> None:
         """End, in mid-sweep too, and park the lens."""

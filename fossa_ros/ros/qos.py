@@ -22,7 +22,9 @@ RESULTS = _profile(5)
 STACKS = _profile(2)
 # Of sensors whose single samples do not matter.
 SENSOR = _profile(200, reliable=False)
-# The last value matters to whoever joins late: lens state, the rig's true depth.
+# The last value matters to whoever joins late: the rig's true depth.
 LATCHED = _profile(1, latched=True)
+# So does where the lens is; and whoever gives frames their focus by it needs every one of a burst around a command.
+LENS_STATES = _profile(100, latched=True)
 # Every report counts, also while a recorder is busy writing.
 REPORTS = _profile(100)

@@ -14,14 +14,14 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
 
+from fossa_ros.bags import typestore
 from fossa_ros.geometry import POINT
 from fossa_ros.message_fields import nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
-from fossa_ros.ros import environment, qos
+from fossa_ros.ros import qos
 from fossa_ros.ros.sim_rig_node import RENDERING
 
 # The planes of every sweep are in the bag as focus_stack, so that depth can be estimated again from it; the stream of
@@ -42,14 +42,6 @@ def message_type(kind: type) -> str:
     """Return the name of a message class as bags spell it."""
     package, folder = kind.__module__.split(".")[:2]
     return f"{package}/{folder}/{kind.__name__}"
-
-
-def typestore():
-    """Return the message definitions of ROS 2 Jazzy and of this package, for rosbags."""
-    store = get_typestore(Stores.ROS2_JAZZY)
-    for file in sorted((environment.share() / "msg").glob("*.msg")):
-        store.register(get_types_from_msg(file.read_text(), f"{environment.PACKAGE}/msg/{file.stem}"))
-    return store
 
 
 @dataclass

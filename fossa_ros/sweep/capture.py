@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from fossa_ros.errors import FossaError, InputError, LensError
-from fossa_ros.lens import FocusLens, LensState
+from fossa_ros.lens import FocusLens, LensMove, LensState
 from fossa_ros.stack import FocusStack
 from fossa_ros.sweep.captured import CapturedSweep, SweepDevelopment
 from fossa_ros.sweep.clock_offset import ClockOffset
@@ -23,6 +24,7 @@ from fossa_ros.sweep.sequencer import Sequencer, SweepConfig, SweepMode, SweepOu
 from fossa_ros.sweep.timing import SweepTiming
 
 LENS_STATE_PERIOD_S = 0.5  # serial round trips; a resting lens that is gone is missed no sooner
+MEASURED_PERIOD_NS = 10_000_000  # of the positions told of a lens that measures its own, which is asked more often
 RECONNECT_WAITS_S = (0.5, 1.0, 2.0, 4.0)
 LOOK_S = 0.05  # how often a wait looks at the clock, which need not run as fast as ours
 
@@ -39,8 +41,9 @@ class SweepCapture:
         open_lens: opens the lens; raises LensError or InputError. Never called where somebody else drives it.
         decode: turns a frame's payload into an (H, W, 3) uint8 RGB image; raises InputError.
         on_sweep: receives every sweep, complete or not.
-        on_lens_state: receives what the lens says of itself, about twice a second, at rest too; None after a failure,
-            whose reason is ``lens_failure``.
+        on_lens_state: receives what the lens says of itself, about twice a second, at rest too, and during a sweep
+            its set-point around every command, or its measured positions; None after a failure, whose reason is
+            ``lens_failure``.
         clock: nanoseconds on the clock of the image stamps.
         focal_length: metres, None where unknown.
         f_number: None where unknown.
@@ -91,6 +94,9 @@ class SweepCapture:
         self._sweeping = False
         self._acknowledge_ns = self._settling_ns = 0  # of the last move
         self._lens_state_due = 0.0
+        self._last_state: LensState | None = None
+        self._holding: LensMove | None = None
+        self._told_ns = 0
         self._failures = 0  # of the lens, in a row
         self.lens_failure = ""  # why the lens was last lost
 
@@ -281,7 +287,9 @@ class SweepCapture:
         # The lens answers in its own time; frames go on arriving meanwhile.
         match step:
             case MoveLens():
-                move = lens.move_to(step.focus_distance)
+                self._tell_set_point(self._clock())
+                move = self._holding = lens.move_to(step.focus_distance)
+                self._tell_set_point(move.acknowledged_ns)
                 with self._changed:
                     self._acknowledge_ns = max(move.acknowledged_ns - move.sent_ns, 0)
                     self._settling_ns = move.settling_ns
@@ -293,10 +301,13 @@ class SweepCapture:
                 state = lens.state()
                 with self._changed:
                     sequencer.measured(state)
+                if state.stamp_ns - self._told_ns >= MEASURED_PERIOD_NS:
+                    self._tell(state)
             case VerifyLens():
                 lens.verify()
                 with self._changed:
                     sequencer.verified()
+                self._tell_set_point(self._clock())
         return True
 
     def _report(self) -> None:
@@ -315,10 +326,28 @@ class SweepCapture:
     def _read_lens_state(self, lens: FocusLens | None) -> None:
         if lens is not None and time.monotonic() >= self._lens_state_due:
             self._lens_state_due = time.monotonic() + LENS_STATE_PERIOD_S
-            self._on_lens_state(lens.state())
+            self._last_state = lens.state()
+            self._tell(self._last_state)
+
+    def _tell_set_point(self, stamp_ns: int) -> None:
+        """Tell where a lens that does not measure its position was told to be at ``stamp_ns``.
+
+        Told before and after every command, this gives the frames of a recording their focus.
+        """
+        if self._holding is None or self._last_state is None or self._sequencer.measures:
+            return
+        held = self._holding
+        self._tell(
+            replace(self._last_state, stamp_ns=stamp_ns, focus_distance=held.focus_distance, command=held.command)
+        )
+
+    def _tell(self, state: LensState) -> None:
+        self._told_ns = state.stamp_ns
+        self._on_lens_state(state)
 
     def _drop_lens(self, failure: FossaError) -> None:
         lens, self._lens = self._lens, None
+        self._holding = self._last_state = None
         with self._changed:
             self._sequencer.rested()
         if self._clock_watch is not None:
@@ -332,6 +361,7 @@ class SweepCapture:
     def _park(self) -> None:
         if self._lens is None:
             return
+        self._holding = None
         with self._changed:
             self._sequencer.rested()
         try:

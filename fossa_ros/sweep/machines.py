@@ -411,7 +411,6 @@ class ExternalSweep:
 
     def __init__(self, timing: SweepTiming, assembler: MovingAssembler, span_ns: int, now_ns: int):
         self._assembler = assembler
-        self._span_ns = span_ns
         self._deadline_ns = now_ns + span_ns + timing.frame_timeout_ns
         assembler.begin()
 
@@ -423,9 +422,6 @@ class ExternalSweep:
     def next(self, now_ns: int) -> Step:
         """Return what to do."""
         self._assembler.resolve()
-        planes = self._assembler.planes()
-        if planes:
-            self._assembler.expire(planes[-1].start_ns - self._span_ns)
         if self._assembler.complete():
             return Ended("")
         if now_ns < self._deadline_ns:

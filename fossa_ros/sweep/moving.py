@@ -47,11 +47,20 @@ class MovingAssembler:
         timing: when a frame was exposed.
         track: where the lens was.
         tolerance: dioptres of uncertainty that a frame may have.
-        renewing: whether a newer frame takes the place of an older one of the same plane.
+        renewing: whether a newer frame takes the place of an older one of the same plane. Then a sweep ends with
+            the frame that completes it; those that came later wait for the next, however late anybody asks.
+        span_ns: longest time from the oldest frame to the newest, where they are renewed; None for no bound.
     """
 
     def __init__(
-        self, plan: SweepPlan, timing: SweepTiming, track: LensTrack, tolerance: float, *, renewing: bool = False
+        self,
+        plan: SweepPlan,
+        timing: SweepTiming,
+        track: LensTrack,
+        tolerance: float,
+        *,
+        renewing: bool = False,
+        span_ns: int | None = None,
     ):
         self._powers = dioptres(plan.focus_distances)  # falling
         self._highest = self._powers[0] + (self._powers[0] - self._powers[1]) / 2
@@ -60,6 +69,7 @@ class MovingAssembler:
         self._track = track
         self._tolerance = tolerance
         self._renewing = renewing
+        self._span_ns = span_ns
         self._pending: list[Frame] = []
         self.begin()
 
@@ -72,11 +82,6 @@ class MovingAssembler:
         """Tell whether every plane has a frame."""
         return len(self._slots) == len(self._powers)
 
-    def expire(self, before_ns: int) -> None:
-        """Empty the planes whose frame was exposed before that."""
-        for slot in [slot for slot, plane in self._slots.items() if plane.start_ns < before_ns]:
-            del self._slots[slot]
-
     def missing(self) -> list[float]:
         """Return the focus distances (m) of the planes without a frame."""
         return [float(metres(power)) for slot, power in enumerate(self._powers) if slot not in self._slots]
@@ -85,18 +90,25 @@ class MovingAssembler:
         """Return the planes that have a frame, in the order of exposure."""
         return sorted(self._slots.values(), key=lambda plane: plane.start_ns)
 
-    def offer(self, frame: Frame) -> None:
-        """Take a frame; what becomes of it shows once the lens's position is known."""
+    def wait(self, frame: Frame) -> None:
+        """Take a frame that waits for the next sweep."""
         self._pending.append(frame)
         if len(self._pending) > PENDING:
             self._pending.pop(0)
             self.drops[Drop.NO_LENS_STATE] += 1
+
+    def offer(self, frame: Frame) -> None:
+        """Take a frame; what becomes of it shows once the lens's position is known."""
+        self.wait(frame)
         self.resolve()
 
     def resolve(self) -> None:
         """Assign the frames whose focus has become known."""
-        waiting = []
-        for frame in self._pending:
+        waiting: list[Frame] = []
+        for index, frame in enumerate(self._pending):
+            if self._renewing and self.complete():
+                waiting += self._pending[index:]
+                break
             start, end = self._timing.exposed(frame)
             if not self._track.covers(end, self._timing.clock_margin_ns):
                 waiting.append(frame)
@@ -104,7 +116,14 @@ class MovingAssembler:
             drop = self._assign(frame, start, end)
             if drop is not None:
                 self.drops[drop] += 1
+            elif self._span_ns is not None:
+                self._expire(start - self._span_ns)
         self._pending = waiting
+
+    def _expire(self, before_ns: int) -> None:
+        """Empty the planes whose frame was exposed before that."""
+        for slot in [slot for slot, plane in self._slots.items() if plane.start_ns < before_ns]:
+            del self._slots[slot]
 
     def _assign(self, frame: Frame, start: int, end: int) -> Drop | None:
         focus = self._track.during(start, end, self._timing.clock_margin_ns)

@@ -267,11 +267,10 @@ class Sequencer:
         passed, drop = self._guard.offer(frame)
         if self._guard.jumped and drop is Drop.CLOCK_JUMP:
             self._rolling.clear()
-        taker = self._sweep
-        if taker is None and self.config.mode is SweepMode.EXTERNAL:
-            taker = self._assembler  # between two sweeps the lens moves on
-        for one in passed if taker is not None else ():
-            taker.offer(one)
+        external = self.config.mode is SweepMode.EXTERNAL  # between two sweeps that lens moves on
+        take = self._sweep.offer if self._sweep is not None else self._assembler.wait if external else None
+        for one in passed if take is not None else ():
+            take(one)
         return bool(passed)
 
     def _follow(self, measured: bool | None) -> None:
@@ -290,6 +289,7 @@ class Sequencer:
             self._track,
             config.focus_tolerance,
             renewing=config.mode is SweepMode.EXTERNAL,
+            span_ns=config.max_span_ns if config.mode is SweepMode.EXTERNAL else None,
         )
         if isinstance(self._sweep, ExternalSweep):
             self._sweep = ExternalSweep(self.timing, self._assembler, config.max_span_ns, self._last_now_ns)
