@@ -20,6 +20,7 @@ ARGUMENTS = (
     ("params_file", PathJoinSubstitution([SHARE, "config", "fossa.yaml"]), "Parameter file of the node"),
     ("image", "image", "Topic of the camera's images"),
     ("camera_info", "camera_info", "Topic of the camera's calibration"),
+    ("imu", "imu", "Topic of an IMU that is fixed to the camera"),
     ("lens_port", "", "Serial port of the lens; empty for the one in the parameter file"),
     ("use_sim_time", "false", "Take the time from /clock"),
     ("autostart", "true", "Configure and activate the node, trying again until that succeeds"),
@@ -41,7 +42,7 @@ def fossa_node(context):
             name="fossa_node",
             namespace=argument["namespace"],
             parameters=[ParameterFile(argument["params_file"], allow_substs=True), overrides],
-            remappings=[(name, argument[name]) for name in ("image", "camera_info")],
+            remappings=[(name, argument[name]) for name in ("image", "camera_info", "imu")],
             ros_arguments=["--log-level", argument["log_level"]],
             output="screen",
         )

@@ -73,7 +73,11 @@ def lifecycle_state(node_name):
 
 @pytest.mark.parametrize(
     ("file", "own"),
-    [("fossa.launch.py", {"image", "camera_info", "lens_port"}), ("sim.launch.py", {"scene", "lens_link"})],
+    [
+        ("fossa.launch.py", {"image", "camera_info", "imu", "lens_port"}),
+        ("split.launch.py", {"half", "image", "camera_info", "imu", "lens_port"}),
+        ("sim.launch.py", {"scene", "lens_link"}),
+    ],
 )
 def test_arguments_are_declared_and_described(file, own):
     from launch import LaunchContext
@@ -114,6 +118,16 @@ def test_without_autostart_the_node_waits_for_a_lifecycle_manager(tmp_path):
         time.sleep(3.0)
         assert lifecycle_state("/waiting/fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
     assert "no_lens" not in log.read_text()
+
+
+@pytest.mark.parametrize(("half", "started"), [("sweep", 1), ("depth", 1), ("both", 2)])
+def test_each_half_starts_where_it_is_wanted(tmp_path, half, started):
+    log = tmp_path / "launch.log"
+    with launched(log, "split.launch.py", f"half:={half}", "autostart:=false", f"namespace:=split_{half}"):
+        for node in ("sweep_node", "depth_node"):
+            if half in ("both", node.removesuffix("_node")):
+                assert lifecycle_state(f"/split_{half}/{node}") == State.PRIMARY_STATE_UNCONFIGURED
+    assert log.read_text().count("process started with pid") == started
 
 
 def test_ending_while_the_scene_is_rendered_leaves_nothing_behind(tmp_path):

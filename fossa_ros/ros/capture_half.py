@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -14,6 +15,7 @@ from fossa_ros.lens import LensState
 from fossa_ros.message_fields import lens_state, nanoseconds
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
+from fossa_ros.pipeline import Verdict
 from fossa_ros.ros import qos, settings
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthWatch
@@ -37,7 +39,8 @@ class CaptureHalf:
         self._subscriptions = []
         self._lens_states = None  # the publisher, where this node drives the lens
         self._gyro: GyroBuffer | None = None
-        self._awaited: dict[int, Future] = {}
+        self._lock = threading.Lock()
+        self._awaited: dict[int, list[Future]] = {}  # by the number of the sweep
         # Services live as long as the node: one that is destroyed with an answer outstanding ends the process.
         # While 'capture' awaits its sweep, its group is blocked; the frames of that sweep arrive in the node's own.
         answering = MutuallyExclusiveCallbackGroup()
@@ -120,16 +123,27 @@ class CaptureHalf:
         health.camera_period_ns = self._capture.period_ns
 
     def answer(self, report: SweepReport) -> None:
-        """Answer whoever awaits this sweep; one with depth ends the wait for every earlier one too."""
-        self._answer_awaited(
-            lambda number: number == report.sweep or (report.accepted and number < report.sweep),
-            report.accepted,
-            f"Depth of sweep {report.sweep} is published." if report.accepted else report.reason,
-        )
+        """Answer whoever awaits this sweep, and where it has depth, whoever awaits an earlier one.
+
+        Who awaits a sweep that gave way to the next awaits that one: it is newer than what was asked for.
+        """
+        with self._lock:
+            if report.verdict == Verdict.SUPERSEDED:
+                self._awaited.setdefault(report.sweep + 1, []).extend(self._awaited.pop(report.sweep, []))
+                return
+            due = [number for number in self._awaited
+                   if number == report.sweep or (report.accepted and number < report.sweep)]
+            outcomes = [outcome for number in due for outcome in self._awaited.pop(number)]
+        told = f"Depth of sweep {report.sweep} is published." if report.accepted else report.reason
+        for outcome in outcomes:
+            outcome.set_result((report.accepted, told))
 
     def give_up(self, reason: str) -> None:
         """Answer everybody who awaits a sweep that there will be none."""
-        self._answer_awaited(lambda number: True, False, reason)
+        with self._lock:
+            outcomes, self._awaited = [outcome for each in self._awaited.values() for outcome in each], {}
+        for outcome in outcomes:
+            outcome.set_result((False, reason))
 
     def _subscribe(self, kind, topic: str, callback, profile) -> None:
         self._subscriptions.append(self._node.create_subscription(kind, topic, callback, profile))
@@ -178,15 +192,10 @@ class CaptureHalf:
             response.message = "The node is not active; activate it first."
             return response
         outcome = Future(executor=self._node.executor)
-        self._awaited[self._capture.request()] = outcome
+        with self._lock:
+            self._awaited.setdefault(self._capture.request(), []).append(outcome)
         response.success, response.message = await outcome
         return response
-
-    def _answer_awaited(self, wanted, success: bool, message: str) -> None:
-        for number in [number for number in list(self._awaited) if wanted(number)]:
-            outcome = self._awaited.pop(number, None)
-            if outcome is not None:
-                outcome.set_result((success, message))
 
     def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if self._capture is None:
