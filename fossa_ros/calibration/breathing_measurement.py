@@ -77,7 +77,7 @@ def measure_breathing(
     series: Sequence[Sequence[tuple[float, Callable[[], np.ndarray]]]],
     *,
     images: int = 13,
-    knots: int = 5,
+    knots: int | None = 5,
     progress: Callable[[], None] = lambda: None,
 ) -> BreathingCurve:
     """Fit scale and shift over lens position to registrations of many pairs of images.
@@ -88,7 +88,7 @@ def measure_breathing(
     Args:
         series: of each target, (position, what loads its (H, W) uint8 image).
         images: of each series that are used, evenly over its positions.
-        knots: of the spline.
+        knots: of the spline, evenly spaced; None for one at each position, where it may bend anywhere.
         progress: called after each registration.
 
     Raises:
@@ -117,12 +117,12 @@ def measure_breathing(
                 ends.append((frames[first][0], frames[second][0]))
                 found.append(step * [1, 1 / factor, 1 / factor])
     ends, found = np.array(ends).reshape(-1, 2), np.array(found).reshape(-1, 3)
-    if len(found) < 2 * knots:
+    places = np.unique(ends) if knots is None or not len(ends) else np.linspace(ends.min(), ends.max(), knots)
+    if len(found) < 2 * (knots or 4) or not _linked(places, ends):
         raise InputError(
             f"Only {len(found)} of {len(found) + missed} pairs of images show the same thing, too few to measure "
             "breathing; keep the target still and give it more texture and light."
         )
-    places = np.linspace(ends.min(), ends.max(), knots)
     values, uncertainty, residual = _fit(places, ends, found)
     return BreathingCurve(places, values[:, 0], values[:, 1:], uncertainty, residual, (len(found), missed))
 
@@ -153,10 +153,20 @@ def _chained(steps, start: int, end: int) -> np.ndarray | None:
     return (1 if end > start else -1) * np.sum(parts, axis=0)
 
 
+def _design(places, ends) -> np.ndarray:
+    """Return what takes the values of a natural spline at its knots, all but the first, to differences of two ends."""
+    basis = CubicSpline(places, np.eye(len(places)), bc_type="natural")
+    return (basis(ends[:, 1]) - basis(ends[:, 0]))[:, 1:]
+
+
+def _linked(places, ends) -> bool:
+    """Say whether every knot is tied to the first by some chain of pairs."""
+    return np.linalg.matrix_rank(_design(places, ends)) == len(places) - 1
+
+
 def _fit(places, ends, found) -> tuple[np.ndarray, float, float]:
     """Fit the values of a natural spline at its knots, the first being 0, to differences between two positions."""
-    basis = CubicSpline(places, np.eye(len(places)), bc_type="natural")
-    design = (basis(ends[:, 1]) - basis(ends[:, 0]))[:, 1:]
+    design = _design(places, ends)
     weight = np.ones(len(found))
     for _ in range(5):
         root = np.sqrt(weight)[:, None]

@@ -19,7 +19,7 @@ from fossa_ros.stack import checked_intrinsics
 
 MUCH_HYSTERESIS = 0.1  # D
 MUCH_UNCERTAINTY = 0.05  # D
-_BREATHING_KNOTS = {True: 5, False: 9}  # smooth in dioptres; in commands of a lens not yet known, perhaps not
+_LOOK = {"images": 27, "knots": None}  # breathing is smooth in dioptres; in the commands of an unknown lens it may kink
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +110,10 @@ def _breathing(series, region, calibration, wanted: bool, progress) -> Breathing
     for each in series:
         frames = []
         for frame, way in zip(each.frames, each.directions(), strict=True):
-            if way is None:
-                continue
             position = frame.command
             if calibration is not None:
+                if way is None:  # which curve counts is not known before the first move
+                    continue
                 position = float(calibration.dioptres(frame.command, way, frame.temperature))
                 low, high = calibration.range
                 if not low <= position <= high:
@@ -122,8 +122,8 @@ def _breathing(series, region, calibration, wanted: bool, progress) -> Breathing
         groups.append(frames)
     return measure_breathing(
         [group for group in groups if len(group) > 1],
-        knots=_BREATHING_KNOTS[calibration is not None],
         progress=lambda: progress("breathing"),
+        **(_LOOK if calibration is None else {}),
     )
 
 

@@ -44,8 +44,8 @@ def _sharpness(axes, result: CalibrationResult, device: CalibratedDevice) -> Non
         colour = _COLOURS[each.direction]
         axes.plot(each.commands, each.values / each.values.max(), ".-", color=colour, lw=0.7, ms=3, alpha=0.7)
         axes.axvline(each.peak.command, color=colour, lw=0.6)
-    for way, colour in _COLOURS.items():
-        axes.plot([], [], color=colour, label=str(way))
+    for way in dict.fromkeys(each.direction for each in result.passes):
+        axes.plot([], [], color=_COLOURS[way], label=str(way))
     axes.set(title="sharpness of each pass, and its peak", xlabel=_told(device), ylabel="of the sharpest image")
     axes.legend(fontsize=8)
 
@@ -98,4 +98,4 @@ def _breathing(axes, result: CalibrationResult, device: CalibratedDevice) -> Non
     shift.plot(places, values[:, 2], ":", color="tab:purple", lw=0.8, label="shift down")
     shift.set_ylabel("shift [px]")
     handles = [*axes.get_legend_handles_labels()[0], *shift.get_legend_handles_labels()[0]]
-    axes.legend(handles, [handle.get_label() for handle in handles], fontsize=8)
+    shift.legend(handles, [handle.get_label() for handle in handles], fontsize=8, loc="center right")

@@ -222,6 +222,7 @@ def _calibrate(series, device, out: Path, settings: dict):
             "breathing": bar.add_task("Breathing", total=None, visible=settings["breathing"]),
         }
         result = calibrate(series, device, **settings, progress=lambda stage: bar.advance(tasks[stage]))
+        bar.update(tasks["breathing"], total=bar.tasks[tasks["breathing"]].completed)  # how many was not known before
     plot = out.with_suffix(".png")
     if plot == out:
         raise InputError(f"--out {out} is the calibration, a YAML file; the plot is written beside it.")
