@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -16,7 +19,7 @@ from rclpy.parameter import Parameter
 from fossa_ros.errors import InputError, LensError
 from fossa_ros.lens import CommandRange, open_lens
 from fossa_ros.msg import LensState
-from fossa_ros.ros import qos
+from fossa_ros.ros import environment, qos
 from fossa_ros.ros.sim_libcamera_node import START, SimulatedLibcamera
 from test_nodes import Listener, process
 
@@ -101,6 +104,16 @@ def test_held_although_the_camera_reverts_what_is_set_only_once(camera, lens):
     lens.park()
     time.sleep(0.5)
     assert camera.taken[-1] == START  # parked: nobody holds it any more
+
+
+def test_one_driver_at_a_time_in_any_process(camera, lens):
+    taken = "The lens of '/camera' is driven by another program of this machine .* close it or set another port"
+    with pytest.raises(LensError, match=taken):
+        open_lens("camera_ros", "/camera")
+    command = [sys.executable, "-m", "fossa_ros.cli", "lens", "info", "--backend", "camera_ros", "--port", "camera"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment.child_environment())
+    assert result.returncode == 1 and re.fullmatch(f"fossa: {taken}.\n", result.stderr)
+    lens.move_to(0.5)
 
 
 def test_a_camera_that_lets_go_is_found_out(camera, lens):

@@ -216,26 +216,6 @@ def test_lines_arrive_in_any_pieces_and_a_line_end_brings_the_device_in_step(pow
     assert icc.POWER.decode(second) == pytest.approx(power, abs=0.0005 + 1e-9)
 
 
-@settings(max_examples=8, deadline=None)
-@given(replies=st.lists(st.binary(max_size=24), min_size=1, max_size=2), moved=st.booleans())
-def test_garbage_never_is_more_than_a_lens_error(replies, moved):
-    device = SimulatedIcc(LensDynamics())
-    good, script = device.feed, iter(())
-
-    def feed(data):
-        reply = good(data)
-        return next(script, reply) if reply else b""
-
-    device.feed = feed
-    with PseudoTerminal(device) as terminal, open_lens("optotune_icc", terminal.port, timeout=0.15) as lens:
-        script = iter(replies)
-        for _ in replies:
-            with contextlib.suppress(LensError):
-                lens.move_to(0.5) if moved else lens.state()
-        script = iter(())
-        assert lens.move_to(1.0).command == device.dynamics.set_point == 1.0
-
-
 def test_closing_parks_and_frees(device, port):
     lens = open_lens("optotune_icc", port)
     lens.move_to(0.5)

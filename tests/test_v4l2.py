@@ -220,7 +220,7 @@ def test_one_driver_at_a_time_in_any_process(camera, path):
             opened(camera, path)
         program = f"from fossa_ros.lens import open_lens; open_lens('v4l2', {path!r})"
         result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
-        assert "is driven by another program; close it" in result.stderr
+        assert f"is driven by another program (process {os.getpid()}, " in result.stderr
         assert lens.move_to_command(100).command == 100
     before = len(os.listdir("/proc/self/fd"))
     with opened(camera, path) as lens:

@@ -204,25 +204,3 @@ def test_frames_arrive_in_any_pieces_and_silence_brings_the_device_in_step(count
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     replies = b"".join(device.feed(stream[a:b]) for a, b in itertools.pairwise(edges))
     assert replies == usbm.ACKNOWLEDGED + usbm.frame(usbm.READ, *focus)
-
-
-@settings(max_examples=8, deadline=None)
-@given(replies=st.lists(st.binary(max_size=24), min_size=1, max_size=2), moved=st.booleans())
-def test_garbage_never_is_more_than_a_lens_error(replies, moved):
-    device = SimulatedUsbM(LensDynamics(MODEL))
-    good, script = device.feed, iter(())
-
-    def feed(data):
-        reply = good(data)
-        return next(script, reply) if reply else b""
-
-    device.feed = feed
-    with PseudoTerminal(device) as terminal, open_lens("varioptic_usbm", terminal.port, timeout=0.15) as lens:
-        script = iter(replies)
-        for _ in replies:
-            with contextlib.suppress(LensError):
-                lens.move_to_command(30.0) if moved else lens.state()
-        script = iter(())
-        for voltage in (40.0, 50.0):
-            lens.move_to_command(voltage)
-            assert lens.state().command == pytest.approx(voltage) and lens.state().faults == ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
 from fossa_ros.errors import LensError
-from fossa_ros.lens.serial_port import open_serial_port
+from fossa_ros.lens.serial_port import FAILURES, open_serial_port
 
 LOG = logging.getLogger(__name__)
 QUIET = 0.02  # seconds of silence that end whatever a disturbed line still has to say
@@ -38,7 +39,9 @@ class SerialLine:
         return self._port.is_open
 
     def close(self) -> None:
-        """Free the port."""
+        """Free the port; what a device that is stuck has not taken is given up, since closing would wait for it."""
+        with contextlib.suppress(*FAILURES):
+            self._port.reset_output_buffer()
         self._port.close()
 
     def deadline(self) -> float:
@@ -49,7 +52,7 @@ class SerialLine:
         """Write ``data``."""
         try:
             self._port.write(data)
-        except OSError as error:
+        except FAILURES as error:
             raise self._lost(error) from error
 
     def receive(self, length: int, deadline: float) -> bytes:
@@ -57,7 +60,7 @@ class SerialLine:
         try:
             self._port.timeout = max(deadline - time.monotonic(), 0.0)
             return self._port.read(length)
-        except OSError as error:
+        except FAILURES as error:
             raise self._lost(error) from error
 
     def receive_until(self, end: bytes, limit: int, deadline: float) -> bytes:
@@ -78,7 +81,7 @@ class SerialLine:
             waiting = self._port.in_waiting
             if waiting:
                 LOG.warning("The lens sent what nobody asked for: %s", hex_excerpt(self._port.read(waiting)))
-        except OSError as error:
+        except FAILURES as error:
             raise self._lost(error) from error
 
     def await_silence(self) -> None:
@@ -92,7 +95,7 @@ class SerialLine:
         self.receive(1, self.deadline())
         self.await_silence()
 
-    def _lost(self, error: OSError) -> LensError:
+    def _lost(self, error: Exception) -> LensError:
         self.disturbed = True
         return LensError(f"Port {self.name!r} failed ({error}); check the cable and open the lens again.")
 

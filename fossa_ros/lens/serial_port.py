@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import re
+import termios
 
 import serial
 from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
 from fossa_ros.errors import InputError, LensError
+from fossa_ros.lens.lock_holder import lock_holder
 
+FAILURES = (OSError, termios.error)
+"""What pyserial raises when a port fails: a cable pulled at some instants is a termios.error, which is no OSError."""
 USB_ADDRESS = re.compile(r"usb:([0-9a-f]{4}):([0-9a-f]{4})(?::(.+))?", re.IGNORECASE)
 
 
@@ -31,7 +35,7 @@ def open_serial_port(port: str, baud_rate: int, timeout: float) -> serial.Serial
     try:
         # exclusive: a lock that other programs meet, ours and those that use pyserial or flock.
         return serial.Serial(path, baud_rate, timeout=timeout, write_timeout=timeout, exclusive=True)
-    except (OSError, ValueError) as error:  # SerialException is an OSError
+    except (*FAILURES, ValueError) as error:  # SerialException is an OSError
         raise LensError(_why_not(path, error)) from error
 
 
@@ -82,11 +86,11 @@ def _present() -> str:
 
 
 def _why_not(port: str, error: Exception) -> str:
-    match getattr(error, "errno", None):
+    match error.args[0] if isinstance(error, termios.error) else getattr(error, "errno", None):
         case errno.EACCES | errno.EPERM:
             return f"Port {port!r} may not be opened by this user; add the user to its group (dialout)."
         case errno.EAGAIN | errno.EBUSY:
-            return f"Port {port!r} is in use by another program; close that program or set another port."
-        case errno.ENOENT | errno.ENXIO | errno.ENODEV:
+            return f"Port {port!r} is in use by another program ({lock_holder(port)}); close it or set another port."
+        case errno.ENOENT | errno.ENXIO | errno.ENODEV | errno.EIO:  # the last one: it is going just now
             return f"Port {port!r} does not exist; plug the lens in or set port to one that does: {_present()}."
     return f"Port {port!r} is no usable serial port ({error}); set port to the lens's serial device."

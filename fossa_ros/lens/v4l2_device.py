@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fossa_ros.errors import LensError
 from fossa_ros.lens import v4l2_protocol as v4l2
+from fossa_ros.lens.lock_holder import lock_holder
 
 Ioctl = Callable[[int, int, bytes], bytes]  # descriptor, request, structure -> structure; raises OSError
 VIDEO_CLASS = Path("/sys/class/video4linux")
@@ -141,7 +142,8 @@ class V4l2Device:
             case errno.EACCES | errno.EPERM:
                 return f"{self.path!r} may not be opened by this user; add the user to its group (video)."
             case errno.EAGAIN:  # the lock
-                return f"The focus of {self.path!r} is driven by another program; close it or set another port."
+                held = f"is driven by another program ({lock_holder(self.path)})"
+                return f"The focus of {self.path!r} {held}; close it or set another port."
             case errno.ENOENT | errno.ENXIO | errno.ENODEV:
                 return f"{self.path!r} does not exist; plug the camera in or set port to one of: {_present()}."
         return f"{self.path!r} cannot be opened ({error}); set port to one of: {_present()}."

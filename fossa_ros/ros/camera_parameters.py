@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 
@@ -30,7 +31,7 @@ class CameraParameters:
         on_metadata: receives the stamp (ns) and the key-value pairs of each frame's metadata, in this object's thread.
 
     Raises:
-        LensError: there is no such node.
+        LensError: there is no such node, or another program on this machine drives its lens.
     """
 
     def __init__(self, camera: str, timeout: float, on_metadata: Callable[[int, dict[str, str]], None]):
@@ -43,6 +44,11 @@ class CameraParameters:
         environment.complete()
         self._context = rclpy.Context()
         rclpy.init(args=[], context=self._context)  # remappings of this process are not meant for this node
+        try:
+            self._claim = _claim(self.camera, self._context.get_domain_id())
+        except LensError:
+            self._context.try_shutdown()
+            raise
         self._node = rclpy.create_node("fossa_lens", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
@@ -78,6 +84,7 @@ class CameraParameters:
         self._executor.shutdown()
         self._node.destroy_node()
         self._context.try_shutdown()
+        self._claim.close()
 
     def descriptor(self, name: str) -> ParameterDescriptor | None:
         """Return what the camera says of a parameter; None where it has none."""
@@ -151,3 +158,20 @@ class CameraParameters:
     def _spin(self) -> None:
         while not self._closing.is_set():
             self._executor.spin_once(timeout_sec=SPIN_S)
+
+
+def _claim(camera: str, domain: int) -> socket.socket:
+    """Take a camera for this program alone, until what is returned is closed or the program ends.
+
+    The lock is a name of Linux's abstract sockets, which needs no file and no permission; other machines do not see it.
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0fossa_ros/lens/{domain}{camera}")
+    except OSError as error:
+        claim.close()
+        raise LensError(
+            f"The lens of {camera!r} is driven by another program of this machine (ROS domain {domain}); "
+            "close it or set another port."
+        ) from error
+    return claim

@@ -17,6 +17,7 @@ class Misbehaviour:
         corrupt: one bit of each reply is flipped.
         delay: seconds before each reply; kept by the line that carries it.
         dribble: seconds between the bytes of each reply, 0 for all at once; kept by the line that carries it.
+        babble: bytes that come over and over, asked or not; kept by the line that carries it.
         unplug: the cable is pulled after what gets through; kept by the line that carries it.
     """
 
@@ -26,6 +27,7 @@ class Misbehaviour:
     corrupt: bool = False
     delay: float = 0.0
     dribble: float = 0.0
+    babble: bytes = b""
     unplug: bool = False
 
 
@@ -55,6 +57,11 @@ class Misbehaving:
     def dribble(self) -> float:
         """Seconds between the bytes of what was last returned."""
         return self._misbehaviour.dribble
+
+    @property
+    def babble(self) -> bytes:
+        """What the line is to say over and over while the device misbehaves."""
+        return self._misbehaviour.babble if self._affected else b""
 
     @property
     def unplug(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Protocol
 from fossa_ros.errors import InputError
 
 BURST_GAP = 0.01  # seconds of silence after which an incomplete command is given up
+BABBLE_PERIOD = 0.005  # seconds
 
 
 class SerialDevice(Protocol):
@@ -22,6 +23,7 @@ class SerialDevice(Protocol):
     incomplete: bool
     delay: float
     dribble: float
+    babble: bytes
     unplug: bool
 
     def feed(self, data: bytes) -> bytes:
@@ -116,8 +118,10 @@ def _hang_up(master: int) -> None:
 
 def _serve(device: SerialDevice, master: int, stop: int, link, target: str) -> None:
     while True:
-        ready, _, _ = select.select([master, stop], [], [], BURST_GAP if device.incomplete else None)
-        if stop in ready:
+        babble = device.babble
+        wait = BABBLE_PERIOD if babble else BURST_GAP if device.incomplete else None
+        ready, _, _ = select.select([master, stop], [], [], wait)
+        if stop in ready or (babble and not _write(master, stop, babble)):
             return
         reply = device.feed(os.read(master, 4096)) if master in ready else device.give_up()
         if reply and device.delay and select.select([stop], [], [], device.delay)[0]:
