@@ -11,6 +11,9 @@ import time
 
 import pytest
 
+from fossa_ros.calibration.calibration_file import write_calibration
+from fossa_ros.calibration.focus_curve import FocusCurve
+from fossa_ros.calibration.lens_calibration import CalibratedDevice, LensCalibration
 from fossa_ros.errors import InputError
 from fossa_ros.lens.options import parse_options
 from fossa_ros.simulation.ld4_device import SimulatedLd4
@@ -105,6 +108,28 @@ def test_sweep_there_and_back(port):
     assert told == [4.0, 2.0, 0.0, 0.0, 2.0, 4.0]
     assert "focus (m)" in result.stdout and "acknowledged after (ms)" in result.stdout
     assert "6 moves acknowledged and verified" in result.stdout
+
+
+def test_a_calibration_makes_metres_of_a_current(device, port, tmp_path):
+    curve = FocusCurve([-200.0, 0.0, 200.0], [1.0, 2.5, 4.0])
+    lens = CalibratedDevice("optotune_ld4", "", "current", "mA", -292.84, 292.84)
+    write_calibration(tmp_path / "lens.yaml", LensCalibration(lens, curve, curve, 0.01, created="one day"))
+    calibrated = ("--port", port, "--option", "control=current", "--calibration", str(tmp_path / "lens.yaml"))
+    result = fossa_lens("info", *calibrated)
+    assert result.returncode == 0, result.stderr
+    assert "0.70 to 4.30 D" in result.stdout and "+- 0.010 D, hysteresis 0.000 D, one day" in result.stdout
+    told = []
+    command = device.dynamics.command
+    device.dynamics.command = lambda power, now: (told.append(power), command(power, now))
+    result = fossa_lens("set", "0.4", "--hold", "0", *calibrated)
+    assert result.returncode == 0, result.stderr
+    assert "0.4 m (2.500 D), current 0 mA" in result.stdout
+    result = fossa_lens("set", "4D", "--hold", "0", *calibrated)
+    assert max(told) == pytest.approx(3 * 200 / 292.84, abs=0.001), result.stderr
+    result = fossa_lens("set", "5D", *calibrated)
+    assert result.returncode == 1 and "outside what was calibrated, 0.2326 to 1.429 m" in result.stderr
+    result = fossa_lens("info", *calibrated[:2], *calibrated[4:])
+    assert result.returncode == 1 and "but this is optotune_ld4 told a focal power in D" in result.stderr
 
 
 def test_sweep_in_the_lenses_own_unit(usbm_port):

@@ -52,8 +52,8 @@ class CalibratedLens:
         device, command = calibration.device, lens.capabilities.command
         if (device.backend or lens.backend) != lens.backend or device.unit != command.unit:
             raise InputError(
-                f"The calibration is of a {device.backend or 'lens'} told {device.quantity} in {device.unit}, but "
-                f"this is a {lens.backend} told {command.quantity} in {command.unit}; set lens.calibration, "
+                f"The calibration is of {device.backend or 'a lens'} told a {device.quantity} in {device.unit}, but "
+                f"this is {lens.backend} told a {command.quantity} in {command.unit}; set lens.calibration, "
                 "lens.backend and lens.options to what belongs together."
             )
         self.backend = lens.backend

@@ -40,7 +40,7 @@ class FocusDistance(click.ParamType):
 
 
 def opens_lens(function):
-    """Give a command the options that say which lens, and the open lens as its first argument."""
+    """Give a command the options that say which lens, and the open lens, not calibrated, as its first argument."""
 
     @click.option("--backend", default="optotune_ld4", show_default=True, help="Lens driver; see 'fossa lens list'.")
     @click.option("--port", required=True, help="Serial port, usb:VID:PID[:SERIAL], video device, or camera node.")
@@ -55,6 +55,22 @@ def opens_lens(function):
             function(lens, **arguments)
 
     return command
+
+
+def opens_calibrated_lens(function):
+    """As ``opens_lens``, with the option of a calibration, which makes the lens metric."""
+
+    @click.option("--calibration", type=click.Path(), help="File of 'fossa calibrate', which tells metres.")
+    @wraps(function)
+    def command(lens, calibration, **arguments):
+        if calibration is not None:
+            from fossa_ros.calibration.calibrated_lens import CalibratedLens
+            from fossa_ros.calibration.calibration_file import read_calibration
+
+            lens = CalibratedLens(lens, read_calibration(calibration))
+        function(lens, **arguments)
+
+    return opens_lens(command)
 
 
 @click.group("lens")
@@ -96,7 +112,7 @@ def _usb_ids(point) -> tuple[str, ...]:
 
 
 @command.command("info")
-@opens_lens
+@opens_calibrated_lens
 def info(lens: FocusLens):
     """Print what the lens is, what it can do, and how it is."""
     can, state = lens.capabilities, lens.state()
@@ -108,7 +124,11 @@ def info(lens: FocusLens):
         table.add_row("focus range", f"{far:.2f} to {near:.2f} D")
         table.add_row("", f"{can.nearest:.3g} to {can.farthest:.3g} m")
     else:
-        table.add_row("focus range", "unknown: not calibrated ('fossa calibrate')")
+        table.add_row("focus range", "unknown: not calibrated ('fossa calibrate', then --calibration)")
+    calibration = getattr(lens, "calibration", None)
+    if calibration is not None:
+        words = f"+- {calibration.uncertainty:.3f} D, hysteresis {calibration.hysteresis:.3f} D, {calibration.created}"
+        table.add_row("calibration", words)
     settling = f"{can.settling.fixed * 1e3:g} ms"
     if can.settling.per_unit:
         settling += f" and {can.settling.per_unit * 1e3:g} ms per {can.command.unit}"
@@ -123,7 +143,7 @@ def info(lens: FocusLens):
 @click.argument("distance", required=False, type=FocusDistance())
 @click.option("--command", "value", type=float, help="Command in the lens's own unit instead of a distance.")
 @click.option("--hold", type=click.FloatRange(min=0), help="Seconds to hold the focus; until Ctrl-C if not given.")
-@opens_lens
+@opens_calibrated_lens
 def set_(lens: FocusLens, distance, value, hold):
     """Focus at DISTANCE (0.5, 2D, inf) and hold it; the lens is parked afterwards."""
     if (distance is None) == (value is None):
@@ -148,7 +168,7 @@ def set_(lens: FocusLens, distance, value, hold):
 @click.option("--planes", default=5, show_default=True, type=click.IntRange(2, 1000), help="Positions.")
 @click.option("--sweeps", default=2, show_default=True, type=click.IntRange(1, 10_000), help="There, back, there ...")
 @click.option("--dwell", default=0.0, type=click.FloatRange(min=0), help="Seconds to stay settled at each position.")
-@opens_lens
+@opens_calibrated_lens
 def sweep(lens: FocusLens, near, far, own_unit, planes, sweeps, dwell):
     """Go through the lens's range and back, and print how long it takes to acknowledge each move."""
     go, positions = _positions(lens, near, far, own_unit, planes)

@@ -99,7 +99,8 @@ class LensCapabilities:
         if not self.is_metric:
             raise InputError(
                 f"{self.identity} is told a {self.command.quantity} ({self.command}) whose focus distance "
-                "nobody knows yet; run 'fossa calibrate' and set lens.calibration to the file it writes."
+                "nobody knows yet; run 'fossa calibrate' and set lens.calibration to the file it writes "
+                "(--calibration of 'fossa lens')."
             )
 
 
