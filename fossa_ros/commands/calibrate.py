@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import wraps
 from pathlib import Path
 
@@ -103,7 +104,12 @@ def command():
 
 
 @command.command("live")
-@click.option("--camera", default="0", show_default=True, help="Number, device, file or URL that OpenCV opens.")
+@click.option(
+    "--camera",
+    default="0",
+    show_default=True,
+    help="Number, device, file or URL that OpenCV opens; or topic:/camera/image_raw, images of ROS.",
+)
 @click.option("--distance", "distances", multiple=True, required=True, type=FocusDistance(), help="Repeat for each.")
 @click.option("--steps", default=41, show_default=True, type=STEPS, help="Positions of the lens each way.")
 @click.option("--from", "least", type=float, help="Least command.  [default: of the lens]")
@@ -121,13 +127,13 @@ def live(lens, camera, distances, steps, least, greatest, soak, record, out, set
     least = span.check(span.least if least is None else least)
     greatest = span.check(span.greatest if greatest is None else greatest)
     commands = procedure.both_ways(least, greatest, steps)
-    recording = RecordingWriter(record or out.with_name(f"{out.stem}-recording"), procedure.device_of(lens))
-    view = procedure.VideoCamera(camera)
+    view = _camera(camera)
     series = []
     try:
+        recording = RecordingWriter(record or out.with_name(f"{out.stem}-recording"), procedure.device_of(lens))
         for number, distance in enumerate((*distances, *distances[-1:] * bool(soak))):
             if number < len(distances):
-                click.pause(f"Put the target at {distance:g} m, facing the camera, and press a key.")
+                _await_enter(f"Put the target at {distance:g} m, facing the camera, and press Enter.")
             else:
                 click.echo(f"Warming the lens for {soak:g} s; leave the target where it is.")
                 procedure.soak(lens, view, soak)
@@ -138,6 +144,26 @@ def live(lens, camera, distances, steps, least, greatest, soak, record, out, set
     finally:
         view.close()
     _calibrate(series, procedure.device_of(lens), out, settings)
+
+
+def _camera(source: str):
+    """Open what OpenCV or ROS can see."""
+    if not source.startswith("topic:"):
+        from fossa_ros.calibration.live import VideoCamera
+
+        return VideoCamera(source)
+    try:
+        from fossa_ros.ros.topic_camera import TopicCamera
+    except ImportError as error:
+        raise InputError(f"Topics need ROS 2 ({error}); install the package with its ROS wheels.") from error
+    return TopicCamera(source.removeprefix("topic:"))
+
+
+def _await_enter(prompt: str) -> None:
+    """Wait for a line on standard input, which need not be a terminal."""
+    click.echo(prompt, err=True)
+    if not sys.stdin.readline():
+        raise InputError("Standard input ended while the target was awaited; run 'live' where you can press Enter.")
 
 
 @command.command("folder")

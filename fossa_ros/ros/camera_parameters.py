@@ -6,20 +6,18 @@ import socket
 import threading
 from collections.abc import Callable
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterDescriptor, ParameterType
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersAtomically
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
 from fossa_ros.errors import LensError
 from fossa_ros.message_fields import nanoseconds
-from fossa_ros.ros import environment, qos
+from fossa_ros.ros import qos
+from fossa_ros.ros.own_node import OwnNode
 
 DISCOVERY_S = 5.0  # how long a node that has just started may take to be seen
-SPIN_S = 0.1
 
 
 class CameraParameters:
@@ -38,25 +36,19 @@ class CameraParameters:
         self.camera = "/" + camera.lstrip("/")
         self._timeout = timeout
         self._on_metadata = on_metadata
-        self._closing = threading.Event()
         self._sent: Future | None = None
         self._hardware: set[str] = set()
-        environment.complete()
-        self._context = rclpy.Context()
-        rclpy.init(args=[], context=self._context)  # remappings of this process are not meant for this node
+        self._own = OwnNode("fossa_lens")
+        self._node = self._own.node
         try:
-            self._claim = _claim(self.camera, self._context.get_domain_id())
+            self._claim = _claim(self.camera, self._own.context.get_domain_id())
         except LensError:
-            self._context.try_shutdown()
+            self._own.close()
             raise
-        self._node = rclpy.create_node("fossa_lens", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
         self._set = self._client(SetParametersAtomically, "set_parameters_atomically")
         self._get = self._client(GetParameters, "get_parameters")
         self._describe = self._client(DescribeParameters, "describe_parameters")
-        self._thread = threading.Thread(target=self._spin, name=f"parameters of {self.camera}", daemon=True)
-        self._thread.start()
+        self._own.start()
         try:
             for client in (self._set, self._get, self._describe):
                 if not client.wait_for_service(DISCOVERY_S):
@@ -73,17 +65,11 @@ class CameraParameters:
     @property
     def is_open(self) -> bool:
         """Whether the node is still there."""
-        return not self._closing.is_set()
+        return self._own.is_open
 
     def close(self) -> None:
         """Leave the graph."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        self._own.close()
         self._claim.close()
 
     def descriptor(self, name: str) -> ParameterDescriptor | None:
@@ -154,10 +140,6 @@ class CameraParameters:
             if "LensPosition" in values:
                 self._hardware.add(status.hardware_id)
                 self._on_metadata(nanoseconds(message.header.stamp), values)
-
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=SPIN_S)
 
 
 def _claim(camera: str, domain: int) -> socket.socket:

@@ -1,0 +1,55 @@
+"""A node for a few calls and topics, beside whatever runs ROS in this process already."""
+
+from __future__ import annotations
+
+import threading
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+from fossa_ros.ros import environment
+
+SPIN_S = 0.1
+
+
+class OwnNode:
+    """A node with a context and, once started, a thread of its own; callbacks run in that thread.
+
+    Attributes:
+        node: the node.
+        context: its context.
+    """
+
+    def __init__(self, name: str):
+        environment.complete()
+        self.context = rclpy.Context()
+        rclpy.init(args=[], context=self.context)  # remappings of this process are not meant for this node
+        self.node = rclpy.create_node(name, context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name=f"node {name}", daemon=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the node is still there."""
+        return not self._closing.is_set()
+
+    def start(self) -> None:
+        """Begin to serve callbacks."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the graph; a second call does nothing."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+    def _spin(self) -> None:
+        while not self._closing.is_set():
+            self._executor.spin_once(timeout_sec=SPIN_S)

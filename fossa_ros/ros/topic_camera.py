@@ -1,0 +1,95 @@
+"""The images of a ROS topic, for a calibration."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import cv2
+import numpy as np
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from fossa_ros.errors import InputError
+from fossa_ros.message_fields import nanoseconds
+from fossa_ros.ros import qos
+from fossa_ros.ros.images import rgb_from_message
+from fossa_ros.ros.own_node import OwnNode
+
+LOOK_S = 0.05
+KIND = "sensor_msgs/msg/Image"
+
+
+class TopicCamera:
+    """Frames that are certain to have begun after an instant, by their stamps.
+
+    Args:
+        topic: of ``sensor_msgs/Image``, stamped on the clock of the lens, which is that of this machine.
+        lead: seconds by which a stamp may come after the start of exposure: the longest exposure, and the way here
+            where the driver stamps on arrival.
+        patience: seconds that a camera may take to be seen, and a frame to come.
+
+    Raises:
+        InputError: nobody publishes images there.
+    """
+
+    def __init__(self, topic: str, lead: float = 0.1, patience: float = 5.0):
+        self._topic, self._lead_ns, self._patience = "/" + topic.lstrip("/"), round(lead * 1e9), patience
+        self._changed = threading.Condition()
+        self._newest: Image | None = None
+        self._own = OwnNode("fossa_calibrate")
+        try:
+            profile = qos.FRAMES_BEST_EFFORT if self._best_effort() else qos.FRAMES
+            self._own.node.create_subscription(Image, self._topic, self._on_image, profile)
+            self._own.start()
+        except BaseException:
+            self._own.close()
+            raise
+
+    def frame_after(self, t_ns: int) -> np.ndarray:
+        """Return the first frame, (H, W) uint8 grey, that is certain to have begun at or after ``t_ns``."""
+        wanted = t_ns + self._lead_ns
+        self.wait((wanted - time.time_ns()) / 1e9)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._stamp() >= wanted, self._patience):
+                raise InputError(self._complaint(wanted))
+            image = self._newest
+        return cv2.cvtColor(rgb_from_message(image), cv2.COLOR_RGB2GRAY)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        time.sleep(max(seconds, 0.0))
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._own.close()
+
+    def _stamp(self) -> int:
+        return -1 if self._newest is None else nanoseconds(self._newest.header.stamp)
+
+    def _on_image(self, image: Image) -> None:
+        with self._changed:
+            self._newest = image
+            self._changed.notify_all()
+
+    def _complaint(self, wanted: int) -> str:
+        if self._newest is None:
+            return f"No image came on {self._topic} within {self._patience:g} s; check that the camera runs."
+        return (
+            f"Images on {self._topic} are stamped {(wanted - self._stamp()) / 1e9:.2f} s before this machine's clock; "
+            "synchronise the clocks, or check that the camera still runs."
+        )
+
+    def _best_effort(self) -> bool:
+        """Wait for a publisher and say whether it promises no more than its best."""
+        until = time.monotonic() + self._patience
+        while not (offers := self._own.node.get_publishers_info_by_topic(self._topic)):
+            if time.monotonic() > until:
+                images = [name for name, kinds in self._own.node.get_topic_names_and_types() if KIND in kinds]
+                raise InputError(
+                    f"Nobody publishes {self._topic}; start the camera, or name one of: {', '.join(images) or 'none'}."
+                )
+            time.sleep(LOOK_S)
+        if kinds := {offer.topic_type for offer in offers} - {KIND}:
+            raise InputError(f"{self._topic} is of {', '.join(kinds)}, not of {KIND}; name another topic.")
+        return any(offer.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for offer in offers)
