@@ -18,8 +18,7 @@ from fossa_ros.calibration.calibration_file import read_calibration
 from fossa_ros.calibration.series import Direction
 from fossa_ros.errors import InputError
 from fossa_ros.ros import environment, qos
-from fossa_ros.ros.conversions import time_message
-from fossa_ros.ros.images import image_message
+from fossa_ros.ros.conversions import image_message, time_message
 from fossa_ros.ros.own_node import OwnNode
 from fossa_ros.ros.topic_camera import TopicCamera
 from fossa_ros.simulation.camera import SimulatedCamera

@@ -191,12 +191,9 @@ def folder(recording, out, settings):
 @calibrates
 def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out, settings):
     """Calibrate from bags, one or more for each distance: METRES=BAG, for example 0.5=half_metre."""
-    try:
-        from fossa_ros.ros.images import rgb_from_message
-    except ImportError as error:
-        raise InputError(f"Bags need ROS 2 ({error}); install the package with its ROS wheels.") from error
     from fossa_ros.calibration.bag import read_bag
     from fossa_ros.calibration.lens_calibration import CalibratedDevice
+    from fossa_ros.ros.images import rgb_from_message
 
     topics = {"image_topic": image_topic, "command_topic": command_topic}
     timing = {"settling": settling, "exposure": exposure}
