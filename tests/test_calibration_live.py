@@ -111,11 +111,11 @@ def test_what_can_be_wrong_with_a_topic_is_a_sentence():
     with camera(dynamics, profile=qos.FRAMES_BEST_EFFORT) as source:
         with pytest.raises(InputError, match=r"/rosout is of rcl_interfaces/msg/Log, not of sensor_msgs/msg/Image"):
             TopicCamera("/rosout")
-        view = TopicCamera("camera/image_raw", lead=0.05, patience=1.0)
+        view = TopicCamera("camera/image_raw", lead=0.05, patience=6.0)
         wanted = time.time_ns()
         assert view.frame_after(wanted).shape == (96, 128)
         assert time.time_ns() - wanted > 50_000_000
-        source.behind_ns = 3 * 10**9
-        with pytest.raises(InputError, match=r"are stamped [123]\.\d\d s before this machine's clock; synchronise"):
+        source.behind_ns = 60 * 10**9
+        with pytest.raises(InputError, match=r"are stamped 5\d\.\d\d s before this machine's clock; synchronise"):
             view.frame_after(time.time_ns())
         view.close()
