@@ -44,6 +44,10 @@ class Npz:
     def __contains__(self, name):
         return f"{name}.npy" in self._archive.namelist()
 
+    def names(self) -> list[str]:
+        """Return the names of the files in it, as they are stored."""
+        return self._archive.namelist()
+
     def read(self, name, check) -> np.ndarray:
         """Read the array ``name``, as ``read_npy`` does."""
         if name not in self:

@@ -17,10 +17,15 @@ COMMANDS = {
         "fossa_ros.commands.calibrate:command",
         "Calibrate a lens: from commands to dioptres, and how the image breathes.",
     ),
+    "compare": (
+        "fossa_ros.commands.compare:command",
+        "Compare two files of figures, with confidence intervals.",
+    ),
     "demo": (
         "fossa_ros.commands.demo:command",
         "Sweep a simulated scene with the real nodes over DDS, and score the depth.",
     ),
+    "evaluate": ("fossa_ros.commands.evaluate:command", "Score a model on a benchmark under its published protocol."),
     "export": ("fossa_ros.commands.export:command", "Write a network as ONNX, for TensorRT and others."),
     "lens": ("fossa_ros.commands.lens:command", "Find a focus lens, ask it how it is, and move it."),
     "plan": ("fossa_ros.commands.plan:command", "Print the timeline of two sweeps and the depth rate to expect."),

@@ -48,8 +48,10 @@ def photograph_size(path) -> tuple[int, int]:
             return image.size
 
 
-def read_photograph(path) -> Photograph:
+def read_photograph(path, upright=True) -> Photograph:
     """Decode a JPEG or PNG of 8 bits a channel and turn it upright as its EXIF orientation asks.
+
+    Without ``upright`` it stays as it is stored: data sets whose depth lies beside the pixels want that.
 
     Raises:
         InputError: the file is missing, damaged, cut short, or no 8-bit image.
@@ -59,7 +61,8 @@ def read_photograph(path) -> Photograph:
             raise InputError(f"{path} has pixels of kind {image.mode}; save it as 8-bit RGB.")
         tags = _lens_tags(image)
         size = image.size
-        ImageOps.exif_transpose(image, in_place=True)
+        if upright:
+            ImageOps.exif_transpose(image, in_place=True)
         return Photograph(
             np.array(image if image.mode == "RGB" else image.convert("RGB")),
             focal_length=None if tags["focal_length_mm"] is None else 1e-3 * tags["focal_length_mm"],

@@ -29,7 +29,7 @@ def test_what_is_written_is_read_back(tmp_path):
     read = read_results(tmp_path / "r.json")
     assert (read.benchmark, read.model, read.made) == ("zedd", {"name": "vits", "checkpoint": None}, written.made)
     assert read.versions == written.versions and read.versions["fossa_ros"] == __version__
-    assert [run.label for run in read.runs] == ["F2.8, 5 planes, focus fixed", "as recorded"]
+    assert [run.label for run in read.runs] == ["F2.8, 5 planes, fixed", "as recorded"]
     assert read.runs[0].images["one"] == written.runs[0].images["one"]
     assert math.isnan(read.runs[0].images["two"]["abs_rel"])
     assert read.runs[0].mean == {"abs_rel": 0.1, "rmse": 0.375, "coverage": 0.5}

@@ -25,7 +25,8 @@ class Setting:
         planes: number of planes; None for all there are.
         focus: how their focus distances are chosen, one of ``FOCUS``:
 
-            - ``fixed``: the same for every image, evenly chosen among those of the set (or ``FIXED_DISTANCES``).
+            - ``fixed``: the same for every image: every so many-th of the set's, from near to far
+              (``FIXED_DISTANCES`` where it has none).
             - ``uniform``: even in disparity between the 5 and the 95 % quantile of the image's true disparity.
             - ``near``, ``far``: likewise over the nearer, the farther half of that range.
 
@@ -77,7 +78,7 @@ def spread(available: int, count: int) -> list[int]:
     """
     if count > available:
         raise InputError(f"There are {available} planes to choose from, not {count}; ask for fewer.")
-    return np.linspace(0, available - 1, count).astype(int).tolist()
+    return [index * (available - 1) // (count - 1) for index in range(count)]
 
 
 def choose_distances(setting: Setting, depth: np.ndarray) -> np.ndarray:
@@ -104,12 +105,12 @@ def choose_planes(setting: Setting, distances, depth: np.ndarray) -> list[int]:
     """
     power = optics.dioptres(distances)
     count = setting.planes or len(power)
-    order = np.argsort(power, kind="stable")  # far first
-    chosen = spread(len(power), count)
+    order = np.argsort(-power, kind="stable")  # near first
+    chosen = order[spread(len(power), count)]
     if setting.focus == "near":
-        chosen = order[-count:]
-    elif setting.focus == "far":
         chosen = order[:count]
+    elif setting.focus == "far":
+        chosen = order[-count:]
     elif setting.focus == "uniform":
         wanted = np.linspace(*_range("uniform", depth[depth > 0]), count)
         chosen = linear_sum_assignment(np.abs(wanted[:, None] - power[None]))[1]

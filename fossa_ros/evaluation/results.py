@@ -71,7 +71,7 @@ class Results:
 
 def label(setting: Mapping[str, Plain]) -> str:
     """Put a setting into one line."""
-    words = {"f_number": "F{:g}", "planes": "{} planes", "focus": "focus {}"}
+    words = {"f_number": "F{:g}", "planes": "{} planes", "focus": "{}"}
     said = [
         words[name].format(value) if name in words else name if value is True else f"{name} {value}"
         for name, value in setting.items()

@@ -1,0 +1,42 @@
+"""Benchmarks in the layouts they are published in: one module a set, chosen by name.
+
+Files are taken as they come from strangers, and incomplete data is refused with where to get it: figures over a part
+of a set look like figures over the set.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from fossa_ros.errors import InputError
+from fossa_ros.evaluation.datasets.benchmark import Benchmark
+
+SETS = {
+    "zedd": ("zedd:Zedd", "ZEDD, the validation split: real stacks"),
+    "infinigen": ("infinigen:Infinigen", "Infinigen Defocus: rendered stacks"),
+    "ibims": ("ibims:Ibims", "iBims-1: real images, synthetic defocus"),
+    "diode": ("diode:Diode", "DIODE: real images, synthetic defocus"),
+    "hammer": ("hammer:Hammer", "HAMMER: real images, synthetic defocus"),
+    "ddff12": ("ddff12:Ddff12", "DDFF-12: real stacks of a light-field camera"),
+    "stacks": ("stacks:Stacks", "stacks of one's own: docs/stack-files.md"),
+}
+
+
+def open_set(name: str, folder: str | Path, **options) -> Benchmark:
+    """Open a set by name.
+
+    Args:
+        name: one of ``SETS``.
+        folder: where it lies.
+        options: of the set: ``device``, where RGB-D sets render; ``split`` of zedd.
+
+    Raises:
+        InputError: an unknown name, no such folder, or data of another layout.
+    """
+    if name not in SETS:
+        raise InputError(f"There is no set '{name}'; choose one of {', '.join(SETS)}.")
+    if not Path(folder).exists():
+        raise InputError(f"{folder} does not exist; give the folder of the data.")
+    module, kind = SETS[name][0].split(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), kind)(Path(folder), **options)

@@ -1,0 +1,118 @@
+"""Infinigen Defocus (Zuo et al., arXiv 2603.26658): scenes rendered with a thin lens."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from fossa_ros.checked_arrays import open_npz
+from fossa_ros.errors import InputError
+from fossa_ros.evaluation.datasets.benchmark import checked_K, inside, read_depth, require, within
+from fossa_ros.evaluation.protocol import Sample, Setting, choose_planes
+from fossa_ros.photographs import read_photograph
+from fossa_ros.stack import FocusPlane, FocusStack
+
+SOURCE = "InfinigenDefocus.zip from https://huggingface.co/datasets/venkatsubra/InfinigenDefocus"
+SPLIT = "dataset/splits/infinigen_defocus/val.json of https://github.com/princeton-vl/FOSSA"
+LIST = "val.json"
+NEAREST, FARTHEST = 0.01, 1000.0  # m; depth outside is not compared
+
+
+class Infinigen:
+    """A folder a scene, and ``val.json``, which lists the files of each of those that count."""
+
+    title = "Infinigen Defocus"
+    protocol = Setting(1.4, 5, "fixed")
+    in_disparity = False
+
+    def __init__(self, folder: Path, device: str = "cpu"):
+        self._list = find_list(folder)
+        root = folder / "infinigen_defocus" if (folder / "infinigen_defocus").is_dir() else folder
+        self._scenes = read_list(self._list)
+        self.names = [str(scene["id"]) for scene in self._scenes]
+        self._root = root
+
+    def check(self, setting: Setting) -> None:
+        """Raise InputError for a setting that was not rendered, or scenes of which files are missing."""
+        distances = self._distances(setting)
+        choose_planes(setting, distances, np.ones((1, 1)))
+        files = []
+        for scene in self._scenes:
+            files += [self._path(scene, name) for name in ("depth", "camera")]
+            chosen = range(len(distances))
+            if setting.focus != "uniform":  # which planes that takes depends on the scene
+                chosen = choose_planes(setting, distances, np.ones((1, 1)))
+            files += [self._path(scene, plane(setting, distances[index])) for index in chosen]
+        require(files, SOURCE)
+
+    def sample(self, index: int, setting: Setting) -> Sample:
+        """Read a stack."""
+        scene = self._scenes[index]
+        truth = within(read_depth(self._path(scene, "depth")), NEAREST, FARTHEST)
+        camera = self._path(scene, "camera")
+        with open_npz(camera) as arrays:
+            K = checked_K(arrays.read("K", lambda shape, dtype: check_K(camera, shape)), camera)
+        distances = self._distances(setting)
+        chosen = [distances[i] for i in choose_planes(setting, distances, truth)]
+        planes = tuple(
+            FocusPlane(read_photograph(self._path(scene, plane(setting, s)), upright=False).image, s) for s in chosen
+        )
+        stack = FocusStack(planes, K=K, f_number=setting.f_number)
+        if truth.shape != stack.size:
+            raise InputError(f"{self._root / self.names[index]}: planes and depth differ in size; get {SOURCE} again.")
+        return Sample(self.names[index], stack, truth)
+
+    def _path(self, scene, name) -> Path:
+        return inside(self._root, scene.get(name), self._list)
+
+    def _distances(self, setting) -> list[float]:
+        """Return the focus distances (m) rendered with an f-number, near first."""
+        if setting.f_number is None:
+            raise InputError("Infinigen Defocus was rendered with several apertures; give --apertures.")
+        found = [re.fullmatch(r"image_ap_([\d.]+)_fd_([\d.]+)", name) for name in self._scenes[0]]
+        rendered = {(float(match[1]), float(match[2])) for match in found if match}
+        distances = sorted(distance for f_number, distance in rendered if f_number == setting.f_number)
+        if not distances:
+            listed = ", ".join(f"{f_number:g}" for f_number in sorted({f for f, _ in rendered}))
+            raise InputError(
+                f"Infinigen Defocus was not rendered with F{setting.f_number:g}; choose from {listed or 'none'}."
+            )
+        return distances
+
+
+def plane(setting: Setting, distance: float) -> str:
+    """Return the name that ``val.json`` gives a plane."""
+    return f"image_ap_{setting.f_number:.1f}_fd_{distance:.1f}"
+
+
+def find_list(folder: Path) -> Path:
+    """Return ``val.json``: in the folder, or where the repository of FOSSA has it beside the data.
+
+    Raises:
+        InputError: it is nowhere.
+    """
+    below = "splits/infinigen_defocus"
+    for place in (folder, *(parent / below for parent in (folder, folder.parent, folder.parent.parent))):
+        if (place / LIST).is_file():
+            return place / LIST
+    raise InputError(f"{folder} has no {LIST}, which lists the scenes that count; put {SPLIT} there.")
+
+
+def read_list(path: Path) -> list[dict]:
+    """Return the scenes of ``val.json``."""
+    try:
+        scenes = json.loads(path.read_text(encoding="utf-8"))["files"]
+        if not scenes or not all(isinstance(scene, dict) and "id" in scene for scene in scenes):
+            raise ValueError
+        return scenes
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} does not list scenes; get {SPLIT} again.") from error
+
+
+def check_K(path: Path, shape) -> None:
+    """Refuse a camera whose K is no matrix."""
+    if shape != (3, 3):
+        raise InputError(f"{path}: 'K' is no 3x3 matrix; get {SOURCE} again.")

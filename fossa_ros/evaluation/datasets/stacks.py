@@ -1,0 +1,49 @@
+"""Focus stacks of one's own: a folder of ``.npz`` files, or of folders with ``stack.json``, whose depth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fossa_ros.errors import InputError
+from fossa_ros.evaluation.protocol import Sample, Setting, choose_planes
+from fossa_ros.stack_description import DESCRIPTION
+from fossa_ros.stack_files import load_stack
+
+
+class Stacks:
+    """Every stack of a folder, in the order of their names."""
+
+    title = "stacks"
+    protocol = Setting()
+    in_disparity = False
+
+    def __init__(self, folder: Path, device: str = "cpu"):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder; give one that holds stacks.")
+        self._files = sorted(f for f in folder.iterdir() if f.suffix == ".npz" or (f / DESCRIPTION).is_file())
+        if not self._files:
+            raise InputError(
+                f"{folder} holds no stacks; python -m fossa_ros.evaluation.path_traced makes some "
+                "(docs/validation.md), docs/stack-files.md says how yours are laid out."
+            )
+        self.names = [file.stem for file in self._files]
+
+    def check(self, setting: Setting) -> None:
+        """Raise InputError for a setting that was not recorded."""
+        if setting.f_number is not None:
+            raise InputError("A stack on disk has the aperture it was taken with; leave out --apertures.")
+
+    def sample(self, index: int, setting: Setting) -> Sample | None:
+        """Read a stack; None where it has fewer planes than asked for."""
+        path = self._files[index]
+        source = load_stack(path)
+        if source.truth is None:
+            raise InputError(f"{path} has no true depth; take it out of the folder.")
+        stack = source.stack
+        if len(stack) < (setting.planes or 2):
+            return None
+        chosen = choose_planes(setting, stack.focus_distances, source.truth)
+        if len(chosen) < len(stack):
+            stack = replace(stack, planes=tuple(stack.planes[i] for i in chosen), reference=None)
+        return Sample(self.names[index], stack, source.truth)

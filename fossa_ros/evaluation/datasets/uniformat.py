@@ -1,0 +1,92 @@
+"""The layout in which iBims-1 and DIODE are published for FOSSA: an ``.npy`` of a dictionary an image.
+
+Such a file is a pickle. It is read by an unpickler that knows arrays and nothing else, so that it cannot run code.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from fossa_ros.errors import InputError
+from fossa_ros.evaluation.datasets.benchmark import LARGEST_IMAGE, checked_K
+from fossa_ros.evaluation.datasets.rendered import RgbdImage
+
+SOURCE = "DefocusUniformat.zip from https://huggingface.co/datasets/venkatsubra/Uniformat"
+FOLDER = "defocus_uniformat"
+LARGEST_FILE = 2_000_000_000  # bytes
+
+_multiarray = (np._core if hasattr(np, "_core") else np.core).multiarray
+_KNOWN = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    **{
+        (f"numpy.{core}.multiarray", name): getattr(_multiarray, name)
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    },
+}
+
+
+def read_uniformat(path: Path) -> RgbdImage:
+    """Read one image: ``rgb``, ``K``, ``depth_filled`` (known everywhere) and ``valid_mask`` (where it was measured).
+
+    Raises:
+        InputError: another content.
+    """
+    content = read_dictionary(path)
+
+    def array(name):
+        value = content.get(name)
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub" or value.size > LARGEST_IMAGE * 3:
+            raise InputError(f"{path} has no array '{name}'; unpack {SOURCE} again.")
+        return value
+
+    colour, depth, valid = array("rgb"), np.squeeze(array("depth_filled")), np.squeeze(array("valid_mask"))
+    if colour.dtype != np.uint8 or colour.ndim != 3 or colour.shape[2] != 3:
+        raise InputError(f"{path}: 'rgb' is {colour.shape} {colour.dtype}, not (H, W, 3) uint8; get {SOURCE} again.")
+    if depth.shape != colour.shape[:2] or valid.shape != depth.shape:
+        raise InputError(f"{path}: image, depth and mask differ in size; get {SOURCE} again.")
+    depth = depth.astype(np.float32)
+    if not (np.isfinite(depth) & (depth > 0)).all():
+        raise InputError(f"{path}: 'depth_filled' has holes, and defocus needs depth everywhere; get {SOURCE} again.")
+    return RgbdImage(colour, depth, valid.astype(bool), checked_K(content.get("K"), path))
+
+
+def read_dictionary(path: Path) -> dict:
+    """Read an ``.npy`` that holds one dictionary of arrays.
+
+    Raises:
+        InputError: another content, or one that is more than arrays.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path} is too large for an image with depth; unpack {SOURCE} again.")
+        with open(path, "rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            if shape != () or not dtype.hasobject:
+                raise ValueError
+            content = _Arrays(file).load()
+        content = content.item() if isinstance(content, np.ndarray) and content.shape == () else content
+        if not isinstance(content, dict):
+            raise ValueError
+        return content
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the file.") from error
+    except InputError:
+        raise
+    except Exception as error:  # a pickle of nonsense raises anything
+        raise InputError(f"{path} is no dictionary of arrays, or cut short; unpack {SOURCE} again.") from error
+
+
+class _Arrays(pickle.Unpickler):
+    def find_class(self, module, name):
+        if (module, name) not in _KNOWN:
+            raise InputError(
+                f"Data holds the Python object {module}.{name}, which is never loaded; get {SOURCE} again."
+            )
+        return _KNOWN[module, name]

@@ -1,0 +1,113 @@
+"""Estimators over sets: every image under every setting, scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fossa_ros.errors import InputError
+from fossa_ros.estimator import Estimator
+from fossa_ros.evaluation.datasets import Benchmark
+from fossa_ros.evaluation.disturbance import Disturbance
+from fossa_ros.evaluation.metrics import depth_metrics
+from fossa_ros.evaluation.protocol import Sample, Setting
+from fossa_ros.evaluation.results import Run
+from fossa_ros.stack import DepthMap
+
+POOLED = 20_000  # pixels of an image that the error by confidence is worked out from
+TENTHS = "abs_rel_by_confidence"  # in a run's extra: AbsRel of each tenth of the pixels, the least certain first
+
+
+def vary(
+    protocol: Setting, f_numbers: Sequence[float] = (), planes: Sequence[int] = (), focus: Sequence[str] = ()
+) -> list[Setting]:
+    """Return the settings of a study around a protocol.
+
+    One value of a kind takes the place of the protocol's. Several are varied, each kind by itself, while the others
+    stay as in the protocol.
+    """
+    kinds = {"f_number": tuple(f_numbers), "planes": tuple(planes), "focus": tuple(focus)}
+    base = replace(protocol, **{kind: values[0] for kind, values in kinds.items() if len(values) == 1})
+    several = {kind: values for kind, values in kinds.items() if len(values) > 1}
+    settings = [replace(base, **{kind: value}) for kind, values in several.items() for value in values]
+    return list(dict.fromkeys(settings or [base]))
+
+
+def evaluate(
+    benchmark: Benchmark,
+    settings: Sequence[Setting],
+    estimator: Estimator,
+    *,
+    limit: int | None = None,
+    disturbance: Disturbance | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[Run]:
+    """Score an estimator.
+
+    Args:
+        benchmark: the set.
+        settings: how its stacks are taken, one run each.
+        estimator: what estimates their depth.
+        limit: take only so many images, the first ones; None for all.
+        disturbance: what is done to every stack before.
+        progress: called after each stack with the name of its image.
+
+    Raises:
+        InputError: data that is incomplete or cannot be taken like that, or that the estimator refuses.
+    """
+    disturbance = disturbance or Disturbance()
+    for setting in settings:
+        benchmark.check(setting)
+    images: list[dict[str, dict[str, float]]] = [{} for _ in settings]
+    pools: list[list[np.ndarray]] = [[] for _ in settings]
+    for index, name in enumerate(benchmark.names[:limit]):
+        for setting, figures, pool in zip(settings, images, pools, strict=True):
+            sample = benchmark.sample(index, setting)
+            if sample is not None:
+                sample = disturbance.apply(sample, index)
+                began = time.perf_counter()
+                result = estimate(estimator, sample)
+                seconds = time.perf_counter() - began
+                figures[name] = {**score(benchmark, result.depth, sample.truth), "seconds": seconds}
+                pool.append(errors_and_confidences(result, sample.truth))
+            progress(name)
+    runs = []
+    for setting, figures, pool in zip(settings, images, pools, strict=True):
+        described = setting.as_dict() | disturbance.as_dict()
+        if not figures:
+            raise InputError(f"No image of {benchmark.title} has {setting.planes} planes; ask for fewer.")
+        runs.append(Run(described, figures, {TENTHS: by_tenths(*np.concatenate(pool, axis=1))}))
+    return runs
+
+
+def estimate(estimator: Estimator, sample: Sample) -> DepthMap:
+    """Estimate a sample; networks are given planes as they were computed, before rounding."""
+    if sample.unrounded is not None and hasattr(estimator, "model"):
+        return estimator.estimate(sample.stack, sample.unrounded)
+    return estimator.estimate(sample.stack)
+
+
+def score(benchmark: Benchmark, depth: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return the figures of one image, in the quantity that the set is scored in."""
+    if benchmark.in_disparity:
+        depth, truth = benchmark.disparity(depth), benchmark.disparity(truth)
+    return depth_metrics(depth, truth)
+
+
+def errors_and_confidences(result: DepthMap, truth: np.ndarray) -> np.ndarray:
+    """Return (2, M): relative error and confidence of some of the pixels, evenly taken."""
+    both = np.flatnonzero(np.isfinite(result.depth) & np.isfinite(truth))
+    chosen = both[:: max(1, len(both) // POOLED)]
+    depth, true = result.depth.ravel()[chosen], truth.ravel()[chosen]
+    return np.stack([np.abs(depth - true) / true, result.confidence.ravel()[chosen]])
+
+
+def by_tenths(errors: np.ndarray, confidences: np.ndarray) -> list[float]:
+    """Return the mean error of each tenth of the pixels in order of confidence, the least certain first."""
+    if not len(errors):
+        return [float("nan")] * 10
+    tenth = np.searchsorted(np.quantile(confidences, np.linspace(0, 1, 11)[1:-1]), confidences)
+    return [float(errors[tenth == k].mean()) if (tenth == k).any() else float("nan") for k in range(10)]
