@@ -12,6 +12,8 @@ QUEUE = 10  # pairs in the making; the two topics of one driver are never more t
 
 class StampPairs:
     """Hold messages of two topics until both have one of the same stamp: message_filters' exact-time policy.
+
+    The oldest arrival gives way where too many wait, whatever its stamp, so that pairs go on when time goes back.
     """
 
     def __init__(self, on_pair: Callable, queue: int = QUEUE):

@@ -76,9 +76,10 @@ class Listener:
 
 
 @contextmanager
-def process(name, log, namespace="", autostart=True, environ=None, **parameters):
+def process(name, log, namespace="", autostart=True, environ=None, remap=None, **parameters):
     command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(CONFIG)]
-    command += ["-r", f"__ns:=/{namespace}"]
+    for old, new in {"__ns": f"/{namespace}", **(remap or {})}.items():
+        command += ["-r", f"{old}:={new}"]
     for key, value in {"autostart": str(autostart).lower(), **parameters}.items():
         command += ["-p", f"{key.replace('__', '.')}:={value}"]
     with Path(log).open("wb") as output:

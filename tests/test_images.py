@@ -7,12 +7,12 @@ import importlib.util
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from fossa_ros.errors import InputError
 from fossa_ros.ros.conversions import depth_image, image_message
-from fossa_ros.ros.images import rgb_from_message
+from fossa_ros.ros.images import rgb_from_message, rgb_of_frame
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
@@ -25,22 +25,129 @@ def with_alpha(pixels):
     return np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
 
 
-@pytest.mark.parametrize(
-    ("encoding", "pixels"),
+def _cv_bridge(message):
+    from cv_bridge import CvBridge
+
+    if hasattr(message, "format"):
+        return CvBridge().compressed_imgmsg_to_cv2(message, "rgb8")
+    return CvBridge().imgmsg_to_cv2(message, "rgb8")
+
+
+# The same expectations of both.
+DECODERS = pytest.mark.parametrize(
+    "decode",
     [
-        ("rgb8", RGB),
-        ("bgr8", RGB[..., ::-1]),
-        ("rgba8", with_alpha(RGB)),
-        ("bgra8", with_alpha(RGB[..., ::-1])),
+        rgb_from_message,
+        pytest.param(
+            _cv_bridge,
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec("cv_bridge") is None, reason="cv_bridge comes with a ROS distribution"
+            ),
+        ),
     ],
 )
-def test_colour_encodings_give_the_same_rgb(encoding, pixels):
-    np.testing.assert_array_equal(rgb_from_message(message(pixels, encoding)), RGB)
 
 
-def test_mono_is_grey_in_all_channels():
-    rgb = rgb_from_message(message(RGB[..., 0], "mono8"))
-    np.testing.assert_array_equal(rgb, np.repeat(RGB[..., :1], 3, axis=2))
+def yuv422(rgb, order):
+    """Return the (H, W, 2) samples of an image, its colour that of each pair's left pixel, by BT.601, 16 to 235."""
+    r, g, b = np.moveaxis(rgb.astype(float), 2, 0)
+    y = 16 + 0.256788 * r + 0.504129 * g + 0.097906 * b
+    u = 128 - 0.148223 * r - 0.290993 * g + 0.439216 * b
+    v = 128 + 0.439216 * r - 0.367788 * g - 0.071427 * b
+    chroma = np.where(np.arange(rgb.shape[1]) % 2 == 0, u, np.roll(v, 1, axis=1))
+    return np.rint(np.stack([chroma, y] if order == "uyvy" else [y, chroma], axis=2)).astype(np.uint8)
+
+
+PAIRS = np.repeat(RGB[:, ::2], 2, axis=1)  # alike two by two, so that 4:2:2 loses nothing
+SIXTEEN = np.random.default_rng(1).integers(0, 65536, (6, 8), dtype=np.uint16)
+EXPECTED = [
+    ("rgb8", RGB, RGB, 0),
+    ("bgr8", RGB[..., ::-1], RGB, 0),
+    ("rgba8", with_alpha(RGB), RGB, 0),
+    ("bgra8", with_alpha(RGB[..., ::-1]), RGB, 0),
+    ("mono8", RGB[..., 0], np.repeat(RGB[..., :1], 3, axis=2), 0),
+    ("mono16", SIXTEEN, np.repeat(np.rint(SIXTEEN / 257)[..., None], 3, axis=2), 0),
+    ("yuv422", yuv422(PAIRS, "uyvy"), PAIRS, 2),
+    ("yuv422_yuy2", yuv422(PAIRS, "yuyv"), PAIRS, 2),
+    ("uyvy", yuv422(PAIRS, "uyvy"), PAIRS, 2),
+    ("yuyv", yuv422(PAIRS, "yuyv"), PAIRS, 2),
+]
+
+
+@DECODERS
+@pytest.mark.parametrize("padding", [0, 16])
+@pytest.mark.parametrize(("encoding", "pixels", "expected", "tolerance"), EXPECTED, ids=[row[0] for row in EXPECTED])
+def test_each_encoding_gives_the_rgb_that_its_definition_says(decode, encoding, pixels, expected, tolerance, padding):
+    if decode is _cv_bridge and encoding in ("uyvy", "yuyv"):
+        pytest.skip("cv_bridge of Jazzy does not know the newer names")
+    source = message(pixels, encoding)
+    if padding:
+        rows = np.frombuffer(source.data, np.uint8).reshape(source.height, source.step)
+        padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
+        source = Image(height=source.height, width=source.width, encoding=encoding, step=source.step + padding)
+        source.data.frombytes(padded)
+    rgb = decode(source)
+    assert rgb.shape == expected.shape and rgb.dtype == np.uint8
+    assert np.abs(rgb.astype(int) - expected.astype(int)).max() <= tolerance
+
+
+@DECODERS
+def test_sixteen_bits_are_read_in_the_order_of_their_bytes(decode):
+    if decode is _cv_bridge:
+        pytest.skip("cv_bridge fails on big-endian images with NumPy 2")
+    source = message(SIXTEEN.byteswap(), "mono16")
+    source.is_bigendian = 1
+    np.testing.assert_array_equal(decode(source)[..., 1], np.rint(SIXTEEN / 257))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_mosaic_of_a_smooth_image_gives_it_back(pattern, bits):
+    across, down = np.meshgrid(np.linspace(20, 200, 64), np.linspace(0, 40, 48))
+    image = np.stack([across + down, 220 - across, 60 + down], axis=2)
+    mosaic = np.empty((48, 64))
+    for index, colour in enumerate(pattern):
+        at = np.s_[index // 2 :: 2, index % 2 :: 2]
+        mosaic[at] = image[(*at, "rgb".index(colour))]
+    mosaic = np.rint(mosaic * (257 if bits == 16 else 1)).astype(np.uint16 if bits == 16 else np.uint8)
+    rgb = rgb_from_message(message(mosaic, f"bayer_{pattern}{bits}"))
+    assert np.abs(rgb[2:-2, 2:-2] - image[2:-2, 2:-2]).max() <= 2
+
+
+def compressed(pixels, suffix, form):
+    source = CompressedImage(format=form)
+    source.data.frombytes(cv2.imencode(suffix, pixels)[1].tobytes())
+    return source
+
+
+@DECODERS
+@pytest.mark.parametrize(
+    ("form", "suffix", "tolerance"),
+    [("rgb8; png compressed bgr8", ".png", 0), ("png", ".png", 0), ("bgr8; jpeg compressed bgr8", ".jpg", 6)],
+)
+def test_images_that_image_transport_compressed(decode, form, suffix, tolerance):
+    across, down = np.meshgrid(np.linspace(20, 200, 64), np.linspace(0, 40, 48))
+    image = np.stack([across + down, 220 - across, 60 + down], axis=2).astype(np.uint8)
+    rgb = decode(compressed(image[..., ::-1], suffix, form))
+    assert np.abs(rgb.astype(int) - image).max() <= tolerance
+
+
+def test_compressed_mosaics_and_sixteen_bits_are_what_they_were_before():
+    mosaic = np.tile(np.array([[200, 120], [120, 40]], np.uint8), (8, 8))
+    rgb = rgb_from_message(compressed(mosaic, ".png", "bayer_rggb8; png compressed "))
+    assert (rgb[4:-4, 4:-4] == [200, 120, 40]).all()
+    grey = rgb_from_message(compressed(SIXTEEN, ".png", "mono16; png compressed mono16"))
+    np.testing.assert_array_equal(grey[..., 2], np.rint(SIXTEEN / 257))
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an image", None])
+def test_what_is_no_image_is_refused_by_its_format(damage):
+    source = compressed(RGB, ".png", "png")
+    data = bytes(source.data)[:20] if damage is None else damage
+    source = CompressedImage(format="png")
+    source.data.frombytes(data)
+    with pytest.raises(InputError, match="'png' cannot be decoded"):
+        rgb_from_message(source)
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
@@ -56,12 +163,6 @@ def test_rgb8_shares_the_memory_of_its_message():
     assert np.shares_memory(rgb_from_message(source), np.frombuffer(source.data, np.uint8))
 
 
-def test_rows_may_be_padded():
-    source = Image(height=6, width=8, encoding="rgb8", step=32)
-    source.data.frombytes(np.pad(RGB.reshape(6, 24), ((0, 0), (0, 8))))
-    np.testing.assert_array_equal(rgb_from_message(source), RGB)
-
-
 def test_data_that_does_not_fill_the_size_is_refused():
     source = message(RGB, "rgb8")
     source.height = 7
@@ -73,18 +174,14 @@ def test_data_that_does_not_fill_the_size_is_refused():
     importlib.util.find_spec("cv_bridge") is not None, reason="cv_bridge is installed and decodes the rarer encodings"
 )
 def test_a_rare_encoding_without_cv_bridge_is_refused_by_name():
-    with pytest.raises(InputError, match="'yuv422' need cv_bridge"):
-        rgb_from_message(Image(height=2, width=2, encoding="yuv422", step=4))
+    with pytest.raises(InputError, match="'nv21' need cv_bridge"):
+        rgb_from_message(Image(height=2, width=2, encoding="nv21", step=4))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("cv_bridge") is None, reason="cv_bridge comes with a ROS distribution")
-def test_encodings_agree_with_cv_bridge():
-    from cv_bridge import CvBridge
-
-    bridge = CvBridge()
-    for encoding, pixels in (("rgb8", RGB), ("bgr8", RGB[..., ::-1]), ("mono8", RGB[..., 0])):
-        source = message(pixels, encoding)
-        np.testing.assert_array_equal(rgb_from_message(source), bridge.imgmsg_to_cv2(source, "rgb8"))
+def test_a_calibration_of_another_size_is_refused_by_both_sizes():
+    assert rgb_of_frame(message(RGB, "rgb8"), CameraInfo(width=8, height=6)).shape == RGB.shape
+    with pytest.raises(InputError, match="16x12 images, but the image is 8x6"):
+        rgb_of_frame(message(RGB, "rgb8"), CameraInfo(width=16, height=12))
 
 
 def test_depth_in_metres_keeps_nan_and_in_millimetres_becomes_zero():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.task import Future
-from sensor_msgs.msg import CameraInfo, Image, Imu
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.errors import InputError
@@ -19,7 +19,7 @@ from fossa_ros.pipeline import Verdict
 from fossa_ros.ros import qos, settings
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthWatch
-from fossa_ros.ros.images import rgb_from_message
+from fossa_ros.ros.images import rgb_of_frame
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.pairing import CameraSubscription
 from fossa_ros.sweep import CapturedSweep, ClockUse, Frame, GyroBuffer, SweepCapture, SweepMode
@@ -53,11 +53,12 @@ class CaptureHalf:
         config = settings.sweep_config(values)
         calibration = settings.lens_calibration(values)
         self._gyro = settings.gyro_buffer(values)
+        self._transport = values["image_transport"]
         self._capture = SweepCapture(
             plan,
             settings.sweep_timing(values),
             settings.lens_opener(values, self._node.now_ns, calibration),
-            decode=lambda payload: rgb_from_message(payload[0]),
+            decode=lambda payload: rgb_of_frame(*payload),
             on_sweep=on_sweep,
             on_lens_state=self._on_lens_state,
             clock=self._node.now_ns,
@@ -84,7 +85,7 @@ class CaptureHalf:
     def activate(self) -> None:
         """Begin to take sweeps."""
         self._capture.start()
-        self._camera = CameraSubscription(self._node, self._on_frame)
+        self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
         self._watch.health.began()
         self._rate_told = False
         # Best-effort, which every driver's offer satisfies: one sample more or less is nothing.
@@ -148,13 +149,17 @@ class CaptureHalf:
     def _subscribe(self, kind, topic: str, callback, profile) -> None:
         self._subscriptions.append(self._node.create_subscription(kind, topic, callback, profile))
 
-    def _on_frame(self, image: Image, info: CameraInfo) -> None:
+    def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Executor thread: hand the frame to the capture, pixels untouched."""
+        if isinstance(image, CompressedImage):
+            form = (info.width, info.height, image.format, image.header.frame_id)
+        else:
+            form = (image.width, image.height, image.encoding, image.header.frame_id)
         self._capture.offer(
             Frame(
                 stamp_ns=nanoseconds(image.header.stamp),
                 arrival_ns=self._node.now_ns(),
-                format=(image.width, image.height, image.encoding, image.header.frame_id),
+                format=form,
                 intrinsics=tuple(info.k),
                 payload=(image, info),
             )

@@ -7,22 +7,41 @@ from functools import partial
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from fossa_ros.ros import qos
-from fossa_ros.stamp_pairs import QUEUE, StampPairs
+from fossa_ros.stamp_pairs import StampPairs
 
 FEW = 4  # messages that say nothing yet: discovery finds one topic before the other
-TOPICS = {"image": Image, "camera_info": CameraInfo}
+TRANSPORTS = ("raw", "compressed")
 
 
 class CameraSubscription:
     """Subscribe to ``image`` and ``camera_info`` and call ``on_pair(image, info)`` for each pair of one stamp.
 
     The subscription asks for reliable delivery; ``follow_offer`` gives that up where the camera does not offer it.
+
+    Pairs are ``StampPairs``'s, also where message_filters is installed: its TimeSynchronizer makes the same pairs until
+    time goes back, as when a bag begins anew, and then none while images without partner fill its queue.
+
+    Args:
+        node: whose subscriptions they are.
+        on_pair: see above; called on the executor's thread.
+        transport: of the images, as image_transport names them: one of ``TRANSPORTS``. Compressed ones are on the
+            image's topic, remapped or not, with "/compressed" after it.
     """
 
-    def __init__(self, node: LifecycleNode, on_pair: Callable[[Image, CameraInfo], None]):
+    def __init__(
+        self,
+        node: LifecycleNode,
+        on_pair: Callable[[Image | CompressedImage, CameraInfo], None],
+        transport: str = "raw",
+    ):
+        image = node.resolve_topic_name("image")
+        self._topics = {
+            image if transport == "raw" else f"{image}/{transport}": Image if transport == "raw" else CompressedImage,
+            node.resolve_topic_name("camera_info"): CameraInfo,
+        }
         self._node = node
         self._on_pair = on_pair
         self._subscriptions = []
@@ -40,7 +59,7 @@ class CameraSubscription:
         (images, infos, pairs), self._counts = self._counts, [0, 0, 0]
         if pairs or images + infos < FEW:
             return ""
-        image, info = (self._node.resolve_topic_name(topic) for topic in TOPICS)
+        image, info = self._topics
         if not infos:
             return f"images arrive on {image} but nothing on {info}: let the camera publish it, or remap camera_info"
         if not images:
@@ -51,8 +70,8 @@ class CameraSubscription:
         """Subscribe best-effort if a camera publishes so: a reliable subscriber would never hear from it."""
         if self._qos is qos.FRAMES_BEST_EFFORT:
             return
-        for topic in TOPICS:
-            offers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(topic))
+        for topic in self._topics:
+            offers = self._node.get_publishers_info_by_topic(topic)
             if any(offer.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for offer in offers):
                 self._node.get_logger().warning(
                     f"The camera publishes '{topic}' best-effort, so frames may be lost on the way; "
@@ -64,30 +83,17 @@ class CameraSubscription:
 
     def _subscribe(self, profile: QoSProfile) -> None:
         self._qos = profile
-        try:
-            from message_filters import Subscriber, TimeSynchronizer
-        except ImportError:  # it comes with a ROS distribution
-            pairs = StampPairs(self._pair)
+        pairs = StampPairs(self._pair)
 
-            def take(topic: int, message) -> None:
-                self._count(topic)
-                pairs.add(topic, message)
+        def take(index: int, message) -> None:
+            self._counts[index] += 1
+            pairs.add(index, message)
 
-            self._subscriptions = [
-                self._node.create_subscription(kind, name, partial(take, index), profile)
-                for index, (name, kind) in enumerate(TOPICS.items())
-            ]
-        else:
-            filters = [Subscriber(self._node, kind, name, qos_profile=profile) for name, kind in TOPICS.items()]
-            for index, filter_ in enumerate(filters):
-                filter_.registerCallback(lambda message, index=index: self._count(index))
-            synchroniser = TimeSynchronizer(filters, QUEUE)
-            synchroniser.registerCallback(self._pair)
-            self._subscriptions = [filter_.sub for filter_ in filters]
+        self._subscriptions = [
+            self._node.create_subscription(kind, topic, partial(take, index), profile)
+            for index, (topic, kind) in enumerate(self._topics.items())
+        ]
 
-    def _pair(self, image: Image, info: CameraInfo) -> None:
-        self._count(2)
+    def _pair(self, image: Image | CompressedImage, info: CameraInfo) -> None:
+        self._counts[2] += 1
         self._on_pair(image, info)
-
-    def _count(self, what: int) -> None:
-        self._counts[what] += 1

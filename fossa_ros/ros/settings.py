@@ -19,6 +19,7 @@ from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.parameter import Parameter
+from fossa_ros.ros.pairing import TRANSPORTS
 from fossa_ros.ros.thresholds import DIAGNOSTICS
 from fossa_ros.stack import FocusStack
 from fossa_ros.sweep import (
@@ -272,6 +273,14 @@ _OUTPUT = (
         maximum=3600.0,
     ),
 )
+_CAMERA = (
+    Parameter(
+        "image_transport",
+        "raw",
+        "How images come: raw on image, or compressed (jpeg, png) on image/compressed",
+        choices=TRANSPORTS,
+    ),
+)
 _IMU = (
     Parameter(
         "imu.rotation",
@@ -287,7 +296,7 @@ _IMU = (
         maximum=10.0,
     ),
 )
-CAPTURE = (*_LENS, *_SWEEP, *_IMU)
+CAPTURE = (*_CAMERA, *_LENS, *_SWEEP, *_IMU)
 DEPTH = (*_ESTIMATOR, *_MOTION, *_OUTPUT)
 FOSSA_NODE = (*CAPTURE, *DEPTH, *DIAGNOSTICS)
 SWEEP_NODE = (*CAPTURE, *DIAGNOSTICS)

@@ -42,6 +42,7 @@ class Fault(StrEnum):
     LATE_SETTLING = "late settling"
     LYING_LENS = "a lens that lies"
     LENS_ERRORS = "a lens that fails"
+    SLOW_COMMANDS = "slow acknowledgements"
     ALL = "all at once"
 
 
@@ -165,6 +166,9 @@ class VirtualRun:
         """Send a command over the wire: it takes effect between leaving and being acknowledged, if all is well."""
         draw, sent = self._random.random, self._now
         latency = round(self._random.uniform(0.5, 3.0) * MS)
+        if self.has(Fault.SLOW_COMMANDS) and draw() < 0.1:
+            latency = round(self._random.uniform(5, 60) * MS)
+            self._spoil(sent, sent + latency)  # nobody knows where the lens is meanwhile
         if self.has(Fault.LENS_ERRORS) and draw() < 0.02:
             self._pass_time(50 * MS)
             raise LensError("no answer")

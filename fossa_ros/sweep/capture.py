@@ -240,11 +240,17 @@ class SweepCapture:
         return not self._stopping
 
     def _wanted(self, timeout: float) -> bool:
-        """Return whether a sweep, or the end, is wanted, within ``timeout`` seconds."""
+        """Return whether a sweep, or the end, is wanted, within ``timeout`` seconds.
+
+        None is wanted before time begins: a simulated clock says 0 until it is first heard.
+        """
+
+        def wanted() -> bool:
+            asked = self._enabled or self._requested > self._next_number
+            return self._stopping or (asked and self._clock() > 0)
+
         with self._changed:
-            return self._changed.wait_for(
-                lambda: self._stopping or self._enabled or self._requested > self._next_number, timeout
-            )
+            return self._changed.wait_for(wanted, timeout)
 
     def _take_sweep(self, lens: FocusLens | None) -> None:
         with self._changed:

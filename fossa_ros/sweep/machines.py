@@ -327,6 +327,7 @@ class RampSweep:
         self._proved_ns = move.sent_ns  # a lens that had let go would not have acknowledged
         self._next_ns = max(move.sent_ns + self._interval_ns, move.acknowledged_ns)
         self._read_due = self._measures
+        self._assembler.resolve()  # frames that came while the command was under way
 
     def measured(self, state: LensState) -> None:
         """The lens's track knows more now."""

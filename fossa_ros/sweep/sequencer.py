@@ -235,6 +235,8 @@ class Sequencer:
 
     def commanding(self, now_ns: int) -> None:
         """Note that a command is about to leave."""
+        if isinstance(self._track, CommandTrack):
+            self._track.commanding(now_ns)
         self._sweep.commanding(now_ns)
 
     def commanded(self, move: LensMove) -> None:

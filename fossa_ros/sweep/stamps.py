@@ -76,7 +76,9 @@ class StampGuard:
         """The camera's frame period; None while it is not known."""
         if len(self._intervals) < LEARNED - 1:
             return None
-        return round(statistics.median_low(self._intervals))
+        # Where most frames come late, most intervals are of several periods, and the median is but the longest of one.
+        about = statistics.median_low(self._intervals)
+        return round(statistics.median(interval / max(round(interval / about), 1) for interval in self._intervals))
 
     @property
     def floor_ns(self) -> int | None:

@@ -118,9 +118,15 @@ class CommandTrack:
         tau, spread = self._response.time_constant_ns, self._response.spread
         self._followers = tuple(_Follower(tau * factor) for factor in (1.0 - spread, 1.0, 1.0 + spread))
         self._known_from_ns: int | None = None
+        self._under_way_ns: int | None = None  # since when a command is not acknowledged
+
+    def commanding(self, now_ns: int) -> None:
+        """Note that a command is about to leave: the lens may obey it before it says so."""
+        self._under_way_ns = now_ns
 
     def commanded(self, move: LensMove) -> None:
         """Note an acknowledged command."""
+        self._under_way_ns = None
         power = float(dioptres(move.focus_distance))
         if self._known_from_ns is None:
             self._known_from_ns = self._timing.settled_ns(move)
@@ -130,8 +136,8 @@ class CommandTrack:
         slow.command(move.acknowledged_ns, power)
 
     def covers(self, end_ns: int, margin_ns: int) -> bool:
-        """Return True: what was commanded until now is all there is to know."""
-        return True
+        """Tell whether the exposure ended before a command that is under way: its end is not known yet."""
+        return self._under_way_ns is None or end_ns + margin_ns < self._under_way_ns
 
     def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
         """Bound the position at mid-exposure by the lenses that fit."""
