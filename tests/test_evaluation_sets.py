@@ -14,9 +14,11 @@ from fossa_ros import optics
 from fossa_ros.errors import InputError
 from fossa_ros.evaluation.datasets import SETS, open_set
 from fossa_ros.evaluation.datasets.hammer import read_moge_depth
+from fossa_ros.evaluation.datasets.photographs import load_rgbd
 from fossa_ros.evaluation.datasets.uniformat import read_uniformat
 from fossa_ros.evaluation.disturbance import Disturbance
 from fossa_ros.evaluation.protocol import Setting, choose_distances, choose_planes, spread
+from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.stack import FocusPlane, FocusStack
 from fossa_ros.stack_files import save_folder, save_npz
 from published_layouts import (
@@ -320,6 +322,45 @@ def test_a_stack_without_depth_is_refused(tmp_path):
         open_set("stacks", tmp_path).sample(0, Setting())
 
 
+def test_scenes_of_the_simulator():
+    simulated = open_set("simulated", camera=SimulatedCamera(64, 48, 60.0))
+    assert len(simulated.names) == 8
+    sample = simulated.sample(0, Setting(2.8, 3, "fixed"))
+    assert 1 / sample.stack.focus_distances == pytest.approx(np.linspace(1 / 0.35, 1 / 6, 3))
+    assert sample.stack.size == sample.truth.shape == (48, 64) and sample.stack.f_number == 2.8
+    with pytest.raises(InputError, match="leave out --focus"):
+        simulated.check(Setting(1.4, 5, "near"))
+
+
+def test_no_photographs(tmp_path):
+    with pytest.raises(InputError, match="no images of Middlebury, DIODE or iBims-1"):
+        open_set("photographs", tmp_path)
+
+
+@pytest.mark.skipif(not RGBD.is_dir(), reason="there are no RGB-D images beside the repository")
+def test_photographs_have_the_depth_that_their_sets_publish():
+    images = {source.name: source for source in load_rgbd(RGBD)}
+    motorcycle = images["motorcycle"]
+    assert motorcycle.image.shape == (500, 741, 3) and motorcycle.depth.shape == (500, 741)
+    assert np.nanmin(motorcycle.depth) == pytest.approx(2.11, abs=0.01)
+    assert np.nanmax(motorcycle.depth) == pytest.approx(5.02, abs=0.01)
+    for name in ("Art", "Books", "Moebius"):
+        assert 1.2 < np.nanmin(images[name].depth) < np.nanmax(images[name].depth) < 3.0
+    indoors = next(source for name, source in images.items() if name.startswith("diode"))
+    assert np.nanquantile(indoors.depth, (0.05, 0.95)) == pytest.approx((2.1, 6.7), abs=0.1)
+    # Refocused, a photograph keeps its depth, and is sharpest where it is focused.
+    photographs = open_set("photographs", RGBD)
+    index = photographs.names.index("Books")
+    sample = photographs.sample(index, Setting(1.4, 2, "uniform"))
+    near, far = sample.stack.focus_distances
+    low, high = np.nanquantile(images["Books"].depth, (0.05, 0.95))
+    assert (near, far) == (pytest.approx(low, rel=0.01), pytest.approx(high, rel=0.01))
+    detail = [np.abs(np.diff(plane.image.astype(float).mean(2), axis=1)) for plane in sample.stack.planes]
+    behind = sample.truth[:, 1:] > np.sqrt(near * far)
+    assert detail[0][~behind].mean() > 1.1 * detail[1][~behind].mean()
+    assert detail[1][behind].mean() > 1.1 * detail[0][behind].mean()
+
+
 def test_where_planes_are_focused():
     depth = 1 / np.linspace(0.0, 2.0, 2001)[1:][None]  # disparities 0.001 .. 2, evenly
     low, high = 0.1, 1.9
@@ -327,7 +368,8 @@ def test_where_planes_are_focused():
         powers = 1 / choose_distances(Setting(2.8, 4, focus), depth)
         assert powers == pytest.approx(np.linspace(*ends, 4), abs=2e-3)
     assert choose_distances(Setting(2.8, 5, "fixed"), depth).tolist() == [0.8, 1.7, 3.0, 4.7, 8.0]
-    assert spread(10, 5) == [0, 2, 4, 6, 9] and spread(9, 3) == [0, 4, 8] and spread(3, 3) == [0, 1, 2]
+    assert spread(10, 5, cut=True) == [0, 2, 4, 6, 9] and spread(10, 5) == [0, 2, 4, 7, 9]
+    assert spread(9, 3) == [0, 4, 8] and spread(3, 3) == [0, 1, 2]
     with pytest.raises(InputError):
         choose_distances(Setting(2.8, 10, "fixed"), depth)
     recorded = [3.0, 0.5, 1.0, 20.0, 0.6]

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fossa_ros.atomic import check_writable
 from fossa_ros.estimator import create_estimator
-from fossa_ros.evaluation.datasets import SETS, open_set
+from fossa_ros.evaluation.datasets import SETS, WITHOUT_DATA, open_set
 from fossa_ros.evaluation.disturbance import Disturbance
 from fossa_ros.evaluation.evaluate import TENTHS, evaluate, vary
 from fossa_ros.evaluation.metrics import DELTA_THRESHOLDS
@@ -119,9 +119,9 @@ NUMBERS, COUNTS, WORDS = Values("numbers", float), Values("counts", int), Values
 def command(set_name, data, model, checkpoint, device, precision, json_file, plot, each, limit, **options):
     """Score a model on a benchmark under its published protocol.
 
-    SET is zedd, infinigen, ibims, diode, hammer or ddff12 in the layout it is published in, or stacks, a folder of
-    your own (docs/evaluation.md). Several --apertures, --planes or --focus are a study: each kind is varied while the
-    others stay as the protocol has them.
+    SET is zedd, infinigen, ibims, diode, hammer or ddff12 in the layout it is published in; stacks, a folder of your
+    own; photographs with depth, refocused; or simulated (docs/evaluation.md). Several --apertures, --planes or
+    --focus are a study: each kind is varied while the others stay as the protocol has them.
     """
     submission, check = options.pop("zedd_submission"), options.pop("check_submission")
     if (submission or check) and set_name != "zedd":
@@ -132,7 +132,7 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
         check_submission(check)
         click.echo(f"{check} is as the test server wants it: 50 arrays of 1216x1824, all finite.")
         return
-    if data is None:
+    if data is None and set_name not in WITHOUT_DATA:
         raise click.UsageError(f"Give --data, the folder of {set_name}.")
     for file in (submission, json_file, plot):
         if file is not None:

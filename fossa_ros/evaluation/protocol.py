@@ -68,17 +68,19 @@ class Sample:
     unrounded: np.ndarray | None = None
 
 
-def spread(available: int, count: int) -> list[int]:
+def spread(available: int, count: int, *, cut: bool = False) -> list[int]:
     """Choose ``count`` of so many planes evenly, the first and the last among them.
 
-    Fractions are cut off, as DFV's loader of DDFF-12 does: 5 of 10 are 0, 2, 4, 6, 9.
+    Where they do not divide evenly the nearest is taken, or, with ``cut``, the one before.
 
     Raises:
         InputError: more than there are.
     """
     if count > available:
         raise InputError(f"There are {available} planes to choose from, not {count}; ask for fewer.")
-    return [index * (available - 1) // (count - 1) for index in range(count)]
+    if cut:
+        return [index * (available - 1) // (count - 1) for index in range(count)]
+    return np.rint(np.linspace(0, available - 1, count)).astype(int).tolist()
 
 
 def choose_distances(setting: Setting, depth: np.ndarray) -> np.ndarray:
@@ -89,7 +91,7 @@ def choose_distances(setting: Setting, depth: np.ndarray) -> np.ndarray:
     return optics.metres(np.linspace(*_range(setting.focus, depth), count))
 
 
-def choose_planes(setting: Setting, distances, depth: np.ndarray) -> list[int]:
+def choose_planes(setting: Setting, distances, depth: np.ndarray, *, cut: bool = False) -> list[int]:
     """Choose among recorded planes by their focus distances (m), in the order of ``distances``.
 
     ``near`` and ``far`` are the nearest and the farthest planes there are; ``uniform`` are those that lie closest, in
@@ -99,6 +101,7 @@ def choose_planes(setting: Setting, distances, depth: np.ndarray) -> list[int]:
         setting: the planes wanted; None of them are all.
         distances: (M,) of the planes there are, m.
         depth: (H, W) true depth in metres, NaN where unknown.
+        cut: of ``spread``, for ``fixed``.
 
     Raises:
         InputError: more planes than there are.
@@ -106,7 +109,7 @@ def choose_planes(setting: Setting, distances, depth: np.ndarray) -> list[int]:
     power = optics.dioptres(distances)
     count = setting.planes or len(power)
     order = np.argsort(-power, kind="stable")  # near first
-    chosen = order[spread(len(power), count)]
+    chosen = order[spread(len(power), count, cut=cut)]
     if setting.focus == "near":
         chosen = order[:count]
     elif setting.focus == "far":

@@ -19,16 +19,21 @@ SETS = {
     "diode": ("diode:Diode", "DIODE: real images, synthetic defocus"),
     "hammer": ("hammer:Hammer", "HAMMER: real images, synthetic defocus"),
     "ddff12": ("ddff12:Ddff12", "DDFF-12: real stacks of a light-field camera"),
+    "photographs": ("photographs:Photographs", "photographs with depth, refocused past occlusions"),
+    "simulated": ("simulated:Simulated", "scenes of the simulator; needs no data"),
     "stacks": ("stacks:Stacks", "stacks of one's own: docs/stack-files.md"),
 }
 
 
-def open_set(name: str, folder: str | Path, **options) -> Benchmark:
+WITHOUT_DATA = ("simulated",)
+
+
+def open_set(name: str, folder: str | Path | None = None, **options) -> Benchmark:
     """Open a set by name.
 
     Args:
         name: one of ``SETS``.
-        folder: where it lies.
+        folder: where it lies; None for one of ``WITHOUT_DATA``.
         options: of the set: ``device``, where RGB-D sets render; ``split`` of zedd.
 
     Raises:
@@ -36,7 +41,9 @@ def open_set(name: str, folder: str | Path, **options) -> Benchmark:
     """
     if name not in SETS:
         raise InputError(f"There is no set '{name}'; choose one of {', '.join(SETS)}.")
-    if not Path(folder).exists():
+    if name in WITHOUT_DATA:
+        folder = None
+    elif folder is None or not Path(folder).exists():
         raise InputError(f"{folder} does not exist; give the folder of the data.")
     module, kind = SETS[name][0].split(":")
-    return getattr(importlib.import_module(f"{__name__}.{module}"), kind)(Path(folder), **options)
+    return getattr(importlib.import_module(f"{__name__}.{module}"), kind)(folder and Path(folder), **options)

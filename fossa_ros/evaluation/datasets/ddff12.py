@@ -58,7 +58,7 @@ class Ddff12:
         """Raise InputError for a setting that was not recorded."""
         if setting.f_number is not None:
             raise InputError("DDFF-12 has but one aperture, and does not say which; leave out --apertures.")
-        choose_planes(setting, metres(FOCUS), np.ones((1, 1)))
+        choose_planes(setting, metres(FOCUS), np.ones((1, 1)), cut=True)
 
     def disparity(self, depth: np.ndarray) -> np.ndarray:
         """Return the disparity in pixels of depth in metres."""
@@ -76,7 +76,7 @@ class Ddff12:
             truth = np.where(disparity > 0, metres(disparity), np.nan).astype(np.float32)
         distances = metres(FOCUS)
         images = np.pad(images.astype(np.uint8), ((0, 0), (0, below), (0, right), (0, 0)), mode="reflect")
-        chosen = choose_planes(setting, distances, truth)
+        chosen = choose_planes(setting, distances, truth, cut=True)  # as DFV's loader does: 0, 2, 4, 6, 9
         return Sample(
             self.names[index],
             FocusStack(tuple(FocusPlane(images[i], float(distances[i])) for i in chosen), K=K.copy()),

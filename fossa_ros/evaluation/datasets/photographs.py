@@ -1,7 +1,8 @@
-"""Photographs with known depth, as their data sets lay them out: folders beside each other under one root.
+"""Photographs with known depth, refocused through a synthetic aperture that sees past the edges of what is blurred.
 
-Read are a 2005 and a 2014 scene of Middlebury, an indoor view of DIODE and one of iBims-1. Their licences do not let
-this project carry them. Middlebury's depth comes from disparities, with the constants that the sets publish.
+They lie as their data sets lay them out, in folders beside each other: scenes of Middlebury 2005 and 2014, views of
+DIODE and iBims-1. Their licences do not let this project carry them. Middlebury's depth comes from disparities, with
+the constants that the sets publish.
 """
 
 from __future__ import annotations
@@ -12,12 +13,51 @@ from pathlib import Path
 import numpy as np
 
 from fossa_ros.errors import InputError
+from fossa_ros.evaluation.datasets.rendered import SENSOR_WIDTH, check_rendered
+from fossa_ros.evaluation.protocol import Sample, Setting, choose_distances
 from fossa_ros.photographs import read_photograph
+from fossa_ros.simulation.photograph_lens import refocus_photograph
 from fossa_ros.stack_files import centred_intrinsics
+
+WIDTH = 480  # px; photographs are reduced to it, and by half as much again at least
+WORKERS = 2
+
+
+class Photographs:
+    """Every photograph whose layout is known. The planes have sensor noise, and lie registered."""
+
+    title = "photographs, refocused"
+    protocol = Setting(1.4, 5, "uniform")
+    in_disparity = False
+
+    def __init__(self, folder: Path, device: str = "cpu"):
+        self._photographs = load_rgbd(folder)
+        self.names = [source.name for source in self._photographs]
+
+    def check(self, setting: Setting) -> None:
+        """Raise InputError for a setting that cannot be rendered."""
+        check_rendered(setting)
+
+    def sample(self, index: int, setting: Setting) -> Sample:
+        """Refocus a photograph."""
+        source = self._photographs[index]
+        width = source.image.shape[1]
+        stack, truth = refocus_photograph(
+            source.image,
+            source.depth,
+            source.K,
+            SENSOR_WIDTH * source.K[0, 0] / width,
+            setting.f_number,
+            choose_distances(setting, source.depth[source.depth > 0])[::-1],  # near first
+            ratio=max(1.5, width / WIDTH),
+            rng=index,
+            workers=WORKERS,
+        )
+        return Sample(source.name, stack, truth)
 
 
 @dataclass(frozen=True, eq=False)
-class RgbdImage:
+class Photograph:
     """A sharp photograph: (H, W, 3) uint8 RGB, (H, W) z-depth (m, NaN unknown), (3, 3) intrinsics."""
 
     name: str
@@ -26,7 +66,7 @@ class RgbdImage:
     K: np.ndarray
 
 
-def load_rgbd(root) -> list[RgbdImage]:
+def load_rgbd(root) -> list[Photograph]:
     """Read every image under ``root`` whose layout is known.
 
     Raises:
@@ -78,4 +118,4 @@ def _ibims(root):
 def _image(name, photograph, depth, K=None, fx=None):
     image = read_photograph(photograph).image
     K = centred_intrinsics(fx, image.shape[:2]) if K is None else K
-    return RgbdImage(name, image, np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).astype(np.float32), K)
+    return Photograph(name, image, np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).astype(np.float32), K)
