@@ -97,11 +97,11 @@ def process(name, log, namespace="", autostart=True, environ=None, remap=None, *
 
 
 @contextmanager
-def simulated_rig(folder, width, height, fx, **parameters):
+def simulated_rig(folder, width, height, fx, namespace="", **parameters):
     """Run the rig; give the link to its lens once there is one."""
     link, log = folder / "lens", folder / "rig.log"
     camera = {"camera__width": width, "camera__height": height, "camera__fx": fx}
-    with process("sim_rig_node", log, lens__link=link, **camera, **parameters) as child:
+    with process("sim_rig_node", log, namespace, lens__link=link, **camera, **parameters) as child:
         deadline = time.monotonic() + TIMEOUT_S
         while not link.exists():
             assert child.poll() is None, log.read_text()

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from fossa_ros.lens import LensState
 from fossa_ros.pipeline import SweepResult, Verdict
 from fossa_ros.ros import diagnostics
+from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.thresholds import DEFAULTS, DIAGNOSTICS
 from fossa_ros.stack import DepthMap
@@ -131,3 +132,14 @@ def test_a_lost_lens_a_faulty_one_and_a_depth_of_nothing_are_said(now):
 
 def test_every_threshold_changes_while_running_and_is_never_by_zero():
     assert all(parameter.live and parameter.minimum == 0.0 for parameter in DIAGNOSTICS)
+
+
+def test_a_complaint_is_said_when_it_is_new_and_every_ten_seconds_with_a_count(now):
+    complaints = Complaints()
+    said = []
+    for sweep in range(60):  # 20 s at 3 Hz
+        said.append(complaints.due(f"Sweep {sweep} incomplete: No frame for the plane at {sweep / 7:.2f} m."))
+        now[0] += 1 / 3
+    assert complaints.due("Sweep 61 failed: IndexError.") == "Sweep 61 failed: IndexError."
+    told = [sentence for sentence in said if sentence]
+    assert told[0].endswith(" m.") and len(told) == 2 and "(and 29 more like it" in told[1]

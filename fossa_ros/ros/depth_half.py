@@ -8,6 +8,7 @@ from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import DepthWorker, SweepResult, Verdict
 from fossa_ros.ros import settings
+from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.outputs import Outputs
@@ -21,6 +22,7 @@ class DepthHalf:
         self._node = node
         self._worker: DepthWorker | None = None
         self._outputs: Outputs | None = None
+        self._complaints = Complaints()
 
     def configure(self, values: dict, on_result: Callable[[SweepResult, SweepReport], None]) -> str:
         """Load the estimator; return its name. Raises FossaError.
@@ -71,6 +73,6 @@ class DepthHalf:
         told = f"Sweep {result.sweep.number} {result.verdict}: {result.reason}"
         if result.verdict == Verdict.SUPERSEDED:  # the camera is faster than the estimator: nothing is wrong
             self._node.get_logger().debug(told)
-        elif result.depth is None:
+        elif result.depth is None and (told := self._complaints.due(told)):
             self._node.get_logger().warning(told)
         self._told(result, report)

@@ -65,7 +65,7 @@ def rgb_from_message(message) -> np.ndarray:
     height, width = message.height, message.width
     row = width * layout.channels * np.dtype(layout.dtype).itemsize
     data = np.frombuffer(message.data, np.uint8)
-    if message.step < row or data.size < message.step * height or row == 0:
+    if message.step < row or data.size < message.step * height or 0 in (row, height):
         raise InputError(
             f"An image of {width}x{height} {message.encoding} with step {message.step} cannot have "
             f"{data.size} bytes; check the camera driver."

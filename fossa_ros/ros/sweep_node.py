@@ -9,6 +9,7 @@ from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import SweepResult, Verdict
 from fossa_ros.ros import qos, settings
 from fossa_ros.ros.capture_half import CaptureHalf
+from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.conversions import sweep_report
 from fossa_ros.ros.deliveries import Deliveries
 from fossa_ros.ros.diagnostics import Health, HealthWatch
@@ -33,6 +34,7 @@ class SweepNode(ManagedNode):
         self._stacks = StackSender(self, self._on_replaced)
         self._deliveries = Deliveries()
         self._reports = self._heard = None
+        self._complaints = Complaints()
 
     def configure(self, values: dict) -> None:
         identity = self._capture.configure(values, self._on_sweep)
@@ -85,8 +87,10 @@ class SweepNode(ManagedNode):
             self._reports.publish(lost)
         self._watch.health.on_report(report)
         self._capture.answer(report)
-        if report.verdict in (Verdict.INCOMPLETE, Verdict.FAILED):
-            self.get_logger().warning(f"Sweep {report.sweep} {report.verdict}: {report.reason}")
+        if report.verdict in (Verdict.INCOMPLETE, Verdict.FAILED) and (
+            told := self._complaints.due(f"Sweep {report.sweep} {report.verdict}: {report.reason}")
+        ):
+            self.get_logger().warning(told)
 
     def _tick(self, health: Health) -> None:
         self._capture.tick(health)

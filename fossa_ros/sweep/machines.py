@@ -96,6 +96,7 @@ class StepSweep:
         tolerance: dioptres that a lens may be off its plane.
         prove_each: whether every plane is to be proved by itself, because it is used before the next command.
         holding: the command that the lens holds, None where it holds none.
+        refused: frames that did not pass the guard, counted by it, for saying why a plane has none.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class StepSweep:
         tolerance: float,
         prove_each: bool = False,
         holding: LensMove | None = None,
+        refused: Counter[Drop] | None = None,
     ):
         self._plan = plan
         self._order = order
@@ -116,6 +118,7 @@ class StepSweep:
         self._tolerance = tolerance
         self._prove_each = prove_each
         self._holding = holding
+        self._refused = Counter() if refused is None else refused
         self._assembler = StepAssembler(timing, measured=measures)
         self._moves: list[LensMove] = []
         self._deadline_ns = 0
@@ -229,7 +232,8 @@ class StepSweep:
             )
         return (
             f"No frame for the plane at {distance:.2f} m within {self._timeout_s:.2f} s "
-            f"(frames not used: {told(self.drops) or 'none arrived'}); check the camera and sweep.frame_timeout."
+            f"(frames not used: {told(self.drops + self._refused) or 'none arrived'}); check the camera and "
+            "sweep.frame_timeout."
         )
 
 
@@ -390,13 +394,15 @@ class RampSweep:
         planes = ", ".join(f"{distance:.2f}" for distance in self._assembler.missing())
         return Ended(
             f"The lens passed the planes at {planes} m without a certain frame "
-            f"(frames not used: {told(self.drops) or 'none'}); check the camera's rate, or take fewer planes."
+            f"(frames not used: {told(self.drops + self._guard.drops) or 'none'}); check the camera's rate, or take "
+            "fewer planes."
         )
 
     def _no_frames(self) -> str:
         return (
             f"Too few frames within {self._timing.frame_timeout_ns / 1e9:.2f} s to know the camera's rate "
-            f"(frames not used: {told(self.drops) or 'none arrived'}); check the camera and sweep.frame_timeout."
+            f"(frames not used: {told(self.drops + self._guard.drops) or 'none arrived'}); check the camera and "
+            "sweep.frame_timeout."
         )
 
 
@@ -408,10 +414,14 @@ class ExternalSweep:
         assembler: knows the track of the lens; keeps the newest frame of every plane.
         span_ns: longest time from the oldest frame of a stack to the newest.
         now_ns: beginning of the sweep.
+        refused: frames that did not pass the guard, counted by it, for saying why a plane has none.
     """
 
-    def __init__(self, timing: SweepTiming, assembler: MovingAssembler, span_ns: int, now_ns: int):
+    def __init__(
+        self, timing: SweepTiming, assembler: MovingAssembler, span_ns: int, now_ns: int, refused: Counter[Drop]
+    ):
         self._assembler = assembler
+        self._refused = refused
         self._deadline_ns = now_ns + span_ns + timing.frame_timeout_ns
         assembler.begin()
 
@@ -429,7 +439,8 @@ class ExternalSweep:
             return Wait(self._deadline_ns)
         missing = ", ".join(f"{distance:.2f}" for distance in self._assembler.missing())
         return Ended(
-            f"No certain frame for the planes at {missing} m (frames not used: {told(self.drops) or 'none arrived'}); "
+            f"No certain frame for the planes at {missing} m "
+            f"(frames not used: {told(self.drops + self._refused) or 'none arrived'}); "
             "check 'lens/state' and that the lens passes through sweep.near to sweep.far within sweep.max_span."
         )
 

@@ -188,6 +188,7 @@ class Sequencer:
                     tolerance=self.config.position_tolerance,
                     prove_each=self.config.output is SweepOutput.ROLLING,
                     holding=self._last_move,
+                    refused=self._guard.drops,
                 )
             case SweepMode.RAMP:
                 self._sweep = RampSweep(
@@ -206,7 +207,7 @@ class Sequencer:
                     now_ns=now_ns,
                 )
             case SweepMode.EXTERNAL:
-                self._sweep = ExternalSweep(self.timing, self._assembler, self.config.max_span_ns, now_ns)
+                self._sweep = self._external(now_ns)
 
     def next(self, now_ns: int) -> Step:
         """Return what to do; after ``Ended`` the sweep is over and its outcome waits in ``outcomes``."""
@@ -294,7 +295,10 @@ class Sequencer:
             span_ns=config.max_span_ns if config.mode is SweepMode.EXTERNAL else None,
         )
         if isinstance(self._sweep, ExternalSweep):
-            self._sweep = ExternalSweep(self.timing, self._assembler, config.max_span_ns, self._last_now_ns)
+            self._sweep = self._external(self._last_now_ns)
+
+    def _external(self, now_ns: int) -> ExternalSweep:
+        return ExternalSweep(self.timing, self._assembler, self.config.max_span_ns, now_ns, self._guard.drops)
 
     def _command_ns(self) -> int:
         """Return how long commands take, but for the slowest tenth of them."""
