@@ -18,7 +18,10 @@ class Drop(StrEnum):
     FUTURE = "its stamp is ahead of the clock (check sweep.stamp_reference, sweep.exposure and clock synchronisation)"
     FORMAT = "its size or encoding differs from the first frame of the sweep"
     CAMERA_INFO = "its intrinsics differ from the first frame of the sweep"
-    CLOCK_JUMP = "the camera's clock jumped against this node's (it is used again once the two agree as before)"
+    CLOCK_JUMP = (
+        "the camera's clock jumped against this node's (it is used again once the two agree as before, or have agreed "
+        "anew for 5 s)"
+    )
     LATE = "it came much later than the others, or the camera's clock jumped (see sweep.arrival_jitter)"
     LENS_ELSEWHERE = "the lens was measured elsewhere than it had been told"
     UNCERTAIN = "the focus of the moving lens was not certain enough (see sweep.focus_tolerance)"

@@ -13,7 +13,7 @@ from fossa_ros.sweep.timing import SweepTiming
 LEARNED = 4  # frames that teach how long frames take to arrive
 INTERVALS = 16  # intervals that teach the frame period
 REMEMBERED = 256  # stamps and delays
-AGREEING = 16  # frames that must agree with the old delay before a clock that jumped is believed again
+AGREEING = 16  # frames that must agree before a clock that jumped is believed again
 GRID = 0.15  # of a period: the least deviation from regular stamps that counts
 PROMPT = 0.75  # of a period: less than a jump by a whole period, which leaves the grid in place
 FEW = 4  # periods
@@ -34,7 +34,9 @@ class StampGuard:
     much later may be late, or its camera's clock may have jumped back; it is held until a frame comes that took no
     longer than usual with none missing between the two, which proves the clock intact. A jump of a regular camera's
     clock shows at once, because the stamps leave their grid and the arrivals do not follow: from then on nothing
-    passes until stamps and arrivals agree as before, or the camera was silent and begins anew. Jumps smaller than the
+    passes until stamps and arrivals agree as before, or the camera was silent and begins anew, or ``anew_ns`` after
+    the jump they agree in a new way: the clock was set for good, or only the machine was too busy to be believed, and
+    whoever started the node anew would believe it too. Jumps smaller than the
     clock margin or GRID of a period stay unseen; with an irregular camera, backward ones smaller than the jitter and
     forward ones smaller than the delay.
 
@@ -44,6 +46,7 @@ class StampGuard:
             no more than PROMPT of its period.
         hold_ns: how long a late frame is held at most.
         silence_ns: after so long without a frame the camera counts as started anew.
+        anew_ns: so long after a jump stamps and arrivals may agree in a new way.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class StampGuard:
         jitter_ns: int = 20_000_000,
         hold_ns: int = 500_000_000,
         silence_ns: int = 2_000_000_000,
+        anew_ns: int = 5_000_000_000,
     ):
         self._timing = timing
         self._jitter_ns = jitter_ns
         self._hold_ns = hold_ns
         self._silence_ns = silence_ns
+        self._anew_ns = anew_ns
         self.drops: Counter[Drop] = Counter()
         self._last_arrival_ns: int | None = None
         self.forget()
@@ -70,6 +75,7 @@ class StampGuard:
         self._recent: deque[_Seen] = deque(maxlen=COMPARED)
         self._newest_ns: int | None = None
         self._suspect: deque[int] | None = None  # delays since the clock jumped
+        self._jumped_ns = 0  # arrival of the frame that showed it
 
     @property
     def period_ns(self) -> int | None:
@@ -116,8 +122,7 @@ class StampGuard:
         one = _Seen(frame, end, frame.arrival_ns - end)
         if one.delay_ns < -self._timing.clock_margin_ns:
             if len(self._delays) >= LEARNED:
-                self._suspect = deque(maxlen=AGREEING)
-                self._drop_held()
+                self._suspect_clock(frame.arrival_ns)
             return [], Drop.FUTURE
         period = self._regular_period()
         stepped = period is not None and self._stepped(one, period)
@@ -127,13 +132,19 @@ class StampGuard:
             return self._learn(one)
         floor = min(self._delays)
         if stepped or (period is not None and self._skipped_ahead(one, floor, period)):
-            self._suspect = deque(maxlen=AGREEING)
-            self._drop_held()
+            self._suspect_clock(frame.arrival_ns)
         if self._suspect is not None:
             self._suspect.append(one.delay_ns)
-            agree = abs(min(self._suspect) - floor) <= self._timing.clock_margin_ns / 2
-            if len(self._suspect) < AGREEING or not agree:
+            if len(self._suspect) < AGREEING:
                 return [], Drop.CLOCK_JUMP
+            if abs(min(self._suspect) - floor) > self._timing.clock_margin_ns / 2:
+                steady = max(self._suspect) - min(self._suspect) <= self._jitter_ns
+                if not steady or frame.arrival_ns - self._jumped_ns < self._anew_ns:
+                    return [], Drop.CLOCK_JUMP
+                self.forget()
+                self._seen.append(frame.stamp_ns)
+                self._recent.append(one)
+                return self._learn(one)
             self._suspect = None
             self._newest_ns = None  # no interval across the jump
         if one.delay_ns > floor + (self._jitter_ns if period is None else min(self._jitter_ns, PROMPT * period)):
@@ -143,6 +154,12 @@ class StampGuard:
         cleared = [late for late in self._held if period is not None and self._unbroken(late.frame, frame, period)]
         self._held = [late for late in self._held if late not in cleared]
         return [late.frame for late in cleared] + [frame], None
+
+    def _suspect_clock(self, now_ns: int) -> None:
+        """Believe no frame until the clock has proved itself."""
+        self._jumped_ns = now_ns
+        self._suspect = deque(maxlen=AGREEING)
+        self._drop_held()
 
     def _learn(self, one: _Seen) -> tuple[list[Frame], Drop | None]:
         """Hold the first frames until there are enough to know the usual delay."""

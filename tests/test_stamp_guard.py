@@ -1,0 +1,59 @@
+"""A camera's clock that jumps, and a machine that only seems to make it jump: when frames are believed again."""
+
+from __future__ import annotations
+
+import pytest
+
+from fossa_ros.sweep.frame import Drop, Frame
+from fossa_ros.sweep.stamps import StampGuard
+from fossa_ros.sweep.timing import SweepTiming
+
+MS = 1_000_000
+PERIOD = 33 * MS
+TIMING = SweepTiming(exposure_ns=10 * MS)
+
+
+def play(guard, first, count, *, delay=5 * MS, off=0, every=1):
+    """Offer frames number ``first`` on; return for each what was passed on and why it was dropped."""
+    told = []
+    for number in range(first, first + count * every, every):
+        start = number * PERIOD
+        arrival = start + 10 * MS + delay
+        passed, drop = guard.offer(Frame(start + off, arrival, None, None, number))
+        told.append((bool(passed), drop))
+    return told
+
+
+@pytest.mark.parametrize("off", [-500 * MS, 15 * MS - PERIOD, -15 * MS])
+def test_a_clock_that_jumps_back_and_stays_is_believed_after_five_seconds_of_agreement(off):
+    guard = StampGuard(TIMING)
+    assert all(passed for passed, _ in play(guard, 100, 60)[4:])
+    after = play(guard, 160, 200, off=off)
+    silent = [index for index, (passed, _) in enumerate(after) if not passed]
+    assert silent == list(range(len(silent))), "frames pass one by one"
+    assert 5_000 < len(silent) * PERIOD / MS < 5_000 + 6 * PERIOD / MS
+    assert {drop for _, drop in after[: len(silent) - 4]} == {Drop.CLOCK_JUMP}
+
+
+def test_a_clock_that_jumps_there_and_back_passes_nothing_of_the_time_between():
+    guard = StampGuard(TIMING)
+    play(guard, 100, 60)
+    assert not any(passed for passed, _ in play(guard, 160, 120, off=-15 * MS))  # 4 s
+    back = play(guard, 280, 40)
+    assert any(passed for passed, _ in back) and not any(passed for passed, _ in back[:15])
+
+
+def test_a_clock_that_never_comes_to_rest_is_never_believed():
+    guard = StampGuard(TIMING)
+    play(guard, 100, 60)
+    for jump in range(30):  # a jump each second
+        told = play(guard, 160 + 30 * jump, 30, off=-(15 + 7 * (jump % 2)) * MS)
+        assert not any(passed for passed, _ in told)
+
+
+def test_a_machine_that_was_busy_when_the_node_began_does_not_stop_it_for_good():
+    guard = StampGuard(TIMING)
+    play(guard, 100, 60, delay=117 * MS, every=2)  # every second frame lost, the others late
+    after = play(guard, 220, 400)
+    assert sum(passed for passed, _ in after) > 200
+    assert all(passed for passed, _ in after[-150:])
