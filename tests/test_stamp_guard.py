@@ -31,7 +31,7 @@ def test_a_clock_that_jumps_back_and_stays_is_believed_after_five_seconds_of_agr
     after = play(guard, 160, 200, off=off)
     silent = [index for index, (passed, _) in enumerate(after) if not passed]
     assert silent == list(range(len(silent))), "frames pass one by one"
-    assert 5_000 < len(silent) * PERIOD / MS < 5_000 + 6 * PERIOD / MS
+    assert 5_000 < len(silent) * PERIOD / MS < 5_000 + 20 * PERIOD / MS
     assert {drop for _, drop in after[: len(silent) - 4]} == {Drop.CLOCK_JUMP}
 
 
