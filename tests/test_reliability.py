@@ -181,7 +181,7 @@ def inject(watch, fault):
         ("camera_stopped", "sweep.frame_timeout", "diagnostics.silence_warn"),
         ("unknown_encoding", "no_such_encoding", "diagnostics.silence_warn"),
         ("zero_camera_info", "uncalibrated", "diagnostics.silence_warn"),
-        ("other_camera_info", "camera_info is of 320x240", "diagnostics.silence_warn"),
+        ("other_camera_info", "holds the calibration of 320x240", "diagnostics.silence_warn"),
         ("no_camera_info", "none arrived", "nothing on /camera_info"),
         ("past_stamps", "clock", "diagnostics.silence_warn"),
     ],
