@@ -73,7 +73,7 @@ class Watch(Listener):
         return self.heard[topic]
 
     def _on_lens(self, state):
-        self.lens[nanoseconds(state.header.stamp)] = state.power
+        self.lens.setdefault(nanoseconds(state.header.stamp), []).append(state.power)  # a clock set back repeats stamps
 
     def status(self):
         """Return the node's last status."""
@@ -116,10 +116,11 @@ class Watch(Listener):
         self.wait_until(lambda: len(self.lens) > 0, "truth/lens")
         for report in filter(lambda report: report.accepted, self.reports):
             for stamp, distance in zip(report.stamps, report.focus_distances, strict=True):
-                power = self.lens.get(nanoseconds(stamp))
-                if power is not None:  # not before the first of them was heard
+                powers, claimed = self.lens.get(nanoseconds(stamp)), float(dioptres(distance))
+                if powers is not None:  # not before the first of them was heard
                     planes += 1
-                    assert abs(power - float(dioptres(distance))) <= MOVED, f"sweep {report.sweep}: {power} D"
+                    true = any(abs(power - claimed) <= MOVED for power in powers)
+                    assert true, f"sweep {report.sweep}: {powers} D instead of {claimed} D"
         numbers = sorted(report.sweep for report in self.reports)
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "a sweep has no report"
         return len(self.depths), planes
