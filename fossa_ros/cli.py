@@ -30,6 +30,10 @@ COMMANDS = {
     "lens": ("fossa_ros.commands.lens:command", "Find a focus lens, ask it how it is, and move it."),
     "plan": ("fossa_ros.commands.plan:command", "Print the timeline of two sweeps and the depth rate to expect."),
     "predict": ("fossa_ros.commands.predict:command", "Turn a focus stack into metric depth."),
+    "range": (
+        "fossa_ros.commands.range:command",
+        "Print blur, depth of field and the depth error to expect of a lens and a camera.",
+    ),
     "train": ("fossa_ros.commands.train:command", "Train a network on synthetic focus stacks, as CONFIG says."),
 }
 

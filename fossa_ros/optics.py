@@ -46,6 +46,32 @@ def blur_radius(depth, focus_distance, focal_length, f_number, pixel_size):
     return np.abs(circle_of_confusion(depth, focus_distance, focal_length, f_number)) / (2.0 * pixel_size)
 
 
+def blur_per_dioptre(focus_distance, focal_length, f_number, pixel_size):
+    """Return by how much (px) the diameter of the blur disc grows with each dioptre off ``focus_distance``.
+
+    The blur disc is linear in dioptres: A f / (1 - f / s) for each, A = f/F#, focused at s.
+    """
+    across = (focal_length / f_number) * focal_length / (1.0 - focal_length * dioptres(focus_distance))
+    return across / pixel_size
+
+
+def depth_of_field(focus_distance, margin):
+    """Return the distances (m) that are ``margin`` dioptres nearer and farther than the focus; infinity is possible."""
+    focus = dioptres(focus_distance)
+    return metres(focus + margin), metres(np.maximum(focus - margin, 0.0))
+
+
+def depth_error(depth, dioptre_error):
+    """Return half the span (m) of the distances within ``dioptre_error`` (D) of ``depth`` (m).
+
+    e / (D^2 - e^2), about e z^2: the square of the distance. Infinite where infinity is within the error.
+    """
+    power = dioptres(depth)
+    with np.errstate(divide="ignore"):
+        span = dioptre_error / (power**2 - np.square(dioptre_error))
+    return np.where(power > dioptre_error, span, np.inf)
+
+
 def pixel_size(focal_length, focal_length_px):
     """Return the pixel pitch (m) of a camera whose focal length is known in metres and in pixels."""
     return focal_length / focal_length_px

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from fossa_ros.errors import InputError, LensError
+from fossa_ros.lens import icc_protocol as icc
+from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.lens import lens_backends, open_lens
+from fossa_ros.lens import usbm_protocol as usbm
+from fossa_ros.lens import v4l2_protocol as v4l2
 from fossa_ros.lens.registry import BUILT_IN
 from fossa_ros.simulation.misbehaviour import Misbehaving, Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
@@ -76,6 +80,74 @@ def test_every_backend_is_described():
         assert f"| `{name}` |" in table and f"- **{name}**" in DOCS
         for usb_id in getattr(point.load(), "usb_ids", ()):
             assert f"`{usb_id}`" in DOCS
+
+
+COMMANDS = {  # of the conformance table, as the drivers send them
+    "optotune_ld4": {
+        "handshake": ld4.HANDSHAKE,
+        "firmware type": ld4.FIRMWARE_TYPE.encode(),
+        "firmware version": ld4.FIRMWARE_VERSION.encode(),
+        "greatest current": ld4.MAX_CURRENT.encode(),
+        "set current": ld4.SET_CURRENT.encode(0x1234),
+        "focal-power mode": ld4.FOCAL_POWER_MODE.encode(),
+        "current mode": ld4.CURRENT_MODE.encode(),
+        "temperature limits": ld4.TEMPERATURE_LIMITS.encode(0x1234, 0x1234),
+        "set focal power": ld4.SET_FOCAL_POWER.encode(0x1234),
+        "read focal power": ld4.FOCAL_POWER.encode(),
+        "temperature": ld4.TEMPERATURE.encode(),
+        "status": ld4.STATUS.encode(),
+    },
+    "optotune_icc": {
+        "handshake": icc.START.encode(),
+        "range": icc.LEAST_POWER.encode() + icc.GREATEST_POWER.encode(),
+        "set focal power": icc.SET_POWER.encode(1.333),
+        "read focal power": icc.POWER.encode(),
+        "current off": icc.SET_CURRENT.encode(0),
+        "temperature": icc.TEMPERATURE.encode(),
+    },
+    "varioptic_usbm": {
+        "set voltage": usbm.Write(usbm.FOCUS_LSB, b"\x34\x12").encode(),
+        "read registers": usbm.Read(0x34, 0x12).encode(),
+    },
+    "v4l2": {
+        "QUERYCAP": v4l2.QUERYCAP.to_bytes(4, "big"),
+        "QUERYCTRL": v4l2.QUERYCTRL.to_bytes(4, "big"),
+        "S_CTRL, G_CTRL": v4l2.S_CTRL.to_bytes(4, "big") + v4l2.G_CTRL.to_bytes(4, "big"),
+    },
+}
+FIELDS = {"i16": 2, "high": 2, "low": 2, "LSB": 1, "MSB": 1, "address": 1, "count": 1, "CR": 1, "LF": 1}
+
+
+def pattern(cell: str) -> re.Pattern:
+    """Return what matches the bytes that a cell of the table stands for: hexadecimal, text, fields, + for a sum."""
+    parts = []
+    for word in cell.replace("`", " ").replace(",", " ").split():
+        if word == "+":
+            parts.append(b".{1,2}")
+        elif word in FIELDS:
+            parts.append(b".{%d}" % FIELDS[word])
+        elif re.fullmatch(r"[0-9a-f]{2}|[0-9a-f]{8}", word):
+            parts.append(re.escape(bytes.fromhex(word)))
+        else:
+            parts.append(re.escape(word.encode()))
+    return re.compile(b"(\r\n)?".join(parts) + b"(\r\n)?", re.DOTALL)
+
+
+def test_the_conformance_table_holds_the_bytes_that_are_sent():
+    backend, unseen = "", {(backend, name) for backend, commands in COMMANDS.items() for name in commands}
+    for row in re.findall(r"^\| .*", DOCS.split("## Protocol conformance")[1], re.MULTILINE):
+        first, name, cell, *_ = (column.strip() for column in row.strip("|").split("|"))
+        backend = first.strip("`") or backend
+        if (backend, name) in unseen:
+            cell = re.sub(r", \d+ bytes", "", cell)
+            sent = COMMANDS[backend][name]
+            assert pattern(cell).fullmatch(sent), (backend, name, cell, sent.hex(" "))
+            assert len(pattern(cell).pattern) > 3
+            unseen.remove((backend, name))
+    assert not unseen
+    sent = {command.encode(*[0] * command.arguments.count("h")) for command in ld4.COMMANDS}
+    told = {command for command in COMMANDS["optotune_ld4"].values()}
+    assert {each[:2] for each in sent} <= {each[:2] for each in told}  # no command is left out of the table
 
 
 def test_every_test_that_the_conformance_table_names_exists():

@@ -1,0 +1,108 @@
+"""``fossa range``: the depth that a lens and a camera can be expected to tell, before they are bought."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from fossa_ros import optics
+from fossa_ros.commands.lens import FocusDistance
+from fossa_ros.errors import InputError
+from fossa_ros.sweep import SweepPlan
+from fossa_ros.working_range import BLUR_ERROR_PX, IN_FOCUS_PX, WorkingRange
+
+ROWS = 8  # distances shown where none are given
+
+
+@click.command("range")
+@click.option("--focal-length", required=True, type=float, help="Of the lens, mm.")
+@click.option("--f-number", required=True, type=float, help="Focal length over aperture diameter.")
+@click.option("--pixel-size", type=float, help="Of the images that depth comes from, um: more if binned.")
+@click.option("--fx", type=float, help="Focal length in px at that size, instead of the pixel size.")
+@click.option("--near", default="0.35", show_default=True, type=FocusDistance(), help="Nearest plane of a sweep.")
+@click.option("--far", default="6.0", show_default=True, type=FocusDistance(), help="Farthest plane.")
+@click.option("--planes", default=5, show_default=True, type=click.IntRange(2, 64), help="Planes of a sweep.")
+@click.option("--distance", "distances", multiple=True, type=FocusDistance(), help="To be shown; repeatable.")
+@click.option(
+    "--blur-error", default=BLUR_ERROR_PX, show_default=True, help="Deviation of a told blur, px (docs/optics.md)."
+)
+@click.option("--error", "percent", default=5.0, show_default=True, help="What counts as usable depth, percent.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also draw it: PNG, SVG, PDF.")
+def command(focal_length, f_number, pixel_size, fx, near, far, planes, distances, blur_error, percent, out):
+    """Print blur, depth of field and the depth error to expect of a lens and a camera.
+
+    Distances are in metres, or in dioptres (2D). The blur follows from a thin lens; the error is what telling a blur
+    to --blur-error makes of it.
+    """
+    if (pixel_size is None) == (fx is None):
+        raise InputError("Give either --pixel-size or --fx: how large a pixel is decides how large a blur is.")
+    if not percent > 0:
+        raise InputError(f"--error must be a positive number of percent, not {percent:g}.")
+    metres = focal_length / 1e3
+    size = pixel_size / 1e6 if fx is None else optics.pixel_size(metres, fx) if fx > 0 else fx
+    lens = WorkingRange(metres, f_number, size, SweepPlan.evenly(near, far, planes), blur_error)
+    console = Console()
+    console.print(_table(lens, sorted(distances) or _shown(lens)))
+    for sentence in _sentences(lens, percent / 100):
+        console.print(sentence, soft_wrap=True)
+    if out is not None:
+        from fossa_ros.commands.range_plot import draw
+
+        draw(lens, percent / 100, out)
+        console.print(f"Drawn in {out}.")
+
+
+def _shown(lens: WorkingRange) -> list[float]:
+    """Return distances over the planes and as much again beyond, evenly spaced in dioptres, then doubled."""
+    between = optics.dioptre_space(lens.nearest, min(lens.farthest, 100.0), ROWS - 2).tolist()
+    return [*between, 2 * between[-1], 4 * between[-1]]
+
+
+def _table(lens: WorkingRange, distances: list[float]) -> Table:
+    table = Table("distance (m)", "(D)", "in focus there (m)")
+    nearest, farthest = (f"{plane:.3g} m" for plane in (lens.nearest, lens.farthest))
+    for heading in (f"blur, focus {nearest} (px)", f"focus {farthest} (px)", "depth error (m)", "(%)"):
+        table.add_column(heading, justify="right")
+    for distance in distances:
+        low, high = (float(end) for end in lens.in_focus(distance))
+        error = float(lens.depth_error(distance))
+        known = np.isfinite(error) and np.isfinite(distance)
+        table.add_row(
+            f"{distance:.3g}",
+            f"{float(optics.dioptres(distance)):.2f}",
+            f"{low:.3g} to {high:.3g}",
+            f"{float(lens.blur(distance, lens.nearest)):.1f}",
+            f"{float(lens.blur(distance, lens.farthest)):.1f}",
+            f"+- {error:.2g}" if known else "unbounded",
+            f"{100 * error / distance:.1f}" if known else "",
+        )
+    return table
+
+
+def _sentences(lens: WorkingRange, relative_error: float):
+    scale = float(lens.blur_per_dioptre(lens.farthest))
+    step = float(np.abs(np.diff(optics.dioptres(lens.plan.focus_distances))).max())
+    yield (
+        f"Blur grows by {scale:.2f} px per dioptre; telling it to {lens.blur_error:g} px tells depth to "
+        f"{lens.blur_error / scale:.3f} D."
+    )
+    yield (
+        f"{len(lens.plan.focus_distances)} planes from {lens.nearest:.3g} to {lens.farthest:.3g} m are {step:.2f} D "
+        f"apart, {step * scale:.1f} px of blur; in focus, with less than {IN_FOCUS_PX:g} px, are "
+        f"{2 * IN_FOCUS_PX / scale:.2f} D around each."
+    )
+    reach = lens.reach(relative_error)
+    share = f"{100 * relative_error:g}%"
+    if not reach:
+        yield (
+            f"Nowhere from {lens.nearest:.3g} m on is depth told to {share}: take a longer focal length, a smaller "
+            "F-number or smaller pixels, or go nearer."
+        )
+    elif reach < lens.farthest:
+        yield f"Depth is told to {share} as far as {reach:.2f} m; up to the farthest plane it grows coarser."
+    else:
+        yield f"Depth is told to {share} as far as {reach:.2f} m."
