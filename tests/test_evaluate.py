@@ -15,13 +15,15 @@ from safetensors.torch import save_file
 from scipy.ndimage import distance_transform_edt
 
 from fossa_ros.cli import main
+from fossa_ros.commands.compare import command as compare_command
+from fossa_ros.commands.evaluate import command as evaluate_command
 from fossa_ros.errors import InputError
 from fossa_ros.estimator import create_estimator
 from fossa_ros.evaluation import zedd_submission
 from fossa_ros.evaluation.comparison import compare_runs, mean_interval
-from fossa_ros.evaluation.datasets import open_set
+from fossa_ros.evaluation.datasets import SETS, open_set
 from fossa_ros.evaluation.datasets.zedd import SIZES
-from fossa_ros.evaluation.evaluate import TENTHS, by_tenths, evaluate, vary
+from fossa_ros.evaluation.evaluate import INTERRUPTED, TENTHS, by_tenths, evaluate, vary
 from fossa_ros.evaluation.protocol import Setting
 from fossa_ros.evaluation.published import PUBLISHED
 from fossa_ros.evaluation.results import Results, Run, read_results
@@ -107,6 +109,35 @@ def test_what_stacks_lack_is_left_out_or_refused(tmp_path):
     assert list(three.images) == list(five.images) == ["living_room", "workbench"]
     with pytest.raises(InputError, match="No image of stacks has 7 planes"):
         evaluate(stacks, [Setting(planes=7)], Even(1.0))
+
+
+class Interrupted(Even):
+    """An estimator at which Ctrl-C is pressed during its third stack."""
+
+    def estimate(self, stack):
+        if len(self.seen) == 2:
+            raise KeyboardInterrupt
+        return super().estimate(stack)
+
+
+def test_ctrl_c_keeps_the_images_that_are_done():
+    stacks = open_set("stacks", KEPT)
+    (whole,) = evaluate(stacks, [Setting(planes=3)], Even(1.0))
+    assert INTERRUPTED not in whole.extra
+    three, five = evaluate(stacks, [Setting(planes=3), Setting(planes=5)], Interrupted(1.0))
+    assert list(three.images) == list(five.images) == ["living_room"] and three.extra[INTERRUPTED]
+    settings = [Setting(planes=count) for count in (2, 3, 5)]
+    with pytest.raises(KeyboardInterrupt):  # nothing is done under the third
+        evaluate(stacks, settings, Interrupted(1.0))
+
+
+def test_docs_name_every_set_and_option():
+    text = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+    assert all(f"| `{name}`" in text or f"`{name}`, `" in text or f", `{name}`" in text for name in SETS)
+    for command in (evaluate_command, compare_command):
+        for parameter in command.params:
+            named = [option for option in parameter.opts if option.startswith("--")]
+            assert all(option in text for option in named), named
 
 
 # Submissions to the test server of ZEDD.

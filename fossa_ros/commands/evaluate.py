@@ -15,7 +15,7 @@ from fossa_ros.atomic import check_writable
 from fossa_ros.estimator import create_estimator
 from fossa_ros.evaluation.datasets import SETS, WITHOUT_DATA, open_set
 from fossa_ros.evaluation.disturbance import Disturbance
-from fossa_ros.evaluation.evaluate import TENTHS, evaluate, vary
+from fossa_ros.evaluation.evaluate import INTERRUPTED, TENTHS, evaluate, vary
 from fossa_ros.evaluation.metrics import DELTA_THRESHOLDS
 from fossa_ros.evaluation.protocol import FOCUS
 from fossa_ros.evaluation.published import CHECKPOINTS, PUBLISHED
@@ -181,6 +181,9 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
         out.print(table)
     if in_protocol and limit is not None and limit < len(benchmark.names):
         out.print(f"The first {limit} of {len(benchmark.names)} images: not to be compared with published figures.")
+    if INTERRUPTED in runs[0].extra:
+        out.print(f"Interrupted after {len(runs[0].images)} of {len(benchmark.names[:limit])} images.")
+        click.get_current_context().exit(130)
 
 
 def rendering_device(device: str | None) -> str:

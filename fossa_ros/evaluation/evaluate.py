@@ -19,6 +19,7 @@ from fossa_ros.stack import DepthMap
 
 POOLED = 20_000  # pixels of an image that the error by confidence is worked out from
 TENTHS = "abs_rel_by_confidence"  # in a run's extra: AbsRel of each tenth of the pixels, the least certain first
+INTERRUPTED = "interrupted"  # likewise: Ctrl-C came before the last image
 
 
 def vary(
@@ -45,7 +46,7 @@ def evaluate(
     disturbance: Disturbance | None = None,
     progress: Callable[[str], None] = lambda name: None,
 ) -> list[Run]:
-    """Score an estimator.
+    """Score an estimator; Ctrl-C ends it early, with the images that are done.
 
     Args:
         benchmark: the set.
@@ -63,23 +64,29 @@ def evaluate(
         benchmark.check(setting)
     images: list[dict[str, dict[str, float]]] = [{} for _ in settings]
     pools: list[list[np.ndarray]] = [[] for _ in settings]
-    for index, name in enumerate(benchmark.names[:limit]):
-        for setting, figures, pool in zip(settings, images, pools, strict=True):
-            sample = benchmark.sample(index, setting)
-            if sample is not None:
-                sample = disturbance.apply(sample, index)
-                began = time.perf_counter()
-                result = estimate(estimator, sample)
-                seconds = time.perf_counter() - began
-                figures[name] = {**score(benchmark, result.depth, sample.truth), "seconds": seconds}
-                pool.append(errors_and_confidences(result, sample.truth))
-            progress(name)
+    interrupted = False
+    try:
+        for index, name in enumerate(benchmark.names[:limit]):
+            for setting, figures, pool in zip(settings, images, pools, strict=True):
+                sample = benchmark.sample(index, setting)
+                if sample is not None:
+                    sample = disturbance.apply(sample, index)
+                    began = time.perf_counter()
+                    result = estimate(estimator, sample)
+                    seconds = time.perf_counter() - began
+                    pool.append(errors_and_confidences(result, sample.truth))
+                    figures[name] = {**score(benchmark, result.depth, sample.truth), "seconds": seconds}
+                progress(name)
+    except KeyboardInterrupt:
+        if not all(images):
+            raise
+        interrupted = True  # hours of work may lie behind
     runs = []
     for setting, figures, pool in zip(settings, images, pools, strict=True):
-        described = setting.as_dict() | disturbance.as_dict()
         if not figures:
             raise InputError(f"No image of {benchmark.title} has {setting.planes} planes; ask for fewer.")
-        runs.append(Run(described, figures, {TENTHS: by_tenths(*np.concatenate(pool, axis=1))}))
+        extra = {TENTHS: by_tenths(*np.concatenate(pool, axis=1))} | ({INTERRUPTED: True} if interrupted else {})
+        runs.append(Run(setting.as_dict() | disturbance.as_dict(), figures, extra))
     return runs
 
 
