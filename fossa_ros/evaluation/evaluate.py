@@ -17,7 +17,7 @@ from fossa_ros.evaluation.protocol import Sample, Setting
 from fossa_ros.evaluation.results import Run
 from fossa_ros.stack import DepthMap
 
-POOLED = 20_000  # pixels of an image that the error by confidence is worked out from
+POOLED = 5_000  # pixels of an image that the error by confidence is worked out from
 TENTHS = "abs_rel_by_confidence"  # in a run's extra: AbsRel of each tenth of the pixels, the least certain first
 INTERRUPTED = "interrupted"  # likewise: Ctrl-C came before the last image
 
