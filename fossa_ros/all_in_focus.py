@@ -38,40 +38,39 @@ def blend_planes(images, focus, power, softness=0.25) -> np.ndarray:
     As `compose_all_in_focus`, for images that are not a stack; NaN in ``power`` is unknown.
     """
     order = np.argsort(-np.asarray(focus), kind="stable")
-    images, focus = [images[i] for i in order], np.asarray(focus)[order]
-    known = np.isfinite(power)
-    position = np.interp(power, focus[::-1], np.arange(len(focus))[::-1]).astype(np.float32)
-    if not known.all():
-        position[~known] = _sharpest(images)[~known]
-    lower = np.minimum(position.astype(np.uint8), len(images) - 2)
-    share = position - lower
-    share = np.clip((share - 0.5) / max(softness, 1e-3) + 0.5, 0.0, 1.0)
+    images, focus = [images[i] for i in order], np.asarray(focus, np.float64)[order]
+    power = np.asarray(power, np.float32)
+    unknown = ~np.isfinite(power)
+    if unknown.any():
+        power = power.copy()
+        power[unknown] = focus[_sharpest(images)[unknown]]
     result = images[0].copy()
+    # From the nearest plane to the farthest, each takes its share of what lies behind the one before; a share is 0 or 1
+    # but where two planes blend, so that the planes before and after have no part in it.
     for index in range(len(images) - 1):
-        here = lower == index
-        if not here.any():
+        gap = focus[index] - focus[index + 1]
+        if not gap > 0:
             continue
-        rows = np.flatnonzero(here.any(axis=1))
-        band = slice(rows[0], rows[-1] + 1)
-        weight = np.ascontiguousarray(share[band])
-        mixed = cv2.blendLinear(
-            np.ascontiguousarray(images[index][band]),
-            np.ascontiguousarray(images[index + 1][band]),
-            1.0 - weight,
-            weight,
-        )
-        cv2.copyTo(mixed, here[band].astype(np.uint8), result[band])
+        slope = 255 / (gap * max(softness, 1e-3))
+        middle = (focus[index] + focus[index + 1]) / 2
+        share = cv2.addWeighted(power, -slope, power, 0.0, middle * slope + 127.5, dtype=cv2.CV_8U)  # saturates
+        _, most, _, _ = cv2.minMaxLoc(share)
+        if most == 0:
+            continue
+        share = cv2.merge([share, share, share])
+        behind = cv2.multiply(images[index + 1], share, scale=1 / 255)
+        result = cv2.add(cv2.multiply(result, cv2.bitwise_not(share), scale=1 / 255), behind)
     return result
 
 
 def _sharpest(images):
-    """Return (H, W) float32 index of the plane with the most local contrast."""
+    """Return (H, W) index of the plane with the most local contrast."""
     best, position = None, None
     for index, image in enumerate(images):
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         contrast = cv2.boxFilter(np.abs(cv2.Laplacian(gray, cv2.CV_32F)), -1, (9, 9))
         if best is None:
-            best, position = contrast, np.zeros(gray.shape, np.float32)
+            best, position = contrast, np.zeros(gray.shape, np.uint8)
         else:
             position[contrast > best] = index
             best = np.maximum(best, contrast)

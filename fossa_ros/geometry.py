@@ -45,34 +45,29 @@ def _slopes(fx, fy, cx, cy, skew, height, width):
     return slopes
 
 
-def _fill(x, y, z, depth, K):
-    # Straight into the fields: whole-image temporaries cost more in fresh pages than strided writes do.
-    x_slope, y_slope = _slopes(K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], *depth.shape)
-    z[...] = depth
-    np.copyto(z, np.nan, where=~((depth > 0) & (depth < np.inf)))
-    np.multiply(z, x_slope, out=x)
-    np.multiply(z, y_slope, out=y)
-
-
 def point_cloud(depth, K) -> np.ndarray:
     """Return the (H, W, 3) float32 points (m) of an (H, W) depth map; NaN where depth is not positive."""
-    cloud = np.empty((*depth.shape, 3), np.float32)
-    _fill(cloud[..., 0], cloud[..., 1], cloud[..., 2], depth, K)
-    return cloud
+    x_slope, y_slope = _slopes(K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], *depth.shape)
+    z = np.where((depth > 0) & (depth < np.inf), depth, np.float32(np.nan)).astype(np.float32, copy=False)
+    return cv2.merge([z * x_slope, z * y_slope, z])
 
 
-def coloured_cloud(depth, K, colour) -> np.ndarray:
+def coloured_cloud(depth, K, colour, out=None) -> np.ndarray:
     """Return an organised cloud, (H, W) of POINT, C-contiguous: the data of a PointCloud2 as it stands.
 
     ``depth`` is (H, W) metres, ``K`` (3, 3), ``colour`` (H, W, 3) uint8 RGB. Where depth is not a positive
-    number, x, y and z are NaN and the colour stays.
+    number, x, y and z are NaN and the colour stays. ``out``, an array of the same kind, is filled instead of a new one.
     """
     if colour.shape != (*depth.shape, 3) or colour.dtype != np.uint8:
         raise ValueError(f"colour {colour.shape} {colour.dtype} does not belong to depth {depth.shape}")
-    cloud = np.empty(depth.shape, POINT)
-    _fill(cloud["x"], cloud["y"], cloud["z"], depth, K)
+    cloud = np.empty(depth.shape, POINT) if out is None else out
+    x_slope, y_slope = _slopes(K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], *depth.shape)
+    z = np.where((depth > 0) & (depth < np.inf), depth, np.float32(np.nan))
     bgra = cv2.cvtColor(colour, cv2.COLOR_RGB2BGRA).view("<u4")[..., 0]
-    np.bitwise_and(bgra, np.uint32(0x00FFFFFF), out=cloud["rgb"].view("<u4"))
+    np.bitwise_and(bgra, np.uint32(0x00FFFFFF), out=bgra)
+    # Planes are interleaved by OpenCV four times as fast as NumPy writes the fields one by one.
+    fields = cloud.view(np.float32).reshape(*depth.shape, 4)
+    cv2.merge([z * x_slope, z * y_slope, z, bgra.view(np.float32)], dst=fields)
     return cloud
 
 

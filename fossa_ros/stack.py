@@ -108,6 +108,25 @@ class FocusStack:
         return replace(self, planes=planes)
 
 
+class _Asked:
+    """A field of a dataclass: a value, or a function without arguments that makes it when it is first asked for."""
+
+    def __set_name__(self, owner, name: str):
+        self._name = f"_{name}"
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            raise AttributeError(self._name)  # no default
+        value = getattr(instance, self._name)
+        if callable(value):
+            value = value()
+            self.__set__(instance, value)
+        return value
+
+    def __set__(self, instance, value) -> None:
+        object.__setattr__(instance, self._name, value)
+
+
 @dataclass(frozen=True, eq=False)
 class DepthMap:
     """Metric depth of one focus stack, seen from its reference plane.
@@ -115,7 +134,8 @@ class DepthMap:
     Attributes:
         depth: (H, W) float32 metres along the optical axis; NaN where unknown.
         confidence: (H, W) float32 in 0..1; 0 where depth is unknown.
-        all_in_focus: (H, W, 3) uint8 RGB, registered to the depth.
+        all_in_focus: (H, W, 3) uint8 RGB, registered to the depth. A function that makes it may be given instead,
+            and is called when the image is first asked for.
         K: (3, 3) float64 intrinsic matrix, None where unknown.
         stamp_ns: stamp of the reference plane, None where unknown.
         estimator: name of what made it.
@@ -123,7 +143,7 @@ class DepthMap:
 
     depth: np.ndarray
     confidence: np.ndarray
-    all_in_focus: np.ndarray
+    all_in_focus: np.ndarray = _Asked()
     K: np.ndarray | None = None
     stamp_ns: int | None = None
     estimator: str = ""
@@ -132,9 +152,10 @@ class DepthMap:
         shape = self.depth.shape
         if self.depth.dtype != np.float32 or self.confidence.dtype != np.float32:
             raise TypeError("depth and confidence are float32")
-        if len(shape) != 2 or self.confidence.shape != shape or self.all_in_focus.shape != (*shape, 3):
+        sharp = (*shape, 3) if callable(self._all_in_focus) else self._all_in_focus.shape
+        if len(shape) != 2 or self.confidence.shape != shape or sharp != (*shape, 3):
             raise ValueError(
-                f"depth {shape}, confidence {self.confidence.shape} and all-in-focus {self.all_in_focus.shape} disagree"
+                f"depth {shape}, confidence {self.confidence.shape} and all-in-focus {sharp} disagree"
             )
 
     def within(self, valid) -> DepthMap:
@@ -142,7 +163,8 @@ class DepthMap:
         if valid is None:
             return self
         depth = np.where(valid, self.depth, np.float32(np.nan))
-        return replace(self, depth=depth, confidence=np.where(valid, self.confidence, np.float32(0)))
+        confidence = np.where(valid, self.confidence, np.float32(0))
+        return replace(self, depth=depth, confidence=confidence, all_in_focus=self._all_in_focus)
 
 
 def checked_intrinsics(K, size) -> np.ndarray:

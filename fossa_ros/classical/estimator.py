@@ -105,11 +105,12 @@ class ClassicalEstimator:
         confidence = cv2.resize(confidence, (width, height), interpolation=cv2.INTER_LINEAR)
         unknown = cv2.resize(support, (width, height), interpolation=cv2.INTER_LINEAR) < LEAST_SUPPORT
         unknown |= confidence < config.min_confidence
-        depth = 1.0 / power
-        all_in_focus = compose_all_in_focus(stack, depth)
-        depth[unknown] = np.nan
+        guessed = 1.0 / power
+        depth = np.where(unknown, np.float32(np.nan), guessed)
         confidence[unknown] = 0.0
-        return DepthMap(depth, confidence, all_in_focus, stack.K, stack.stamp_ns, self.name)
+        return DepthMap(
+            depth, confidence, lambda: compose_all_in_focus(stack, guessed), stack.K, stack.stamp_ns, self.name
+        )
 
 
 def _reduced(images, width):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from fossa_ros.geometry import coloured_cloud
+from fossa_ros.geometry import POINT, coloured_cloud
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import SweepResult
 from fossa_ros.ros import qos
@@ -20,6 +21,7 @@ from fossa_ros.ros.conversions import (
     sweep_report,
     time_message,
 )
+from fossa_ros.stack import DepthMap
 
 
 class Outputs:
@@ -29,6 +31,7 @@ class Outputs:
         self._node = node
         self._depth_encoding = depth_encoding
         self._publishers: list[LifecyclePublisher] = []
+        self._cloud: PointCloud2 | None = None
         self._depth = self._publisher(Image, "depth/image", qos.RESULTS)
         self._depth_info = self._publisher(CameraInfo, "depth/camera_info", qos.RESULTS)
         self._points = self._publisher(PointCloud2, "points", qos.RESULTS)
@@ -51,7 +54,7 @@ class Outputs:
         self._report.publish(report)
         return report
 
-    def _publish_depth(self, depth, info: CameraInfo, frame_id: str) -> None:
+    def _publish_depth(self, depth: DepthMap, info: CameraInfo, frame_id: str) -> None:
         header = Header(stamp=time_message(depth.stamp_ns), frame_id=frame_id)
         if self._depth.get_subscription_count():
             self._depth.publish(depth_image(depth.depth, self._depth_encoding, header))
@@ -61,7 +64,17 @@ class Outputs:
         if self._confidence.get_subscription_count():
             self._confidence.publish(image_message(depth.confidence, "32FC1", header))
         if self._points.get_subscription_count():
-            self._points.publish(cloud_message(coloured_cloud(depth.depth, depth.K, depth.all_in_focus), header))
+            self._points.publish(self._cloud_message(depth, header))
+
+    def _cloud_message(self, depth: DepthMap, header: Header) -> PointCloud2:
+        # One message for all: fresh memory for every cloud costs more than filling it.
+        shape = depth.depth.shape
+        if self._cloud is None or (self._cloud.height, self._cloud.width) != shape:
+            self._cloud = cloud_message(np.empty(shape, POINT), header)
+        self._cloud.header = header
+        points = np.frombuffer(self._cloud.data, POINT).reshape(shape)
+        coloured_cloud(depth.depth, depth.K, depth.all_in_focus, out=points)
+        return self._cloud
 
     def _publisher(self, kind, topic: str, profile) -> LifecyclePublisher:
         publisher = self._node.create_lifecycle_publisher(

@@ -1,0 +1,283 @@
+"""What the node costs beside inference: from a sweep's last image until its depth is out, stage by stage.
+
+The node runs as it does in life, but with an estimator that knows the answer; another process publishes the images of a
+camera in front of a lens that is driven elsewhere, a third subscribes. With ``--sweeps`` it measures times, with
+``--memory-sweeps`` whether memory stays.
+
+    python benchmarks/node_overhead.py [--width 1280] [--height 960] [--sweeps 100] [--memory-sweeps 1000]
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import resource
+import sys
+import threading
+import time
+from collections import defaultdict
+
+import click
+import cv2
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rich.console import Console
+from rich.progress import Progress
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+
+from fossa_ros import pipeline
+from fossa_ros.all_in_focus import compose_all_in_focus
+from fossa_ros.message_fields import nanoseconds
+from fossa_ros.msg import LensState
+from fossa_ros.ros import capture_half, environment, outputs, qos, settings
+from fossa_ros.ros.conversions import image_message, time_message
+from fossa_ros.ros.fossa_node import FossaNode
+from fossa_ros.stack import DepthMap
+from fossa_ros.sweep import SweepPlan, captured
+
+PLANES, EXPOSURE = 5, 0.003
+MARGIN = 0.01  # seconds: the camera is a program, and late where the machine is busy
+HELD_NS = 15_000_000  # by which the lens holds a plane before and after its exposure
+PLAN = SweepPlan.evenly(0.35, 6.0, PLANES)
+SUBSCRIBED = (("depth/image", Image), ("all_in_focus/image", Image), ("points", PointCloud2))
+STAGES = ("wait", "decode", "assemble", "align", "fuse", "encode", "cloud", "publish", "all but inference")
+
+
+def planes_of(width: int, height: int) -> list[np.ndarray]:
+    """Return a textured wall at 1 m as each plane sees it: (H, W, 3) uint8."""
+    rng = np.random.default_rng(0)
+    wall = np.zeros((height, width, 3), np.float32)
+    for cell in (4, 16, 64):
+        noise = rng.normal(size=(height // cell + 2, width // cell + 2, 3)).astype(np.float32)
+        wall += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    wall = np.clip(128 + 40 * wall, 0, 255)
+    blurs = [0.3 + 2.0 * abs(1 / distance - 1.0) for distance in PLAN.focus_distances]
+    return [cv2.GaussianBlur(wall, (0, 0), blur).astype(np.uint8) for blur in blurs]
+
+
+def camera(width: int, height: int, rate: float, encoding: str, ended) -> None:
+    """Publish frames, near-far-near-far, and where the lens was for each: a process of its own."""
+    environment.complete()
+    rclpy.init()
+    node = rclpy.create_node("camera")
+    images = node.create_publisher(Image, "image", qos.FRAMES)
+    infos = node.create_publisher(CameraInfo, "camera_info", qos.FRAMES)
+    lens = node.create_publisher(LensState, "lens/state", qos.RESULTS)
+    info = CameraInfo(width=width, height=height)
+    info.k = [float(width), 0.0, (width - 1) / 2, 0.0, float(width), (height - 1) / 2, 0.0, 0.0, 1.0]
+    planes = planes_of(width, height)
+    if encoding == "mono8":
+        planes = [cv2.cvtColor(plane, cv2.COLOR_RGB2GRAY) for plane in planes]
+    elif encoding == "bayer_rggb8":
+        planes = [mosaic(plane) for plane in planes]
+    messages = [image_message(plane, encoding, Header()) for plane in planes]
+    order = [*range(PLANES), *reversed(range(PLANES))]
+
+    def tell(stamp_ns: int, plane: int) -> None:
+        state = LensState(reachable=True, measured=True, focus_distance=PLAN.focus_distances[plane])
+        state.header.stamp = time_message(stamp_ns)
+        lens.publish(state)
+
+    index, first_ns = 0, time.time_ns()
+    while not ended.is_set():
+        plane = order[index % len(order)]
+        stamp_ns = first_ns + round(index * 1e9 / rate)  # as regular as a camera's
+        tell(stamp_ns - HELD_NS, plane)
+        tell(stamp_ns + round(EXPOSURE * 1e9) + HELD_NS, plane)
+        header = Header(stamp=time_message(stamp_ns), frame_id="optical")
+        info.header = messages[plane].header = header
+        time.sleep(max(stamp_ns / 1e9 + EXPOSURE - time.time(), 0.0))
+        infos.publish(info)
+        images.publish(messages[plane])
+        index += 1
+    rclpy.try_shutdown()
+
+
+def mosaic(rgb: np.ndarray) -> np.ndarray:
+    """Return the (H, W) mosaic rggb of an image."""
+    raw = rgb[..., 1].copy()
+    raw[::2, ::2], raw[1::2, 1::2] = rgb[::2, ::2, 0], rgb[1::2, 1::2, 2]
+    return raw
+
+
+def subscriber(ended) -> None:
+    """Receive what is published, as RViz does: a process of its own."""
+    environment.complete()
+    rclpy.init()
+    node = rclpy.create_node("subscriber")
+    for topic, kind in SUBSCRIBED:
+        node.create_subscription(kind, topic, lambda message: None, qos.RESULTS)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not ended.is_set():
+        executor.spin_once(timeout_sec=0.1)
+    rclpy.try_shutdown()
+
+
+class Known:
+    """An estimator that knows the answer, a slanted wall, and composes the all-in-focus image as the real ones do."""
+
+    name = "known"
+
+    def estimate(self, stack):
+        height, width = stack.size
+        depth = np.broadcast_to(np.linspace(0.5, 4.0, width, dtype=np.float32), (height, width)).copy()
+        return DepthMap(
+            depth, np.ones_like(depth), lambda: compose_all_in_focus(stack, depth), stack.K, stack.stamp_ns, self.name
+        )
+
+
+class Stopwatch:
+    """Times of each sweep by stage, in ms, from wrappers around the functions that do the work.
+
+    Processor time is the calling thread's, so that on a busy machine it says what a quiet one would take.
+    """
+
+    def __init__(self):
+        self.arrivals: dict[int, float] = {}
+        self.now: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))  # elapsed, processor
+        self.sweeps: list[dict[str, np.ndarray]] = []
+        self._lock = threading.Lock()
+
+    def wrap(self, owner, name: str, stage: str) -> None:
+        """Count the time spent in ``owner.name`` to ``stage``."""
+        function = getattr(owner, name)
+
+        @functools.wraps(function)
+        def timed(*args, **kwargs):
+            began = np.array([time.perf_counter(), time.thread_time()])
+            try:
+                return function(*args, **kwargs)
+            finally:
+                took = np.array([time.perf_counter(), time.thread_time()]) - began
+                with self._lock:
+                    self.now[stage] += took * 1e3
+
+        setattr(owner, name, timed)
+
+    def arrived(self, stamp_ns: int) -> None:
+        """Note the arrival of an image."""
+        self.arrivals[stamp_ns] = time.perf_counter()
+        while len(self.arrivals) > 200:
+            del self.arrivals[next(iter(self.arrivals))]
+
+    def published(self, result) -> None:
+        """Close the account of a sweep."""
+        with self._lock:
+            spent, self.now = self.now, defaultdict(lambda: np.zeros(2))
+        if result.depth is None:
+            return
+        total = (time.perf_counter() - self.arrivals[max(result.sweep.stamps_ns)]) * 1e3
+        spent["assemble"] -= spent["decode"]
+        work = sum(spent[stage] for stage in STAGES[1:-1])
+        spent["all but inference"] = np.array([total - spent["inference"][0], work[1]])
+        spent["wait"] = spent["all but inference"] - work
+        self.sweeps.append(spent)
+
+
+def instrument(watch: Stopwatch) -> None:
+    """Wrap what the node calls."""
+    settings.estimator = lambda values: Known()
+    watch.wrap(capture_half, "rgb_of_frame", "decode")
+    watch.wrap(captured.SweepDevelopment, "captured", "assemble")
+    watch.wrap(pipeline, "check_motion", "align")
+    watch.wrap(Known, "estimate", "inference")
+    watch.wrap(sys.modules[__name__], "compose_all_in_focus", "fuse")
+    for name in ("depth_image", "image_message"):
+        watch.wrap(outputs, name, "encode")
+    for name in ("coloured_cloud", "cloud_message"):
+        watch.wrap(outputs, name, "cloud")
+    watch.wrap(outputs.LifecyclePublisher, "publish", "publish")
+    on_frame, publish = capture_half.CaptureHalf._on_frame, outputs.Outputs.publish
+
+    def arrived(self, image, info):
+        watch.arrived(nanoseconds(image.header.stamp))
+        on_frame(self, image, info)
+
+    def published(self, result):
+        report = publish(self, result)
+        watch.published(result)
+        return report
+
+    capture_half.CaptureHalf._on_frame, outputs.Outputs.publish = arrived, published
+
+
+def run(width, height, rate, encoding, sweeps, subscribed, advance) -> tuple[Stopwatch, list[float]]:
+    """Take sweeps; return the times, and the resident memory (MiB) after every sweep."""
+    context = multiprocessing.get_context("spawn")
+    ended = context.Event()
+    workers = [context.Process(target=camera, args=(width, height, rate, encoding, ended))]
+    workers += [context.Process(target=subscriber, args=(ended,))] if subscribed else []
+    watch, memory = Stopwatch(), []
+    instrument(watch)
+    parameters = {"sweep.mode": "external", "sweep.exposure": EXPOSURE}
+    parameters |= {"sweep.focus_tolerance": 10.0, "sweep.clock_margin": MARGIN}
+    rclpy.init(args=["--ros-args", *(word for item in parameters.items() for word in ("-p", "{}:={}".format(*item)))])
+    node = FossaNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    for worker in workers:
+        worker.start()
+    node.trigger_configure()
+    node.trigger_activate()
+    seen = 0
+    try:
+        while len(watch.sweeps) < sweeps + 5:
+            executor.spin_once(timeout_sec=0.1)
+            if len(watch.sweeps) > seen:
+                seen = len(watch.sweeps)
+                memory.append(resident())
+                advance()
+    finally:
+        ended.set()
+        node.release()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+        for worker in workers:
+            worker.join(10)
+            worker.kill()
+    return watch, memory[5:]
+
+
+def resident() -> float:
+    """Return this process's resident memory, MiB."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+@click.command()
+@click.option("--width", default=1280, show_default=True)
+@click.option("--height", default=960, show_default=True)
+@click.option("--rate", default=15.0, show_default=True, help="Frames a second.")
+@click.option("--encoding", default="rgb8", type=click.Choice(["rgb8", "mono8", "bayer_rggb8"]), show_default=True)
+@click.option("--sweeps", default=100, show_default=True, help="Sweeps whose times are measured.")
+@click.option("--unsubscribed", is_flag=True, help="Nobody subscribes to anything.")
+@click.option("--memory", is_flag=True, help="Print resident memory over the sweeps instead of times.")
+def main(width, height, rate, encoding, sweeps, unsubscribed, memory):
+    """Measure what the node costs beside inference."""
+    cv2.setNumThreads(1)
+    environment.complete()
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    load = os.getloadavg()[0]
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("Sweeps", total=sweeps)
+        watch, held = run(width, height, rate, encoding, sweeps, not unsubscribed, lambda: bar.advance(task))
+    print(f"{width}x{height} {encoding}, {PLANES} planes, {rate:g} Hz, {sweeps} sweeps; load {load:.1f} before.\n")
+    if memory:
+        marks = np.unique(np.linspace(0, len(held) - 1, 11).astype(int))
+        print("| sweep | " + " | ".join(map(str, marks)) + " |\n|---|" + "---|" * len(marks))
+        print("| resident, MiB | " + " | ".join(f"{held[mark]:.1f}" for mark in marks) + " |")
+        return
+    print("| stage | elapsed p50, ms | p95 | processor p50, ms | p95 |\n|---|---|---|---|---|")
+    for stage in STAGES:
+        times = np.array([sweep[stage] for sweep in watch.sweeps[5:]])
+        figures = np.percentile(times, [50, 95], axis=0).T.ravel()
+        print(f"| {stage} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
+
+
+if __name__ == "__main__":
+    main()
