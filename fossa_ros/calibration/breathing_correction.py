@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from fossa_ros.calibration.lens_calibration import Breathing
+from fossa_ros.calibration.zoom import zoom
 from fossa_ros.optics import dioptres
 from fossa_ros.stack import FocusStack
 
@@ -26,8 +26,7 @@ def plane_scales(stack: FocusStack, breathing: Breathing) -> np.ndarray:
 def resample(stack: FocusStack, scales) -> tuple[FocusStack, np.ndarray | None]:
     """Return the stack as seen at the breathing's reference focus, where its ``K`` holds; ``scales`` as above.
 
-    Cubic interpolation: linear would blur, which depth from defocus would read as depth. Planes whose scale is the
-    reference's already are not touched. What a plane did not see repeats its edge.
+    Planes whose scale is the reference's already are not touched. What a plane did not see repeats its edge.
 
     Returns:
         The stack, and (H, W) bool, False where some plane had no pixels; None where all had.
@@ -40,11 +39,7 @@ def resample(stack: FocusStack, scales) -> tuple[FocusStack, np.ndarray | None]:
         if abs(scale - 1) < NEGLIGIBLE_SCALE and shift < NEGLIGIBLE_SHIFT:
             images.append(plane.image)
             continue
-        matrix = np.array([[scale, 0.0, across], [0.0, scale, down]])
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        images.append(
-            cv2.warpAffine(plane.image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        )
+        images.append(zoom(plane.image, float(scale), float(across), float(down)))
         left, right = max(left, -across / scale), min(right, (width - 1 - across) / scale)
         top, bottom = max(top, -down / scale), min(bottom, (height - 1 - down) / scale)
     if all(image is plane.image for image, plane in zip(images, stack.planes, strict=True)):
