@@ -139,11 +139,15 @@ class Stopwatch:
     def __init__(self):
         self.arrivals: dict[int, float] = {}
         self.now: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))  # elapsed, processor
+        self.earlier: dict[int, dict[str, np.ndarray]] = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
         self.sweeps: list[dict[str, np.ndarray]] = []
         self._lock = threading.Lock()
 
-    def wrap(self, owner, name: str, stage: str) -> None:
-        """Count the time spent in ``owner.name`` to ``stage``."""
+    def wrap(self, owner, name: str, stage: str, sweep=lambda args: None) -> None:
+        """Count the time spent in ``owner.name`` to ``stage``.
+
+        What happens before a sweep is published belongs to the sweep whose number ``sweep`` tells of the arguments.
+        """
         function = getattr(owner, name)
 
         @functools.wraps(function)
@@ -154,7 +158,11 @@ class Stopwatch:
             finally:
                 took = np.array([time.perf_counter(), time.thread_time()]) - began
                 with self._lock:
-                    self.now[stage] += took * 1e3
+                    number = sweep(args)
+                    if number is None:
+                        self.now[stage] += took * 1e3
+                    else:
+                        self.earlier[number][stage] = took * 1e3
 
         setattr(owner, name, timed)
 
@@ -168,10 +176,11 @@ class Stopwatch:
         """Close the account of a sweep."""
         with self._lock:
             spent, self.now = self.now, defaultdict(lambda: np.zeros(2))
+            spent |= self.earlier.pop(result.sweep.number, {})
         if result.depth is None:
             return
         total = (time.perf_counter() - self.arrivals[max(result.sweep.stamps_ns)]) * 1e3
-        spent["assemble"] -= spent["decode"]
+        spent["assemble"] = np.maximum(spent["assemble"] - spent["decode"], 0.0)
         work = sum(spent[stage] for stage in STAGES[1:-1])
         spent["all but inference"] = np.array([total - spent["inference"][0], work[1]])
         spent["wait"] = spent["all but inference"] - work
@@ -182,8 +191,8 @@ def instrument(watch: Stopwatch) -> None:
     """Wrap what the node calls."""
     settings.estimator = lambda values: Known()
     watch.wrap(capture_half, "rgb_of_frame", "decode")
-    watch.wrap(captured.SweepDevelopment, "captured", "assemble")
-    watch.wrap(pipeline, "check_motion", "align")
+    watch.wrap(captured.SweepDevelopment, "captured", "assemble", lambda args: args[1])
+    watch.wrap(pipeline, "check_motion", "align", lambda args: args[0].number)
     watch.wrap(Known, "estimate", "inference")
     watch.wrap(sys.modules[__name__], "compose_all_in_focus", "fuse")
     for name in ("depth_image", "image_message"):
@@ -252,7 +261,7 @@ def resident() -> float:
 @click.command()
 @click.option("--width", default=1280, show_default=True)
 @click.option("--height", default=960, show_default=True)
-@click.option("--rate", default=15.0, show_default=True, help="Frames a second.")
+@click.option("--rate", default=10.0, show_default=True, help="Frames a second.")
 @click.option("--encoding", default="rgb8", type=click.Choice(["rgb8", "mono8", "bayer_rggb8"]), show_default=True)
 @click.option("--sweeps", default=100, show_default=True, help="Sweeps whose times are measured.")
 @click.option("--unsubscribed", is_flag=True, help="Nobody subscribes to anything.")

@@ -1,0 +1,159 @@
+"""Only what somebody subscribes to is made, and an estimator that is slow holds nobody up."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from fossa_ros.estimator import create_estimator
+from fossa_ros.geometry import coloured_cloud
+from fossa_ros.lens import open_lens
+from fossa_ros.motion import MotionCheck, MotionConfig
+from fossa_ros.pipeline import DepthWorker, SweepResult
+from fossa_ros.ros import qos
+from fossa_ros.ros.outputs import Outputs
+from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.rig import RigConfig, SimulatedRig
+from fossa_ros.stack import DepthMap
+from fossa_ros.sweep import CapturedSweep, Frame, SweepCapture, SweepPlan, SweepTiming
+
+K = np.array([[50.0, 0, 4.0], [0, 50.0, 3.0], [0, 0, 1]])
+SHARP = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+DEPTH = np.where(np.eye(6, 8) > 0, np.nan, 1.5).astype(np.float32)
+
+
+def result(composed: list) -> SweepResult:
+    """A sweep with depth; ``composed`` grows when its all-in-focus image is made."""
+    info = CameraInfo(width=8, height=6, k=K.ravel().tolist())
+    sweep = CapturedSweep(0, None, "", (), (5,), (Frame(5, 5, None, None, (Image(), info)),), {}, 0, 0)
+
+    def compose():
+        composed.append(1)
+        return SHARP
+
+    return SweepResult(sweep, "still", depth=DepthMap(DEPTH, np.ones_like(DEPTH), compose, K, 5))
+
+
+@pytest.fixture
+def node():
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = LifecycleNode("publishing", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    yield node, executor
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind", "made"),
+    [
+        (None, None, 0),
+        ("depth/image", Image, 0),
+        ("confidence/image", Image, 0),
+        ("all_in_focus/image", Image, 1),
+        ("points", PointCloud2, 1),
+    ],
+)
+def test_the_all_in_focus_image_is_made_only_for_who_sees_it(node, topic, kind, made):
+    node, executor = node
+    outputs, heard, composed = Outputs(node, "32FC1"), [], []
+    node.trigger_configure()
+    node.trigger_activate()
+    if topic is not None:
+        node.create_subscription(kind, topic, heard.append, qos.RESULTS)
+        publisher = next(one for one in outputs._publishers if one.topic_name == f"/{topic}")
+        _until(lambda: publisher.get_subscription_count() == 1)
+    for _ in range(2):  # the cloud's message is used again
+        outputs.publish(result(composed))
+    assert len(composed) == 2 * made
+    if topic is not None:
+        _until(lambda: executor.spin_once(timeout_sec=0.05) or len(heard) == 2)
+    if topic == "points":
+        for cloud in heard:
+            assert bytes(cloud.data) == coloured_cloud(DEPTH, K, SHARP).tobytes()
+    if topic == "all_in_focus/image":
+        assert bytes(heard[1].data) == SHARP.tobytes()
+
+
+class Slow:
+    """The classical estimator, which does not begin until it is let."""
+
+    name = "slow"
+
+    def __init__(self):
+        self._estimator = create_estimator("classical")
+        self.may = threading.Semaphore(0)
+        self.begun = []
+
+    def estimate(self, stack):
+        self.begun.append(stack.stamp_ns)
+        assert self.may.acquire(timeout=60)
+        return self._estimator.estimate(stack)
+
+
+def test_a_slow_estimator_delays_no_capture_and_works_on_nothing_that_is_old():
+    camera = SimulatedCamera(width=96, height=72, fx=90.0)
+    rig = SimulatedRig(RigConfig(camera=camera, rate=60.0, exposure=0.004), lambda frame: on_frame(frame))
+    sweeps, results, slow = [], [], Slow()
+    worker = DepthWorker(MotionCheck(MotionConfig(accept_unknown=True)), slow, results.append)
+
+    def on_sweep(sweep):
+        sweeps.append(sweep)
+        worker.offer(sweep)
+
+    capture = SweepCapture(
+        SweepPlan.evenly(0.35, 6.0, 3),
+        SweepTiming(settling_ns=18_000_000, exposure_ns=4_000_000),
+        lambda: open_lens("optotune_ld4", rig.port, power_offset=2.0),
+        lambda image: image,
+        on_sweep,
+        focal_length=camera.focal_length,
+        f_number=camera.f_number,
+    )
+
+    def on_frame(frame):
+        intrinsics = tuple(camera.K.ravel())
+        capture.offer(Frame(frame.stamp_ns, time.time_ns(), frame.image.shape, intrinsics, frame.image))
+
+    try:
+        rig.start()
+        worker.start()
+        capture.start()
+        newest = []
+        for index in range(3):  # each estimate lasts for eight sweeps
+            _until(lambda index=index: len(slow.begun) == index + 1)
+            seen = len(sweeps)
+            _until(lambda seen=seen: len(sweeps) >= seen + 8)
+            newest.append(sweeps[-1].number)
+            slow.may.release()
+        _until(lambda: len(slow.begun) == 4)
+        slow.may.release()
+        capture.close()
+    finally:
+        rig.close()
+    slow.may.release()
+    worker.stop()
+    assert sorted(one.sweep.number for one in results) == [sweep.number for sweep in sweeps], "one result each"
+    estimated = [one.sweep for one in results if one.inference_ms > 0]
+    assert [sweep.stack.stamp_ns for sweep in estimated] == slow.begun
+    # What is begun next was among the newest: one may be at its motion check, and one may have been no stack.
+    for ready, sweep in zip(newest, estimated[1:], strict=False):
+        assert sweep.number >= ready - 3
+    assert len(results) > 3 * len(estimated)
+
+
+def _until(condition, timeout=60.0):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
