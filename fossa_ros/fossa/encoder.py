@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fossa_ros.fossa.products import Fold, Product, linear, scaled
+from fossa_ros.fossa.self_attention import attend
 from fossa_ros.fossa.stack_attention import StackAttention
 from fossa_ros.fossa.tiles import ROWS, tiled, tiles
 
@@ -33,12 +35,13 @@ class Attention(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
+        self.enter = Fold()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the attention-weighted values of (F, T, dim); the block projects them."""
-        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))
+        qkv = self.enter(x, linear, self.qkv.weight, self.qkv.bias)(x).unflatten(2, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return attend(q, k, v).transpose(1, 2).flatten(2)
 
 
 class Mlp(nn.Module):
@@ -48,10 +51,11 @@ class Mlp(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
+        self.enter = Fold()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the hidden activations of (..., dim); the block projects them."""
-        return F.gelu(self.fc1(x))
+        return self.enter(x, linear, self.fc1.weight, self.fc1.bias).gelu(x)
 
 
 class LayerScale(nn.Module):
@@ -60,10 +64,11 @@ class LayerScale(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(dim))
+        self.fold = Fold()
 
-    def fold(self, linear: nn.Linear) -> tuple[Tensor, Tensor]:
-        """Return weight and bias of the projection and the gain after it as one product."""
-        return self.gamma[:, None] * linear.weight, self.gamma * linear.bias
+    def after(self, projection: nn.Linear, x: Tensor) -> Product:
+        """Return the projection and the gain after it as one product, to be applied to ``x``."""
+        return self.fold(x, scaled, projection.weight, projection.bias, self.gamma)
 
 
 class Block(nn.Module):
@@ -81,11 +86,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Transform (F, T, dim) tokens; in tiles, ``x`` itself is overwritten."""
         x = self.attend(x)
-        project = self.ls2.fold(self.mlp.fc2)
+        project = self.ls2.after(self.mlp.fc2, x)
         if not tiled(x):
-            return x + F.linear(self.mlp(self.norm2(x)), *project)
+            return project.plus(self.mlp(self.norm2(x)), x)
         for rows in tiles(x.flatten(0, 1)):
-            rows += F.linear(self.mlp(self.norm2(rows)), *project)
+            rows += project(self.mlp(self.norm2(rows)))
         return x
 
     def fuse(self, x: Tensor, planes: int) -> Tensor:
@@ -94,19 +99,17 @@ class Block(nn.Module):
         The average is taken before the MLP's output projection, which is linear: it runs once, not once a frame.
         """
         x = self.attend(x).unflatten(0, (-1, planes))
-        project = self.ls2.fold(self.mlp.fc2)
+        project = self.ls2.after(self.mlp.fc2, x)
         parts = tiles(x) if tiled(x) else [x]
-        return torch.cat(
-            [part.mean(1) + F.linear(self.mlp(self.norm2(part)).mean(1), *project) for part in parts], dim=1
-        )
+        return torch.cat([project.plus(self.mlp(self.norm2(part)).mean(1), part.mean(1)) for part in parts], dim=1)
 
     def attend(self, x: Tensor) -> Tensor:
         """Add the attention branch to (F, T, dim); in tiles, ``x`` itself is overwritten."""
-        project = self.ls1.fold(self.attn.proj)
+        project = self.ls1.after(self.attn.proj, x)
         if not tiled(x):
-            return x + F.linear(self.attn(self.norm1(x)), *project)
+            return project.plus(self.attn(self.norm1(x)), x)
         for frames in x.split(max(1, ROWS // x.shape[1])):
-            frames += F.linear(self.attn(self.norm1(frames)), *project)
+            frames += project(self.attn(self.norm1(frames)))
         return x
 
 

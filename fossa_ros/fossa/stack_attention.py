@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fossa_ros.fossa.products import Fold, Product, joined, linear
 from fossa_ros.fossa.tiles import tiled, tiles
 
 
@@ -30,7 +31,7 @@ class FocusEmbedding(nn.Module):
 
 
 class PlaneAttention(nn.Module):
-    """Attention across the planes, at every position on its own."""
+    """Attention across the planes, at every position on its own, less the output projection."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -40,18 +41,28 @@ class PlaneAttention(nn.Module):
         self.to_v = nn.Linear(dim, dim, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.fd_encoder = FocusEmbedding(dim)
+        self.enter, self.leave = Fold(), Fold()
 
-    def condition(self, focus: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is the same at every position: (3 dim, dim) weights and (B, N, 1, dim) embedded focus."""
-        weight = torch.cat([self.to_q.weight, self.to_k.weight, self.to_v.weight])
-        return weight, self.fd_encoder(focus)[:, :, None].to(weight.dtype)
+    def condition(self, h: Tensor, focus: Tensor) -> tuple[Product, Tensor]:
+        """Return what is the same at every position: the product of ``h`` that gives queries, keys and values, and
+        the (B, N, 1, dim) embedded focus."""
+        product = self.enter(h, joined, self.to_q.weight, self.to_k.weight, self.to_v.weight)
+        return product, self.fd_encoder(focus)[:, :, None].to(h.dtype)
 
-    def forward(self, h: Tensor, weight: Tensor, embedding: Tensor) -> Tensor:
-        """Transform (B, N, T, dim) tokens under a :meth:`condition`."""
-        qkv = F.linear(h + embedding, weight).unflatten(3, (3, self.heads, -1))
-        q, k, v = qkv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (B * T, heads, N, dim / heads)
+    def forward(self, h: Tensor, product: Product, embedding: Tensor) -> Tensor:
+        """Return the attention-weighted values of (B, N, T, dim) tokens under a :meth:`condition`."""
+        q, k, v = product(h + embedding).unflatten(3, (3, self.heads, -1)).unbind(3)  # (B, N, T, heads, dim / heads)
+        if tiled(h) and h.dtype != torch.float32:
+            # The planes are too few for the fused attention; in half precision these batches of products are faster.
+            scores = torch.einsum("bnthd,bmthd->bthnm", q, k) * q.shape[4] ** -0.5
+            return torch.einsum("bthnm,bmthd->bnthd", scores.softmax(4), v).flatten(3)
+        q, k, v = (x.permute(0, 2, 3, 1, 4).flatten(0, 1) for x in (q, k, v))  # (B * T, heads, N, dim / heads)
         mixed = F.scaled_dot_product_attention(q, k, v).unflatten(0, (len(h), -1))
-        return self.to_out[0](mixed.permute(0, 3, 1, 2, 4).flatten(3))
+        return mixed.permute(0, 3, 1, 2, 4).flatten(3)
+
+    def project(self, x: Tensor) -> Product:
+        """Return the output projection, to be applied to ``x``."""
+        return self.leave(x, linear, self.to_out[0].weight, self.to_out[0].bias)
 
 
 class FilmAttention(PlaneAttention):
@@ -61,9 +72,9 @@ class FilmAttention(PlaneAttention):
         super().__init__(dim, heads)
         self.fd_encoder = FocusEmbedding(2 * dim)
 
-    def forward(self, h: Tensor, weight: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, h: Tensor, product: Product, embedding: Tensor) -> Tensor:
         gain, shift = embedding.chunk(2, dim=-1)
-        return super().forward(h * (1 + gain), weight, shift)
+        return super().forward(h * (1 + gain), product, shift)
 
 
 class GatedGelu(nn.Module):
@@ -72,10 +83,11 @@ class GatedGelu(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.proj = nn.Linear(dim, 8 * dim)
+        self.value, self.gate = Fold(), Fold()
 
     def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        return value * F.gelu(gate)
+        value, gate = zip(self.proj.weight.chunk(2), self.proj.bias.chunk(2), strict=True)
+        return self.value(x, linear, *value).times(x, self.gate(x, linear, *gate).gelu(x))
 
 
 class FeedForward(nn.Module):
@@ -84,9 +96,11 @@ class FeedForward(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.net = nn.ModuleList([GatedGelu(dim), nn.Identity(), nn.Linear(4 * dim, dim)])
+        self.leave = Fold()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net[2](self.net[0](x))
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Return ``residual`` plus the transformed (..., dim) tokens."""
+        return self.leave(x, linear, self.net[2].weight, self.net[2].bias).plus(self.net[0](x), residual)
 
 
 class PlaneTransformer(nn.Module):
@@ -100,11 +114,11 @@ class PlaneTransformer(nn.Module):
         self.ff = FeedForward(dim)
         self.ff_norm = nn.LayerNorm(dim)
 
-    def forward(self, h: Tensor, conditions: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def forward(self, h: Tensor, conditions: list[tuple[Product, Tensor]]) -> Tensor:
         """Transform (B, N, T, dim) tokens; each attention comes with its condition."""
         for attention, norm, condition in zip(self.attention_blocks, self.norms, conditions, strict=True):
-            h = h + attention(norm(h), *condition)
-        return h + self.ff(self.ff_norm(h))
+            h = attention.project(h).plus(attention(norm(h), *condition), h)
+        return self.ff(self.ff_norm(h), h)
 
 
 class StackAttention(nn.Module):
@@ -116,41 +130,39 @@ class StackAttention(nn.Module):
         self.proj_in = nn.Linear(dim, dim)
         self.transformer_blocks = nn.ModuleList([PlaneTransformer(dim, heads, film)])
         self.proj_out = nn.Linear(dim, dim)
+        self.enter, self.leave = Fold(), Fold()
         # Training starts from frames that do not disturb each other.
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
 
     def forward(self, patches: Tensor, focus: Tensor) -> Tensor:
         """Transform (B, N, T, dim) tokens of planes focused at (B, N); in tiles, ``patches`` is overwritten."""
-        weight, bias = self.fold_norm(patches)
+        gain, shift = self.affine_norm(patches)
         transformer = self.transformer_blocks[0]
-        conditions = [attention.condition(focus) for attention in transformer.attention_blocks]
+        conditions = [attention.condition(patches, focus) for attention in transformer.attention_blocks]
+        enter = self.enter(patches, linear, self.proj_in.weight, self.proj_in.bias)
+        leave = self.leave(patches, linear, self.proj_out.weight, self.proj_out.bias)
 
         def branch(part: Tensor) -> Tensor:
-            h = torch.baddbmm(bias, part.flatten(0, 1), weight).unflatten(0, focus.shape)
-            return self.proj_out(transformer(h, conditions))
+            return transformer(enter(torch.addcmul(shift, part, gain)), conditions)
 
         if not tiled(patches):
-            return patches + branch(patches)
+            return leave.plus(branch(patches), patches)
         for part in tiles(patches):
-            part += branch(part)
+            part += leave(branch(part))
         return patches
 
-    def fold_norm(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the group norm of (B, N, T, dim) and ``proj_in`` as one product: weights and bias by frame.
+    def affine_norm(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the group norm of (B, N, T, dim) as the (B, N, 1, dim) gain and shift that it comes to.
 
         Once a frame's statistics are known the norm is an affine map per channel, so that the statistics are all
         that costs a pass over the tokens. They are pooled from the channels' own mean and variance.
         """
         mean = patches.mean(2, keepdim=True, dtype=torch.float32)
-        variance = (patches - mean).square().mean(2)
-        mean, variance = (
-            t.flatten(0, 1).unflatten(-1, (self.norm.num_groups, -1)) for t in (mean[:, :, 0], variance)
-        )
-        group_mean = mean.mean(-1, keepdim=True)
-        group_variance = (variance + (mean - group_mean).square()).mean(-1, keepdim=True)
-        gain = self.norm.weight.view_as(mean[0]) * (group_variance + self.norm.eps).rsqrt()
-        shift = (self.norm.bias.view_as(mean[0]) - group_mean * gain).flatten(1)
-        weight, bias = self.proj_in.weight.float(), self.proj_in.bias.float()
-        weights = gain.flatten(1)[:, :, None] * weight.t()
-        return weights.to(patches.dtype), F.linear(shift, weight, bias)[:, None].to(patches.dtype)
+        variance = (patches - mean).square().mean(2, keepdim=True)
+        mean, variance = (x.unflatten(3, (self.norm.num_groups, -1)) for x in (mean, variance))
+        group_mean = mean.mean(4, keepdim=True)
+        group_variance = (variance + (mean - group_mean).square()).mean(4, keepdim=True)
+        gain = (group_variance + self.norm.eps).rsqrt() * self.norm.weight.view_as(mean[0, 0, 0])
+        shift = self.norm.bias.view_as(mean[0, 0, 0]) - group_mean * gain
+        return gain.flatten(3).to(patches.dtype), shift.flatten(3).to(patches.dtype)
