@@ -16,7 +16,8 @@ from fossa_ros.stack import DepthMap, FocusStack
 class Estimator(Protocol):
     """Depth from defocus.
 
-    One that computes on a GPU may have a method ``gpu_memory`` that returns the bytes in use and those there are.
+    One that has a choice of devices may have a string ``description``: what runs where. One that computes on a GPU may
+    have a method ``gpu_memory`` that returns the bytes in use and those there are.
     """
 
     name: str

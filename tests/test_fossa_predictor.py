@@ -179,6 +179,7 @@ def test_the_factory_wants_trained_weights(tmp_path):
     options = {"model": "nano", "checkpoint": str(tmp_path / "nano.pth"), "device": "cpu", "compile": None}
     estimator = create_estimator("fossa", **options)
     assert estimator.name == "fossa-nano"
+    assert estimator.description.startswith("fossa-nano on cpu (") and estimator.description.endswith(", fp32")
     depth = estimator.estimate(make_stack())
     assert depth.estimator == "fossa-nano" and depth.depth.shape == (48, 64)
     with pytest.raises(InputError, match="choose the model"):

@@ -24,6 +24,7 @@ from fossa_ros.stack_files import load_stack
 @click.option("--checkpoint", help="Weights of the fossa estimator: a file or a name on the hub.")
 @click.option("--device", help="Where the fossa estimator runs: auto, cpu, cuda or cuda:INDEX.")
 @click.option("--precision", help="Numbers the fossa estimator runs in: fp32, bf16 or fp16.")
+@click.option("--compile", is_flag=True, default=None, help="Use torch.compile for the fossa estimator.")
 @click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: NAME-depth]")
 @click.option("--align/--no-align", default=None, help="Align the planes first.  [default: photographs yes, .npz no]")
 @click.option("--fx", type=click.FloatRange(min=0, min_open=True), help="Focal length in px of the input's images.")
@@ -56,7 +57,7 @@ def command(stack, estimator, out, align, fx, max_size, **network):
         metrics = None if source.truth is None else depth_metrics(prediction.depth, source.truth)
         written = write_outputs(out, prediction, metrics)
     table = Table(show_header=False, box=None, title=escape(str(stack)), title_justify="left")
-    for row in _summary(source, prediction):
+    for row in _summary(source, prediction, getattr(estimator, "description", estimator.name)):
         table.add_row(*row)
     if metrics is not None:
         table.add_row("errors", _errors(metrics))
@@ -66,7 +67,7 @@ def command(stack, estimator, out, align, fx, max_size, **network):
         click.echo("cloud.ply was left out because the intrinsics are unknown; give --fx, the focal length in pixels.")
 
 
-def _summary(source, prediction):
+def _summary(source, prediction, estimator):
     stack, depth = source.stack, prediction.depth
     height, width = stack.size
     distances = ", ".join(f"{distance:.3g}" for distance in stack.focus_distances)
@@ -75,7 +76,7 @@ def _summary(source, prediction):
         yield "intrinsics", f"fx {stack.K[0, 0]:.1f} px, from {source.intrinsics_from}"
     yield "alignment", _alignment(prediction)
     height, width = prediction.depth_map.depth.shape
-    yield "estimator", f"{prediction.depth_map.estimator} at {width}x{height}, {prediction.seconds:.2f} s"
+    yield "estimator", f"{estimator}, at {width}x{height}, {prediction.seconds:.2f} s"
     known = np.isfinite(depth)
     yield "coverage", f"{100 * known.mean():.1f} % of the image"
     if known.any():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 
 import numpy as np
@@ -15,19 +14,18 @@ from fossa_ros.errors import InputError
 from fossa_ros.fossa.checkpoints import Weights
 from fossa_ros.fossa.confidence import bracketing_confidence
 from fossa_ros.fossa.cuda_graphs import GraphedCall
-from fossa_ros.fossa.devices import describe_device, resolve_device
+from fossa_ros.fossa.devices import PRECISIONS, describe_device, resolve_device
 from fossa_ros.fossa.factory import create_model
 from fossa_ros.fossa.preprocessing import normalise
 from fossa_ros.stack import DepthMap, FocusPlane, FocusStack, checked_intrinsics
-
-log = logging.getLogger(__name__)
 
 
 class Predictor:
     """Estimate depth from focus stacks with one of the networks.
 
     ``estimate`` takes a whole stack. ``begin``, ``add_plane`` and ``finish`` take it plane by plane, and do each
-    plane's share of the work while the next one is being captured; the depth is the same.
+    plane's share of the work while the next one is being captured; the depth is the same. ``description`` says what
+    runs where and in which precision.
     """
 
     def __init__(self, model: torch.nn.Module, *, name: str = "fossa", compile: bool = False):
@@ -54,7 +52,8 @@ class Predictor:
         self._calls = embed, decode, run
         self._size = None
         self._planes: list[FocusPlane] = []
-        log.info("%s on %s, %s", name, describe_device(self.device), str(model.dtype).removeprefix("torch."))
+        number = next(key for key, dtype in PRECISIONS.items() if dtype == model.dtype)
+        self.description = f"{name} on {describe_device(self.device)}, {number}{', compiled' * compile}"
 
     def estimate(self, stack: FocusStack, unrounded: np.ndarray | None = None) -> DepthMap:
         """Return the metric depth of an aligned stack, seen from its reference plane.

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from fossa_ros.fossa.tiles import ROWS, tiled
 
-# The operators that PyTorch's own compiler puts in the place of linear layers on x86.
+# The operators that PyTorch's own compiler puts in the place of linear layers on x86. Their overloads are named: to
+# find the right one by itself, PyTorch would print all arguments into the error message of the wrong one first.
 _MKLDNN = torch.ops.mkldnn if torch.backends.mkldnn.is_available() else None
 
 
@@ -54,16 +55,16 @@ class PackedProduct(Product):
         super().__init__(_MKLDNN._reorder_linear_weight(weight.detach().contiguous(), ROWS), bias)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return _MKLDNN._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return _MKLDNN._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
 
     def gelu(self, x: Tensor) -> Tensor:
-        return _MKLDNN._linear_pointwise(x, self.weight, self.bias, "gelu", [], "none")
+        return _MKLDNN._linear_pointwise.default(x, self.weight, self.bias, "gelu", [], "none")
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        return _MKLDNN._linear_pointwise(x, other, self.weight, self.bias, "add")
+        return _MKLDNN._linear_pointwise.binary(x, other, self.weight, self.bias, "add")
 
     def times(self, x: Tensor, other: Tensor) -> Tensor:
-        return _MKLDNN._linear_pointwise(x, other, self.weight, self.bias, "mul")
+        return _MKLDNN._linear_pointwise.binary(x, other, self.weight, self.bias, "mul")
 
 
 class Fold:

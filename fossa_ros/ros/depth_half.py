@@ -41,7 +41,7 @@ class DepthHalf:
             max_age_ns=round(values["depth.max_age"] * settings.SECONDS),
         )
         self._outputs = Outputs(self._node, values["depth.encoding"])
-        self._node.get_logger().info(f"Estimator {estimator.name}")
+        self._node.get_logger().info(f"Estimator {getattr(estimator, 'description', estimator.name)}")
         return estimator.name
 
     def activate(self) -> None:

@@ -255,7 +255,7 @@ _ESTIMATOR = (
     Parameter("checkpoint", "", "Weights of the FOSSA network: a file, or a name on the Hugging Face hub"),
     Parameter("device", "auto", "Where the network runs: auto, cpu, cuda or cuda:N"),
     Parameter("precision", "fp32", "Arithmetic of the network", choices=("fp32", "bf16", "fp16")),
-    Parameter("compile", False, "Compile the network with torch.compile at configure"),
+    Parameter("compile", False, "Compile the network with torch.compile, at the first stack of each size"),
 )
 _OUTPUT = (
     Parameter(
