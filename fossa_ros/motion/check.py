@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fossa_ros.motion.config import MotionConfig
-from fossa_ros.motion.measurement import Measurement, measure
+from fossa_ros.motion.frame_memory import FrameMemory
+from fossa_ros.motion.measurement import TILE_FLOOR, Measurement, is_same_focus, measure
+from fossa_ros.motion.moving_region import at_size
+from fossa_ros.motion.registration import Frame
 from fossa_ros.motion.tiling import Tiling, warp_planes
-from fossa_ros.stack import FocusStack
+from fossa_ros.stack import FocusPlane, FocusStack
+
+if TYPE_CHECKING:
+    from fossa_ros.sweep.gyro import GyroSamples
 
 PAST = 160  # stacks remembered: more than there and back through the largest plan, 64 planes
 
@@ -20,15 +27,17 @@ class MotionResult:
     """What the motion check found in one stack.
 
     Attributes:
-        verdict: ``still``, ``repaired`` or ``rejected``.
-        reason: one sentence why it was rejected; why motion is unknown where it was accepted all the same; else empty.
+        verdict: ``still``, ``repaired``, ``masked`` (aligned too, where that was needed), ``rejected`` or ``unknown``.
+        reason: one sentence why: what was masked, rejected, or why motion is unknown; empty when still or repaired.
         motion_px: largest misalignment found within the stack before any repair, px at network resolution; NaN where
             nothing could be measured.
         uncertainty_px: standard deviation of that; NaN likewise.
         moving_share: share of the view (0..1) that moved by itself, against the rest of the view.
         stack: the aligned stack (the very object given when still), None when rejected.
-        valid: (H, W) bool, False where a repaired plane lacks pixels because they lay outside its frame; None
-            where all are there.
+        valid: (H, W) bool, False where depth is unknown: a repaired plane lacks pixels because they lay outside its
+            frame, or something moved by itself; None where all are there.
+        moving: (H, W) bool, what moved by itself; None where nothing did.
+        severity: how near the evidence is to the thresholds, which are at 1; infinite where it says nothing.
     """
 
     verdict: str
@@ -38,6 +47,8 @@ class MotionResult:
     moving_share: float
     stack: FocusStack | None
     valid: np.ndarray | None = None
+    moving: np.ndarray | None = None
+    severity: float = np.inf
 
 
 class MotionCheck:
@@ -53,25 +64,59 @@ class MotionCheck:
         self.config = config or MotionConfig()
         self._previous: Measurement | None = None
         self._past: deque[tuple[frozenset[int | None], Measurement]] = deque(maxlen=PAST)
+        self._memory = FrameMemory()
+        self._glanced: tuple[float, Frame] | None = None  # focus distance and frame of the plane seen last
 
     def forget(self) -> None:
         """Forget the previous sweep: after a gap, or when the camera is another."""
         self._previous = None
         self._past.clear()
+        self._memory.clear()
+        self._glanced = None
 
-    def check(self, stack: FocusStack) -> MotionResult:
+    def glance(self, plane: FocusPlane, K: np.ndarray | None = None) -> None:
+        """Do what can be done before the sweep is complete: compare a plane with the one before it and the last sweep.
+
+        Args:
+            plane: the newest of the sweep in the making; its image is not changed any more.
+            K: of the stack to come.
+
+        Raises:
+            InputError: a plane too small to see motion in.
+        """
+        tiling = Tiling.for_planes(plane.image.shape[:2], K)
+        frame = self._memory.frame(plane.image, tiling)
+        if self._past and self._past[-1][1].tiling is tiling:
+            last = self._past[-1][1]
+            other = last.same_focus_plane(plane.focus_distance, self.config)
+            if other is not None:
+                self._memory.register(frame, last.frames[other], TILE_FLOOR[False])
+        if self._glanced is not None:
+            (near, nearer), (far, farther) = sorted(
+                (self._glanced, (plane.focus_distance, frame)), key=lambda seen: seen[0]
+            )
+            if nearer.tiling is farther.tiling and not is_same_focus(near, far, self.config):
+                self._memory.register(nearer, farther, TILE_FLOOR[True])
+        self._glanced = plane.focus_distance, frame
+
+    def check(self, stack: FocusStack, gyro: GyroSamples | None = None) -> MotionResult:
         """Return the verdict on a stack, repaired where that is possible.
+
+        Args:
+            stack: the planes, stamped where ``gyro`` is to be of use.
+            gyro: how the camera turned meanwhile; None where nothing says so.
 
         Raises:
             InputError: planes too small to see motion in.
         """
         tiling = Tiling.for_stack(stack)
+        self._glanced = None
         if self._past and self._past[-1][1].tiling.size != tiling.size:
             self.forget()
         stamps = frozenset(plane.stamp_ns for plane in stack.planes) - {None}
         apart = [measured for others, measured in self._past if not others & stamps]
         self._previous = apart[-1] if apart else None
-        measured = measure(stack, tiling, self._previous, self.config)
+        measured = measure(stack, tiling, self._previous, self.config, gyro, self._memory)
         result = self._judge(stack, measured)
         if apart:  # what is older than the newest stack without common frames is never needed again
             while self._past[0][1] is not apart[-1]:
@@ -82,52 +127,73 @@ class MotionCheck:
     def _judge(self, stack: FocusStack, measured: Measurement) -> MotionResult:
         config = self.config
         textured = float(measured.textured.mean())
-        if textured < config.min_texture:
+        if textured < config.min_texture and not measured.gyro:
             unmeasured = MotionResult("", "", np.nan, np.nan, 0.0, None)
             return self._unknown(unmeasured, stack, f"only {textured:.0%} of the view has texture")
-        motion = float(measured.motion_px.max())
-        share = measured.moving_share
-        found = MotionResult("rejected", "", motion, measured.uncertainty_px, share, None)
+        motion, uncertainty = float(measured.motion_px.max()), measured.uncertainty_px
+        region = measured.moving_region()
+        share = float(region.mean())
+        found = MotionResult("rejected", "", motion, uncertainty, share, None, severity=self._severity(measured, share))
+        if share > config.moving_share:
+            found = replace(found, moving=at_size(region, measured.tiling))
         if measured.unmatched:
-            return replace(found, reason=measured.unmatched)
+            return replace(found, reason=measured.unmatched, severity=np.inf)
         if motion > max(config.still_px, config.repair_px):
             where = _planes(measured.motion_px > config.still_px)
             return replace(found, reason=f"{where} moved by {motion:.1f} px")
-        if share > config.moving_share:
-            where = _planes(measured.moving.mean(axis=1) > config.moving_share / 2)
-            return replace(found, reason=f"{share:.0%} of the view moved by itself in {where}")
+        if share > max(config.moving_share, config.masked_share):
+            return replace(found, reason=f"{share:.0%} of the view moved by itself in {_movers(measured)}")
         if measured.blurred.any():
-            return replace(found, reason=f"{_planes(measured.blurred)} blurred by motion")
-        if measured.uncertainty_px > config.still_px:
-            reason = f"it can be measured to {measured.uncertainty_px:.1f} px only"
-            return self._unknown(found, stack, reason)
-        if motion <= config.still_px:
-            return replace(found, verdict="still", stack=stack)
-        return self._repair(stack, measured, found)
+            reason = f"{_planes(measured.blurred)} blurred by motion"
+            return replace(found, reason=reason, severity=max(found.severity, 2.0))
+        if uncertainty > config.still_px:
+            return self._unknown(found, stack, f"it can be measured to {uncertainty:.1f} px only")
+        if len(stack) == 2 and not measured.same_focus and not measured.gyro:
+            return self._unknown(found, stack, "two planes do not tell motion from blur without a sweep before them")
+        if motion > config.still_px - min(uncertainty, config.still_px / 2):
+            found = self._repaired(stack, measured, found)
+        else:
+            found = replace(found, verdict="still", stack=stack)
+        if found.stack is None or found.moving is None:
+            return found
+        reason = f"{share:.0%} of the view moved by itself in {_movers(measured)} and is masked"
+        valid = ~found.moving if found.valid is None else found.valid & ~found.moving
+        return replace(found, verdict="masked", reason=reason, valid=valid)
+
+    def _severity(self, measured: Measurement, share: float) -> float:
+        """Return the worst of what is held against the thresholds; a tile alone is no region, so it stays below 1."""
+        config = self.config
+        region = share / config.moving_share if config.moving_share else np.inf * share
+        tile = 0.9 * min(float(measured.suspicion.max()), 1.0)
+        return max(float(measured.motion_px.max()) / config.still_px, region, tile)
 
     def _unknown(self, found: MotionResult, stack: FocusStack, reason: str) -> MotionResult:
-        reason = f"motion is unknown: {reason}"
+        found = replace(found, verdict="unknown", reason=f"motion is unknown: {reason}", severity=np.inf)
         if self.config.accept_unknown:
-            return replace(found, verdict="still", reason=reason, stack=stack)
-        return replace(found, verdict="rejected", reason=f"{reason} (accept_unknown takes such sweeps)")
+            return replace(found, stack=stack)
+        return replace(found, reason=f"{found.reason} (motion.accept_unknown takes such sweeps)")
 
-    def _repair(self, stack: FocusStack, measured: Measurement, found: MotionResult) -> MotionResult:
+    def _repaired(self, stack: FocusStack, measured: Measurement, found: MotionResult) -> MotionResult:
         """Warp the planes to the reference plane, and measure again: what is still apart is rejected."""
         tiling, config = measured.tiling, self.config
-        images, valid = warp_planes(stack, tiling, [tiling.homography(turn) for turn in measured.turns.planes[0]])
+        images, valid = warp_planes(stack, tiling, measured.homographies())
         aligned = stack.with_images(images)
         left = measure(aligned, tiling, self._previous, config)
         residual = float(left.motion_px.max())
         if residual > config.still_px:
             rest = f"{residual:.1f} px"
-        elif left.moving_share > config.moving_share:
-            rest = f"{left.moving_share:.0%} of the view"
         elif left.unmatched:
             rest = "not the same view"
         else:
             return replace(found, verdict="repaired", stack=aligned, valid=valid)
-        where = _planes(measured.motion_px > config.still_px)
+        where = _planes(measured.motion_px > config.still_px / 2)
         return replace(found, reason=f"{where} moved by {found.motion_px:.1f} px, and repair leaves {rest}")
+
+
+def _movers(measured: Measurement) -> str:
+    """Name the planes in which something moved by itself."""
+    count = measured.moving.sum(axis=1)
+    return _planes(count >= max(1, count.max() / 4))
 
 
 def _planes(which: np.ndarray) -> str:

@@ -19,7 +19,14 @@ class MotionConfig:
         15.0, "Largest misalignment that is repaired by warping the planes; 0 repairs none", "px", 0.0, 50.0
     )
     moving_share: float = _parameter(
-        0.02, "Largest share of the view that may move by itself before the sweep is rejected", "", 0.0, 1.0
+        0.02, "Largest share of the view that may move by itself and yet is left as it is", "", 0.0, 1.0
+    )
+    masked_share: float = _parameter(
+        0.4,
+        "Largest share of the view that may move by itself and is masked; beyond it the sweep is rejected",
+        "",
+        0.0,
+        1.0,
     )
     breathing: float = _parameter(
         0.03,
@@ -42,6 +49,14 @@ class MotionConfig:
     min_texture: float = _parameter(
         0.05, "Smallest share of the view that must have texture for motion to be measurable", "", 0.0, 1.0
     )
-    accept_unknown: bool = _parameter(
-        False, "Whether a sweep whose motion cannot be measured is used instead of rejected"
+    gyro_bias: float = _parameter(
+        0.01, "How wrong the gyroscope's rate may be about each axis (standard deviation)", "rad/s", 0.0, 1.0
     )
+    gyro_shift_px: float = _parameter(
+        1.0,
+        "Standard deviation of what shifts of the camera, which a gyroscope does not see, misalign neighbouring planes",
+        "px",
+        0.0,
+        50.0,
+    )
+    accept_unknown: bool = _parameter(False, "Whether a sweep whose motion is unknown is used; else it is refused")

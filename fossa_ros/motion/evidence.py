@@ -1,9 +1,10 @@
-"""Combine what pairs of frames say about the misalignment of the planes of one stack.
+"""Combine what pairs of frames, and a gyroscope, say about the misalignment of the planes of one stack.
 
 Two kinds of pairs speak. Neighbours in focus within the stack give the difference of two planes' misalignments,
 plus a bias: what their different blur makes of this scene, the same in every stack of it. Frames of the same
 focus in this stack and the one before have no such bias: they give the difference of their misalignments in
-their own stacks, plus a motion between the stacks that all pairs share and that harms nobody.
+their own stacks, plus a motion between the stacks that all pairs share and that harms nobody. A gyroscope gives
+the difference of two planes' misalignments without any bias of blur, and with the uncertainty of what it cannot see.
 
 All are linear in the unknowns, so weighted least squares gives one estimate with its covariance, and that is
 what the next stack starts from: a Kalman filter over stacks, in which what neighbours show in every stack
@@ -84,6 +85,7 @@ def combine(
     same_bias: Sequence[tuple[int, int]],
     previous: Misalignment | None,
     prior: Prior,
+    turns: Sequence[Difference] = (),
 ) -> Misalignment:
     """Estimate the misalignment of the planes of one stack.
 
@@ -96,19 +98,20 @@ def combine(
         same_focus: differences of planes of the previous stack from planes of this one.
         same_bias: pairs (index in the previous stack, index in this one) of neighbours with equal focus distances.
         previous: the estimate of the previous stack; None where there is none.
+        turns: differences within the stack that no image tells: the gyroscope's.
     """
-    estimate = _solve(reference, neighbours, same_focus, same_bias, previous, prior)
+    estimate = _solve(reference, neighbours, same_focus, same_bias, previous, prior, turns)
     incredible = (np.abs(estimate.biases) > _INCREDIBLE * np.asarray(prior.bias)).any(axis=2)
     if incredible.any():
         neighbours = [
             replace(found, covariance=np.where(wrong[:, None, None], np.inf, found.covariance))
             for found, wrong in zip(neighbours, incredible.T, strict=True)
         ]
-        estimate = _solve(reference, neighbours, same_focus, same_bias, previous, prior)
+        estimate = _solve(reference, neighbours, same_focus, same_bias, previous, prior, turns)
     return estimate
 
 
-def _solve(reference, neighbours, same_focus, same_bias, previous, prior) -> Misalignment:
+def _solve(reference, neighbours, same_focus, same_bias, previous, prior, turns) -> Misalignment:
     pairs = len(neighbours)
     count = pairs + 1
     batch, d = neighbours[0].value.shape
@@ -125,10 +128,10 @@ def _solve(reference, neighbours, same_focus, same_bias, previous, prior) -> Mis
             sigma = _ANYWHERE
         if index - count not in inherited:
             information[:, index, range(d), index, range(d)] += np.broadcast_to(np.square(sigma) ** -1.0, d)
-    for pair, found in enumerate(neighbours):
+    for pair, found in enumerate((*neighbours, *turns)):
         weight = np.linalg.inv(_finite(found.covariance))
         weighted = np.einsum("bij,bj->bi", weight, found.value)
-        signs = ((found.plane, 1), (found.base, -1), (count + pair, 1))
+        signs = ((found.plane, 1), (found.base, -1), (count + pair, 1))[: 3 if pair < pairs else 2]
         for row, sign in signs:
             vector[:, row] += sign * weighted
             for column, other in signs:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import eigh
 
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.evidence import Difference, Misalignment, Prior, combine
+from fossa_ros.motion.frame_memory import FrameMemory
+from fossa_ros.motion.moving_region import moving_region
 from fossa_ros.motion.registration import (
     DISTINCT,
     UNLIKE,
@@ -21,10 +24,13 @@ from fossa_ros.motion.registration import (
     Registration,
     agrees,
     noise_level,
-    register,
 )
 from fossa_ros.motion.tiling import FINEST, ZOOM, Tiling, transform
+from fossa_ros.motion.turning import turn_differences
 from fossa_ros.stack import FocusStack
+
+if TYPE_CHECKING:
+    from fossa_ros.sweep.gyro import GyroSamples
 
 # Measured on renders of stacks with known motion; px.
 _VIEW = Prior(
@@ -33,10 +39,12 @@ _VIEW = Prior(
     fading=0.05,
 )
 _TILE = Prior(plane=1.0, bias=1.0, fading=0.1)
-_TILE_FLOOR = {False: 0.1, True: 0.3}  # what interpolation does to a tile, and what blur does if it differs
+TILE_FLOOR = {False: 0.1, True: 0.3}  # what interpolation does to a tile, and what blur does if it differs
 _VIEW_FLOOR = {False: 0.03, True: 0.05}  # the same for the view as a whole
-_SIGNIFICANT = 1.0  # standard deviations by which a tile must exceed still_px to count as moving by itself
+_MOVED = 0.6  # of still_px: a tile that is so far from where the view is has moved by itself ...
+_SIGNIFICANT = 1.25  # ... if that is so many standard deviations
 _CHANGED, _ALIKE = 0.3, 0.1  # mismatch at the same focus: another content, the same content
+_UNLIKER = 0.15  # mismatch of neighbours beyond that of the stack before, which had the same blur
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +58,12 @@ class Measurement:
         turns: (B = 1, d = 8) how the view of each plane lies, in amounts of the tiling's generators.
         tiles: (B = T, d = 2) how each tile lies beyond that.
         mismatch: (N, T) how ill the tiles of neighbouring planes fit each other, 0..1.
-        moving: (N, T) bool, True where a tile of a plane moved by itself.
+        suspicion: (N, T) how far a tile of a plane looks as if it moved by itself; 1 and more where it does.
         textured: (T,) bool, True where motion could be seen.
         blurred: (N,) bool, True where a plane is blurred by motion.
         unmatched: which neighbours have texture but nothing in common; empty when all match.
+        same_focus: plane, frame of the stack before, and homography from that plane to that frame.
+        gyro: whether a gyroscope told how the camera turned.
     """
 
     tiling: Tiling
@@ -62,10 +72,12 @@ class Measurement:
     turns: Misalignment
     tiles: Misalignment
     mismatch: np.ndarray
-    moving: np.ndarray
+    suspicion: np.ndarray
     textured: np.ndarray
     blurred: np.ndarray
     unmatched: str
+    same_focus: tuple[tuple[int, Frame, np.ndarray], ...]
+    gyro: bool
 
     @property
     def motion_px(self) -> np.ndarray:
@@ -81,13 +93,28 @@ class Measurement:
         return float(np.sqrt(np.linalg.eigvalsh(covariance)[-1]))
 
     @property
-    def moving_share(self) -> float:
-        """Share of the view that moved by itself in some plane."""
-        return float(self.moving.any(axis=0).mean())
+    def moving(self) -> np.ndarray:
+        """(N, T) bool, True where a tile of a plane moved by itself."""
+        return self.suspicion >= 1.0
+
+    def homographies(self) -> list[np.ndarray]:
+        """Return for each plane H (3, 3): what is at p in the reference plane is at H(p) in it."""
+        return [self.tiling.homography(turn) for turn in self.turns.planes[0]]
+
+    def moving_region(self) -> np.ndarray:
+        """Outline what moved by itself: (h, w) bool at the finest level, seen from the reference plane."""
+        order = np.argsort(self.focus_distances, kind="stable")
+        seeds = self.moving.any(axis=0)
+        return moving_region(self.frames, order, self.homographies(), self.same_focus, seeds)
+
+    def same_focus_plane(self, focus_distance: float, config: MotionConfig) -> int | None:
+        """Return the plane with this focus distance (m), None where there is none."""
+        plane = int(np.argmin(np.abs(1 / self.focus_distances - 1 / focus_distance)))
+        return plane if is_same_focus(self.focus_distances[plane], focus_distance, config) else None
 
     def remembered(self) -> Measurement:
         """Return the measurement with only what the next one needs of its frames."""
-        return replace(self, frames=tuple(frame.without_templates() for frame in self.frames))
+        return replace(self, frames=tuple(frame.without_templates() for frame in self.frames), same_focus=())
 
     @property
     def _displacement(self) -> np.ndarray:
@@ -101,8 +128,9 @@ class _Comparison:
     Attributes:
         view, tiles: differences of the whole view, and of the tiles beyond that.
         changed: (N, T) bool, True where a tile shows another content in this plane, but not in all planes.
-        was_mismatch: (N, T) how ill the previous stack's tiles fitted its own neighbouring planes.
+        was_mismatch: (N, T) how ill the previous stack's tiles fitted its own neighbouring planes; NaN where unknown.
         blurred: (N,) bool, True where this plane lost detail in one direction.
+        pairs: plane, frame of the stack before, and homography from that plane to that frame.
     """
 
     view: list[Difference]
@@ -110,16 +138,29 @@ class _Comparison:
     changed: np.ndarray
     was_mismatch: np.ndarray
     blurred: np.ndarray
+    pairs: list[tuple[int, Frame, np.ndarray]]
 
 
-def measure(stack: FocusStack, tiling: Tiling, previous: Measurement | None, config: MotionConfig) -> Measurement:
-    """Measure the misalignment of a stack's planes, with the previous stack's evidence where there is one."""
-    frames = tuple(Frame(plane.image, tiling) for plane in stack.planes)
+def measure(
+    stack: FocusStack,
+    tiling: Tiling,
+    previous: Measurement | None,
+    config: MotionConfig,
+    gyro: GyroSamples | None = None,
+    memory: FrameMemory | None = None,
+) -> Measurement:
+    """Measure the misalignment of a stack's planes, with the evidence of the previous stack and of a gyroscope.
+
+    What ``memory`` knows of the planes is not done again.
+    """
+    memory = memory or FrameMemory()
+    memory.hold(2 * len(stack))
+    frames = tuple(memory.frame(plane.image, tiling) for plane in stack.planes)
     focus = stack.focus_distances
     order = np.argsort(focus, kind="stable")
-    same_focus = [_same_focus(*focus[[a, b]], config) for a, b in pairwise(order)]
+    same_focus = [is_same_focus(*focus[[a, b]], config) for a, b in pairwise(order)]
     found = [
-        register(frames[base], frames[other], floor=_TILE_FLOOR[not same])
+        memory.register(frames[base], frames[other], TILE_FLOOR[not same])
         for (base, other), same in zip(pairwise(order), same_focus, strict=True)
     ]
     noise = noise_level(frames, found)
@@ -137,41 +178,63 @@ def measure(stack: FocusStack, tiling: Tiling, previous: Measurement | None, con
         tile_neighbours.append(tile)
     distinct = contrast > DISTINCT * noise
 
-    before = _compare(frames, focus, noise, previous, config)
+    before = _compare(frames, focus, noise, previous, config, memory)
     same_bias = _same_bias(focus[order], previous, config)
+    turned = turn_differences(gyro, stack, tiling, config)
     turns, tiles = (
-        combine(stack.reference, *evidence, same_bias, was, prior)
-        for evidence, was, prior in (
-            ((neighbours, before.view), previous and previous.turns, _VIEW),
-            ((tile_neighbours, before.tiles), previous and previous.tiles, _TILE),
+        combine(stack.reference, *evidence, same_bias, was, prior, told)
+        for evidence, was, prior, told in (
+            ((neighbours, before.view), previous and previous.turns, _VIEW, turned),
+            ((tile_neighbours, before.tiles), previous and previous.tiles, _TILE, ()),
         )
     )
     size = np.linalg.norm(tiles.planes, axis=2).T
     sigma = np.sqrt(np.linalg.eigvalsh(tiles.plane_covariance())[..., -1]).T
-    moving = size - _SIGNIFICANT * sigma > config.still_px
-    moving |= before.changed & (mismatch >= before.was_mismatch)  # else it was the previous stack that moved
-    moving |= distinct & (mismatch > UNLIKE + before.was_mismatch)
+    suspicion = np.minimum(size / (_MOVED * config.still_px), size / (_SIGNIFICANT * sigma))
+    was = np.nan_to_num(before.was_mismatch, nan=UNLIKE - _UNLIKER)
+    suspicion = np.maximum(suspicion, np.where(distinct, (mismatch - was) / _UNLIKER, 0.0))
+    suspicion[before.changed & (mismatch >= was)] = 2.0  # else it was the previous stack that moved
     textured, unmatched = distinct.any(axis=0), "; ".join(unmatched)
-    return Measurement(tiling, frames, focus, turns, tiles, mismatch, moving, textured, before.blurred, unmatched)
+    pairs = tuple(before.pairs)
+    return Measurement(
+        tiling,
+        frames,
+        focus,
+        turns,
+        tiles,
+        mismatch,
+        suspicion,
+        textured,
+        before.blurred,
+        unmatched,
+        pairs,
+        bool(turned),
+    )
 
 
 def _compare(
-    frames: Sequence[Frame], focus: np.ndarray, noise: float, previous: Measurement | None, config: MotionConfig
+    frames: Sequence[Frame],
+    focus: np.ndarray,
+    noise: float,
+    previous: Measurement | None,
+    config: MotionConfig,
+    memory: FrameMemory,
 ) -> _Comparison:
     """Compare each plane with the plane of the same focus in the previous stack."""
     shape = len(frames), len(frames[0].tiling.centres)
     changed, alike = np.zeros((2, *shape), bool)
-    found = _Comparison([], [], changed, np.zeros(shape), np.zeros(len(frames), bool))
+    found = _Comparison([], [], changed, np.full(shape, np.nan), np.zeros(len(frames), bool), [])
     if previous is None:
         return found
     for base, distance in enumerate(focus):
-        other = int(np.argmin(np.abs(1 / previous.focus_distances - 1 / distance)))
-        if not _same_focus(previous.focus_distances[other], distance, config):
+        other = previous.same_focus_plane(distance, config)
+        if other is None:
             continue
-        pair = register(frames[base], previous.frames[other], floor=_TILE_FLOOR[False])
+        pair = memory.register(frames[base], previous.frames[other], TILE_FLOOR[False])
         if not agrees(pair, noise):
             continue
         view, tile = _differences(previous.tiling, pair, other, base, breathing=0.0, biased=False)
+        found.pairs.append((base, previous.frames[other], pair.H))
         found.view.append(view)
         found.tiles.append(tile)
         textured = pair.contrast > DISTINCT * noise
@@ -211,7 +274,8 @@ def _lost_in_one_direction(detail: np.ndarray, was: np.ndarray, limit: float) ->
     return bool(worst < limit * best and worst * best < 1.0)
 
 
-def _same_focus(a: float, b: float, config: MotionConfig) -> bool:
+def is_same_focus(a: float, b: float, config: MotionConfig) -> bool:
+    """Say whether two focus distances (m) count as the same."""
     return a == b or abs(a - b) <= config.focus_tolerance * min(a, b)
 
 
@@ -223,7 +287,7 @@ def _same_bias(sorted_focus: np.ndarray, previous: Measurement | None, config: M
         (was, now)
         for now, pair in enumerate(pairwise(sorted_focus))
         for was, old in enumerate(pairwise(np.sort(previous.focus_distances)))
-        if all(_same_focus(a, b, config) for a, b in zip(pair, old, strict=True))
+        if all(is_same_focus(a, b, config) for a, b in zip(pair, old, strict=True))
     ]
 
 
@@ -239,7 +303,7 @@ def _differences(
     amount[ZOOM] -= np.clip(amount[ZOOM], -breathing, breathing)
     uncertainty[ZOOM, ZOOM] += breathing**2
     own = found.displacement - tiling.displacement(found.H)
-    covariance = found.covariance + _TILE_FLOOR[biased] ** 2 * np.eye(2)
+    covariance = found.covariance + TILE_FLOOR[biased] ** 2 * np.eye(2)
     covariance[found.mismatch > _CHANGED] = np.inf  # another content has no displacement
     return (
         Difference(plane, base, amount[None], uncertainty[None], biased),

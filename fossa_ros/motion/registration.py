@@ -35,7 +35,8 @@ _FIT_FLOORS = (4.0, 2.0, 1.0)  # times the floor: first a vote of many tiles, th
 
 # Zero-mean normal priors (px at the corner) of the eight fields of `generators`: a camera shifts, turns and zooms
 # freely, but shears and tilts its image only a little, which matters where texture covers a part of the view.
-_PRIOR_SIGMA = np.array([1e3, 1e3, 1e3, 1e3, 0.5, 0.5, 1.0, 1.0])
+_PRIOR = np.diag(np.array([1e3, 1e3, 1e3, 1e3, 0.5, 0.5, 1.0, 1.0]) ** -2.0)
+_UNIT = np.eye(2)
 
 
 class Frame:
@@ -64,18 +65,19 @@ class Frame:
         self._details = {}
 
     def template(self, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the regressors (T, 4, n), the inverse of their normal matrix (T, 4, 4) and the tiles (T, n).
+        """Return the regressors (T, 4, n), the inverse of their normal matrix (T, 4, 4) and the tiles' power (T,).
 
-        Regressors are the gradient in x and y, the Laplacian and the grey value, each less its mean over the tile.
+        Regressors are the gradient in x and y, the Laplacian and the grey value, each less its mean over the tile;
+        power is the sum of the squares of the last.
         """
         if level not in self._templates:
-            window = self.tiling.window(level)
-            channels = np.stack([channel[window] for channel in self._channels(level)])
-            regressors = self._cut(channels, level)
+            regressors = np.stack([self.cut(channel, level) for channel in self._channels(level)], axis=1)
+            regressors -= regressors.mean(axis=2, keepdims=True)
             normal = (regressors @ regressors.transpose(0, 2, 1)).astype(np.float64)
+            power = normal[:, 3, 3].copy()
             diagonal = normal[:, range(4), range(4)]
             normal[:, range(4), range(4)] += _DAMPING * diagonal.mean(axis=0) + 1e-6
-            self._templates[level] = regressors, np.linalg.inv(normal), regressors[:, 3]
+            self._templates[level] = regressors, np.linalg.inv(normal), power
         return self._templates[level]
 
     @cached_property
@@ -99,9 +101,9 @@ class Frame:
             if offset == (0, 0) and FINEST in self._templates:
                 cut = self._templates[FINEST][0][:, [0, 1, 3]]
             else:
-                dx, dy, _, grey = self._channels(FINEST)
-                channels = np.roll(np.stack([dx, dy, grey]), (-offset[1], -offset[0]), axis=(1, 2))
-                cut = self._cut(channels[(slice(None), *self.tiling.window(FINEST))], FINEST)
+                dx, dy, _, grey = (np.roll(each, (-offset[1], -offset[0]), (0, 1)) for each in self._channels(FINEST))
+                cut = np.stack([self.cut(each, FINEST) for each in (dx, dy, grey)], axis=1)
+                cut -= cut.mean(axis=2, keepdims=True)
             self._details[offset] = (cut @ cut.transpose(0, 2, 1)).astype(np.float64)
         return self._details[offset]
 
@@ -110,10 +112,6 @@ class Frame:
         self._templates.clear()
         return self
 
-    def tiles(self, image: np.ndarray, level: int) -> np.ndarray:
-        """Cut an image of a level into (T, n) tiles, each less its mean."""
-        return self._cut(image[self.tiling.window(level)][None], level)[:, 0]
-
     def _channels(self, level: int) -> tuple[np.ndarray, ...]:
         """Return the gradient in x and y, the Laplacian and the grey values of a level."""
         image = self.levels[level]
@@ -121,12 +119,12 @@ class Frame:
         dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
         return dx, dy, cv2.Laplacian(image, cv2.CV_32F), image
 
-    def _cut(self, channels: np.ndarray, level: int) -> np.ndarray:
+    def cut(self, image: np.ndarray, level: int) -> np.ndarray:
+        """Cut an image of a level into (T, n) tiles."""
         rows, columns = self.tiling.tiles
         tile = self.tiling.tile(level)
-        split = channels.reshape(len(channels), rows, tile, columns, tile).transpose(1, 3, 0, 2, 4)
-        cut = split.reshape(rows * columns, len(channels), tile * tile)
-        return cut - cut.mean(axis=2, keepdims=True)
+        split = image[self.tiling.window(level)].reshape(rows, tile, columns, tile)
+        return split.transpose(0, 2, 1, 3).reshape(rows * columns, tile * tile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,20 +195,19 @@ def fit_homography(
         H (3, 3), the covariance (8, 8) of its generators' amounts and the tiles' weights (T,) in 0..1.
     """
     H = np.eye(3) if start is None else start
-    covariance = np.where(np.isfinite(covariance), covariance, _UNMEASURED**2 * np.eye(2))
-    flat = tiling.fields.reshape(-1, len(tiling.generators))
-    prior = np.diag(_PRIOR_SIGMA**-2)
-    motion = np.zeros(len(prior))
+    covariance = np.where(np.isfinite(covariance), covariance, _UNMEASURED**2 * _UNIT)
+    flat = tiling.flat_fields
+    motion = np.zeros(len(_PRIOR))
     remaining = displacement - tiling.displacement(H)
     for factor in _FIT_FLOORS:
-        information = _inverse(covariance + (factor * floor) ** 2 * np.eye(2))
+        information = _inverse(covariance + (factor * floor) ** 2 * _UNIT)
         error = remaining - (flat @ motion).reshape(-1, 2)
-        distance = (error * (information @ error[:, :, None])[:, :, 0]).sum(axis=1)
+        distance = _quadratic(information, error)
         weight = 1.0 / (1.0 + distance / 4.0)
         scaled = ((information * weight[:, None, None]) @ tiling.fields).reshape(flat.shape)
-        uncertainty = np.linalg.inv(flat.T @ scaled + prior)
-        motion = uncertainty @ (scaled.T @ remaining.ravel())
-    return H @ tiling.homography(motion), uncertainty, weight
+        normal = flat.T @ scaled + _PRIOR
+        motion = np.linalg.solve(normal, scaled.T @ remaining.ravel())
+    return H @ tiling.homography(motion), np.linalg.inv(normal), weight
 
 
 def noise_level(frames: Sequence[Frame], found: Sequence[Registration]) -> float:
@@ -241,10 +238,14 @@ def _noise_variance(grey: np.ndarray, tiling: Tiling) -> float:
 
 def _inverse(covariance: np.ndarray) -> np.ndarray:
     """Invert symmetric (T, 2, 2) matrices; numpy's own takes several times as long for so small ones."""
-    determinant = covariance[:, 0, 0] * covariance[:, 1, 1] - covariance[:, 0, 1] ** 2
-    adjugate = -covariance
-    adjugate[:, 0, 0], adjugate[:, 1, 1] = covariance[:, 1, 1], covariance[:, 0, 0]
-    return adjugate / determinant[:, None, None]
+    a, b, c = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
+    return (np.array([c, -b, -b, a]) / (a * c - b * b)).T.reshape(-1, 2, 2)
+
+
+def _quadratic(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Return v' M v for symmetric (T, 2, 2) matrices and (T, 2) vectors."""
+    x, y = vector.T
+    return matrix[:, 0, 0] * x * x + 2.0 * matrix[:, 0, 1] * x * y + matrix[:, 1, 1] * y * y
 
 
 def _coarse_shift(template: Frame, frame: Frame) -> np.ndarray:
@@ -269,15 +270,17 @@ def _likeness(a: np.ndarray, b: np.ndarray, window: np.ndarray) -> float:
 def _tile_steps(template: Frame, frame: Frame, level: int, H: np.ndarray):
     """Return one Lucas-Kanade step from H for every tile: (T, 2), its (T, 2, 2) covariance, residual and contrast."""
     tiling = template.tiling
-    regressors, inverse, tiles = template.template(level)
-    warped = template.tiles(tiling.warp(frame.levels[level], H), level)
-    difference = warped - tiles
-    pixels = tiles.shape[1]
+    regressors, inverse, power = template.template(level)
+    # The regressors are less their mean over the tile, so that of the difference cancels in every product with them.
+    difference = template.cut(tiling.warp(frame.levels[level], H) - template.levels[level], level)
+    pixels = difference.shape[1]
     right = (regressors @ difference[:, :, None])[:, :, 0].astype(np.float64)
     amounts = (inverse @ right[:, :, None])[:, :, 0]
-    explained = np.einsum("tk,tk->t", amounts, right)
-    residual = np.maximum(np.einsum("tn,tn->t", difference, difference) - explained, 0.0) / pixels
-    contrast = np.maximum(np.einsum("tn,tn->t", tiles, tiles), np.einsum("tn,tn->t", warped, warped)) / pixels
+    mean = difference.mean(axis=1)
+    square = np.einsum("tn,tn->t", difference, difference) - pixels * mean * mean
+    residual = np.maximum(square - (amounts * right).sum(axis=1), 0.0) / pixels
+    # The frame's own contrast follows from the template's, the difference's, and their product.
+    contrast = np.maximum(power, power + 2.0 * right[:, 3] + square) / pixels
     pitch = tiling.pitch(level)
     noise = np.maximum(residual, _ROUNDING) * _CORRELATED_PIXELS * pitch**2
     # Noise alone has gradients too, and would vote for no step with confidence: it is known by what it leaves.

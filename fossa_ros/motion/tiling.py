@@ -16,8 +16,9 @@ from fossa_ros.errors import InputError
 from fossa_ros.stack import FocusStack
 
 NETWORK_SHORT_EDGE = 518  # FOSSA resizes every plane to this short edge (arXiv 2603.26658)
+SHORT_EDGE = 160  # px, about, of the finest level
 FINEST = 2  # index of the finest level
-TILE = 24  # px at the finest level
+TILE = 16  # px at the finest level
 ZOOM = 2  # index of the zoom among the generators
 
 
@@ -28,12 +29,12 @@ class Tiling:
     Attributes:
         size: height and width of the frames, px.
         focal_length: px at network resolution; infinity where unknown.
-        short_edge: px, about, of the finest level looked at; the default is half of a VGA frame.
+        short_edge: px, about, of the finest level looked at.
     """
 
     size: tuple[int, int]
     focal_length: float = np.inf
-    short_edge: int = 240
+    short_edge: int = SHORT_EDGE
 
     def __post_init__(self):
         if min(self.size) < TILE:
@@ -41,10 +42,15 @@ class Tiling:
             raise InputError(f"Motion cannot be seen in {width}x{height} px; give frames of {TILE} px or more.")
 
     @classmethod
-    def for_stack(cls, stack: FocusStack, short_edge: int = 240) -> Tiling:
+    def for_stack(cls, stack: FocusStack, short_edge: int = SHORT_EDGE) -> Tiling:
         """Return the geometry of the planes of a stack."""
-        focal_length = np.inf if stack.K is None else float(stack.K[0, 0])
-        return _tiling(stack.size, focal_length * NETWORK_SHORT_EDGE / min(stack.size), short_edge)
+        return cls.for_planes(stack.size, stack.K, short_edge)
+
+    @classmethod
+    def for_planes(cls, size: tuple[int, int], K: np.ndarray | None, short_edge: int = SHORT_EDGE) -> Tiling:
+        """Return the geometry of planes of (height, width) and their intrinsics."""
+        focal_length = np.inf if K is None else float(K[0, 0])
+        return _tiling(tuple(size), focal_length * NETWORK_SHORT_EDGE / min(size), short_edge)
 
     @property
     def network_scale(self) -> float:
@@ -54,8 +60,8 @@ class Tiling:
     @cached_property
     def levels(self) -> tuple[tuple[int, int], ...]:
         """Height and width of the working levels, coarse to fine: 1/4, 1/2 and 1/1 of the finest."""
-        step = max(1, round(min(self.size) / self.short_edge))
-        finest = [max(TILE, edge // step // 4 * 4) for edge in self.size]
+        shrink = min(1.0, self.short_edge / min(self.size))
+        finest = [max(TILE, round(edge * shrink) // 4 * 4) for edge in self.size]
         return tuple((finest[0] // k, finest[1] // k) for k in (4, 2, 1))
 
     def pitch(self, level: int) -> float:
@@ -73,6 +79,13 @@ class Tiling:
 
     def window(self, level: int) -> tuple[slice, slice]:
         """Rows and columns of a level that the tiles cover, centred."""
+        return self._windows[level]
+
+    @cached_property
+    def _windows(self) -> tuple[tuple[slice, slice], ...]:
+        return tuple(self._window(level) for level in range(len(self.levels)))
+
+    def _window(self, level: int) -> tuple[slice, slice]:
         spans = [count * self.tile(level) for count in self.tiles]
         starts = [(edge - span) // 2 for edge, span in zip(self.levels[level], spans, strict=True)]
         return tuple(slice(start, start + span) for start, span in zip(starts, spans, strict=True))
@@ -114,16 +127,21 @@ class Tiling:
         moved = np.einsum("kij,tj->tik", self.generators, points)
         return moved[:, :2] - points[:, :2, None] * moved[:, 2:]
 
+    @cached_property
+    def flat_fields(self) -> np.ndarray:
+        """(2 T, 8): the fields, tile by tile."""
+        return self.fields.reshape(-1, len(self.generators))
+
     def homography(self, motion: np.ndarray) -> np.ndarray:
         """Return the (3, 3) homography of a motion: (8,) amounts of the generators."""
-        step = np.tensordot(motion, self.generators, axes=1)
+        step = (motion @ self.generators.reshape(len(motion), 9)).reshape(3, 3)
         # The exponential series: its steps are a few px over hundreds, so four terms leave less than 1e-6 px.
         H = np.eye(3) + step @ (np.eye(3) + step @ (np.eye(3) / 2 + step @ (np.eye(3) / 6 + step / 24)))
         return H / H[2, 2]
 
     @cached_property
     def _amounts(self) -> np.ndarray:
-        return np.linalg.pinv(self.fields.reshape(-1, len(self.generators)))
+        return np.linalg.pinv(self.flat_fields)
 
     def motion(self, H: np.ndarray) -> np.ndarray:
         """Return the (8,) amounts of the generators that make up a homography, to first order."""
@@ -149,11 +167,17 @@ class Tiling:
 
 def in_pixels(H: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return a homography between px at network resolution, from the centre, as one between pixels (x, y)."""
+    to_centre, from_centre = _centring(size)
+    mapping = from_centre @ H @ to_centre
+    return mapping / mapping[2, 2]
+
+
+@lru_cache(maxsize=64)
+def _centring(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     height, width = size
     pitch = NETWORK_SHORT_EDGE / min(size)
     to_centre = np.array([[pitch, 0, -pitch * (width - 1) / 2], [0, pitch, -pitch * (height - 1) / 2], [0, 0, 1]])
-    mapping = np.linalg.inv(to_centre) @ H @ to_centre
-    return mapping / mapping[2, 2]
+    return to_centre, np.linalg.inv(to_centre)
 
 
 _tiling = lru_cache(maxsize=8)(Tiling)  # its tables are made once for each kind of stack

@@ -1,0 +1,118 @@
+"""Outline what moved by itself in a stack: residual flow between its planes, and against the stack before.
+
+The tiles of the registration say surely that something moved, but only coarsely where. Here dense flow (Dense Inverse
+Search, Kroeger et al. 2016) draws the outline, and only regions that hold such a tile count, so that what blur does to
+flow never makes a region by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from fossa_ros.motion.registration import Frame
+from fossa_ros.motion.tiling import FINEST, Tiling
+
+_STEP_PX = 1.0  # flow from plane to plane that blur does not make; px at network resolution
+_SAME_FOCUS_PX = 1.2  # flow against the same focus of the stack before
+_FAR_PX = 10.0  # beyond which that flow shows where the mover had been, too
+_FLAT = 3.0  # grey levels of local contrast below which a frame counts as flat
+_EVEN = 5.0  # px of the finest level: scale at which contrast is evened out
+_OPEN, _CLOSE = 3, 9  # px of the finest level
+
+
+@cache
+def _disc(diameter: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
+
+
+@cache
+def _flow_engine() -> cv2.DISOpticalFlow:
+    engine = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    engine.setFinestScale(0)
+    engine.setPatchSize(8)
+    engine.setPatchStride(3)
+    return engine
+
+
+def even(frame: Frame, H: np.ndarray | None = None) -> np.ndarray:
+    """Return the finest level of a frame, uint8, its contrast evened out: what flow follows whatever blur and light.
+
+    ``H`` brings it to another view: what is at H(p) comes to p.
+    """
+    image = frame.levels[FINEST]
+    if H is not None:
+        image = frame.tiling.warp(image, H)
+    band = image - cv2.GaussianBlur(image, (0, 0), _EVEN)
+    spread = cv2.sqrt(cv2.GaussianBlur(band * band, (0, 0), _EVEN) + _FLAT**2)
+    return cv2.convertScaleAbs(cv2.divide(band, spread) * 48.0 + 128.0)
+
+
+def flow(template: np.ndarray, frame: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """Return (h, w, 2) float32: where what is at p in the template is in the frame, less p; network px."""
+    return _flow_engine().calc(template, frame, None) * np.float32(tiling.pitch(FINEST))
+
+
+def moving_region(
+    frames: Sequence[Frame],
+    order: Sequence[int],
+    homographies: Sequence[np.ndarray],
+    same_focus: Sequence[tuple[int, Frame, np.ndarray]],
+    seeds: np.ndarray,
+) -> np.ndarray:
+    """Outline what moved by itself.
+
+    Args:
+        frames: the N planes.
+        order: plane indices by focus distance.
+        homographies: of each plane: what is at p in the reference plane is at H(p) in it.
+        same_focus: plane, frame of the stack before, and homography from the plane to that frame.
+        seeds: (T,) bool, tiles in which something moved by itself.
+
+    Returns:
+        (h, w) bool at the finest level, seen from the reference plane.
+    """
+    tiling = frames[0].tiling
+    if not seeds.any():
+        return np.zeros(tiling.levels[FINEST], bool)
+    views = [even(frame, H) for frame, H in zip(frames, homographies, strict=True)]
+    moved = np.zeros(tiling.levels[FINEST], bool)
+    for a, b in pairwise(order):
+        moved |= np.linalg.norm(flow(views[a], views[b], tiling), axis=2) > _STEP_PX
+        moved |= np.linalg.norm(flow(views[b], views[a], tiling), axis=2) > _STEP_PX
+    for plane, frame, H in same_focus:
+        size = np.linalg.norm(flow(views[plane], even(frame, H @ homographies[plane]), tiling), axis=2)
+        moved |= (size > _SAME_FOCUS_PX) & (size < _FAR_PX)
+    return _grown(moved, seeds, tiling)
+
+
+def _grown(moved: np.ndarray, seeds: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """Return the regions of ``moved`` that hold a seed, without holes; a seed without a region is one by itself."""
+    window, edge = tiling.window(FINEST), tiling.tile(FINEST)
+    seeded = np.zeros(moved.shape, np.uint8)
+    seeded[window] = np.kron(seeds.reshape(tiling.tiles).astype(np.uint8), np.ones((edge, edge), np.uint8))
+    region = cv2.morphologyEx(moved.astype(np.uint8), cv2.MORPH_OPEN, _disc(_OPEN))
+    region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, _disc(_CLOSE))
+    outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(region, outlines, -1, 1, cv2.FILLED)
+    count, label = cv2.connectedComponents(region, connectivity=4)
+    held = np.unique(label[seeded > 0])
+    kept = np.zeros(count, bool)
+    kept[held] = True
+    kept[0] = False
+    region = kept[label]
+    _, part = cv2.connectedComponents(seeded, connectivity=4)
+    found = np.zeros(part.max() + 1, bool)
+    found[np.unique(part[region])] = True
+    found[0] = True
+    return region | ~found[part]
+
+
+def at_size(region: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """Enlarge a region of the finest level to (H, W) bool of the frames."""
+    height, width = tiling.size
+    return cv2.resize(region.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
