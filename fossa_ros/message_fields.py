@@ -110,6 +110,8 @@ def report_fields(result: SweepResult) -> dict[str, Any]:
         "verdict": str(result.verdict),
         "reason": result.reason,
         "motion_px": float(result.motion_px),
+        "motion_uncertainty_px": float(result.motion.uncertainty_px) if result.motion else math.nan,
+        "moving_share": float(result.motion.moving_share) if result.motion else math.nan,
         "focus_distances": sweep.focus_distances,
         "stamps": sweep.stamps_ns,
         "drop_reasons": list(sweep.drops),

@@ -18,8 +18,8 @@ import numpy as np
 from fossa_ros.calibration.breathing_correction import resample
 from fossa_ros.errors import FossaError
 from fossa_ros.estimator import Estimator
-from fossa_ros.motion import MotionCheck
-from fossa_ros.stack import DepthMap, FocusStack
+from fossa_ros.motion import MotionCheck, MotionResult
+from fossa_ros.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.sweep import CapturedSweep
 
 LOG = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class SweepResult:
 
     Attributes:
         sweep: what was captured.
-        verdict: the motion check's (still, repaired, rejected) or one of ``Verdict``.
+        verdict: the motion check's (still, repaired, masked, rejected, unknown) or one of ``Verdict``.
         reason: why there is no depth; empty otherwise.
         motion_px: largest misalignment found, px at network resolution; NaN where not measured.
         depth: the depth map of an accepted sweep, else None.
@@ -51,6 +51,7 @@ class SweepResult:
             all are there.
         motion_ms: NaN where the check was not run.
         inference_ms: NaN where the estimator was not run.
+        motion: what the motion check found; None where it was not run.
         age_ms: from the stamp of the depth to when it was ready to be published; NaN without a depth or a clock.
     """
 
@@ -63,6 +64,7 @@ class SweepResult:
     valid: np.ndarray | None = None
     motion_ms: float = math.nan
     inference_ms: float = math.nan
+    motion: MotionResult | None = None
     age_ms: float = math.nan
 
 
@@ -75,7 +77,7 @@ def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
         stack, valid = sweep.stack, None
         if sweep.breathing is not None:
             stack, valid = resample(stack, sweep.breathing)
-        checked = motion.check(stack)
+        checked = motion.check(stack, sweep.gyro)
     except Exception as error:
         return _failed(SweepResult(sweep, Verdict.FAILED), error)
     return SweepResult(
@@ -86,6 +88,7 @@ def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
         stack=checked.stack,
         valid=_both(valid, checked.valid),
         motion_ms=(time.perf_counter() - started) * 1e3,
+        motion=checked,
     )
 
 
@@ -162,6 +165,8 @@ class DepthWorker:
         self._motion = motion
         self._estimator = estimator
         self._on_result = on_result
+        self._looking = threading.Lock()  # the check is one, and not thread-safe
+        self._glancing = Stage("motion-glance", self._glance)
         self._checking = Stage("motion-check", self._check)
         self._estimating = Stage("depth-estimate", self._estimate)
 
@@ -170,9 +175,11 @@ class DepthWorker:
         self._motion.forget()
         self._estimating.start()
         self._checking.start()
+        self._glancing.start()
 
     def stop(self) -> None:
         """Finish the sweeps at work, report those that wait as superseded, and end."""
+        self._glancing.stop()
         unchecked = self._checking.stop()
         unestimated = self._estimating.stop()
         left = [SweepResult(unchecked, Verdict.SUPERSEDED)] if unchecked is not None else []
@@ -188,8 +195,20 @@ class DepthWorker:
         if replaced is not None:
             self._supersede(SweepResult(replaced, Verdict.SUPERSEDED), _newer(sweep))
 
+    def glance(self, plane: FocusPlane, K: np.ndarray) -> None:
+        """Let the motion check see a plane of the sweep in the making; one that comes too fast is not looked at."""
+        self._glancing.offer((plane, K))
+
+    def _glance(self, seen: tuple[FocusPlane, np.ndarray]) -> None:
+        try:
+            with self._looking:
+                self._motion.glance(*seen)
+        except Exception:  # which its sweep will meet again, and report
+            LOG.debug("A plane cannot be looked at early", exc_info=True)
+
     def _check(self, sweep: CapturedSweep) -> None:
-        result = check_motion(sweep, self._motion)
+        with self._looking:
+            result = check_motion(sweep, self._motion)
         if result.stack is None:
             self._on_result(result)
             return

@@ -3,5 +3,6 @@
 from fossa_ros.motion.alignment import AlignmentReport, align_stack
 from fossa_ros.motion.check import MotionCheck, MotionResult
 from fossa_ros.motion.config import MotionConfig
+from fossa_ros.motion.debug_picture import debug_picture
 
-__all__ = ["AlignmentReport", "MotionCheck", "MotionConfig", "MotionResult", "align_stack"]
+__all__ = ["AlignmentReport", "MotionCheck", "MotionConfig", "MotionResult", "align_stack", "debug_picture"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +38,8 @@ class MotionResult:
             frame, or something moved by itself; None where all are there.
         moving: (H, W) bool, what moved by itself; None where nothing did.
         severity: how near the evidence is to the thresholds, which are at 1; infinite where it says nothing.
+        measured: the evidence.
+        still_px: the largest misalignment that counted as still.
     """
 
     verdict: str
@@ -49,6 +51,8 @@ class MotionResult:
     valid: np.ndarray | None = None
     moving: np.ndarray | None = None
     severity: float = np.inf
+    measured: Measurement | None = field(default=None, repr=False)
+    still_px: float = MotionConfig.still_px
 
 
 class MotionCheck:
@@ -102,6 +106,8 @@ class MotionCheck:
     def check(self, stack: FocusStack, gyro: GyroSamples | None = None) -> MotionResult:
         """Return the verdict on a stack, repaired where that is possible.
 
+        A last plane at the focus of the first is a bookend: it is evidence, and no part of the stack in the result.
+
         Args:
             stack: the planes, stamped where ``gyro`` is to be of use.
             gyro: how the camera turned meanwhile; None where nothing says so.
@@ -117,7 +123,9 @@ class MotionCheck:
         apart = [measured for others, measured in self._past if not others & stamps]
         self._previous = apart[-1] if apart else None
         measured = measure(stack, tiling, self._previous, self.config, gyro, self._memory)
-        result = self._judge(stack, measured)
+        result = replace(self._judge(stack, measured), measured=measured, still_px=self.config.still_px)
+        if result.stack is not None and has_bookend(result.stack, self.config):
+            result = replace(result, stack=replace(result.stack, planes=result.stack.planes[:-1]))
         if apart:  # what is older than the newest stack without common frames is never needed again
             while self._past[0][1] is not apart[-1]:
                 self._past.popleft()
@@ -150,7 +158,9 @@ class MotionCheck:
             return self._unknown(found, stack, f"it can be measured to {uncertainty:.1f} px only")
         if len(stack) == 2 and not measured.same_focus and not measured.gyro:
             return self._unknown(found, stack, "two planes do not tell motion from blur without a sweep before them")
-        if motion > config.still_px - min(uncertainty, config.still_px / 2):
+        # Repair costs little: what may be beyond the limit is repaired, too.
+        margin = min(uncertainty, config.still_px / 3) if config.repair_px > config.still_px else 0.0
+        if motion > config.still_px - margin:
             found = self._repaired(stack, measured, found)
         else:
             found = replace(found, verdict="still", stack=stack)
@@ -188,6 +198,12 @@ class MotionCheck:
             return replace(found, verdict="repaired", stack=aligned, valid=valid)
         where = _planes(measured.motion_px > config.still_px / 2)
         return replace(found, reason=f"{where} moved by {found.motion_px:.1f} px, and repair leaves {rest}")
+
+
+def has_bookend(stack: FocusStack, config: MotionConfig) -> bool:
+    """Say whether the last plane of a stack only repeats the focus of the first."""
+    first, *others, last = stack.focus_distances
+    return len(others) > 1 and stack.reference < len(stack) - 1 and is_same_focus(first, last, config)
 
 
 def _movers(measured: Measurement) -> str:

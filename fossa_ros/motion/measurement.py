@@ -97,6 +97,15 @@ class Measurement:
         """(N, T) bool, True where a tile of a plane moved by itself."""
         return self.suspicion >= 1.0
 
+    def evidence(self) -> list[str]:
+        """Name what spoke, strongest first."""
+        told = []
+        if self.same_focus:
+            told.append(f"the same focus in the sweep before ({len(self.same_focus)} planes)")
+        if self.gyro:
+            told.append("gyroscope")
+        return [*told, "neighbours in focus"]
+
     def homographies(self) -> list[np.ndarray]:
         """Return for each plane H (3, 3): what is at p in the reference plane is at H(p) in it."""
         return [self.tiling.homography(turn) for turn in self.turns.planes[0]]
@@ -104,8 +113,8 @@ class Measurement:
     def moving_region(self) -> np.ndarray:
         """Outline what moved by itself: (h, w) bool at the finest level, seen from the reference plane."""
         order = np.argsort(self.focus_distances, kind="stable")
-        seeds = self.moving.any(axis=0)
-        return moving_region(self.frames, order, self.homographies(), self.same_focus, seeds)
+        suspicion = self.suspicion.max(axis=0)
+        return moving_region(self.frames, order, self.homographies(), self.same_focus, suspicion)
 
     def same_focus_plane(self, focus_distance: float, config: MotionConfig) -> int | None:
         """Return the plane with this focus distance (m), None where there is none."""

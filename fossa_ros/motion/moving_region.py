@@ -22,7 +22,10 @@ _SAME_FOCUS_PX = 1.2  # flow against the same focus of the stack before
 _FAR_PX = 10.0  # beyond which that flow shows where the mover had been, too
 _FLAT = 3.0  # grey levels of local contrast below which a frame counts as flat
 _EVEN = 5.0  # px of the finest level: scale at which contrast is evened out
-_OPEN, _CLOSE = 3, 9  # px of the finest level
+_WINDOW, _NOISE = 5, 10  # px of the finest level; of the evened views' 48 levels a standard deviation
+_REACH = 17  # px of the finest level: twice how far a region may leave its tiles
+_HALF_SURE = 0.6  # suspicion of a tile next to which a region may grow
+_OPEN, _CLOSE, _RIM = 3, 9, 3  # px of the finest level; flow's patches reach a rim beyond what moves
 
 
 @cache
@@ -62,7 +65,7 @@ def moving_region(
     order: Sequence[int],
     homographies: Sequence[np.ndarray],
     same_focus: Sequence[tuple[int, Frame, np.ndarray]],
-    seeds: np.ndarray,
+    suspicion: np.ndarray,
 ) -> np.ndarray:
     """Outline what moved by itself.
 
@@ -71,34 +74,45 @@ def moving_region(
         order: plane indices by focus distance.
         homographies: of each plane: what is at p in the reference plane is at H(p) in it.
         same_focus: plane, frame of the stack before, and homography from the plane to that frame.
-        seeds: (T,) bool, tiles in which something moved by itself.
+        suspicion: (T,) of each tile that something moved by itself; at 1 and more it did.
 
     Returns:
         (h, w) bool at the finest level, seen from the reference plane.
     """
     tiling = frames[0].tiling
-    if not seeds.any():
+    if suspicion.max() < 1.0:
         return np.zeros(tiling.levels[FINEST], bool)
     views = [even(frame, H) for frame, H in zip(frames, homographies, strict=True)]
     moved = np.zeros(tiling.levels[FINEST], bool)
     for a, b in pairwise(order):
-        moved |= np.linalg.norm(flow(views[a], views[b], tiling), axis=2) > _STEP_PX
-        moved |= np.linalg.norm(flow(views[b], views[a], tiling), axis=2) > _STEP_PX
+        differ = _differ(views[a], views[b])
+        for first, second in ((a, b), (b, a)):
+            moved |= differ & (np.linalg.norm(flow(views[first], views[second], tiling), axis=2) > _STEP_PX)
     for plane, frame, H in same_focus:
-        size = np.linalg.norm(flow(views[plane], even(frame, H @ homographies[plane]), tiling), axis=2)
-        moved |= (size > _SAME_FOCUS_PX) & (size < _FAR_PX)
-    return _grown(moved, seeds, tiling)
+        was = even(frame, H @ homographies[plane])
+        size = np.linalg.norm(flow(views[plane], was, tiling), axis=2)
+        moved |= _differ(views[plane], was) & (size > _SAME_FOCUS_PX) & (size < _FAR_PX)
+    return _grown(moved, suspicion, tiling)
 
 
-def _grown(moved: np.ndarray, seeds: np.ndarray, tiling: Tiling) -> np.ndarray:
-    """Return the regions of ``moved`` that hold a seed, without holes; a seed without a region is one by itself."""
-    window, edge = tiling.window(FINEST), tiling.tile(FINEST)
-    seeded = np.zeros(moved.shape, np.uint8)
-    seeded[window] = np.kron(seeds.reshape(tiling.tiles).astype(np.uint8), np.ones((edge, edge), np.uint8))
+def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Say where two evened views differ by more than noise does: flow says nothing where they do not."""
+    return cv2.blur(cv2.absdiff(a, b), (_WINDOW, _WINDOW)) > _NOISE
+
+
+def _grown(moved: np.ndarray, suspicion: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """Return the regions of ``moved`` that hold a sure tile, without holes; one without a region is one by itself.
+
+    They reach little farther than the tiles that are sure or half so.
+    """
+    seeded = _spread(suspicion >= 1.0, tiling)
+    near = cv2.dilate(_spread(suspicion >= _HALF_SURE, tiling), _disc(_REACH))
+    moved = moved & (near > 0)
     region = cv2.morphologyEx(moved.astype(np.uint8), cv2.MORPH_OPEN, _disc(_OPEN))
     region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, _disc(_CLOSE))
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(region, outlines, -1, 1, cv2.FILLED)
+    region = cv2.erode(region, _disc(_RIM))
     count, label = cv2.connectedComponents(region, connectivity=4)
     held = np.unique(label[seeded > 0])
     kept = np.zeros(count, bool)
@@ -110,6 +124,14 @@ def _grown(moved: np.ndarray, seeds: np.ndarray, tiling: Tiling) -> np.ndarray:
     found[np.unique(part[region])] = True
     found[0] = True
     return region | ~found[part]
+
+
+def _spread(tiles: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """Return (h, w) uint8 at the finest level: 1 in the tiles that are true."""
+    spread, edge = np.zeros(tiling.levels[FINEST], np.uint8), tiling.tile(FINEST)
+    marked = tiles.reshape(tiling.tiles).astype(np.uint8)
+    spread[tiling.window(FINEST)] = np.kron(marked, np.ones((edge, edge), np.uint8))
+    return spread
 
 
 def at_size(region: np.ndarray, tiling: Tiling) -> np.ndarray:

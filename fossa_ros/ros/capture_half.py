@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
@@ -22,6 +23,7 @@ from fossa_ros.ros.diagnostics import Health, HealthWatch
 from fossa_ros.ros.images import rgb_of_frame
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.pairing import CameraSubscription
+from fossa_ros.stack import FocusPlane
 from fossa_ros.sweep import CapturedSweep, ClockUse, Frame, GyroBuffer, SweepCapture, SweepMode
 
 
@@ -47,8 +49,16 @@ class CaptureHalf:
         node.create_service(Trigger, "capture", self._on_capture, callback_group=answering)
         node.create_service(SetBool, "set_enabled", self._on_set_enabled)
 
-    def configure(self, values: dict, on_sweep: Callable[[CapturedSweep], None]) -> str:
-        """Open the lens; return who it is. Raises FossaError."""
+    def configure(
+        self,
+        values: dict,
+        on_sweep: Callable[[CapturedSweep], None],
+        on_plane: Callable[[FocusPlane, np.ndarray], None] | None = None,
+    ) -> str:
+        """Open the lens; return who it is. Raises FossaError.
+
+        ``on_plane`` receives planes of a sweep in the making, from the capture's thread too.
+        """
         plan = settings.sweep_plan(values)
         config = settings.sweep_config(values)
         calibration = settings.lens_calibration(values)
@@ -66,6 +76,7 @@ class CaptureHalf:
             clock_use=ClockUse(values["sweep.clock_estimate"]),
             gyro=self._gyro.between,
             breathing=settings.plane_scales(calibration),
+            on_plane=on_plane,
             **settings.camera_optics(values),
         )
         self._external = config.mode is SweepMode.EXTERNAL

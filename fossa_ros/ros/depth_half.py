@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import DepthWorker, SweepResult, Verdict
@@ -12,6 +14,7 @@ from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.outputs import Outputs
+from fossa_ros.stack import FocusPlane
 from fossa_ros.sweep import CapturedSweep
 
 
@@ -66,6 +69,10 @@ class DepthHalf:
     def offer(self, sweep: CapturedSweep) -> None:
         """Queue a sweep, complete or not; a newer one replaces it if it must wait."""
         self._worker.offer(sweep)
+
+    def glance(self, plane: FocusPlane, K: np.ndarray) -> None:
+        """Let the motion check see a plane of the sweep in the making."""
+        self._worker.glance(plane, K)
 
     def _on_result(self, result: SweepResult) -> None:
         """Worker thread: the sweep's depth is known, or why there is none."""

@@ -9,6 +9,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from fossa_ros.geometry import POINT, coloured_cloud
+from fossa_ros.motion import debug_picture
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import SweepResult
 from fossa_ros.ros import qos
@@ -37,6 +38,7 @@ class Outputs:
         self._points = self._publisher(PointCloud2, "points", qos.RESULTS)
         self._all_in_focus = self._publisher(Image, "all_in_focus/image", qos.RESULTS)
         self._confidence = self._publisher(Image, "confidence/image", qos.RESULTS)
+        self._debug = self._publisher(Image, "motion/debug_image", qos.RESULTS)
         self._report = self._publisher(SweepReport, "sweep", qos.REPORTS)
 
     def close(self) -> None:
@@ -51,6 +53,8 @@ class Outputs:
             info = calibration_of(result.sweep)
             self._publish_depth(result.depth, info, info.header.frame_id)
         report = sweep_report(result)
+        if result.motion is not None and self._debug.get_subscription_count():
+            self._debug.publish(image_message(debug_picture(result.motion), "rgb8", report.header))
         self._report.publish(report)
         return report
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from fossa_ros.errors import FossaError, InputError, LensError
 from fossa_ros.lens import FocusLens, LensMove, LensState
-from fossa_ros.stack import FocusStack
-from fossa_ros.sweep.captured import CapturedSweep, SweepDevelopment
+from fossa_ros.stack import FocusPlane, FocusStack
+from fossa_ros.sweep.captured import CapturedSweep, SweepDevelopment, intrinsics
 from fossa_ros.sweep.clock_offset import ClockOffset
 from fossa_ros.sweep.clock_watch import ClockUse, ClockWatch
 from fossa_ros.sweep.frame import Frame
@@ -52,6 +52,8 @@ class SweepCapture:
             whether stamps are corrected by it where that is certain. Only stepped sweeps show it.
         gyro: returns how the camera turned between two stamps, in nanoseconds; None where there is no gyroscope.
         breathing: returns the scale and shift of each plane of a stack; None where it was not calibrated.
+        on_plane: receives each plane of a stepped sweep and its (3, 3) K while the lens moves to the next, so that
+            work on it need not wait for the sweep; None where nobody wants it.
     """
 
     def __init__(
@@ -70,8 +72,12 @@ class SweepCapture:
         clock_use: ClockUse = ClockUse.OFF,
         gyro: Callable[[int, int], GyroSamples] | None = None,
         breathing: Callable[[FocusStack], np.ndarray] | None = None,
+        on_plane: Callable[[FocusPlane, np.ndarray], None] | None = None,
     ):
         self._plan = plan
+        # A plane that is yet to be resampled, or that makes a stack by itself, is not worth a look.
+        early = breathing is None and (config or SweepConfig()).output is SweepOutput.SWEEP
+        self._on_plane = on_plane if early else None
         self._sequencer = Sequencer(plan, timing, config)
         stepped = self._sequencer.config.mode is SweepMode.STEP
         self._clock_watch = ClockWatch(timing, self._sequencer.config.response, clock_use) if stepped else None
@@ -300,6 +306,9 @@ class SweepCapture:
                     self._acknowledge_ns = max(move.acknowledged_ns - move.sent_ns, 0)
                     self._settling_ns = move.settling_ns
                     sequencer.commanded(move)
+                    taken = sequencer.planes()
+                if self._on_plane is not None and taken:
+                    self._on_plane(self._development.developed(taken[-1]), intrinsics(taken[-1]))
                 if self._clock_watch is not None:
                     self._clock_watch.look(self._decode)  # while the lens settles there is time
                     self._clock_watch.commanded(move)

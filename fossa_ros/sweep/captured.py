@@ -15,6 +15,7 @@ from fossa_ros.sweep.moving import TakenPlane
 from fossa_ros.sweep.sequencer import Outcome
 from fossa_ros.sweep.timing import SweepTiming
 
+DECODED = 128  # planes kept at most: two sweeps of the largest plan
 GYRO_MARGIN_NS = 50_000_000  # before the first exposure and after the last, so that both ends can be interpolated
 
 
@@ -103,6 +104,17 @@ class SweepDevelopment:
             breathing=breathing,
         )
 
+    def developed(self, plane: TakenPlane) -> FocusPlane:
+        """Return a plane of a sweep that goes on; it is decoded once. Raises InputError."""
+        if plane.start_ns not in self._decoded:
+            while len(self._decoded) >= DECODED:  # sweeps that never become a stack
+                del self._decoded[next(iter(self._decoded))]
+            self._decoded[plane.start_ns] = self._plane(plane)
+        return self._decoded[plane.start_ns]
+
+    def _plane(self, plane: TakenPlane) -> FocusPlane:
+        return FocusPlane(self._decode(plane.frame.payload), plane.focus_distance, plane.start_ns)
+
     def _turning(self, planes: tuple[TakenPlane, ...], timing: SweepTiming) -> GyroSamples | None:
         if self._gyro is None or not planes:
             return None
@@ -113,13 +125,16 @@ class SweepDevelopment:
     def _stack(self, planes: tuple[TakenPlane, ...]) -> FocusStack:
         known = self._decoded
         self._decoded = {
-            plane.start_ns: known.get(plane.start_ns)
-            or FocusPlane(self._decode(plane.frame.payload), plane.focus_distance, plane.start_ns)
-            for plane in planes
+            plane.start_ns: known.get(plane.start_ns) or self._plane(plane) for plane in planes
         }
         return FocusStack(
             planes=tuple(self._decoded[plane.start_ns] for plane in planes),
-            K=np.reshape(planes[0].frame.intrinsics, (3, 3)),
+            K=intrinsics(planes[0]),
             focal_length=self._focal_length,
             f_number=self._f_number,
         )
+
+
+def intrinsics(plane: TakenPlane) -> np.ndarray:
+    """Return the (3, 3) intrinsic matrix of a plane's frame."""
+    return np.reshape(plane.frame.intrinsics, (3, 3))

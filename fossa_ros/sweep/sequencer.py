@@ -234,6 +234,10 @@ class Sequencer:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
+    def planes(self) -> list[TakenPlane]:
+        """Return the planes of the present sweep that have a frame."""
+        return [] if self._sweep is None else self._sweep.planes()
+
     def commanding(self, now_ns: int) -> None:
         """Note that a command is about to leave."""
         if isinstance(self._track, CommandTrack):

@@ -1,0 +1,315 @@
+"""What the motion check lets through and throws away, what repair and masks are worth, and what it costs.
+
+The sweeps are those of ``fossa_ros.simulation.moving_sweeps``: half of them stand still, with noise, flicker and focus
+errors; in the others the camera or an object moves, by how much is known. docs/motion.md holds the figures.
+
+    python benchmarks/motion.py [--sweeps 2000] [--cache DIR] [--out DIR]
+
+Writes ``motion.md`` with the tables and ``roc.png``.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import click
+import cv2
+import matplotlib
+import numpy as np
+from rich.progress import Progress
+
+from fossa_ros.atomic import replacing
+from fossa_ros.classical import ClassicalEstimator
+from fossa_ros.evaluation.metrics import depth_metrics
+from fossa_ros.motion import MotionCheck, MotionConfig
+from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.moving_sweeps import CAMERA_TURNS, OBJECT_MOVES, Motion, MovingSweep, ScenePool
+from fossa_ros.simulation.stack_renderer import render_stack
+from fossa_ros.stack import FocusStack
+from fossa_ros.sweep.gyro import GyroSamples
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+SCENES = 20
+PX_AT_640 = 12.0  # of global motion, for which repair must work
+REFUSED = ("rejected", "unknown")
+
+
+def drawn(pool: ScenePool, seed: int, cache: Path | None) -> MovingSweep:
+    """Draw a sweep, or take it from ``cache``, a folder that only this benchmark writes to."""
+    path = cache and cache / f"{seed}.pkl"
+    if path and path.exists():
+        return pickle.loads(path.read_bytes())
+    sweep = pool.draw(seed)
+    if path:
+        with replacing(path) as temporary:
+            temporary.write_bytes(pickle.dumps(sweep, protocol=5))
+    return sweep
+
+
+def checked(sweep: MovingSweep, *, gyro: bool = False, bookend: bool = False, config: MotionConfig | None = None):
+    """Return what the check says of a sweep, after those before it."""
+    check = MotionCheck(config)
+    for before in sweep.before:
+        check.check(before)
+    stack = sweep.stack
+    if bookend:
+        stack = FocusStack((*stack.planes, sweep.bookend), stack.K, stack.f_number, stack.focal_length, stack.reference)
+    return check.check(stack, GyroSamples(sweep.gyro_ns, sweep.gyro) if gyro else None)
+
+
+def abs_rel(depth: np.ndarray, truth: np.ndarray, where=True) -> float:
+    """Return the mean relative error over a part of the view."""
+    return depth_metrics(depth, np.where(where, truth, np.nan))["abs_rel"]
+
+
+def judged(sweep: MovingSweep, seed: int) -> dict:
+    """Return what the check made of one sweep, beside the truth."""
+    found = checked(sweep)
+    row = {
+        "seed": seed,
+        "motion": sweep.motion,
+        "before": len(sweep.before),
+        "bad": sweep.is_bad(),
+        "true_px": sweep.misalignment_px,
+        "true_share": float(sweep.moving.mean()),
+        "verdict": found.verdict,
+        "severity": found.severity,
+        "px": found.motion_px,
+        "sigma": found.uncertainty_px,
+        "share": found.moving_share,
+        "reason": found.reason,
+    }
+    if sweep.motion in CAMERA_TURNS:
+        told = checked(sweep, gyro=True)
+        row |= {"gyro_px": told.motion_px, "gyro_sigma": told.uncertainty_px}
+    if sweep.motion in OBJECT_MOVES and row["bad"]:
+        told = checked(sweep, bookend=True)
+        row |= {"bookend_verdict": told.verdict, "bookend_iou": iou(told, sweep)}
+        row["iou"] = iou(found, sweep)
+    if row["bad"] and found.verdict == "repaired" and sweep.motion in CAMERA_TURNS:
+        row |= repair_worth(sweep, found)
+    if row["bad"] and found.verdict == "masked" and sweep.motion in OBJECT_MOVES:
+        row |= mask_worth(sweep, found)
+    return row
+
+
+def iou(found, sweep: MovingSweep) -> float:
+    """Return intersection over union of the mask and what truly moved."""
+    if found.moving is None:
+        return np.nan
+    return float((found.moving & sweep.moving).sum() / (found.moving | sweep.moving).sum())
+
+
+def repair_worth(sweep: MovingSweep, found) -> dict:
+    """Return the relative error of the unmoved, the repaired and the moved sweep, where all have a depth."""
+    estimate = ClassicalEstimator().estimate
+    depths = [
+        estimate(sweep.unmoved).depth,
+        estimate(found.stack).within(found.valid).depth,
+        estimate(sweep.stack).depth,
+    ]
+    common = np.isfinite(depths).all(axis=0)
+    names = ("unmoved", "repaired", "as_it_was")
+    return {name: abs_rel(depth, sweep.depth, common) for name, depth in zip(names, depths, strict=True)}
+
+
+def mask_worth(sweep: MovingSweep, found) -> dict:
+    """Return the relative error of the sweep without the mover outside the mask, of the masked one, and unmasked."""
+    estimate = ClassicalEstimator().estimate
+    unmoved, moved = estimate(sweep.unmoved).depth, estimate(found.stack).depth
+    outside = ~found.moving & np.isfinite(unmoved) & np.isfinite(moved)
+    calm = ~sweep.moving
+    return {
+        "outside_unmoved": abs_rel(unmoved, sweep.depth, outside & calm),
+        "outside": abs_rel(moved, sweep.depth, outside),
+        "unmasked": abs_rel(moved, sweep.depth, True),
+    }
+
+
+def scene_rows(scene: int, sweeps: int, cache: Path | None) -> list[dict]:
+    """Judge the sweeps of one scene: a process's task."""
+    cv2.setNumThreads(1)
+    pool = ScenePool(SCENES)
+    return [judged(drawn(pool, seed, cache), seed) for seed in range(scene, sweeps, SCENES)]
+
+
+def roc(rows: list[dict]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return false and true positive rates of refusing by severity, falling, and the area under them."""
+    severity = np.array([row["severity"] for row in rows])
+    bad = np.array([row["bad"] for row in rows])
+    order = np.argsort(-severity, kind="stable")
+    last = np.append(np.diff(severity[order]) != 0, True)  # equal severities are one point
+    true = np.append(0, np.cumsum(bad[order])[last]) / bad.sum()
+    false = np.append(0, np.cumsum(~bad[order])[last]) / (~bad).sum()
+    return false, true, float(np.trapezoid(true, false))
+
+
+def plot_roc(rows: list[dict], path: Path) -> None:
+    """Draw the curve of all sweeps, and one for each kind of motion against the still ones."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
+    kinds = [None, *(kind for kind in Motion if any(row["motion"] == kind and row["bad"] for row in rows))]
+    for kind in kinds:
+        some = rows if kind is None else [row for row in rows if row["motion"] == kind or not row["bad"]]
+        false, true, area = roc(some)
+        style = {"color": "black", "linewidth": 2.5} if kind is None else {"linewidth": 1.2}
+        axes.plot(100 * false, 100 * true, label=f"{kind or 'all'}: {area:.4f}", **style)
+    at = [np.mean([row["verdict"] != "still" for row in rows if row["bad"] is wanted]) for wanted in (False, True)]
+    axes.plot(100 * at[0], 100 * at[1], "ko", label="not still, default thresholds")
+    axes.set(xlim=(-0.3, 20), ylim=(80, 100.3), xlabel="good sweeps refused, %", ylabel="bad sweeps refused, %")
+    axes.grid(alpha=0.3)
+    axes.legend(title="area under the curve", fontsize=8, loc="lower right")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+    plt.close(figure)
+
+
+def cost(sweeps: int = 20) -> dict[str, float]:
+    """Return milliseconds a sweep of 640x480 and 5 planes, median: all at once, and after the last plane came."""
+    stack, _ = render_stack(1, SimulatedCamera(), np.geomspace(0.35, 6.0, 5), views=24, rng=0)
+    rng = np.random.default_rng(0)
+    taken = {"wall_whole": [], "cpu_whole": [], "wall_after": [], "cpu_after": []}
+
+    def another() -> FocusStack:
+        noise = [rng.normal(0, 2, plane.image.shape) for plane in stack.planes]
+        images = [
+            np.clip(plane.image + each, 0, 255).astype(np.uint8)
+            for plane, each in zip(stack.planes, noise, strict=True)
+        ]
+        return stack.with_images(images)
+
+    for name, glances in (("whole", False), ("after", True)):
+        check = MotionCheck()
+        for number in range(sweeps + 2):
+            new = another()
+            for plane in new.planes[:-1] if glances else ():
+                check.glance(plane, new.K)
+            wall, cpu = time.perf_counter(), time.process_time()
+            if glances:
+                check.glance(new.planes[-1], new.K)
+            check.check(new)
+            if number >= 2:
+                taken[f"wall_{name}"].append(time.perf_counter() - wall)
+                taken[f"cpu_{name}"].append(time.process_time() - cpu)
+    return {name: float(np.median(values)) * 1e3 for name, values in taken.items()}
+
+
+def table(head: list[str], rows: list[list]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def _mean(rows: list[dict], name: str) -> float:
+    values = [row[name] for row in rows if name in row and np.isfinite(row[name])]
+    return float(np.mean(values)) if values else np.nan
+
+
+def _share(rows: list[dict], of) -> str:
+    return f"{sum(map(of, rows))} of {len(rows)} ({np.mean([bool(of(row)) for row in rows]) if rows else 0:.1%})"
+
+
+def summary(rows: list[dict]) -> str:
+    """Return the tables."""
+    bad, good = [r for r in rows if r["bad"]], [r for r in rows if not r["bad"]]
+    still = [row for row in good if row["motion"] in (Motion.NOTHING, Motion.EXPOSURE_STEP)]
+    text = f"{len(rows)} sweeps of {SCENES} scenes, {len(bad)} of them bad; area under the ROC {roc(rows)[2]:.4f}.\n\n"
+    text += table(
+        ["", "sweeps"],
+        [
+            ["bad, taken as still", _share(bad, lambda row: row["verdict"] == "still")],
+            ["good, refused", _share(good, lambda row: row["verdict"] in REFUSED)],
+            ["nothing moved at all, refused", _share(still, lambda row: row["verdict"] in REFUSED)],
+            [
+                "nothing moved at all, masked or repaired",
+                _share(still, lambda r: r["verdict"] in ("masked", "repaired")),
+            ],
+        ],
+    )
+    text += "\n"
+    verdicts = ("still", "repaired", "masked", "rejected", "unknown")
+    lines = []
+    for kind in Motion:
+        for wanted in (False, True):
+            some = [row for row in rows if row["motion"] == kind and row["bad"] is wanted]
+            if some:
+                count = Counter(row["verdict"] for row in some)
+                lines.append([kind, "bad" if wanted else "good", len(some), *(count[name] for name in verdicts)])
+    text += table(["what moves", "truth", "sweeps", *verdicts], lines) + "\n"
+    small = [row for row in rows if "repaired" in row and row["true_px"] <= PX_AT_640 * 518 / 480]
+    masked = [row for row in rows if "outside" in row]
+    named = [row for row in rows if "iou" in row]
+    ious = [row["iou"] for row in named if row["verdict"] == "masked"]
+    turned = [row for row in rows if "gyro_px" in row and row["true_px"] <= 30]
+    text += table(
+        ["", "figure", "sweeps"],
+        [
+            ["AbsRel of the same sweeps unmoved", f"{_mean(small, 'unmoved'):.4f}", len(small)],
+            ["repaired", f"{_mean(small, 'repaired'):.4f}", f"{_ratio(small, 'repaired', 'unmoved')} times"],
+            ["not repaired", f"{_mean(small, 'as_it_was'):.4f}", f"{_ratio(small, 'as_it_was', 'unmoved')} times"],
+            ["IoU of masks, mean", f"{np.mean(ious):.3f}", len(ious)],
+            ["IoU of masks, median", f"{np.median(ious):.3f}", len(ious)],
+            ["AbsRel outside the mask, nothing moving", f"{_mean(masked, 'outside_unmoved'):.4f}", len(masked)],
+            ["masked", f"{_mean(masked, 'outside'):.4f}", f"{_ratio(masked, 'outside', 'outside_unmoved')} times"],
+            [
+                "without a mask",
+                f"{_mean(masked, 'unmasked'):.4f}",
+                f"{_ratio(masked, 'unmasked', 'outside_unmoved')} times",
+            ],
+            ["IoU with a bookend plane, mean", f"{_mean(named, 'bookend_iou'):.3f}", len(named)],
+            ["error of the motion, px, RMS", f"{_rms(turned, 'px'):.2f}", len(turned)],
+            ["stated uncertainty, px, mean", f"{_mean(turned, 'sigma'):.2f}", ""],
+            ["with a gyroscope: error, px, RMS", f"{_rms(turned, 'gyro_px'):.2f}", ""],
+            ["stated uncertainty, px, mean", f"{_mean(turned, 'gyro_sigma'):.2f}", ""],
+        ],
+    )
+    return text
+
+
+def _ratio(rows, name, base) -> str:
+    return f"{_mean(rows, name) / _mean(rows, base):.3f}"
+
+
+def _rms(rows, name) -> float:
+    return float(np.sqrt(np.nanmean([(row[name] - row["true_px"]) ** 2 for row in rows])))
+
+
+@click.command()
+@click.option("--sweeps", default=2000, show_default=True)
+@click.option("--jobs", default=2, show_default=True, help="Processes.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder for the sweeps drawn, about 5 MB each.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/motion"), show_default=True)
+@click.option("--cost-only", is_flag=True, help="Measure only what a sweep costs.")
+def main(sweeps, jobs, cache, out, cost_only):
+    """Judge sweeps with known motion, and measure what that costs."""
+    if not cost_only:
+        rows = []
+        if cache:
+            cache.mkdir(parents=True, exist_ok=True)
+        with Progress() as bar, ProcessPoolExecutor(jobs) as pool:
+            task = bar.add_task("Scenes", total=SCENES)
+            futures = [pool.submit(scene_rows, scene, sweeps, cache) for scene in range(SCENES)]
+            for future in futures:
+                rows += future.result()
+                bar.advance(task)
+        out.mkdir(parents=True, exist_ok=True)
+        plot_roc(rows, out / "roc.png")
+        with replacing(out / "rows.pkl") as temporary:
+            temporary.write_bytes(pickle.dumps(rows))
+        with replacing(out / "motion.md") as temporary:
+            temporary.write_text(summary(rows))
+        click.echo(summary(rows))
+        for row in rows:
+            if row["verdict"] == "still" if row["bad"] else row["verdict"] in REFUSED:
+                click.echo({name: value for name, value in row.items() if name != "bad"})
+    figures = ", ".join(f"{name} {value:.1f}" for name, value in cost().items())
+    click.echo(f"640x480, 5 planes, ms a sweep: {figures}")
+
+
+if __name__ == "__main__":
+    main()
