@@ -218,7 +218,8 @@ def summary(rows: list[dict]) -> str:
     """Return the tables."""
     bad, good = [r for r in rows if r["bad"]], [r for r in rows if not r["bad"]]
     still = [row for row in good if row["motion"] in (Motion.NOTHING, Motion.EXPOSURE_STEP)]
-    text = f"{len(rows)} sweeps of {SCENES} scenes, {len(bad)} of them bad; area under the ROC {roc(rows)[2]:.4f}.\n\n"
+    scenes = len({row["seed"] % SCENES for row in rows})
+    text = f"{len(rows)} sweeps of {scenes} scenes, {len(bad)} of them bad; area under the ROC {roc(rows)[2]:.4f}.\n\n"
     text += table(
         ["", "sweeps"],
         [
@@ -281,19 +282,20 @@ def _rms(rows, name) -> float:
 
 @click.command()
 @click.option("--sweeps", default=2000, show_default=True)
+@click.option("--scenes", default=SCENES, show_default=True, help="Take only the sweeps of so many of the scenes.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for the sweeps drawn, about 5 MB each.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/motion"), show_default=True)
 @click.option("--cost-only", is_flag=True, help="Measure only what a sweep costs.")
-def main(sweeps, jobs, cache, out, cost_only):
+def main(sweeps, scenes, jobs, cache, out, cost_only):
     """Judge sweeps with known motion, and measure what that costs."""
     if not cost_only:
         rows = []
         if cache:
             cache.mkdir(parents=True, exist_ok=True)
         with Progress() as bar, ProcessPoolExecutor(jobs) as pool:
-            task = bar.add_task("Scenes", total=SCENES)
-            futures = [pool.submit(scene_rows, scene, sweeps, cache) for scene in range(SCENES)]
+            task = bar.add_task("Scenes", total=scenes)
+            futures = [pool.submit(scene_rows, scene, sweeps, cache) for scene in range(scenes)]
             for future in futures:
                 rows += future.result()
                 bar.advance(task)

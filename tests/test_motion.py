@@ -157,9 +157,13 @@ def crossed() -> tuple[FocusStack, np.ndarray]:
     times = [0.0, 0.05, 0.1, 0.15]
     scene = make_scene(TABLE)
     stack, _ = render_stack(scene.with_mover(crossing), renders.CAMERA, renders.FOCUS, times=times, rng=5, views=16)
-    depth = true_depth(scene, renders.CAMERA)
-    cards = [true_depth(Scene(crossing.at(time)), renders.CAMERA) for time in times]
-    return stack, np.any([card < depth for card in cards], axis=0)
+    return stack, _card(crossing, times)
+
+
+def _card(crossing, times) -> np.ndarray:
+    """Return (H, W) bool where a mover is seen before the table at some time."""
+    depth = true_depth(make_scene(TABLE), renders.CAMERA)
+    return np.any([true_depth(Scene(crossing.at(time)), renders.CAMERA) < depth for time in times], axis=0)
 
 
 @pytest.mark.parametrize("experienced", [True, False], ids=["with a previous sweep", "first sweep"])
@@ -173,8 +177,9 @@ def test_a_mover_is_masked_and_leaves_no_trace(experienced):
     assert result.verdict == "masked" and "moved by itself in planes" in result.reason
     assert 0.03 < result.moving_share < 0.4
     assert result.stack is stack and np.array_equal(result.valid, ~result.moving)
-    assert (result.moving & true).sum() / (result.moving | true).sum() > 0.6
-    assert (result.moving & true).sum() / true.sum() > 0.85
+    # Half of the card is behind other things, and its rim is blurred over them: on the safe side.
+    assert (result.moving & true).sum() / (result.moving | true).sum() > 0.5
+    assert (result.moving & true).sum() / true.sum() > 0.9
     assert check.check(renders.sweep(TABLE, rng, backwards=True)).verdict == "still"
 
 
@@ -264,10 +269,10 @@ def test_too_large_a_mover_rejects_the_sweep():
     assert result.verdict == "rejected" and "moved by itself" in result.reason and result.stack is None
 
 
-def test_a_bookend_plane_shows_a_slow_mover_that_the_first_sweep_cannot():
+def test_a_bookend_plane_shows_a_slow_mover_in_the_first_sweep():
     """A plane repeated at the end has the blur of the first: what differs has moved."""
-    velocity, times = 0.06, [0.0, 0.1, 0.2, 0.3, 0.4]
-    crossing = card_mover(3, centre=(-0.05, 0.0, 0.7), size=(0.2, 0.25), path=drift(velocity=(velocity, 0, 0)))
+    times = [0.0, 0.1, 0.2, 0.3, 0.4]
+    crossing = card_mover(3, centre=(-0.05, 0.0, 0.7), size=(0.2, 0.25), path=drift(velocity=(0.06, 0, 0)))
     stack, _ = render_stack(
         make_scene(TABLE).with_mover(crossing),
         renders.CAMERA,
@@ -279,9 +284,9 @@ def test_a_bookend_plane_shows_a_slow_mover_that_the_first_sweep_cannot():
     )
     result = MotionCheck().check(stack)
     assert result.verdict == "masked", result.reason
-    card = np.zeros(stack.size, bool)
-    card[70:170, 60:160] = True
-    assert (result.moving & card).sum() > 0.9 * result.moving.sum()
+    assert [plane.focus_distance for plane in result.stack.planes] == list(renders.FOCUS)
+    card = _card(crossing, times)
+    assert (result.moving & card).sum() / (result.moving | card).sum() > 0.5
 
 
 def test_what_is_done_while_planes_arrive_changes_nothing():

@@ -39,17 +39,17 @@ class Estimator:
 
 
 def sweep(number: int, stack=True, shift=0) -> CapturedSweep:
-    """Two planes of one texture, the second moved by ``shift`` px."""
+    """Three planes of one texture, the last moved by ``shift`` px."""
     planes = tuple(
         FocusPlane(np.roll(TEXTURE, moved, axis=1), distance, 10**9 + number)
-        for distance, moved in ((0.5, 0), (1.0, shift))
+        for distance, moved in ((0.5, 0), (0.7, 0), (1.0, shift))
     )
     return CapturedSweep(
         number=number,
         stack=FocusStack(planes) if stack else None,
         reason="" if stack else "No frame came.",
-        focus_distances=(0.5, 1.0),
-        stamps_ns=(1, 2),
+        focus_distances=(0.5, 0.7, 1.0),
+        stamps_ns=(1, 2, 3),
         frames=(),
         drops={},
         started_ns=0,

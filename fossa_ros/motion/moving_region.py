@@ -83,15 +83,18 @@ def moving_region(
     if suspicion.max() < 1.0:
         return np.zeros(tiling.levels[FINEST], bool)
     views = [even(frame, H) for frame, H in zip(frames, homographies, strict=True)]
-    moved = np.zeros(tiling.levels[FINEST], bool)
+    moved, unequal = np.zeros((2, *tiling.levels[FINEST]), bool)
     for a, b in pairwise(order):
         differ = _differ(views[a], views[b])
+        unequal |= differ
         for first, second in ((a, b), (b, a)):
             moved |= differ & (np.linalg.norm(flow(views[first], views[second], tiling), axis=2) > _STEP_PX)
+    # Where the planes of this stack agree, it is the stack before in which something was elsewhere.
+    near = cv2.dilate(unequal.astype(np.uint8), _disc(_CLOSE)) > 0
     for plane, frame, H in same_focus:
         was = even(frame, H @ homographies[plane])
         size = np.linalg.norm(flow(views[plane], was, tiling), axis=2)
-        moved |= _differ(views[plane], was) & (size > _SAME_FOCUS_PX) & (size < _FAR_PX)
+        moved |= near & _differ(views[plane], was) & (size > _SAME_FOCUS_PX) & (size < _FAR_PX)
     return _grown(moved, suspicion, tiling)
 
 

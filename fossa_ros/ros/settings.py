@@ -93,6 +93,11 @@ _SWEEP = (
     Parameter("sweep.far", 6.0, "Farthest focus distance of a sweep; .inf is allowed", "m", minimum=0.01),
     Parameter("sweep.planes", 5, "Number of planes, evenly spaced in dioptres from near to far", minimum=2, maximum=64),
     Parameter(
+        "sweep.bookend",
+        SweepPlan.bookend,
+        "Whether each sweep takes its first plane again at its end, which shows the motion check what moved meanwhile",
+    ),
+    Parameter(
         "sweep.focus_distances",
         array.array("d"),
         "Focus distances given one by one; replaces near, far and planes where not empty",
@@ -305,9 +310,12 @@ DEPTH_NODE = (*DEPTH, *DIAGNOSTICS)
 
 def sweep_plan(values: dict[str, Any]) -> SweepPlan:
     """Return the planes to sweep; raises InputError."""
+    bookend = values["sweep.bookend"]
+    if bookend and (values["sweep.mode"], values["sweep.output"]) != (SweepMode.STEP, SweepOutput.SWEEP):
+        raise InputError("sweep.bookend needs sweep.mode step and sweep.output sweep; change them or turn it off.")
     if values["sweep.focus_distances"]:
-        return SweepPlan(tuple(values["sweep.focus_distances"]))
-    return SweepPlan.evenly(values["sweep.near"], values["sweep.far"], values["sweep.planes"])
+        return SweepPlan(tuple(values["sweep.focus_distances"]), bookend)
+    return SweepPlan.evenly(values["sweep.near"], values["sweep.far"], values["sweep.planes"], bookend)
 
 
 def sweep_timing(values: dict[str, Any]) -> SweepTiming:

@@ -13,11 +13,15 @@ from fossa_ros.optics import dioptre_space
 class SweepPlan:
     """Focus distances (m) of one sweep, nearest first; two or more, all different.
 
+    With ``bookend`` each sweep ends with its first plane once more, by which the motion check sees what moved
+    meanwhile: only what moved differs between two frames of one focus.
+
     Raises:
         InputError: fewer than two distances, or one that is not a positive number.
     """
 
     focus_distances: tuple[float, ...]
+    bookend: bool = False
 
     def __post_init__(self):
         if any(not distance > 0 for distance in self.focus_distances):
@@ -28,11 +32,11 @@ class SweepPlan:
         object.__setattr__(self, "focus_distances", ordered)
 
     @classmethod
-    def evenly(cls, near: float, far: float, count: int) -> SweepPlan:
+    def evenly(cls, near: float, far: float, count: int, bookend: bool = False) -> SweepPlan:
         """Space ``count`` planes evenly in dioptres between ``near`` and ``far`` (m, infinity allowed)."""
         if not 0 < near < far or math.isinf(near):
             raise InputError(f"The nearest plane ({near:g} m) must lie before the farthest ({far:g} m); swap or widen.")
-        return cls(tuple(dioptre_space(near, far, count).tolist()))
+        return cls(tuple(dioptre_space(near, far, count).tolist()), bookend)
 
     def slots(self, sweep: int) -> tuple[int, ...]:
         """Return the indices of the planes in the order sweep number ``sweep`` takes them.
@@ -40,7 +44,8 @@ class SweepPlan:
         Even sweeps go near to far and odd ones back, so that the lens never makes the long fly-back step.
         """
         slots = tuple(range(len(self.focus_distances)))
-        return slots if sweep % 2 == 0 else slots[::-1]
+        slots = slots if sweep % 2 == 0 else slots[::-1]
+        return slots + slots[:1] if self.bookend else slots
 
     def order(self, sweep: int) -> tuple[float, ...]:
         """Return the distances in the order sweep number ``sweep`` takes them."""
