@@ -12,9 +12,9 @@ from pathlib import Path
 import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.parameter import Parameter
+from rclpy.parameter import Parameter, parameter_value_to_python
 
 from fossa_ros.ros import environment, qos
 
@@ -66,8 +66,13 @@ class Listener:
         return self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
 
     def set(self, node, name, value):
-        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        kind = Parameter.Type.DOUBLE_ARRAY if isinstance(value, list) else None
+        request = SetParameters.Request(parameters=[Parameter(name, kind, value).to_parameter_msg()])
         return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+
+    def get(self, node, name):
+        answer = self.call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=[name]))
+        return parameter_value_to_python(answer.values[0])
 
     def close(self):
         self.executor.shutdown()

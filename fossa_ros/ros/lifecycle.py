@@ -7,8 +7,11 @@ import threading
 import traceback
 
 import rclpy
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
@@ -44,6 +47,9 @@ class ManagedNode(LifecycleNode):
         self._configured = False
         self._last_complaint = ""
         self.ended = threading.Event()  # the process was asked to end
+        # rclpy lets a request for a transition that the present state does not have end the process.
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
         # Registered first: it also judges start-up values.
         self.add_on_set_parameters_callback(self._judge_parameters)
         parameters.declare(self, self.table)
@@ -134,6 +140,16 @@ class ManagedNode(LifecycleNode):
             self._attempt(undo)
         return TransitionCallbackReturn.FAILURE
 
+    def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        try:
+            return self._change_state(request, response)
+        except rclpy_implementation.RCLError:
+            asked = request.transition.label or request.transition.id
+            state = self._state_machine.current_state[1]
+            self.get_logger().warning(f"Transition {asked} is refused: the node is {state}, which does not have it.")
+            response.success = False
+            return response
+
     def _judge_parameters(self, changes: list[RosParameter]):
         return parameters.judge(changes, self.table, self._configured)
 
@@ -142,10 +158,14 @@ class ManagedNode(LifecycleNode):
 
     def _autostart(self) -> None:
         done = TransitionCallbackReturn.SUCCESS
-        if not self._configured and self.trigger_configure() != done:
+        if self._state() == State.PRIMARY_STATE_UNCONFIGURED and self.trigger_configure() != done:
             return
-        if self.trigger_activate() == done:
-            self._autostart_timer.cancel()
+        if self._state() == State.PRIMARY_STATE_INACTIVE and self.trigger_activate() != done:
+            return
+        self._autostart_timer.cancel()  # active; or somebody else has taken over
+
+    def _state(self) -> int:
+        return self._state_machine.current_state[0]
 
 
 def run(node_class: type[ManagedNode], args=None) -> int:

@@ -313,9 +313,13 @@ def sweep_plan(values: dict[str, Any]) -> SweepPlan:
     bookend = values["sweep.bookend"]
     if bookend and (values["sweep.mode"], values["sweep.output"]) != (SweepMode.STEP, SweepOutput.SWEEP):
         raise InputError("sweep.bookend needs sweep.mode step and sweep.output sweep; change them or turn it off.")
-    if values["sweep.focus_distances"]:
-        return SweepPlan(tuple(values["sweep.focus_distances"]), bookend)
-    return SweepPlan.evenly(values["sweep.near"], values["sweep.far"], values["sweep.planes"], bookend)
+    try:
+        if values["sweep.focus_distances"]:
+            return SweepPlan(tuple(values["sweep.focus_distances"]), bookend)
+        return SweepPlan.evenly(values["sweep.near"], values["sweep.far"], values["sweep.planes"], bookend)
+    except InputError as error:
+        names = "sweep.focus_distances" if values["sweep.focus_distances"] else "sweep.near, sweep.far, sweep.planes"
+        raise InputError(f"{names}: {error}") from error
 
 
 def sweep_timing(values: dict[str, Any]) -> SweepTiming:

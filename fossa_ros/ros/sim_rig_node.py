@@ -63,6 +63,7 @@ SIM_RIG_NODE = (
 )
 CAMERA = ("width", "height", "fx", "focal_length", "f_number", "breathing_length")
 RENDERING = "rendered"  # key in /diagnostics: share of the scene, 0..1
+PARKING_S = 3.0  # for a node that ends on the same Ctrl-C to park its lens; launch waits 5 s before it insists
 MOVED = 0.06  # dioptres within one exposure: what the ringing of a lens may be that counts as settled
 STILL = 1.5e-4  # rad and m from one frame to the next: a tenth of a pixel of the default camera
 
@@ -124,6 +125,8 @@ class SimRigNode(ManagedNode):
 
     def cleanup(self) -> None:
         if self._rig is not None:
+            if self.ended.is_set() and not self._rig.await_rest(PARKING_S):
+                self.get_logger().warning("The lens is taken away although nobody has parked it")
             self._rig.close()
             self._rig = None
         for service in self._offered:

@@ -80,6 +80,11 @@ class SimulatedLd4(Misbehaving):
         }
 
     @property
+    def at_rest(self) -> bool:
+        """Whether the lens has no current: parked, or never used."""
+        return not self._in_focal_power_mode and self.dynamics.set_point == self.dynamics.model.neutral_power
+
+    @property
     def incomplete(self) -> bool:
         """Whether part of a command has arrived and the rest is awaited."""
         return bool(self._buffer)

@@ -128,6 +128,13 @@ class SimulatedRig:
             self._thread.join()
             self._thread = None
 
+    def await_rest(self, seconds: float) -> bool:
+        """Wait until whoever drives the lens has parked it, no longer than ``seconds``; return whether it is."""
+        deadline = time.monotonic() + seconds
+        while not self._device.at_rest and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self._device.at_rest
+
     def close(self) -> None:
         """Stop, and take the lens away."""
         self.stop()
