@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -61,8 +62,10 @@ class Changer:
 
 def belongings(child):
     """Return how many threads and file descriptors a process has, and whether it has a serial port open."""
-    folder = Path(f"/proc/{child.pid}")
-    files = [os.readlink(file) for file in (folder / "fd").iterdir() if file.exists() or file.is_symlink()]
+    folder, files = Path(f"/proc/{child.pid}"), []
+    for file in (folder / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            files.append(os.readlink(file))
     return len(list((folder / "task").iterdir())), len(files), sum("/dev/pts/" in file for file in files)
 
 
