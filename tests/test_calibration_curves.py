@@ -100,7 +100,6 @@ def test_temperature_and_direction_move_the_command():
     warm, cold = (lens.dioptres(20.0, Direction.RISING, t) for t in (36.0, 26.0))
     assert warm - cold == pytest.approx(0.4)
     assert lens.hysteresis == pytest.approx(0.05)
-    assert lens.uncertainty_at(2.0) == 0.01 < lens.uncertainty_at(4.6)
 
 
 def test_intrinsics_follow_the_breathing_at_any_size():

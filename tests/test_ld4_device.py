@@ -65,7 +65,7 @@ def test_answers_about_itself(clock):
 def test_range_is_in_the_replies(clock):
     lens = device(clock)
     without_limits = lens.feed(FOCAL_POWER_MODE)
-    assert without_limits[3] == 0b100
+    assert without_limits[3] == 0b100 and without_limits[4:8] == bytes(4)
     limits = lens.feed(LIMITS_20_35)
     mode = lens.feed(FOCAL_POWER_MODE)
     assert limits[2:7] == mode[3:8] == bytes.fromhex("00 02 58 fe 70")  # 600 and -400 steps
@@ -73,6 +73,7 @@ def test_range_is_in_the_replies(clock):
 
 def test_type_a_counts_from_minus_five_dioptres(clock):
     lens = device(clock, LensModel(min_power=-2.0, max_power=6.0), firmware_type="A")
+    lens.feed(LIMITS_20_35)
     assert lens.feed(FOCAL_POWER_MODE)[4:8] == bytes.fromhex("08 98 02 58")  # (6 + 5) * 200, (-2 + 5) * 200
     assert lens.feed(SET_2000) == b""
     assert lens.dynamics.set_point == 5.0
@@ -193,7 +194,7 @@ def test_nothing_breaks_it(chunks):
 @settings(deadline=None)
 def test_commands_arrive_in_any_pieces_and_silence_brings_the_device_in_step(steps, cuts, stray):
     device = SimulatedLd4(LensDynamics())
-    device.feed(ld4.FOCAL_POWER_MODE.encode())
+    device.feed(LIMITS_20_35 + FOCAL_POWER_MODE)
     device.feed(stray)
     device.give_up()
     stream = ld4.SET_FOCAL_POWER.encode(steps) + ld4.FOCAL_POWER.encode()

@@ -269,13 +269,14 @@ def test_old_firmware_refuses_with_a_letter():
         assert lens.move_to(0.5).focus_distance == pytest.approx(0.5)
 
 
-def test_a_reset_device_is_noticed_and_woken(device, lens):
+@pytest.mark.parametrize("power_cycled", [False, True])  # then without temperature limits, and so without a range
+def test_a_reset_device_is_noticed_and_woken(device, lens, power_cycled):
     lens.move_to(0.25)
-    device.feed(b"Start")  # back to zero current
+    device.power_cycle() if power_cycled else device.feed(b"Start")  # back to zero current
     with pytest.raises(LensError, match=r"told 3\.000 D but holds 0\.000 D"):
         lens.move_to(0.2)
     lens.move_to(0.2)
-    assert device.dynamics.set_point == 3.0
+    assert device.dynamics.set_point == 3.0 and lens.state().faults == ()
 
 
 def test_a_lens_that_was_reset_after_its_move_cannot_be_verified(device, lens):
@@ -548,8 +549,9 @@ def test_terminal_passes_bytes_as_they_are(device, port):
 
     os.write(client, b"Start")
     assert receive(7) == b"Ready\r\n"
-    os.write(client, ld4.FOCAL_POWER_MODE.encode() + ld4.SET_FOCAL_POWER.encode(0x0A))
-    assert len(receive(12)) == 12
+    os.write(client, ld4.TEMPERATURE_LIMITS.encode(720, 320) + ld4.FOCAL_POWER_MODE.encode())
+    assert len(receive(23)) == 23
+    os.write(client, ld4.SET_FOCAL_POWER.encode(0x0A))
     os.write(client, bytes.fromhex("50 72 44 41 00 00 00 00 64 70"))
     assert receive(8)[2:4] == b"\x00\x0a"
     os.write(client, b"PwDA\x00\x00")

@@ -66,8 +66,12 @@ def write_calibration(path, calibration: LensCalibration, passes: Sequence[Focus
             "scale_uncertainty": breathing.uncertainty,
         }
         if calibration.K is not None:
-            K = calibration.K
-            content["intrinsics"] = {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
+            size = breathing.height, breathing.width
+            each = ((focus, calibration.intrinsics(focus, size)) for focus in breathing.dioptres)
+            content["intrinsics"] = {
+                **_four(calibration.K),
+                "at_focus": [{"dioptres": focus, **_four(K)} for focus, K in each],
+            }
     content["measured"] = [
         {
             "distance_m": each.distance,
@@ -183,6 +187,10 @@ def _load(path: Path) -> Mapping:
     if not isinstance(content, Mapping):
         raise InputError(f"{path} is no lens calibration; give the file 'fossa calibrate' wrote.")
     return content
+
+
+def _four(K: np.ndarray) -> dict[str, float]:
+    return {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
 
 
 def _curve(curve: FocusCurve) -> dict:

@@ -188,15 +188,6 @@ class LensCalibration:
         """Farthest focus distance, metres; infinity is possible."""
         return float(metres(max(self.range[0], 0.0)))
 
-    def uncertainty_at(self, dioptres: float) -> float:
-        """Return the standard deviation (dioptres) of the focus; beyond the knots it grows with the way from them."""
-        excess = max(
-            max(curve.dioptres.min() - dioptres, dioptres - curve.dioptres.max(), 0.0)
-            / (np.ptp(curve.dioptres) / (len(curve.dioptres) - 1))
-            for curve in (self.rising, self.falling)
-        )
-        return float(self.uncertainty * (1 + 2 * excess))
-
     def scale(self, dioptres: float) -> float:
         """Return the size of the image at a focus over that at the reference focus; 1 where breathing is unknown."""
         return 1.0 if self.breathing is None else float(self.breathing.at(dioptres)[0])

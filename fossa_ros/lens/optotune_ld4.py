@@ -139,8 +139,7 @@ class OptotuneLd4(CommandLens):
         self._max_current = line.query(ld4.MAX_CURRENT)[0] * ld4.MAX_CURRENT_UNIT
         if self._max_current <= 0:
             raise LensError(f"The lens driver at {line.name!r} allows no current; check the lens and its cable.")
-        # Limits first: without them the driver does not know its range.
-        line.query(ld4.TEMPERATURE_LIMITS, *(round(limit / ld4.TEMPERATURE_UNIT) for limit in (high, low)))
+        self._limits = tuple(round(limit / ld4.TEMPERATURE_UNIT) for limit in (high, low))
         self._enter_mode()
         self._offer(
             f"Optotune Lens Driver 4, firmware {letter} {self._version()}, {self._max_current:.0f} mA",
@@ -157,6 +156,8 @@ class OptotuneLd4(CommandLens):
             return "of unknown version"
 
     def _enter_mode(self) -> None:
+        # Limits first, also after a reset: without them the driver does not know its range.
+        self._line.query(ld4.TEMPERATURE_LIMITS, *self._limits)
         if self._by_current:
             self._line.query(ld4.CURRENT_MODE)
             self._check_usable(self._line.query(ld4.STATUS)[0])

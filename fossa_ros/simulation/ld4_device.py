@@ -20,12 +20,7 @@ class SimulatedLd4(Misbehaving):
     Deviations from the protocol are answered as the manual says: error 1 for a wrong check sum, 2 for what
     this firmware lacks, 3 for an unknown command. A focal power outside the range is clipped and raises a
     status bit; a set-point that does not belong to the present mode is ignored without a word, so that only
-    reading back finds it out.
-
-    Attributes:
-        fault_bits: always set in the status.
-        stray: dioptres by which the lens goes beside every focal power it is told, and says so when it is asked.
-        heat: degC by which it is warmer than its drive makes it.
+    reading back finds it out. Until temperature limits are set the range is told as 0 to 0, which is a guess.
     """
 
     stray = 0.0
@@ -152,6 +147,8 @@ class SimulatedLd4(Misbehaving):
         self.dynamics.command(self.dynamics.model.power(drive), self._clock())
 
     def _range(self) -> tuple[int, int]:
+        if self._limits is None:
+            return 0, 0
         model = self.dynamics.model
         return self._scale.steps(model.max_power), self._scale.steps(model.min_power)
 
