@@ -27,7 +27,7 @@ from fossa_ros.evaluation.evaluate import INTERRUPTED, TENTHS, by_tenths, evalua
 from fossa_ros.evaluation.protocol import Setting
 from fossa_ros.evaluation.published import PUBLISHED
 from fossa_ros.evaluation.results import Results, Run, read_results
-from fossa_ros.evaluation.study_plot import draw_study
+from fossa_ros.evaluation.study_plot import check_plot, draw_study
 from fossa_ros.fossa import create_model
 from fossa_ros.photographs import read_photograph
 from fossa_ros.stack import DepthMap
@@ -326,17 +326,18 @@ def test_a_study_of_apertures_planes_and_focus(tmp_path):
     assert picture.shape[1] > 1000 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
-def test_a_plot_shows_what_varies(tmp_path):
+def test_a_plot_has_a_panel_for_what_varies(tmp_path):
     images = {"a": {"abs_rel": 0.1, "delta_1.05": 0.5}, "b": {"abs_rel": 0.2, "delta_1.05": 0.4}}
-    one = Run({"f_number": 1.4, "planes": 5, "focus": "near"}, images)
-    with pytest.raises(InputError, match="nothing to plot"):
-        draw_study(tmp_path / "p.png", Results("ibims", {"name": "x"}, (one,)), "")
-    two = Run({"f_number": 1.4, "planes": 3, "focus": "near"}, images)
-    draw_study(tmp_path / "p.svg", Results("ibims", {"name": "x"}, (one, two)), "a title")
-    text = (tmp_path / "p.svg").read_text()
-    assert "<svg" in text
+    runs = [Run({"f_number": 1.4, "planes": count, "focus": "near"}, images) for count in (5, 3)]
+    for kinds, more in ((1, []), (2, [Run({"f_number": 2.8, "planes": 5, "focus": "near"}, images)])):
+        draw_study(tmp_path / "p.png", Results("ibims", {"name": "x"}, (*runs, *more)), "a title")
+        assert read_photograph(tmp_path / "p.png").image.shape[1] == round(130 * (1.2 + 3.4 * kinds))
+    settings = [Setting(1.4, 3), Setting(1.4, 5)]
+    check_plot(tmp_path / "p.svg", settings)
     with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
-        draw_study(tmp_path / "p.bmp", Results("ibims", {"name": "x"}, (one, two)), "")
+        check_plot(tmp_path / "p.bmp", settings)
+    with pytest.raises(InputError, match="nothing to plot"):
+        check_plot(tmp_path / "p.png", settings[:1])
 
 
 def test_networks_are_given_unrounded_planes(tmp_path):

@@ -35,6 +35,13 @@ COLUMNS = {
     "coverage": "coverage",
     "seconds": "seconds",
 }
+PROGRESS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)
 PLAIN = {"box": None, "padding": (0, 2, 0, 0)}
 FEW = ("delta_1.05", "delta_1.25", "abs_rel", "rmse", "boundary_f1", "coverage", "seconds")
 
@@ -137,37 +144,31 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
     for file in (submission, json_file, plot):
         if file is not None:
             check_writable(file.parent)
-    if plot is not None:
-        from fossa_ros.evaluation.study_plot import check_plot
-
-        check_plot(plot)
     console = Console(stderr=True)
+    if submission is not None:
+        click.echo(submit(submission, data, make_estimator(model, checkpoint, device, precision)[0], console))
+        return
     with console.status("Opening the set and the model"):
-        benchmark = open_set(set_name, data, device=rendering_device(device))
+        # Data first: a checkpoint may have to be fetched.
+        benchmark = open_set(set_name, data, device=rendering_device(model, device))
+        settings = vary(benchmark.protocol, options["apertures"], options["planes"], options["focus"])
+        for setting in settings:
+            benchmark.check(setting)
+        if plot is not None:
+            from fossa_ros.evaluation.study_plot import check_plot
+
+            check_plot(plot, settings)
         estimator, described = make_estimator(model, checkpoint, device, precision)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(f"{benchmark.title}, {model}", total=None)
+    disturbance = Disturbance(options["shuffle"], options["misstate"], options["blind"], options["seed"])
+    with Progress(*PROGRESS, console=console) as bar:
+        what = f"{benchmark.title}, {model}"
+        task = bar.add_task(what, total=len(settings) * len(benchmark.names[:limit]))
 
         def done(name):
-            bar.update(task, advance=1, description=f"{benchmark.title}, {model}: {escape(name)}")
+            bar.update(task, advance=1, description=f"{what}: {escape(name)}")
 
-        if submission is not None:
-            from fossa_ros.evaluation.zedd_submission import SCENES, write_submission
-
-            bar.update(task, total=SCENES)
-            filled = write_submission(submission, data, estimator, progress=done)
-            bar.stop()
-            click.echo(
-                f"{submission} is as the test server wants it; {100 * filled:.2f} % of the pixels had no depth and "
-                "were given that of the nearest one that has."
-            )
-            return
-        disturbance = Disturbance(options["shuffle"], options["misstate"], options["blind"], options["seed"])
-        settings = vary(benchmark.protocol, options["apertures"], options["planes"], options["focus"])
-        bar.update(task, total=len(settings) * len(benchmark.names[:limit]))
         runs = evaluate(benchmark, settings, estimator, limit=limit, disturbance=disturbance, progress=done)
-        bar.update(task, description=f"{benchmark.title}, {model}")
+        bar.update(task, description=what)
     results = Results(set_name, described, tuple(runs))
     if json_file is not None:
         write_results(json_file, results)
@@ -186,13 +187,26 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
         click.get_current_context().exit(130)
 
 
-def rendering_device(device: str | None) -> str:
-    """Return where RGB-D sets are rendered: on a network's GPU, or on the CPU."""
-    if device is None or device == "cpu":
+def submit(path: Path, data: Path, estimator, console: Console) -> str:
+    """Write the zip for the test server and return what to say about it."""
+    from fossa_ros.evaluation.zedd_submission import SCENES, write_submission
+
+    with Progress(*PROGRESS, console=console) as bar:
+        task = bar.add_task("ZEDD test", total=SCENES)
+        filled = write_submission(path, data, estimator, progress=lambda _: bar.advance(task))
+    return (
+        f"{path} is as the test server wants it; {100 * filled:.2f} % of the pixels had no depth and were given that "
+        "of the nearest one that has."
+    )
+
+
+def rendering_device(model: str, device: str | None) -> str:
+    """Return where RGB-D sets are rendered: where the network runs."""
+    if model == "classical":
         return "cpu"
     from fossa_ros.fossa.devices import resolve_device
 
-    return str(resolve_device(device))
+    return str(resolve_device(device or "auto"))
 
 
 def make_estimator(model: str, checkpoint: str | None, device: str | None, precision: str | None):

@@ -92,7 +92,7 @@ def evaluate(
 
 def estimate(estimator: Estimator, sample: Sample) -> DepthMap:
     """Estimate a sample; networks are given planes as they were computed, before rounding."""
-    if sample.unrounded is not None and hasattr(estimator, "model"):
+    if sample.unrounded is not None and getattr(estimator, "takes_unrounded", False):
         return estimator.estimate(sample.stack, sample.unrounded)
     return estimator.estimate(sample.stack)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from fossa_ros.atomic import replacing
 from fossa_ros.errors import InputError
 from fossa_ros.evaluation.comparison import mean_interval
+from fossa_ros.evaluation.protocol import Setting
 from fossa_ros.evaluation.results import Results
 
 AXES = {"f_number": "f-number", "planes": "planes", "focus": "focus distances"}
@@ -22,20 +24,15 @@ def draw_study(path: Path, results: Results, title: str) -> None:
     Whiskers are the bootstrap interval of the mean over the images.
 
     Args:
-        path: picture to write: PNG, SVG or PDF.
-        results: runs of one model.
+        path: picture to write, one that ``check_plot`` accepts.
+        results: runs of one model, of settings that vary.
         title: over it.
 
     Raises:
-        InputError: another ending, nothing that varies, or a file that cannot be written.
+        InputError: the file cannot be written.
     """
-    check_plot(path)
     panels = {kind: _varied(results, kind) for kind in AXES}
     panels = {kind: runs for kind, runs in panels.items() if len(runs) > 1}
-    if not panels:
-        raise InputError(
-            "There is nothing to plot error against; give --apertures, --planes or --focus several values."
-        )
     figure = Figure(figsize=(1.2 + 3.4 * len(panels), 3.6), layout="constrained")
     figure.suptitle(title, fontsize=11)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -71,10 +68,18 @@ def draw_study(path: Path, results: Results, title: str) -> None:
         figure.savefig(partial, format=path.suffix.lower()[1:], dpi=130)
 
 
-def check_plot(path: Path) -> None:
-    """Refuse a picture of another kind, before the work that it is to show."""
+def check_plot(path: Path, settings: Sequence[Setting]) -> None:
+    """Refuse a picture of another kind, or of one setting alone, before the work that it is to show.
+
+    Raises:
+        InputError: either.
+    """
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"A plot is a {', '.join(FORMATS)} file, not '{path.name}'; give --plot another ending.")
+    if len(settings) < 2:
+        raise InputError(
+            "There is nothing to plot error against; give several --apertures, --planes or --focus."
+        )
 
 
 def _varied(results: Results, kind: str) -> list:

@@ -28,6 +28,8 @@ class Predictor:
     runs where and in which precision.
     """
 
+    takes_unrounded = True  # ``estimate`` has an argument for planes that were not rounded to 8 bits
+
     def __init__(self, model: torch.nn.Module, *, name: str = "fossa", compile: bool = False):
         """Wrap a network of :func:`create_model`.
 
