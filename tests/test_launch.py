@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 
-from fossa_ros.ros import environment
+from fossa_ros.msg import SweepReport
+from fossa_ros.ros import environment, qos
 
 # The folder launch/ of this project is importable as an empty package, so ask for something inside.
 MISSING = [name for name in ("launch_ros", "launch_testing_ros", "ros2cli") if importlib.util.find_spec(name) is None]
@@ -137,3 +139,34 @@ def test_ending_while_the_scene_is_rendered_leaves_nothing_behind(tmp_path):
         assert not link.exists()
     assert not link.is_symlink() and os.listdir(tmp_path) == ["launch.log"]
     assert "Lens driver at" not in log.read_text() and "Traceback" not in log.read_text()
+
+
+def test_two_cameras_in_two_namespaces_on_one_machine_give_depth_each(tmp_path):
+    logs = {name: tmp_path / f"{name}.log" for name in ("left", "right")}
+    small = f"params_file:={ROOT}/tests/data/small_rig.yaml"
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("watching_both", context=context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    accepted = dict.fromkeys(logs, 0)
+
+    def on_sweep(report, name):
+        accepted[name] += report.accepted
+
+    for name in logs:
+        node.create_subscription(SweepReport, f"/{name}/sweep", partial(on_sweep, name=name), qos.REPORTS)
+    arguments = {name: (f"namespace:={name}", f"lens_link:={tmp_path}/{name}", small) for name in logs}
+    try:
+        with (
+            launched(logs["left"], "sim.launch.py", *arguments["left"]),
+            launched(logs["right"], "sim.launch.py", *arguments["right"]),
+        ):
+            deadline = time.monotonic() + 2 * TIMEOUT_S
+            while min(accepted.values()) < 2:
+                assert time.monotonic() < deadline, accepted
+                executor.spin_once(timeout_sec=0.1)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert all("Traceback" not in log.read_text() for log in logs.values())

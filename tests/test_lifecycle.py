@@ -170,10 +170,11 @@ def test_every_bad_configuration_fails_with_a_sentence_that_names_the_cure_and_c
     assert had[0] == had[1], had
 
 
-MOMENTS = (0.0, 0.1, 0.3, 0.35, 0.6)  # seconds after the port was opened: handshake, planes, pauses between
+# Seconds after the port was opened: the handshake, a plane, a pause between planes.
+MOMENTS = {signal.SIGINT: (0.0, 0.1, 0.35), signal.SIGTERM: (0.3,)}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", MOMENTS)
 def test_a_signal_at_any_moment_leaves_the_lens_parked_and_the_port_free(rig, listener, tmp_path, number):
     frames = []
     listener.node.create_subscription(
@@ -182,7 +183,7 @@ def test_a_signal_at_any_moment_leaves_the_lens_parked_and_the_port_free(rig, li
     command = [sys.executable, "-m", "fossa_ros.ros.fossa_node", "--ros-args", "--params-file", str(CONFIG)]
     command += ["-p", f"lens.port:={rig}", "-p", "autostart:=true"]
     pts = os.path.realpath(rig)
-    for moment in MOMENTS if number == signal.SIGINT else MOMENTS[1::2]:
+    for moment in MOMENTS[number]:
         with (tmp_path / "node.log").open("wb") as output:
             child = subprocess.Popen(command, stdout=output, stderr=output, env=environment.child_environment())
             listener.wait_until(lambda child=child: belongings(child)[2] > 0, f"port {pts} open")

@@ -155,11 +155,18 @@ class CommandLens(ABC):
             if not self._is_open:
                 return
             try:
-                self.park()
-            except LensError as error:
-                LOG.warning("The lens was closed without being parked: %s", error)
+                self._park_at_last()
             finally:
                 self._free()
+
+    def _park_at_last(self) -> None:
+        for last in (False, True):  # a lens that heats itself because one reply was late would be a pity
+            try:
+                self.park()
+                return
+            except LensError as error:
+                if last:
+                    LOG.warning("The lens was closed without being parked: %s", error)
 
     def __enter__(self):
         return self
