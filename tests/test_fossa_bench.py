@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from click.testing import CliRunner
+from torch.utils.flop_counter import FlopCounterMode
 
 from fossa_ros.cli import main
 from fossa_ros.errors import InputError
@@ -24,6 +26,16 @@ def test_more_planes_are_more_work():
     network = create_model("nano", device="cpu")
     three, six = (count_gflop(network, planes, (48, 64)) for planes in (3, 6))
     assert 1.2 * three < six < 2.0 * three  # the planes' share doubles, the fused part stays
+
+
+def test_no_operator_goes_uncounted():
+    network = create_model("nano", device="cpu")
+    stack, focus = torch.zeros(1, 3, 3, 48, 64), torch.ones(1, 3)
+    with FlopCounterMode(display=False) as counter:  # recording gradients, a CPU runs PyTorch's own operators
+        network(stack, focus)
+    with torch.inference_mode():
+        gflop = count_gflop(network, 3, (48, 64))
+    assert 1.0 <= gflop / (counter.get_total_flops() / 1e9) < 1.1  # the counter misses a CPU's fused attention
 
 
 WIDE = {"COLUMNS": "200"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import resource
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fossa_ros.fossa.devices import describe_device, resolve_device, resolve_precision
 from fossa_ros.fossa.factory import create_model
 from fossa_ros.fossa.predictor import Predictor
+from fossa_ros.fossa.products import Fold, linear
 from fossa_ros.stack import FocusPlane, FocusStack
 
 MATMUL = 2048  # rows and columns of the matrix products that stand for the machine's peak
@@ -130,11 +132,15 @@ def random_stack(planes: int, size: tuple[int, int]) -> FocusStack:
     return FocusStack(tuple(FocusPlane(image, d) for image, d in zip(images, distances, strict=True)), K=K)
 
 
-def timed(call: Callable[[], object], progress: Callable[[], None] = lambda: None) -> float:
+def timed(
+    call: Callable[[], object],
+    progress: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Return the seconds of one call that ends with its result on the CPU."""
-    began = time.perf_counter()
+    began = clock()
     call()
-    seconds = time.perf_counter() - began
+    seconds = clock() - began
     progress()
     return seconds
 
@@ -152,26 +158,24 @@ def summary(seconds: list[float]) -> Timing:
 
 
 def count_gflop(network: torch.nn.Module, planes: int, size: tuple[int, int]) -> float:
-    """Return the floating-point operations (1e9) of one stack, as PyTorch counts them."""
-    weight = next(network.parameters())
-    stack = torch.zeros(1, planes, 3, *size, device=weight.device)
-    focus = torch.ones(1, planes, device=weight.device)
+    """Return the floating-point operations (1e9) of one stack, as PyTorch counts them.
+
+    It counts on a device that does nothing, since it does not know the operators that a CPU is given instead.
+    """
+    network = copy.deepcopy(network).to("meta")
+    stack = torch.zeros(1, planes, 3, *size, device="meta")
+    focus = torch.ones(1, planes, device="meta")
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(stack, focus)
     return counter.get_total_flops() / 1e9
 
 
 def matmul_gflops(device: torch.device, precision: str, runs: int = 10) -> float:
-    """Return the GFLOP/s of a square matrix product on the device: the best of some runs."""
-    dtype = resolve_precision(precision)
-    a = torch.randn(MATMUL, MATMUL, device=device).to(dtype)
-    best = float("inf")
-    for _ in range(runs):
-        synchronise(device)
-        began = time.perf_counter()
-        a @ a
-        synchronise(device)
-        best = min(best, time.perf_counter() - began)
+    """Return the GFLOP/s of a square matrix product as the networks' are done on the device: the best of some runs."""
+    a = torch.randn(MATMUL, MATMUL, device=device).to(resolve_precision(precision))
+    with torch.no_grad():
+        product = Fold()(a, linear, a)
+        best = min(timed(lambda: (product(a), synchronise(device))) for _ in range(runs))
     return 2 * MATMUL**3 / best / 1e9
 
 
