@@ -107,9 +107,16 @@ def test_both_halves_together_answer_report_and_diagnose_as_one_node(rig, imu, l
         assert listener.wait_for("lens/state")[0].backend == "optotune_ld4"
         assert listener.call(SetBool, "set_enabled", SetBool.Request(data=False)).success
         listener.wait_until(_quiet(reports), "rest")
+        states = listener.heard["lens/state"]
+        # A parked lens is without current and holds no focus.
+        listener.wait_until(lambda: np.isnan(states[-1].focus_distance), "the lens is parked")
+        resting = len(states)
         answer = listener.call(Trigger, "capture", Trigger.Request())
         assert answer.success, answer.message
         listener.wait_until(lambda: reports[-1].accepted and str(reports[-1].sweep) in answer.message, "its report")
+        listener.wait_until(
+            lambda: len(states) > resting + 2 and np.isnan(states[-1].focus_distance), "the lens is parked again"
+        )
         listener.wait_until(lambda: _levels(listener, "sweep_node", "depth_node") == {b"\0"}, "both are well")
         last = reports[-1]
         stack = next(one for one in listener.heard["focus_stack"] if one.sweep == last.sweep)

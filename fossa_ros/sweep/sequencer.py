@@ -24,6 +24,7 @@ from fossa_ros.sweep.timing import SweepTiming
 from fossa_ros.sweep.track import CommandTrack, LensResponse, MeasuredTrack, SetPointTrack
 
 COMMANDS = 64
+LONGER = 2  # times the usual interval of samples is too long to be interpolated
 SAMPLED = 3.0  # by which the focus of a moving lens is less certain from samples than from its commands
 
 
@@ -191,6 +192,10 @@ class Sequencer:
                     refused=self._guard.drops,
                 )
             case SweepMode.RAMP:
+                if isinstance(self._track, MeasuredTrack):
+                    # A command that took longer than they do moved the lens between two samples, nobody knows when.
+                    usual = self.config.ramp_interval_ns + 2 * self._command_ns(0.5)
+                    self._track.gap_ns = min(LONGER * usual, self.config.state_gap_ns)
                 self._sweep = RampSweep(
                     self.plan,
                     slots,
@@ -304,10 +309,10 @@ class Sequencer:
     def _external(self, now_ns: int) -> ExternalSweep:
         return ExternalSweep(self.timing, self._assembler, self.config.max_span_ns, now_ns, self._guard.drops)
 
-    def _command_ns(self) -> int:
-        """Return how long commands take, but for the slowest tenth of them."""
+    def _command_ns(self, share: float = 0.9) -> int:
+        """Return how long commands take, but for the slowest tenth of them, or what ``share`` leaves."""
         ordered = sorted(self._acknowledged)
-        return ordered[len(ordered) * 9 // 10] if ordered else 0
+        return ordered[int(len(ordered) * share)] if ordered else 0
 
     def _roll(self) -> None:
         """Offer the planes that are new to the rolling stack."""

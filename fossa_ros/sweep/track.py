@@ -163,7 +163,7 @@ class MeasuredTrack:
     """
 
     def __init__(self, gap_ns: int = 100_000_000, offset_ns: int = 0):
-        self._gap_ns = gap_ns
+        self.gap_ns = gap_ns
         self._offset_ns = offset_ns
         self._samples: TimedBuffer[float] = TimedBuffer(HISTORY_NS)
 
@@ -201,7 +201,7 @@ class MeasuredTrack:
         times, powers = [t for t, _ in samples], [power for _, power in samples]
         if not all(map(math.isfinite, powers)):
             return None
-        if max(later - earlier for earlier, later in pairwise(times)) > self._gap_ns:
+        if max(later - earlier for earlier, later in pairwise(times)) > self.gap_ns:
             return None
         return [_line(times, powers, first, t_ns) for first in (1, 0, 2)]
 
