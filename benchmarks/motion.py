@@ -144,7 +144,8 @@ def roc(rows: list[dict]) -> tuple[np.ndarray, np.ndarray, float]:
     severity = np.array([row["severity"] for row in rows])
     bad = np.array([row["bad"] for row in rows])
     order = np.argsort(-severity, kind="stable")
-    last = np.append(np.diff(severity[order]) != 0, True)  # equal severities are one point
+    falling = severity[order]
+    last = np.append(falling[1:] != falling[:-1], True)  # equal severities are one point
     true = np.append(0, np.cumsum(bad[order])[last]) / bad.sum()
     false = np.append(0, np.cumsum(~bad[order])[last]) / (~bad).sum()
     return false, true, float(np.trapezoid(true, false))
@@ -161,7 +162,12 @@ def plot_roc(rows: list[dict], path: Path) -> None:
         axes.plot(100 * false, 100 * true, label=f"{kind or 'all'}: {area:.4f}", **style)
     at = [np.mean([row["verdict"] != "still" for row in rows if row["bad"] is wanted]) for wanted in (False, True)]
     axes.plot(100 * at[0], 100 * at[1], "ko", label="not still, default thresholds")
-    axes.set(xlim=(-0.3, 20), ylim=(80, 100.3), xlabel="good sweeps refused, %", ylabel="bad sweeps refused, %")
+    axes.set(
+        xlim=(-0.3, 12),
+        ylim=(85, 100.3),
+        xlabel="good sweeps not taken as still, %",
+        ylabel="bad sweeps not taken as still, %",
+    )
     axes.grid(alpha=0.3)
     axes.legend(title="area under the curve", fontsize=8, loc="lower right")
     with replacing(path) as temporary:

@@ -21,6 +21,7 @@ from fossa_ros.estimator import Estimator
 from fossa_ros.motion import MotionCheck, MotionResult
 from fossa_ros.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.sweep import CapturedSweep
+from fossa_ros.temporal_filter import TemporalFilter
 
 LOG = logging.getLogger(__name__)
 _TOLD: deque[str] = deque(maxlen=16)  # failures whose traceback is in the log
@@ -92,11 +93,15 @@ def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
     )
 
 
-def estimate_depth(result: SweepResult, estimator: Estimator) -> SweepResult:
+def estimate_depth(
+    result: SweepResult, estimator: Estimator, temporal: TemporalFilter | None = None
+) -> SweepResult:
     """Estimate the depth of a sweep that passed the motion check; whatever goes wrong is a verdict."""
     started = time.perf_counter()
     try:
         depth = _checked(estimator.estimate(result.stack), result.stack, estimator.name).within(result.valid)
+        if temporal is not None:
+            depth = temporal.filter(depth)
     except Exception as error:
         return _failed(result, error)
     return replace(result, depth=depth, inference_ms=(time.perf_counter() - started) * 1e3)
@@ -149,6 +154,7 @@ class DepthWorker:
         on_result: see above.
         clock: nanoseconds on the clock of the stacks' stamps; None where ages do not matter.
         max_age_ns: depth older than that, from the stamp of its reference plane, is not delivered; 0 for no bound.
+        temporal: steadies successive depth maps; None leaves each as it is.
     """
 
     def __init__(
@@ -159,7 +165,9 @@ class DepthWorker:
         *,
         clock: Callable[[], int] | None = None,
         max_age_ns: int = 0,
+        temporal: TemporalFilter | None = None,
     ):
+        self._temporal = temporal
         self._clock = clock
         self._max_age_ns = max_age_ns
         self._motion = motion
@@ -173,6 +181,8 @@ class DepthWorker:
     def start(self) -> None:
         """Begin to work; the previous sweep that motion is measured against is forgotten."""
         self._motion.forget()
+        if self._temporal is not None:
+            self._temporal.forget()
         self._estimating.start()
         self._checking.start()
         self._glancing.start()
@@ -219,7 +229,7 @@ class DepthWorker:
     def _estimate(self, result: SweepResult) -> None:
         result = self._bounded(result, result.stack.stamp_ns)  # before the work is done, which may be in vain
         if result.stack is not None:
-            result = estimate_depth(result, self._estimator)
+            result = estimate_depth(result, self._estimator, self._temporal)
             if result.depth is not None:
                 result = self._bounded(result, result.depth.stamp_ns)
         self._on_result(result)

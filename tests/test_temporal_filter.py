@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fossa_ros.motion import MotionCheck, MotionConfig
+from fossa_ros.pipeline import DepthWorker
 from fossa_ros.stack import DepthMap
 from fossa_ros.temporal_filter import TemporalConfig, TemporalFilter
+from test_pipeline import sweep, wait_until
 
 SIZE = 120, 160
 
@@ -74,3 +77,30 @@ def test_unknown_stays_unknown_and_confidence_weighs(picture):
     assert found.depth[20, 80] == pytest.approx(1 / (0.9 / 2.2 + 0.1 / 2.0), rel=1e-3)
     steady.forget()
     assert steady.filter(second) is second
+
+
+def test_the_worker_steadies_depth_when_it_is_told_to(picture):
+    class Wavering:
+        name = "wavering"
+
+        def __init__(self):
+            self.count = 0
+
+        def estimate(self, stack):
+            self.count += 1
+            depth = np.full(stack.size, 2.0 if self.count % 2 else 2.1, np.float32)
+            return DepthMap(depth, np.ones_like(depth), stack.planes[0].image, None, stack.stamp_ns, self.name)
+
+    spread = []
+    for temporal in (None, TemporalFilter(TemporalConfig(memory=0.9))):
+        results = []
+        check = MotionCheck(MotionConfig(accept_unknown=True))
+        worker = DepthWorker(check, Wavering(), results.append, temporal=temporal)
+        worker.start()
+        for number in range(6):
+            worker.offer(sweep(number))
+            wait_until(lambda number=number, results=results: len(results) > number)
+        worker.stop()
+        depths = [float(np.nanmedian(result.depth.depth)) for result in results]
+        spread.append(abs(depths[-1] - depths[-2]))
+    assert spread[0] == pytest.approx(0.1, abs=1e-4) and spread[1] < 0.03

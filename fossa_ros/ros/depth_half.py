@@ -42,6 +42,7 @@ class DepthHalf:
             self._on_result,
             clock=self._node.now_ns,
             max_age_ns=round(values["depth.max_age"] * settings.SECONDS),
+            temporal=settings.temporal_filter(values),
         )
         self._outputs = Outputs(self._node, values["depth.encoding"])
         self._node.get_logger().info(f"Estimator {getattr(estimator, 'description', estimator.name)}")

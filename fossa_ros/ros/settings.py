@@ -33,6 +33,7 @@ from fossa_ros.sweep import (
     SweepTiming,
 )
 from fossa_ros.sweep.track import LensResponse
+from fossa_ros.temporal_filter import TemporalConfig, TemporalFilter
 
 SECONDS = 1e9  # parameters are in seconds, the library counts nanoseconds
 
@@ -270,6 +271,13 @@ _OUTPUT = (
         choices=("32FC1", "16UC1"),
     ),
     Parameter(
+        "depth.temporal_memory",
+        0.0,
+        "Share of the past averaged into each depth map where both show the same surface; 0 leaves each map as it is",
+        minimum=0.0,
+        maximum=0.95,
+    ),
+    Parameter(
         "depth.max_age",
         0.0,
         "Depth older than that, from its stamp until it is ready, is not published but reported as stale; 0: no bound",
@@ -347,6 +355,12 @@ def sweep_config(values: dict[str, Any]) -> SweepConfig:
 def motion_config(values: dict[str, Any]) -> MotionConfig:
     """Return the thresholds of the motion check."""
     return MotionConfig(**{field.name: values[f"motion.{field.name}"] for field in fields(MotionConfig)})
+
+
+def temporal_filter(values: dict[str, Any]) -> TemporalFilter | None:
+    """Return what steadies successive depth maps; None where that is off."""
+    memory = values["depth.temporal_memory"]
+    return TemporalFilter(TemporalConfig(memory=memory)) if memory else None
 
 
 def camera_optics(values: dict[str, Any]) -> dict[str, float | None]:
