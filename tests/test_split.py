@@ -111,7 +111,11 @@ def test_both_halves_together_answer_report_and_diagnose_as_one_node(rig, imu, l
         # A parked lens is without current and holds no focus.
         listener.wait_until(lambda: np.isnan(states[-1].focus_distance), "the lens is parked")
         resting = len(states)
-        answer = listener.call(Trigger, "capture", Trigger.Request())
+        for _ in range(10):  # frames are late where the machine is busy, and the answer says so
+            answer = listener.call(Trigger, "capture", Trigger.Request())
+            if answer.success:
+                break
+            assert "late" in answer.message or "No frame" in answer.message, answer.message
         assert answer.success, answer.message
         listener.wait_until(lambda: reports[-1].accepted and str(reports[-1].sweep) in answer.message, "its report")
         listener.wait_until(
