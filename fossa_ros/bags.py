@@ -134,6 +134,10 @@ class BagReader:
                 "the bag is damaged."
             ) from error
 
+    def break_off(self, message: Recorded, error: Exception) -> None:
+        """Note that reading ended at a message that cannot be used."""
+        self.damage = self._told(message.recorded_ns, error)
+
     def require(self, topic: str, *msgtypes: str) -> None:
         """Raise InputError unless the bag has ``topic``, of one of ``msgtypes``."""
         if topic not in self.types:

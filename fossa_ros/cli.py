@@ -34,6 +34,8 @@ COMMANDS = {
         "fossa_ros.commands.range:command",
         "Print blur, depth of field and the depth error to expect of a lens and a camera.",
     ),
+    "replay": ("fossa_ros.commands.replay:command", "Turn recorded bags into depth, figures and pictures."),
+    "report": ("fossa_ros.commands.report:command", "Make one HTML page of replays, of one machine or many."),
     "train": ("fossa_ros.commands.train:command", "Train a network on synthetic focus stacks, as CONFIG says."),
 }
 

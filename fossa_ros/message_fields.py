@@ -96,6 +96,29 @@ def lens_state(message) -> LensState:
     )
 
 
+def camera_frame(image, info, arrival_ns: int) -> Frame:
+    """Return a frame from its image, raw or compressed, and calibration, pixels untouched; its payload is the two."""
+    compressed = hasattr(image, "format")  # sensor_msgs/CompressedImage
+    size, coding = ((info.width, info.height), image.format) if compressed else (
+        (image.width, image.height), image.encoding
+    )
+    return Frame(
+        stamp_ns=nanoseconds(image.header.stamp),
+        arrival_ns=arrival_ns,
+        format=(*size, coding, image.header.frame_id),
+        intrinsics=tuple(info.k),
+        payload=(image, info),
+    )
+
+
+def angular_velocity(message) -> tuple[float, float, float] | None:
+    """Return what a gyroscope measured (``sensor_msgs/Imu``), rad/s; None where the sensor has none."""
+    if message.angular_velocity_covariance[0] == -1:
+        return None
+    rate = message.angular_velocity
+    return rate.x, rate.y, rate.z
+
+
 def report_stamp_ns(result: SweepResult) -> int:
     """Return the stamp of a sweep's report: the depth's, or the sweep's start where there is none."""
     return result.sweep.started_ns if result.depth is None else result.depth.stamp_ns

@@ -14,7 +14,8 @@ from fossa_ros.errors import InputError
 @click.option("--seconds", default=20.0, show_default=True, help="How long to sweep.")
 @click.option("--scene", default=0, show_default=True, help="Which simulated scene: a seed.")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter of fossa_node.")
-def command(out, seconds, scene, parameters):
+@click.option("--raw", is_flag=True, help="Record every frame and lens state, not what comes of them (28 MB/s).")
+def command(out, seconds, scene, parameters, raw):
     """Sweep a simulated scene with the real nodes over DDS, and score the depth.
 
     A simulated camera and lens run in one process, the node that drives them in another. Half way through, the
@@ -28,4 +29,4 @@ def command(out, seconds, scene, parameters):
     pairs = dict(parameter.partition("=")[::2] for parameter in parameters)
     if not all(pairs.values()):
         raise InputError("--set takes NAME=VALUE, for example --set sweep.planes=7.")
-    run_demo(out, seconds, scene, pairs)
+    run_demo(out, seconds, scene, pairs, raw)

@@ -13,7 +13,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.errors import InputError
 from fossa_ros.lens import LensState
-from fossa_ros.message_fields import lens_state, nanoseconds
+from fossa_ros.message_fields import angular_velocity, camera_frame, lens_state, nanoseconds
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import Verdict
@@ -24,7 +24,7 @@ from fossa_ros.ros.images import rgb_of_frame
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.pairing import CameraSubscription
 from fossa_ros.stack import FocusPlane
-from fossa_ros.sweep import CapturedSweep, ClockUse, Frame, GyroBuffer, SweepCapture, SweepMode
+from fossa_ros.sweep import CapturedSweep, ClockUse, GyroBuffer, SweepCapture, SweepMode
 
 
 class CaptureHalf:
@@ -162,25 +162,13 @@ class CaptureHalf:
 
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Executor thread: hand the frame to the capture, pixels untouched."""
-        if isinstance(image, CompressedImage):
-            form = (info.width, info.height, image.format, image.header.frame_id)
-        else:
-            form = (image.width, image.height, image.encoding, image.header.frame_id)
-        self._capture.offer(
-            Frame(
-                stamp_ns=nanoseconds(image.header.stamp),
-                arrival_ns=self._node.now_ns(),
-                format=form,
-                intrinsics=tuple(info.k),
-                payload=(image, info),
-            )
-        )
+        self._capture.offer(camera_frame(image, info, self._node.now_ns()))
 
     def _on_imu(self, message: Imu) -> None:
         """Executor thread: keep how the camera turns until a sweep asks."""
-        if message.angular_velocity_covariance[0] >= 0:  # -1: the sensor has no gyroscope
-            rate = message.angular_velocity
-            self._gyro.add(nanoseconds(message.header.stamp), (rate.x, rate.y, rate.z))
+        rate = angular_velocity(message)
+        if rate is not None:
+            self._gyro.add(nanoseconds(message.header.stamp), rate)
 
     def _on_external_lens(self, message: LensStateMessage) -> None:
         """Executor thread: whoever drives the lens says where it is."""

@@ -48,7 +48,9 @@ class DemoFailed(FossaError):
     """The demo could not be run to its end."""
 
 
-def run_demo(out: Path, seconds: float = 20.0, scene: int = 0, parameters: dict[str, str] | None = None) -> dict:
+def run_demo(
+    out: Path, seconds: float = 20.0, scene: int = 0, parameters: dict[str, str] | None = None, raw: bool = False
+) -> dict:
     """Sweep a simulated scene with real nodes, knock the camera once, and write what came of it to ``out``.
 
     Args:
@@ -56,6 +58,7 @@ def run_demo(out: Path, seconds: float = 20.0, scene: int = 0, parameters: dict[
         seconds: how long to sweep.
         scene: seed of the rig's scene.
         parameters: of fossa_node, beside config/rig.yaml.
+        raw: whether the bag holds every frame and lens state, not what the node makes of them.
 
     Returns:
         The figures of ``summary.json``.
@@ -68,7 +71,7 @@ def run_demo(out: Path, seconds: float = 20.0, scene: int = 0, parameters: dict[
     environment.complete()
     out = Path(out)
     with _interrupted_by_sigterm(), replacing_files(out, FILES) as work:
-        run = _record(work, seconds, scene, parameters or {})
+        run = _record(work, seconds, scene, parameters or {}, raw)
         summary = summarise(run, seconds)
         if not summary["sweeps_scored"]:
             raise DemoFailed(
@@ -125,12 +128,12 @@ class _Nodes:
             raise DemoFailed(f"A node ended by itself; last words:\n{_last_words(self.logs)}")
 
 
-def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str]) -> Run:
+def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str], raw: bool) -> Run:
     with contextlib.ExitStack() as stack:
         link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fossa-rig-"))) / "lens"
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         stack.callback(rclpy.try_shutdown)
-        recorder = stack.enter_context(Recorder(work / "bag"))
+        recorder = stack.enter_context(Recorder(work / "bag", raw))
         overrides = {
             "sim_rig_node": {"scene": scene, "lens.link": link},
             "fossa_node": {"lens.port": link, **parameters},

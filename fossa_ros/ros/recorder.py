@@ -25,7 +25,7 @@ from fossa_ros.ros import qos
 from fossa_ros.ros.sim_rig_node import RENDERING
 
 # The planes of every sweep are in the bag as focus_stack, so that depth can be estimated again from it; the stream of
-# images between them, mostly taken while the lens settles, would be ten times as large.
+# images between them, mostly taken while the lens settles, would be larger still.
 BAG_TOPICS = {
     "sweep": (SweepReport, qos.REPORTS),
     "focus_stack": (FocusStack, qos.REPORTS),
@@ -33,8 +33,14 @@ BAG_TOPICS = {
     "depth/camera_info": (CameraInfo, qos.RESULTS),
     "all_in_focus/image": (Image, qos.RESULTS),
     "confidence/image": (Image, qos.RESULTS),
-    "lens/state": (LensState, qos.LATCHED),
+    "lens/state": (LensState, qos.LENS_STATES),
     "truth/depth": (Image, qos.LATCHED),
+}
+# What a node sees, in place of what it makes: with lens/state, sweeps can be taken again from it.
+RAW_TOPICS = {
+    "image": (Image, qos.FRAMES),
+    "camera_info": (CameraInfo, qos.FRAMES),
+    **{topic: BAG_TOPICS[topic] for topic in ("lens/state", "truth/depth")},
 }
 
 
@@ -85,13 +91,16 @@ class Recorder(Node):
 
     Args:
         bag: folder of the bag to write; must not exist.
+        raw: whether to write every frame and lens state, not what the node makes of them.
     """
 
-    def __init__(self, bag: Path):
+    def __init__(self, bag: Path, raw: bool = False):
         super().__init__("recorder")
         self.run = Run()
+        self._raw = raw
         self._writer = Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        if not raw:  # compressing every frame would cost more time than there is
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._types = typestore()
         self._bumps = self.create_client(Trigger, "bump")
         self._executor = SingleThreadedExecutor()
@@ -100,14 +109,21 @@ class Recorder(Node):
 
     def __enter__(self) -> Recorder:
         self._writer.open()
-        for topic, (kind, profile) in BAG_TOPICS.items():
-            connection = self._writer.add_connection(
+        written = RAW_TOPICS if self._raw else BAG_TOPICS
+        connections = {
+            topic: self._writer.add_connection(
                 self.resolve_topic_name(topic), message_type(kind), typestore=self._types
             )
+            for topic, (kind, _) in written.items()
+        }
+        for topic, (kind, profile) in (BAG_TOPICS | written).items():
 
-            def on_message(data: bytes, topic=topic, kind=kind, connection=connection):
-                self._writer.write(connection, self.get_clock().now().nanoseconds, data)
-                self._note(topic, deserialize_message(data, kind))
+            # The second parameter makes rclpy tell when the message arrived, which a busy recorder notices too late.
+            def on_message(data: bytes, info: dict, topic=topic, kind=kind):
+                if topic in connections:
+                    self._writer.write(connections[topic], info["received_timestamp"], data)
+                if topic in BAG_TOPICS:
+                    self._note(topic, deserialize_message(data, kind))
 
             self.create_subscription(kind, topic, on_message, profile, raw=True)
         self.create_subscription(PointCloud2, "points", lambda message: self._note("points", message), qos.RESULTS)

@@ -1,0 +1,191 @@
+"""``fossa replay``: bags to depth, figures and pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import cv2
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fossa_ros.atomic import check_writable
+from fossa_ros.errors import FossaError, InputError
+from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
+from fossa_ros.evaluation.replay_many import find_bags, is_bag, replay_many, shard_of
+from fossa_ros.ros import settings
+from fossa_ros.ros.parameter_file import read_values
+
+INTERRUPTED = 130
+
+
+@click.command("replay")
+@click.argument("bag", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: NAME-replay]")
+@click.option("--params", type=click.Path(path_type=Path), help="Parameter file of fossa_node.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a parameter of fossa_node.")
+@click.option("--remap", "remaps", multiple=True, metavar="NAME:=TOPIC", help="Where the bag has image, lens/state ...")
+@click.option(
+    "--frames/--stacks", "frames", default=None, help="What to replay.  [default: focus_stack where the bag has it]"
+)
+@click.option("--rate", type=click.FloatRange(min=0), default=0.0, help="Times real time.  [default: as it goes]")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Bags replayed at once.")
+@click.option("--shard", metavar="I/N", help="Of many bags only part I of N, from 0; auto asks torchrun or Slurm.")
+@click.option("--pictures", type=click.IntRange(min=0), default=5, show_default=True, help="PNGs of every Nth depth.")
+@click.option("--bag/--no-bag", "write_bag", default=True, show_default=True, help="Write the results as a bag.")
+@click.option("--compress", is_flag=True, help="Compress that bag.")
+@click.option("--rerun", "rerun_file", type=click.Path(path_type=Path), help="Log for rerun's viewer, to an .rrd file.")
+def command(
+    bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures, write_bag, compress, rerun_file
+):
+    """Turn recorded bags into depth, figures and pictures, as fossa_node would have made them; no ROS needed.
+
+    BAG is a ROS 2 bag (mcap or sqlite3) or a folder of many. It holds focus_stack, or image, camera_info and
+    lens/state. OUT gets a bag of the results, replay.json, pictures, and report.html. Ctrl-C ends in order with
+    what there is so far.
+    """
+    options = ReplayOptions(
+        read_values(params, "fossa_node", settings.FOSSA_NODE, pairs),
+        _remapped(remaps),
+        frames,
+        rate,
+        picture_every=pictures,
+        bag=write_bag,
+        compress=compress,
+    )
+    out = out or Path(f"{bag.resolve().stem}-replay")
+    check_writable(out)
+    if not bag.exists():
+        raise InputError(f"{bag} does not exist; give the folder of a bag, or one that holds some.")
+    many = not is_bag(bag)
+    if many and rerun_file:
+        raise click.UsageError("--rerun logs one bag; replay it by itself.")
+    from fossa_ros.commands.report import write_page  # its plots take a second to import
+
+    with _ended_by_signal() as ended:
+        failed = _replay_folder(bag, out, options, jobs, shard, ended) if many else _replay_one(
+            bag, out, options, rerun_file, ended
+        )
+        if not many or shard is None:
+            click.echo(f"{write_page([out], out / 'report.html')} shows it all.")
+    if ended.is_set():
+        click.get_current_context().exit(INTERRUPTED)
+    if failed:
+        raise FossaError(f"{failed} of the bags could not be replayed; see above.")
+
+
+def _replay_one(bag: Path, out: Path, options: ReplayOptions, rerun_file, ended: threading.Event) -> int:
+    cv2.setNumThreads(1)  # whole sweeps are worked on beside each other, which wastes less
+    with contextlib.ExitStack() as stack:
+        watch = None
+        if rerun_file is not None:
+            from fossa_ros.evaluation.replay_rerun import RerunLog
+
+            watch = stack.enter_context(RerunLog(rerun_file)).log
+        bar = stack.enter_context(_progress())
+        task = bar.add_task("Replaying", total=None, rate="")
+
+        def progress(done: Replay, total: float) -> None:
+            verdicts = Counter("accepted" if sweep.accepted else sweep.verdict for sweep in done.sweeps)
+            told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+            speed = done.seconds / done.wall_seconds if done.wall_seconds else 0.0
+            rate = f"{speed:.1f}x real time"
+            bar.update(task, total=total, completed=done.seconds, description=f"Replaying: {told}", rate=rate)
+
+        done = replay(bag, out, options, progress=progress, ended=ended, watch=watch)
+    Console().print(_table(done, out))
+    return 0
+
+
+def _replay_folder(folder, out, options, jobs, shard, ended) -> int:
+    bags = find_bags(folder)
+    index, count = shard_of(shard) if shard else (0, 1)
+    bags = bags[index::count]
+    if not bags:
+        click.echo(f"Part {index} of {count} has no bag.")
+        return 0
+    outs = [out / bag.relative_to(folder).with_suffix("") for bag in bags]
+    failed = 0
+    options = replace(options, workers=1 if jobs > 1 else 0)
+    with _progress() as bar:
+        task = bar.add_task(f"Replaying {len(bags)} bags", total=len(bags), rate="")
+
+        def on_done(bag: Path, done: Replay | str) -> None:
+            nonlocal failed
+            failed += isinstance(done, str)
+            bar.console.print(escape(done if isinstance(done, str) else _line(done)), highlight=False)
+            bar.advance(task)
+
+        replay_many(bags, outs, options, jobs, on_done, ended)
+    return failed
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _line(done: Replay) -> str:
+    accepted = sum(sweep.accepted for sweep in done.sweeps)
+    metrics = done.metrics()
+    scored = f", AbsRel {metrics['abs_rel']:.3f}" if metrics else ""
+    ended = " interrupted" if done.interrupted else f" {done.damage}" if done.damage else ""
+    return f"{done.source}: {len(done.sweeps)} sweeps, {accepted} accepted{scored}{ended}"
+
+
+def _table(done: Replay, out: Path) -> Table:
+    table = Table(show_header=False, box=None, title=escape(done.source), title_justify="left")
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in done.verdicts().most_common())
+    table.add_row("sweeps", f"{len(done.sweeps)}: {verdicts}" if verdicts else "none")
+    speed = done.seconds / max(done.wall_seconds, 1e-9)
+    table.add_row("time", f"{done.seconds:.1f} s of the bag in {done.wall_seconds:.1f} s, {speed:.1f}x real time")
+    if done.interrupted:
+        table.add_row("interrupted", f"after {done.seconds:.1f} s of the bag")
+    if done.damage:
+        table.add_row("bag", escape(done.damage))
+    metrics = done.metrics()
+    if metrics:
+        table.add_row(
+            "depth", f"AbsRel {metrics['abs_rel']:.4f}, within a factor of 1.25: {100 * metrics['delta_1.25']:.1f} %"
+        )
+    table.add_row("written", escape(str(out)))
+    return table
+
+
+def _remapped(remaps) -> dict[str, str]:
+    pairs = dict(remap.partition(":=")[::2] for remap in remaps)
+    if not all(pairs.values()):
+        raise InputError("--remap takes NAME:=TOPIC, for example --remap image:=/camera/image_raw.")
+    return pairs
+
+
+@contextlib.contextmanager
+def _ended_by_signal() -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into an event, so that everything ends in order; a second one interrupts."""
+    ended = threading.Event()
+
+    def end(*_):
+        if ended.is_set():
+            raise KeyboardInterrupt
+        ended.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,129 @@
+"""What is kept of every replayed sweep for reports: figures as JSON, small enough for thousands of sweeps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fossa_ros import optics
+from fossa_ros.evaluation.metrics import depth_metrics
+from fossa_ros.pipeline import SweepResult
+
+DEPTH_EDGES = np.geomspace(0.1, 20.0, 24)  # m
+BLUR_EDGES = np.linspace(0.0, 12.0, 25)  # px
+
+
+@dataclass
+class ErrorProfile:
+    """Relative error of depth over some quantity, in bins; profiles add up.
+
+    Attributes:
+        counts: pixels with depth and truth, one number a bin.
+        sums: of their |depth - truth| / truth.
+    """
+
+    counts: list[int]
+    sums: list[float]
+
+    @classmethod
+    def of(cls, quantity: np.ndarray, error: np.ndarray, edges: np.ndarray) -> ErrorProfile:
+        """Sort (N,) errors into the bins of (N,) quantities; what lies outside is left out."""
+        counts, _ = np.histogram(quantity, edges)
+        sums, _ = np.histogram(quantity, edges, weights=error)
+        return cls(counts.tolist(), [round(value, 6) for value in sums.tolist()])
+
+    def __add__(self, other: ErrorProfile) -> ErrorProfile:
+        return ErrorProfile(
+            [a + b for a, b in zip(self.counts, other.counts, strict=True)],
+            [a + b for a, b in zip(self.sums, other.sums, strict=True)],
+        )
+
+    def means(self) -> np.ndarray:
+        """Return the mean error of every bin, NaN where it is empty."""
+        counts = np.array(self.counts, float)
+        return np.divide(self.sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+
+@dataclass
+class SweepFigures:
+    """Figures of one sweep; times in ms, NaN where there are none.
+
+    Attributes:
+        sweep, verdict, reason, accepted, motion_px, sweep_ms, motion_ms, inference_ms: as in its SweepReport.
+        stamp_ns: of its report.
+        metrics: of ``depth_metrics``; empty without truth.
+        by_depth, by_blur: errors over true depth, and over the largest blur that the planes show there (diameter, px).
+    """
+
+    sweep: int
+    stamp_ns: int
+    verdict: str
+    reason: str
+    accepted: bool
+    motion_px: float
+    sweep_ms: float
+    motion_ms: float
+    inference_ms: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    by_depth: ErrorProfile | None = None
+    by_blur: ErrorProfile | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures as JSON holds them: null for NaN."""
+        return _without_nan(asdict(self))
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> SweepFigures:
+        """Return what ``as_json`` made; raises KeyError, TypeError or ValueError on anything else."""
+        content = dict(content)
+        for name in ("by_depth", "by_blur"):
+            content[name] = None if content.get(name) is None else ErrorProfile(**content[name])
+        for name in ("motion_px", "sweep_ms", "motion_ms", "inference_ms"):
+            content[name] = math.nan if content[name] is None else float(content[name])
+        content["metrics"] = {name: math.nan if f is None else float(f) for name, f in content["metrics"].items()}
+        return cls(**content)
+
+
+def sweep_figures(result: SweepResult, truth: np.ndarray | None, stamp_ns: int) -> SweepFigures:
+    """Return the figures of a sweep, held against the (H, W) true depth (m) where it is known."""
+    sweep = result.sweep
+    figures = SweepFigures(
+        sweep=sweep.number,
+        stamp_ns=stamp_ns,
+        verdict=str(result.verdict),
+        reason=result.reason,
+        accepted=result.depth is not None,
+        motion_px=float(result.motion_px),
+        sweep_ms=sweep.duration_ns / 1e6,
+        motion_ms=float(result.motion_ms),
+        inference_ms=float(result.inference_ms),
+    )
+    if result.depth is None or truth is None or truth.shape != result.depth.depth.shape:
+        return figures
+    depth = result.depth.depth
+    figures.metrics = depth_metrics(depth, truth)
+    known = np.isfinite(truth) & (truth > 0) & np.isfinite(depth)
+    t = truth[known]
+    error = np.abs(depth[known] - t) / t
+    figures.by_depth = ErrorProfile.of(t, error, DEPTH_EDGES)
+    stack = sweep.stack
+    if stack.K is not None and stack.focal_length and stack.f_number:
+        pitch = optics.pixel_size(stack.focal_length, stack.K[0, 0])
+        # Blur grows with the distance in dioptres, so the largest is that of the nearest or the farthest plane.
+        blur = [
+            2 * optics.blur_radius(t, focus, stack.focal_length, stack.f_number, pitch)
+            for focus in (stack.focus_distances.min(), stack.focus_distances.max())
+        ]
+        figures.by_blur = ErrorProfile.of(np.maximum(*blur), error, BLUR_EDGES)
+    return figures
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,128 @@
+"""Many bags: found in folders, shared out to machines, replayed beside each other by processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import cv2
+
+from fossa_ros.bags import STORAGES
+from fossa_ros.errors import FossaError, InputError
+from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
+
+_ENDED = threading.Event()  # of a worker process
+
+
+def is_bag(path: Path) -> bool:
+    """Tell whether ``path`` is one bag: a folder with its storage, or a file of storage."""
+    if path.is_file():
+        return path.suffix in STORAGES
+    return path.is_dir() and any(
+        file.suffix in STORAGES or file.name.endswith(tuple(f"{kind}.zstd" for kind in STORAGES))
+        for file in path.iterdir()
+    )
+
+
+def find_bags(folder: Path) -> list[Path]:
+    """Return the bags below ``folder`` in the order of their names, results of earlier replays left out.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = sorted(_below(folder))
+    if not found:
+        raise InputError(f"There is no bag below {folder}; give the folder of one, or one that holds some.")
+    return found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    if (folder / "replay.json").is_file():
+        return
+    if is_bag(folder):
+        yield folder
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _below(entry)
+        elif entry.suffix in STORAGES:
+            yield entry
+
+
+def shard_of(text: str, environment=os.environ) -> tuple[int, int]:
+    """Return which part of how many ``i/n`` means, i from 0; ``auto`` asks torchrun's or Slurm's environment.
+
+    Raises:
+        InputError: neither.
+    """
+    if text == "auto":
+        first = environment.get("SLURM_ARRAY_TASK_MIN", "0")
+        for part, count in (("RANK", "WORLD_SIZE"), ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")):
+            if part in environment and count in environment:
+                index = int(environment[part]) - (int(first) if part.startswith("SLURM") else 0)
+                return _shard(index, int(environment[count]), text)
+        raise InputError("--shard auto works under torchrun or in a Slurm array; give --shard i/n elsewhere.")
+    index, slash, count = text.partition("/")
+    if not slash or not index.isdecimal() or not count.isdecimal():
+        raise InputError(f"--shard takes i/n with i from 0 to n-1, for example 0/4, or auto; not '{text}'.")
+    return _shard(int(index), int(count), text)
+
+
+def _shard(index: int, count: int, text: str) -> tuple[int, int]:
+    if not 0 <= index < count:
+        raise InputError(f"--shard {text}: part {index} of {count} does not exist; parts count from 0.")
+    return index, count
+
+
+def replay_many(
+    bags: list[Path],
+    outs: list[Path],
+    options: ReplayOptions,
+    jobs: int,
+    on_done: Callable[[Path, Replay | str], None],
+    ended: threading.Event,
+) -> None:
+    """Replay bags by ``jobs`` processes; ``on_done`` receives each bag with what came of it, or why nothing did.
+
+    Once ``ended`` is set, those under way end in order and no other is begun.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks of this process's threads
+    with ProcessPoolExecutor(jobs, context, _begin_worker) as pool:
+        waiting = {pool.submit(_one, bag, out, options): bag for bag, out in zip(bags, outs, strict=True)}
+        workers = list(pool._processes.values()) if hasattr(pool, "_processes") else []
+        told = False
+        while waiting:
+            try:
+                for future in as_completed(waiting, timeout=0.2):
+                    bag = waiting.pop(future)
+                    if not future.cancelled():
+                        on_done(bag, future.result())
+                    break
+            except TimeoutError:
+                pass
+            if ended.is_set() and not told:
+                told = True
+                for future in waiting:
+                    future.cancel()
+                for worker in workers:
+                    os.kill(worker.pid, signal.SIGTERM)
+
+
+def _begin_worker() -> None:
+    cv2.setNumThreads(1)  # the processes share the processors
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
+    signal.signal(signal.SIGTERM, lambda *_: _ENDED.set())
+
+
+def _one(bag: Path, out: Path, options: ReplayOptions) -> Replay | str:
+    if _ENDED.is_set():
+        return "interrupted"
+    try:
+        return replay(bag, out, options, ended=_ENDED)
+    except FossaError as error:
+        return str(error)
