@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 
@@ -64,6 +65,37 @@ def test_a_short_run_ends_with_figures_pictures_a_cloud_and_a_bag(tmp_path):
         connection, _, raw = next(entry for entry in bag.messages() if entry[0].topic == "/focus_stack")
         assert len(types.deserialize_cdr(raw, connection.msgtype).planes) == 5
     assert children_of(tmp_path) == []
+    _check_replay(out / "bag", tmp_path / "replayed")
+
+
+def _check_replay(bag, out):
+    """Replay the stacks of the run: every sweep that the node accepted is accepted again, and has the same depth."""
+    values = read_values(environment.share() / "config" / "rig.yaml", "fossa_node", settings.FOSSA_NODE)
+    done = replay(bag, out, ReplayOptions(values, picture_every=0))
+    assert done.metrics()["abs_rel"] <= 0.12
+    (reports, depths), (again, depths_again) = _results(bag), _results(out / "bag")
+    recorded = {sweep for sweep in depths if sweep in again}  # the bag may have begun or ended within a sweep
+    assert len(recorded) >= 3
+    for sweep in recorded:
+        assert (again[sweep].verdict, again[sweep].stamps) == (reports[sweep].verdict, reports[sweep].stamps)
+        np.testing.assert_array_equal(np.isfinite(depths_again[sweep]), np.isfinite(depths[sweep]))
+        np.testing.assert_allclose(depths_again[sweep], depths[sweep], rtol=0, atol=1e-4)
+    rejected = {sweep for sweep, report in reports.items() if report.verdict == "rejected" and sweep in again}
+    assert rejected and all(again[sweep].verdict == "rejected" for sweep in rejected)
+
+
+def _results(path):
+    """Return the reports of a bag, and the depths of those accepted, by sweep."""
+    reports, images = {}, {}
+    with BagReader(path) as bag:
+        for recorded in bag.messages({"/sweep", "/depth/image"}):
+            message = bag.read(recorded)
+            if recorded.topic == "/sweep":
+                reports[message.sweep] = message
+            else:
+                images[nanoseconds(message.header.stamp)] = depth_from_message(message)
+    stamps = {sweep: nanoseconds(report.header.stamp) for sweep, report in reports.items() if report.accepted}
+    return reports, {sweep: images[stamp] for sweep, stamp in stamps.items() if stamp in images}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -55,7 +55,7 @@ class SweepFigures:
         sweep, verdict, reason, accepted, motion_px, sweep_ms, motion_ms, inference_ms: as in its SweepReport.
         stamp_ns: of its report.
         metrics: of ``depth_metrics``; empty without truth.
-        by_depth, by_blur: errors over true depth, and over the largest blur that the planes show there (diameter, px).
+        by_depth, by_blur: errors over true depth, and over its blur in the reference plane (diameter, px).
     """
 
     sweep: int
@@ -112,12 +112,9 @@ def sweep_figures(result: SweepResult, truth: np.ndarray | None, stamp_ns: int) 
     stack = sweep.stack
     if stack.K is not None and stack.focal_length and stack.f_number:
         pitch = optics.pixel_size(stack.focal_length, stack.K[0, 0])
-        # Blur grows with the distance in dioptres, so the largest is that of the nearest or the farthest plane.
-        blur = [
-            2 * optics.blur_radius(t, focus, stack.focal_length, stack.f_number, pitch)
-            for focus in (stack.focus_distances.min(), stack.focus_distances.max())
-        ]
-        figures.by_blur = ErrorProfile.of(np.maximum(*blur), error, BLUR_EDGES)
+        focus = stack.focus_distances[stack.reference]
+        blur = 2 * optics.blur_radius(t, focus, stack.focal_length, stack.f_number, pitch)
+        figures.by_blur = ErrorProfile.of(blur, error, BLUR_EDGES)
     return figures
 
 

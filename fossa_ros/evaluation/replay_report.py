@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from fossa_ros import __version__
 from fossa_ros.atomic import replacing
@@ -125,7 +126,7 @@ def _bag(replay: Replay, folder: Path, several: bool) -> str:
 def _plots(sweeps: list[SweepFigures]) -> str:
     plots = [("latency", _latency(sweeps)), ("verdicts and reasons", _reasons(sweeps))]
     plots.append(("error against depth", _error(sweeps, "by_depth", DEPTH_EDGES, "true depth [m]", log=True)))
-    plots.append(("error against blur", _error(sweeps, "by_blur", BLUR_EDGES, "largest blur of the planes [px]")))
+    plots.append(("error against blur", _error(sweeps, "by_blur", BLUR_EDGES, "blur in the reference plane [px]")))
     shown = [f'<img class="plot" alt="{name}" src="{_svg(figure)}">' for name, figure in plots if figure is not None]
     return f'<div class="plots">{"".join(shown)}</div>'
 
@@ -145,8 +146,7 @@ def _latency(sweeps: list[SweepFigures]) -> Figure | None:
     for name, values in series.items():
         label = f"{name}, median {np.median(values):.0f} ms"
         axes.hist(values, np.geomspace(low, high, 40), label=label, alpha=0.7)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    _logarithmic(axes)
     axes.legend(frameon=False)
     axes.set_title("Latency")
     return figure
@@ -194,13 +194,19 @@ def _error(sweeps: Iterable[SweepFigures], which: str, edges, label: str, log: b
     axes.set_zorder(1)
     axes.patch.set_visible(False)
     if log:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
+        _logarithmic(axes)
     shown = np.flatnonzero(counts)
     if shown.size:
         axes.set_xlim(edges[shown[0]], edges[shown[-1] + 1])
     axes.set_title(f"Error against {label.partition(' [')[0]}")
     return figure
+
+
+def _logarithmic(axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _axes(x: str, y: str):
