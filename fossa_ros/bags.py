@@ -264,6 +264,8 @@ class _Sequential:
 
     def _sqlite(self, file: Path) -> Iterator[Recorded]:
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)) as database:
+            # Without this, SQLite refuses a file that is shorter than its first page says.
+            database.execute("PRAGMA writable_schema = ON")
             topics = {key: (name, kind) for key, name, kind in database.execute("SELECT id, name, type FROM topics")}
             with contextlib.suppress(sqlite3.OperationalError):  # older bags have no definitions
                 for name, encoding, text in database.execute(

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 
-from fossa_ros.bags import typestore
-from fossa_ros.ros import environment
+from fossa_ros.bags import BagReader, typestore
+from fossa_ros.evaluation.replay import ReplayOptions, replay
+from fossa_ros.message_fields import depth_from_message, nanoseconds
+from fossa_ros.ros import environment, settings
+from fossa_ros.ros.parameter_file import read_values
 from fossa_ros.ros.recorder import BAG_TOPICS
 
 COMMAND = [sys.executable, "-m", "fossa_ros.cli", "demo"]

@@ -1,0 +1,309 @@
+"""fossa replay and fossa report as they are used, on bags of a rig in virtual time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
+
+from fossa_ros.bags import BagReader
+from fossa_ros.cli import main
+from fossa_ros.errors import InputError
+from fossa_ros.evaluation.replay import read_replay
+from fossa_ros.evaluation.replay_many import find_bags, shard_of
+from fossa_ros.evaluation.results import read_results
+from fossa_ros.geometry import POINT
+from fossa_ros.message_fields import depth_from_message, nanoseconds
+from fossa_ros.optics import dioptre_space
+from fossa_ros.ros import settings
+from fossa_ros.ros.parameter_file import read_values
+from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.stack_renderer import render_stack
+from fossa_ros.simulation.virtual_recording import Recording, write_recording
+
+ROOT = Path(__file__).parent.parent
+WIDTH, HEIGHT = 160, 120
+RIG = ROOT / "config" / "rig.yaml"
+PARAMETERS = ["--params", str(RIG), "--set", "sweep.settling=0.018", "--set", "sweep.exposure=0.008"]
+RECORDING = Recording(seconds=3.0, knocked_at=1.8, knock=25, namespace="/robot")
+STORAGES = {
+    "mcap": (StoragePlugin.MCAP, CompressionMode.NONE),
+    "mcap-zstd": (StoragePlugin.MCAP, CompressionMode.STORAGE),
+    "sqlite3": (StoragePlugin.SQLITE3, CompressionMode.NONE),
+    "sqlite3-file-zstd": (StoragePlugin.SQLITE3, CompressionMode.FILE),
+    "sqlite3-message-zstd": (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
+}
+# Whatever of ROS is imported ends the process: replay must do without.
+WITHOUT_ROS = """
+import sys
+class NoRos:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("rclpy", "rcl_interfaces", "sensor_msgs", "std_msgs", "builtin_interfaces",
+                                  "ament_index_python", "rosidl_runtime_py") or name.startswith("fossa_ros.msg"):
+            raise ImportError(name + " is ROS")
+sys.meta_path.insert(0, NoRos())
+from fossa_ros.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def scene():
+    camera = SimulatedCamera(width=WIDTH, height=HEIGHT, fx=150.0)
+    return render_stack(0, camera, dioptre_space(0.35, 6.0, 5), views=24)
+
+
+@pytest.fixture(scope="module")
+def bags(scene, tmp_path_factory):
+    """One recording in every kind of storage."""
+    folder = tmp_path_factory.mktemp("bags")
+    for name, (storage, compression) in STORAGES.items():
+        write_recording(folder / name, *scene, RECORDING, storage=storage, compression=compression)
+    return folder
+
+
+def fossa(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def accepted_stamps(folder):
+    return [sweep.stamp_ns for sweep in read_replay(folder / "replay.json").sweeps if sweep.accepted]
+
+
+@pytest.fixture(scope="module")
+def replayed(bags, tmp_path_factory):
+    """The plain bag, replayed by a process that has no ROS."""
+    out = tmp_path_factory.mktemp("replayed") / "out"
+    command = [sys.executable, "-c", WITHOUT_ROS, "replay", str(bags / "mcap"), "--out", str(out), *PARAMETERS]
+    done = subprocess.run([*command, "--pictures", "2"], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return out, done
+
+
+def test_without_ros_a_bag_becomes_depth_figures_and_pictures(replayed, scene):
+    out, done = replayed
+    assert "x real time" in done.stderr and "x real time" in done.stdout
+    result = read_replay(out / "replay.json")
+    assert len(result.sweeps) >= 7 and result.seconds == pytest.approx(RECORDING.seconds, abs=0.1)
+    refused = [sweep for sweep in result.sweeps if not sweep.accepted]
+    assert [sweep.verdict for sweep in refused] == ["rejected"] and "moved" in refused[0].reason  # the knock
+    before = [sweep.metrics["abs_rel"] for sweep in result.sweeps[:4]]
+    assert all(error < 0.25 for error in before)  # small images of a deep scene
+    assert read_results(out / "metrics.json").runs[0].mean["abs_rel"] == pytest.approx(result.metrics()["abs_rel"])
+    first = result.sweeps[0]
+    pixels = np.isfinite(scene[1]).sum()
+    assert 0.5 * pixels < sum(first.by_depth.counts) <= pixels and sum(first.by_blur.counts) > 0.5 * pixels
+    mean = sum(first.by_depth.sums) / sum(first.by_depth.counts)
+    assert mean == pytest.approx(first.metrics["abs_rel"], rel=0.02)  # few pixels lie outside the bins
+    for picture in ("depth", "all_in_focus", "confidence", "error"):
+        assert cv2.imread(str(out / "pictures" / f"000000-{picture}.png")).std() > 1
+    assert len(list((out / "pictures").glob("*-depth.png"))) == (len(result.sweeps) - len(refused) + 1) // 2
+
+
+def test_the_bag_of_results_is_what_the_node_would_have_published(replayed):
+    out, _ = replayed
+    depths, clouds, reports = {}, {}, []
+    with AnyReader([out / "bag"]) as bag:
+        kinds = {connection.topic: connection.msgtype for connection in bag.connections}
+        for connection, recorded_ns, raw in bag.messages():
+            message = bag.deserialize(raw, connection.msgtype)
+            assert message.header.frame_id == "camera_optical_frame"
+            assert recorded_ns >= nanoseconds(message.header.stamp)
+            match connection.topic:
+                case "/robot/depth/image":
+                    depths[nanoseconds(message.header.stamp)] = depth_from_message(message)
+                case "/robot/points":
+                    clouds[nanoseconds(message.header.stamp)] = np.frombuffer(message.data, POINT)
+                case "/robot/depth/camera_info":
+                    assert message.k[0] == 150.0 and nanoseconds(message.header.stamp) in depths
+                case "/robot/sweep":
+                    reports.append(message)
+    names = ("depth/image", "depth/camera_info", "all_in_focus/image", "confidence/image", "points", "sweep")
+    assert set(kinds) == {f"/robot/{name}" for name in names}
+    assert [nanoseconds(r.header.stamp) for r in reports if r.accepted] == accepted_stamps(out) == list(depths)
+    for report in reports:
+        stamps = [nanoseconds(stamp) for stamp in report.stamps]
+        assert len(stamps) == 5 and stamps == sorted(stamps)
+        assert all((stamp - RECORDING.start_ns - 5_000_000) % 33_333_333 == 0 for stamp in stamps)
+        assert not report.accepted or nanoseconds(report.header.stamp) == stamps[2]
+    for stamp, depth in depths.items():
+        assert depth.shape == (HEIGHT, WIDTH)
+        np.testing.assert_array_equal(clouds[stamp]["z"].reshape(depth.shape), depth)
+
+
+@pytest.mark.parametrize("name", STORAGES)
+def test_every_storage_holds_the_same(bags, name):
+    with BagReader(bags / "mcap") as plain, BagReader(bags / name) as bag:
+        assert bag.counts == plain.counts and not bag.damage
+        messages = [(m.topic, m.recorded_ns, m.raw) for m in bag.messages(bag.types)]
+        assert messages == [(m.topic, m.recorded_ns, bytes(m.raw)) for m in plain.messages(plain.types)]
+
+
+@pytest.mark.parametrize("name", STORAGES)
+def test_a_bag_that_breaks_off_is_read_as_far_as_it_goes(bags, name, tmp_path):
+    with BagReader(bags / name) as bag:
+        whole = [(m.topic, m.recorded_ns, bytes(m.raw)) for m in bag.messages(bag.types)]
+    shutil.copytree(bags / name, tmp_path / "bag")
+    file = max((tmp_path / "bag").iterdir(), key=lambda path: path.stat().st_size)
+    os.truncate(file, file.stat().st_size * 6 // 10)
+    for with_metadata in (True, False):
+        if not with_metadata:
+            (tmp_path / "bag" / "metadata.yaml").unlink()  # a recorder that was killed wrote none
+        with BagReader(tmp_path / "bag") as bag:
+            read = [(m.topic, m.recorded_ns, bytes(m.raw)) for m in bag.messages(bag.types)]
+            assert 0.3 * len(whole) < len(read) < 0.7 * len(whole)
+            assert sorted(read) == sorted(whole[: len(read)])
+            seconds = (bag.end_ns - bag.begin_ns) / 1e9
+            assert f"the first {seconds:.1f} s" in bag.damage and "damaged" in bag.damage
+
+
+def test_a_damaged_bag_is_replayed_until_the_damage_and_the_report_says_so(bags, replayed, tmp_path):
+    file = tmp_path / "broken.mcap"
+    content = bytearray((bags / "mcap-zstd" / "mcap-zstd.mcap").read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 200_000] = bytes(200_000)
+    file.write_bytes(content)
+    done = fossa("replay", file, "--out", tmp_path / "out", *PARAMETERS, "--no-bag")
+    assert done.exit_code == 0, done.output
+    assert "read as far as it goes, the first 1." in " ".join(done.output.split())
+    stamps, whole = accepted_stamps(tmp_path / "out"), accepted_stamps(replayed[0])
+    assert 2 <= len(stamps) < len(whole) and stamps == whole[: len(stamps)]
+    assert "read as far as it goes" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_valid_closed_bag(bags, tmp_path, number):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "fossa_ros.cli", "replay", str(bags / "mcap"), "--out", str(out), "--rate", "0.3"]
+    child = subprocess.Popen([*command, *PARAMETERS, "--pictures", "1"], stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("out/.partial-*/pictures/*-depth.png"))) < 2:
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        child.send_signal(number)
+        _, words = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 130 and "Traceback" not in words
+    result = read_replay(out / "replay.json")
+    assert result.interrupted and 2 <= len(result.sweeps) < 7
+    with AnyReader([out / "bag"]) as bag:
+        counts = {topic: info.msgcount for topic, info in bag.topics.items()}
+    assert counts["/robot/sweep"] == len(result.sweeps) and counts["/robot/depth/image"] >= 2
+    assert not list(out.glob(".partial*")) and (out / "report.html").is_file()
+
+
+def test_many_bags_by_processes_and_shards_become_one_report(bags, replayed, tmp_path):
+    for name in ("a/one", "a/two", "b"):
+        shutil.copytree(bags / "mcap-zstd", tmp_path / "bags" / name)
+    (tmp_path / "bags" / "c").mkdir()
+    (tmp_path / "bags" / "c" / "none.mcap").write_bytes(b"not a bag")
+    assert len(find_bags(tmp_path / "bags")) == 4
+    outs = [tmp_path / "machine0", tmp_path / "machine1"]
+    for index, out in enumerate(outs):
+        done = fossa(
+            "replay", tmp_path / "bags", "--out", out, *PARAMETERS, "--jobs", 2, "--shard", f"{index}/2", "--no-bag"
+        )
+        assert done.exit_code == (0 if index == 0 else 1), done.output  # the last one is no bag
+    assert "cannot be read as a bag" in " ".join(done.output.split())
+    done = fossa("report", *outs, "--out", tmp_path / "all.html")
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "all.html").read_text()
+    assert "Replay of 3 bags" in page and page.count("<td>classical</td>") == 3
+    one = read_replay(replayed[0] / "replay.json")
+    assert f"<td>{3 * len(one.sweeps)}</td>" in page  # of all of them
+    for out in ("machine0/a/one", "machine1/a/two", "machine0/b"):
+        assert accepted_stamps(tmp_path / out) == accepted_stamps(replayed[0])
+
+
+@pytest.mark.parametrize("text,part", [("0/4", (0, 4)), ("3/4", (3, 4)), ("auto", (2, 8))])
+def test_shards(text, part):
+    assert shard_of(text, {"RANK": "2", "WORLD_SIZE": "8"}) == part
+    slurm = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_MIN": "1"}
+    assert shard_of(text, slurm) == part
+
+
+@pytest.mark.parametrize("text", ["4/4", "1", "a/b", "-1/2", "auto"])
+def test_a_shard_that_cannot_be_is_a_sentence(text):
+    with pytest.raises(InputError, match="shard"):
+        shard_of(text, {})
+
+
+def test_the_report_shows_its_plots_and_pictures_in_a_browser(replayed, tmp_path):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    page = replayed[0] / "report.html"
+    assert "http" not in page.read_text().replace('xmlns="http', "").replace("http://www.w3.org", "")
+    # The page tells in its title what the browser made of its images.
+    script = (
+        "<script>addEventListener('load', () => { document.title = JSON.stringify([...document.images].map("
+        "i => [i.className, i.alt, i.naturalWidth, i.naturalHeight, i.width])) })</script>"
+    )
+    (tmp_path / "page.html").write_text(page.read_text().replace("</body>", f"{script}</body>"))
+    options = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    shot = [f"--screenshot={tmp_path / 'page.png'}", "--window-size=1250,1600"]
+    for more in (["--dump-dom"], shot):
+        done = subprocess.run(
+            [*options, *more, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 0, done.stderr
+        if "--dump-dom" in more:
+            title = done.stdout.partition("<title>")[2].partition("</title>")[0]
+    images = json.loads(title)
+    plots = {alt for kind, alt, *_ in images if kind == "plot"}
+    assert plots == {"latency", "verdicts and reasons", "error against depth", "error against blur"}
+    pictures = [alt for kind, alt, *_ in images if kind == "picture"]
+    assert {alt: pictures.count(alt) for alt in pictures} == dict.fromkeys(
+        ("all_in_focus", "depth", "error", "confidence"), 3
+    )
+    assert all(width > 100 and height > 100 and shown > 100 for *_, width, height, shown in images)
+    screenshot = cv2.imread(str(tmp_path / "page.png"))
+    assert screenshot.shape[0] == 1600 and screenshot.reshape(-1, 3).std() > 30
+
+
+def test_what_cannot_be_replayed_is_a_sentence(bags, tmp_path):
+    (tmp_path / "empty").mkdir()
+    cases = [
+        (["replay", tmp_path / "none"], "does not exist"),
+        (["replay", tmp_path / "empty"], "no bag below"),
+        (["replay", bags / "mcap", "--params", ROOT / "config" / "rig.yaml"], "sweep.settling"),
+        (["replay", bags / "mcap", "--remap", "image:=/nowhere"], "no topic /nowhere"),
+        (["replay", bags / "mcap", "--remap", "image"], "NAME:=TOPIC"),
+        (["replay", bags / "mcap", "--set", "sweep.planes=many"], "sweep.planes"),
+        (["replay", bags / "mcap", "--set", "sweep.planes=1"], "2 .. 64"),
+        (["replay", bags / "mcap", "--set", "no.parameter=1"], "docs/parameters.md"),
+        (["replay", bags / "mcap", "--params", tmp_path / "none.yaml"], "none.yaml cannot be read"),
+        (["report", tmp_path / "empty"], "run fossa replay first"),
+    ]
+    for arguments, words in cases:
+        out = [] if arguments[0] == "report" else ["--out", tmp_path / "out"]
+        done = fossa(*arguments, *out)
+        assert done.exit_code == 1 and words in " ".join(done.output.split()), done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_parameter_files_are_read_as_the_node_reads_them(tmp_path):
+    file = tmp_path / "parameters.yaml"
+    file.write_text(
+        "/**:\n  ros__parameters: {sweep.planes: 3, use_sim_time: true}\n"
+        "/left/fossa_node:\n  ros__parameters:\n    sweep: {near: 1, far: .inf}\n    lens: {options: 'a=1'}\n"
+        "/left/sim_rig_node:\n  ros__parameters: {sweep.planes: 9}\n"
+    )
+    values = read_values(file, "fossa_node", settings.FOSSA_NODE, ["sweep.focus_distances=[1, 2.5]", "lens.port="])
+    assert (values["sweep.planes"], values["sweep.near"], values["lens.options"]) == (3, 1.0, "a=1")
+    assert values["sweep.far"] == float("inf") and list(values["sweep.focus_distances"]) == [1.0, 2.5]
+    assert values["lens.port"] == "" and values["estimator"] == "classical"
+    assert settings.sweep_plan(values).focus_distances == (1.0, 2.5)
