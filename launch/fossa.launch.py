@@ -24,6 +24,7 @@ ARGUMENTS = (
     ("lens_port", "", "Serial port of the lens; empty for the one in the parameter file"),
     ("use_sim_time", "false", "Take the time from /clock"),
     ("autostart", "true", "Configure and activate the node, trying again until that succeeds"),
+    ("rviz_config", PathJoinSubstitution([SHARE, "launch", "fossa.rviz"]), "What RViz shows"),
     ("rviz", "false", "Show depth, all-in-focus image and points in RViz"),
     ("log_level", "info", "Verbosity of the node: debug, info, warn, error"),
 )
@@ -60,7 +61,7 @@ def generate_launch_description():
                 executable="rviz2",
                 name="rviz2",
                 namespace=LaunchConfiguration("namespace"),
-                arguments=["-d", PathJoinSubstitution([SHARE, "launch", "fossa.rviz"])],
+                arguments=["-d", LaunchConfiguration("rviz_config")],
                 remappings=[("image", LaunchConfiguration("image"))],
                 condition=IfCondition(LaunchConfiguration("rviz")),
             ),

@@ -57,6 +57,7 @@ def generate_launch_description():
                 launch_arguments=[
                     *((name, argument[name]) for name in HANDED_ON),
                     ("lens_port", argument["lens_link"]),
+                    ("rviz_config", PathJoinSubstitution([SHARE, "launch", "sim.rviz"])),
                 ],
             ),
         ]

@@ -76,7 +76,11 @@ def lifecycle_state(node_name):
 @pytest.mark.parametrize(
     ("file", "own"),
     [
-        ("fossa.launch.py", {"image", "camera_info", "imu", "lens_port"}),
+        ("fossa.launch.py", {"image", "camera_info", "imu", "lens_port", "rviz_config"}),
+        (
+            "replay.launch.py",
+            {"bag", "stacks", "rate", "delay", "image", "camera_info", "lens_state", "imu", "focus_stack"},
+        ),
         ("split.launch.py", {"half", "image", "camera_info", "imu", "lens_port"}),
         ("sim.launch.py", {"scene", "lens_link"}),
     ],

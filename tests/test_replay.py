@@ -274,6 +274,18 @@ def test_the_report_shows_its_plots_and_pictures_in_a_browser(replayed, tmp_path
     assert screenshot.shape[0] == 1600 and screenshot.reshape(-1, 3).std() > 30
 
 
+def test_rerun_gets_planes_depth_points_and_verdicts(bags, tmp_path):
+    pytest.importorskip("rerun", reason="rerun-sdk is optional: pip install rerun-sdk")
+    file = tmp_path / "log.rrd"
+    options = ["--no-bag", "--pictures", 0, "--rerun", file]
+    done = fossa("replay", bags / "mcap", "--out", tmp_path / "out", *PARAMETERS, *options)
+    assert done.exit_code == 0, done.output
+    content = file.read_bytes()
+    assert content[:4] == b"RRF2" and len(content) > 100_000 and not list(tmp_path.glob(".*"))
+    for entity in ("sweep/plane_4", "camera/depth", "points", "verdict", "all_in_focus"):
+        assert entity.encode() in content
+
+
 def test_what_cannot_be_replayed_is_a_sentence(bags, tmp_path):
     (tmp_path / "empty").mkdir()
     cases = [

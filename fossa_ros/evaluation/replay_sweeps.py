@@ -30,15 +30,16 @@ from fossa_ros.sweep import CapturedSweep, Sequencer, SweepMode
 from fossa_ros.sweep.captured import SweepDevelopment
 from fossa_ros.sweep.machines import Ended
 
-IMAGE, CAMERA_INFO, IMU = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/Imu"
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO, IMU = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/Imu"
 LENS_STATE, FOCUS_STACK = "fossa_ros/msg/LensState", "fossa_ros/msg/FocusStack"
 KINDS = {
-    "focus_stack": FOCUS_STACK,
-    "image": IMAGE,
-    "camera_info": CAMERA_INFO,
-    "lens/state": LENS_STATE,
-    "imu": IMU,
-    "truth/depth": IMAGE,
+    "focus_stack": (FOCUS_STACK,),
+    "image": (IMAGE, COMPRESSED),
+    "camera_info": (CAMERA_INFO,),
+    "lens/state": (LENS_STATE,),
+    "imu": (IMU,),
+    "truth/depth": (IMAGE,),
 }
 TRUTHS = 64  # depth images kept until a sweep asks for them
 
@@ -69,7 +70,7 @@ class Topics:
     @property
     def namespace(self) -> str:
         """Where the results belong: beside the stacks, or beside the frames."""
-        return (self.focus_stack or self.image).rpartition("/")[0]
+        return (self.focus_stack or self.image.removesuffix("/compressed")).rpartition("/")[0]
 
 
 def find_topics(bag: BagReader, remapped: dict[str, str], frames: bool | None = None) -> Topics:
@@ -86,15 +87,16 @@ def find_topics(bag: BagReader, remapped: dict[str, str], frames: bool | None = 
 
     def find(name: str) -> str | None:
         if name in remapped:
-            bag.require(remapped[name], KINDS[name])
+            bag.require(remapped[name], *KINDS[name])
             return remapped[name]
-        found = [topic for topic, kind in bag.types.items() if kind == KINDS[name] and topic.endswith(f"/{name}")]
-        if name == "image":  # with its calibration, and not the node's own depth
-            cameras = [topic.rpartition("/")[0] for topic in found]
+        ends = (f"/{name}", f"/{name}/compressed") if name == "image" else (f"/{name}",)
+        found = [topic for topic, kind in bag.types.items() if kind in KINDS[name] and topic.endswith(ends)]
+        if name == "image":  # with its calibration, and not the node's own depth; raw rather than compressed
+            cameras = {topic.removesuffix("/compressed").rpartition("/")[0]: topic for topic in sorted(found)[::-1]}
             infos = remapped.get("camera_info")
             found = [
-                f"{camera}/image"
-                for camera in cameras
+                topic
+                for camera, topic in cameras.items()
                 if not camera.endswith("/depth") and (infos or f"{camera}/camera_info" in bag.types)
             ]
         if name == "camera_info":
@@ -188,7 +190,7 @@ class _FrameSweeps:
         self._sequencer = Sequencer(settings.sweep_plan(values), self._timing, config)
         self._gyro = settings.gyro_buffer(values)
         self._development = SweepDevelopment(
-            rgb_of_frame,
+            lambda payload: rgb_of_frame(*payload),
             gyro=self._gyro.between,
             breathing=settings.plane_scales(calibration),
             **settings.camera_optics(values),
