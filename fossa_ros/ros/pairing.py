@@ -13,7 +13,6 @@ from fossa_ros.ros import qos
 from fossa_ros.stamp_pairs import StampPairs
 
 FEW = 4  # messages that say nothing yet: discovery finds one topic before the other
-TRANSPORTS = ("raw", "compressed")
 
 
 class CameraSubscription:
@@ -27,7 +26,7 @@ class CameraSubscription:
     Args:
         node: whose subscriptions they are.
         on_pair: see above; called on the executor's thread.
-        transport: of the images, as image_transport names them: one of ``TRANSPORTS``. Compressed ones are on the
+        transport: of the images, as image_transport names them: raw or compressed. Compressed ones are on the
             image's topic, remapped or not, with "/compressed" after it.
     """
 

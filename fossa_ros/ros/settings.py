@@ -19,7 +19,6 @@ from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.parameter import Parameter
-from fossa_ros.ros.pairing import TRANSPORTS
 from fossa_ros.ros.thresholds import DIAGNOSTICS
 from fossa_ros.stack import FocusStack
 from fossa_ros.sweep import (
@@ -291,7 +290,7 @@ _CAMERA = (
         "image_transport",
         "raw",
         "How images come: raw on image, or compressed (jpeg, png) on image/compressed",
-        choices=TRANSPORTS,
+        choices=("raw", "compressed"),
     ),
 )
 _IMU = (
