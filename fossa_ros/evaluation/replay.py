@@ -148,9 +148,9 @@ def replay(
         topics = find_topics(bag, options.remapped, options.frames)
         began = time.monotonic()
 
-        def keep(result: SweepResult, sweep: ReplayedSweep) -> None:
+        def keep(result: SweepResult, figures: SweepFigures, sweep: ReplayedSweep) -> None:
             outputs.write(result, sweep)
-            done.sweeps.append(sweep_figures(result, sweep.truth, report_stamp_ns(result)))
+            done.sweeps.append(figures)
             done.seconds = (sweep.recorded_ns - bag.begin_ns) / 1e9
             done.wall_seconds = time.monotonic() - began
             if watch is not None:
@@ -194,7 +194,7 @@ class _Line:
         self,
         motion: MotionCheck,
         estimator: Estimator,
-        keep: Callable[[SweepResult, ReplayedSweep], None],
+        keep: Callable[[SweepResult, SweepFigures, ReplayedSweep], None],
         workers: int,
     ):
         workers = workers or (_processors() if estimator.name == "classical" else 1)
@@ -222,17 +222,19 @@ class _Line:
         if self._failure is not None:
             raise self._failure
         checked = self._checking.submit(check_motion, sweep.sweep, self._motion)
-        estimated = self._estimating.submit(self._estimate, checked)
+        estimated = self._estimating.submit(self._estimate, checked, sweep.truth)
         self._keeping.submit(self._finish, estimated, sweep)
 
-    def _estimate(self, checked: Future) -> SweepResult:
+    def _estimate(self, checked: Future, truth: np.ndarray | None) -> tuple[SweepResult, SweepFigures]:
         result = checked.result()
-        return result if result.stack is None else estimate_depth(result, self._estimator)
+        if result.stack is not None:
+            result = estimate_depth(result, self._estimator)
+        return result, sweep_figures(result, truth, report_stamp_ns(result))
 
     def _finish(self, estimated: Future, sweep: ReplayedSweep) -> None:
         try:
             if self._failure is None:
-                self._keep(estimated.result(), sweep)
+                self._keep(*estimated.result(), sweep)
         except BaseException as error:
             self._failure = error
         finally:

@@ -12,8 +12,36 @@ from fossa_ros import optics
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.pipeline import SweepResult
 
-DEPTH_EDGES = np.geomspace(0.1, 20.0, 24)  # m
-BLUR_EDGES = np.linspace(0.0, 12.0, 25)  # px
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins of equal width, or of equal ratio.
+
+    Attributes:
+        least, greatest: their ends.
+        count: how many.
+        ratio: whether each is wider than the last by the same factor.
+    """
+
+    least: float
+    greatest: float
+    count: int
+    ratio: bool = False
+
+    @property
+    def edges(self) -> np.ndarray:
+        """(count + 1,) from the least to the greatest."""
+        return (np.geomspace if self.ratio else np.linspace)(self.least, self.greatest, self.count + 1)
+
+    def index(self, values: np.ndarray) -> np.ndarray:
+        """Return (N,) the bin of each value, ``count`` for those outside."""
+        low, high = (math.log(self.least), math.log(self.greatest)) if self.ratio else (self.least, self.greatest)
+        steps = ((np.log(values) if self.ratio else values) - low) * (self.count / (high - low))
+        return np.where((steps >= 0) & (steps < self.count), steps, self.count).astype(np.int64)
+
+
+DEPTH_BINS = Bins(0.1, 20.0, 23, ratio=True)  # m
+BLUR_BINS = Bins(0.0, 12.0, 24)  # px
 
 
 @dataclass
@@ -29,10 +57,11 @@ class ErrorProfile:
     sums: list[float]
 
     @classmethod
-    def of(cls, quantity: np.ndarray, error: np.ndarray, edges: np.ndarray) -> ErrorProfile:
+    def of(cls, quantity: np.ndarray, error: np.ndarray, bins: Bins) -> ErrorProfile:
         """Sort (N,) errors into the bins of (N,) quantities; what lies outside is left out."""
-        counts, _ = np.histogram(quantity, edges)
-        sums, _ = np.histogram(quantity, edges, weights=error)
+        index = bins.index(quantity)
+        counts = np.bincount(index, minlength=bins.count + 1)[:-1]
+        sums = np.bincount(index, error, bins.count + 1)[:-1]
         return cls(counts.tolist(), [round(value, 6) for value in sums.tolist()])
 
     def __add__(self, other: ErrorProfile) -> ErrorProfile:
@@ -108,13 +137,13 @@ def sweep_figures(result: SweepResult, truth: np.ndarray | None, stamp_ns: int) 
     known = np.isfinite(truth) & (truth > 0) & np.isfinite(depth)
     t = truth[known]
     error = np.abs(depth[known] - t) / t
-    figures.by_depth = ErrorProfile.of(t, error, DEPTH_EDGES)
+    figures.by_depth = ErrorProfile.of(t, error, DEPTH_BINS)
     stack = sweep.stack
     if stack.K is not None and stack.focal_length and stack.f_number:
         pitch = optics.pixel_size(stack.focal_length, stack.K[0, 0])
         focus = stack.focus_distances[stack.reference]
         blur = 2 * optics.blur_radius(t, focus, stack.focal_length, stack.f_number, pitch)
-        figures.by_blur = ErrorProfile.of(blur, error, BLUR_EDGES)
+        figures.by_blur = ErrorProfile.of(blur, error, BLUR_BINS)
     return figures
 
 

@@ -21,7 +21,7 @@ from fossa_ros import __version__
 from fossa_ros.atomic import replacing
 from fossa_ros.evaluation.metrics import mean_metrics
 from fossa_ros.evaluation.replay import PICTURES, Replay
-from fossa_ros.evaluation.replay_figures import BLUR_EDGES, DEPTH_EDGES, ErrorProfile, SweepFigures
+from fossa_ros.evaluation.replay_figures import BLUR_BINS, DEPTH_BINS, Bins, ErrorProfile, SweepFigures
 
 SHOWN = 3  # sweeps of each bag whose pictures are shown
 WIDTH = 400  # px of a picture
@@ -125,8 +125,8 @@ def _bag(replay: Replay, folder: Path, several: bool) -> str:
 
 def _plots(sweeps: list[SweepFigures]) -> str:
     plots = [("latency", _latency(sweeps)), ("verdicts and reasons", _reasons(sweeps))]
-    plots.append(("error against depth", _error(sweeps, "by_depth", DEPTH_EDGES, "true depth [m]", log=True)))
-    plots.append(("error against blur", _error(sweeps, "by_blur", BLUR_EDGES, "blur in the reference plane [px]")))
+    plots.append(("error against depth", _error(sweeps, "by_depth", DEPTH_BINS, "true depth [m]")))
+    plots.append(("error against blur", _error(sweeps, "by_blur", BLUR_BINS, "blur in the reference plane [px]")))
     shown = [f'<img class="plot" alt="{name}" src="{_svg(figure)}">' for name, figure in plots if figure is not None]
     return f'<div class="plots">{"".join(shown)}</div>'
 
@@ -176,14 +176,14 @@ def _kind(sweep: SweepFigures) -> str:
     return f"{sweep.verdict}: {reason}" if reason else sweep.verdict
 
 
-def _error(sweeps: Iterable[SweepFigures], which: str, edges, label: str, log: bool = False) -> Figure | None:
+def _error(sweeps: Iterable[SweepFigures], which: str, bins: Bins, label: str) -> Figure | None:
     profiles: list[ErrorProfile] = [profile for sweep in sweeps if (profile := getattr(sweep, which)) is not None]
     if not profiles:
         return None
     total = reduce(add, profiles)
-    counts = np.array(total.counts)
+    counts, edges = np.array(total.counts), bins.edges
     means = np.where(counts >= LEAST_PIXELS, total.means(), np.nan)
-    centres = np.sqrt(edges[:-1] * edges[1:]) if log else (edges[:-1] + edges[1:]) / 2
+    centres = np.sqrt(edges[:-1] * edges[1:]) if bins.ratio else (edges[:-1] + edges[1:]) / 2
     figure, axes = _axes(label, "mean relative error")
     axes.plot(centres, means, "o-", color=BLUE, markersize=3.5)
     axes.set_ylim(bottom=0)
@@ -193,7 +193,7 @@ def _error(sweeps: Iterable[SweepFigures], which: str, edges, label: str, log: b
     share.spines["top"].set_visible(False)
     axes.set_zorder(1)
     axes.patch.set_visible(False)
-    if log:
+    if bins.ratio:
         _logarithmic(axes)
     shown = np.flatnonzero(counts)
     if shown.size:
