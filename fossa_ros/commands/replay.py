@@ -21,6 +21,7 @@ from fossa_ros.atomic import check_writable
 from fossa_ros.errors import FossaError, InputError
 from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
 from fossa_ros.evaluation.replay_many import find_bags, is_bag, replay_many, shard_of
+from fossa_ros.freed_memory import keep_freed_memory
 from fossa_ros.ros import settings
 from fossa_ros.ros.parameter_file import read_values
 
@@ -83,6 +84,7 @@ def command(
 
 
 def _replay_one(bag: Path, out: Path, options: ReplayOptions, rerun_file, ended: threading.Event) -> int:
+    keep_freed_memory()
     cv2.setNumThreads(1)  # whole sweeps are worked on beside each other, which wastes less
     with contextlib.ExitStack() as stack:
         watch = None

@@ -15,6 +15,7 @@ import cv2
 from fossa_ros.bags import STORAGES
 from fossa_ros.errors import FossaError, InputError
 from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
+from fossa_ros.freed_memory import keep_freed_memory
 
 _ENDED = threading.Event()  # of a worker process
 
@@ -114,6 +115,7 @@ def replay_many(
 
 
 def _begin_worker() -> None:
+    keep_freed_memory()
     cv2.setNumThreads(1)  # the processes share the processors
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
     signal.signal(signal.SIGTERM, lambda *_: _ENDED.set())
