@@ -186,7 +186,7 @@ def captured_sweep(message) -> CapturedSweep:
         ),
         drops={reason: int(count) for reason, count in zip(message.drop_reasons, message.drop_counts, strict=False)},
         started_ns=nanoseconds(message.started),
-        duration_ns=round(message.sweep_ms * 1e6),
+        duration_ns=round(message.sweep_ms * 1e6) if math.isfinite(message.sweep_ms) else 0,
         uncertainties=tuple(float(uncertainty) for uncertainty in message.uncertainties),
         gyro=gyro,
         breathing=breathing,
