@@ -18,6 +18,7 @@ from fossa_ros.sweep.clock_watch import ClockUse, ClockWatch
 from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.gyro import GyroSamples
 from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
+from fossa_ros.sweep.moving import TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.planner import Line, expectation, timeline
 from fossa_ros.sweep.sequencer import Sequencer, SweepConfig, SweepMode, SweepOutput
@@ -308,7 +309,7 @@ class SweepCapture:
                     sequencer.commanded(move)
                     taken = sequencer.planes()
                 if self._on_plane is not None and taken:
-                    self._on_plane(self._development.developed(taken[-1]), intrinsics(taken[-1]))
+                    self._show(taken[-1])
                 if self._clock_watch is not None:
                     self._clock_watch.look(self._decode)  # while the lens settles there is time
                     self._clock_watch.commanded(move)
@@ -324,6 +325,14 @@ class SweepCapture:
                     sequencer.verified()
                 self._tell_set_point(self._clock())
         return True
+
+    def _show(self, plane: TakenPlane) -> None:
+        """Let a plane be looked at before its sweep has ended."""
+        try:
+            shown = self._development.developed(plane), intrinsics(plane)
+        except InputError:
+            return  # no fault of the lens; its sweep says so when it ends
+        self._on_plane(*shown)
 
     def _report(self) -> None:
         """Hand over what the sequencer has finished."""
