@@ -45,6 +45,7 @@ def test_depth_of_real_sweeps_arrives_on_every_topic_as_documented(rig, listener
         "points": PointCloud2,
         "all_in_focus/image": Image,
         "confidence/image": Image,
+        "motion/debug_image": Image,
         "/diagnostics": DiagnosticArray,
     }.items():
         listener.subscribe(kind, topic)
@@ -54,7 +55,8 @@ def test_depth_of_real_sweeps_arrives_on_every_topic_as_documented(rig, listener
     with process("fossa_node", tmp_path / "node.log", lens__port=rig):
         listener.wait_for("sweep", 4)
         listener.wait_for("depth/image", 3)
-        for topic in ("depth/camera_info", "points", "all_in_focus/image", "confidence/image", "focus_stack"):
+        results = ("depth/camera_info", "points", "all_in_focus/image", "confidence/image")
+        for topic in (*results, "focus_stack", "motion/debug_image"):
             listener.wait_for(topic)
         listener.subscribe(LensState, "lens/state", qos.LATCHED)  # joins late and still hears the last one
         lens = listener.wait_for("lens/state")[0]
@@ -71,11 +73,14 @@ def test_depth_of_real_sweeps_arrives_on_every_topic_as_documented(rig, listener
         assert image.header.stamp in report.stamps  # acquisition time of one of its planes
         assert len(report.focus_distances) == 5 and report.verdict in ("still", "repaired")
         assert report.sweep_ms > 5 * 18 and report.inference_ms > 0 and report.motion_ms > 0
+        assert 0 < report.motion_uncertainty_px < 2 and report.moving_share <= 0.02
         metrics = depth_metrics(_pixels(image), truth)
         assert metrics["abs_rel"] < 0.15 and metrics["coverage"] > 0.8
         assert not (_pixels(image) <= 0).any()  # unknown is NaN, never 0
     orders = [list(report.focus_distances) for report in listener.heard["sweep"]]
     assert any(order == sorted(order) for order in orders) and any(order == sorted(order)[::-1] for order in orders)
+    why = listener.heard["motion/debug_image"][0]
+    assert why.encoding == "rgb8" and why.width > WIDTH  # panels of five planes
     info = listener.heard["depth/camera_info"][0]
     assert (info.width, info.height, info.k[0]) == (WIDTH, HEIGHT, FX)
     stamps = {nanoseconds(image.header.stamp): image for image in listener.heard["depth/image"]}
