@@ -10,7 +10,7 @@ import numpy as np
 
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.frame_memory import FrameMemory
-from fossa_ros.motion.measurement import TILE_FLOOR, Measurement, is_same_focus, measure
+from fossa_ros.motion.measurement import TILE_FLOOR, Measurement, is_same_focus, measure, pixel_offset
 from fossa_ros.motion.moving_region import at_size
 from fossa_ros.motion.registration import Frame
 from fossa_ros.motion.tiling import Tiling, warp_planes
@@ -94,7 +94,9 @@ class MotionCheck:
             last = self._past[-1][1]
             other = last.same_focus_plane(plane.focus_distance, self.config)
             if other is not None:
-                self._memory.register(frame, last.frames[other], TILE_FLOOR[False])
+                pair = self._memory.register(frame, last.frames[other], TILE_FLOOR[False])
+                frame.detail()
+                last.frames[other].detail(pixel_offset(pair, tiling))
         if self._glanced is not None:
             (near, nearer), (far, farther) = sorted(
                 (self._glanced, (plane.focus_distance, frame)), key=lambda seen: seen[0]

@@ -252,14 +252,14 @@ def _compare(
         found.was_mismatch[base] = previous.mismatch[other]
         compared = alike[base] & textured
         if compared.any():
-            offset = _pixel_offset(pair, previous.tiling)
+            offset = pixel_offset(pair, previous.tiling)
             details = frames[base].detail()[compared], previous.frames[other].detail(offset)[compared]
             found.blurred[base] = _lost_in_one_direction(*details, config.direction_loss)
     changed &= alike.any(axis=0)
     return found
 
 
-def _pixel_offset(found: Registration, tiling: Tiling) -> tuple[int, int]:
+def pixel_offset(found: Registration, tiling: Tiling) -> tuple[int, int]:
     """Return a registration's shift of the view's centre in whole px (x, y) of the finest level.
 
     Whole, because interpolation would blur in the direction of the rest.
