@@ -205,6 +205,7 @@ def test_a_signal_leaves_a_valid_closed_bag(bags, tmp_path, number):
     assert not list(out.glob(".partial*")) and (out / "report.html").is_file()
 
 
+@pytest.mark.timeout(240)  # five processes that each import everything: slow on a busy machine
 def test_many_bags_by_processes_and_shards_become_one_report(bags, replayed, tmp_path):
     for name in ("a/one", "a/two", "b"):
         shutil.copytree(bags / "mcap-zstd", tmp_path / "bags" / name)
