@@ -186,10 +186,13 @@ def test_a_signal_at_any_moment_leaves_the_lens_parked_and_the_port_free(rig, li
     for moment in MOMENTS[number]:
         with (tmp_path / "node.log").open("wb") as output:
             child = subprocess.Popen(command, stdout=output, stderr=output, env=environment.child_environment())
-            listener.wait_until(lambda child=child: belongings(child)[2] > 0, f"port {pts} open")
-            time.sleep(moment)
-            child.send_signal(number)
-            assert child.wait(20) == 0, (tmp_path / "node.log").read_text()
+            try:
+                listener.wait_until(lambda child=child: belongings(child)[2] > 0, f"port {pts} open")
+                time.sleep(moment)
+                child.send_signal(number)
+                assert child.wait(20) == 0, (tmp_path / "node.log").read_text()
+            finally:
+                child.kill()
         assert "Traceback" not in (tmp_path / "node.log").read_text()
         since = time.time_ns() + 10**8
         listener.wait_until(lambda since=since: frames and frames[-1][0] > since, "a frame exposed since then")
