@@ -33,7 +33,9 @@ class TrainingConfig:
         rendered: planes rendered of each stack, at least ``planes[1]``.
         textures, texture_side: how many a block's bank has, and their side (px).
         learning_rate, encoder_rate: of AdamW at its highest, and the factor for the ``pretrained`` encoder.
-        warm_up: steps of linear increase before the cosine decay.
+        warm_up: steps of linear increase to it.
+        decay: share of the steps, at the end, over which it falls to a hundredth along half a cosine. Until then it is
+            constant, so that a run can be lengthened, or a longer one ended, at any time before.
         weight_decay, clip: of AdamW, and the largest norm of a gradient.
         ema: decay of the averaged weights, which are what is evaluated and shipped.
         focus_dropout: share of the stacks whose planes do not tell stack attention their focus.
@@ -61,6 +63,7 @@ class TrainingConfig:
     learning_rate: float = 8e-4
     encoder_rate: float = 1.0
     warm_up: int = 200
+    decay: float = 0.3
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.998
@@ -80,6 +83,7 @@ class TrainingConfig:
             (2 <= self.planes[0] <= self.planes[1] <= self.rendered, "planes must be two numbers from 2 to rendered"),
             (self.textures > 0 and self.texture_side >= 32, "textures must be above 0, texture_side at least 32"),
             (0 < self.learning_rate < 1, "learning_rate must be between 0 and 1"),
+            (0 <= self.decay <= 1, "decay must be from 0 to 1"),
             (0 <= self.ema < 1, "ema must be from 0 to below 1"),
             (0 <= self.focus_dropout <= 1, "focus_dropout must be from 0 to 1"),
             (self.precision in ("fp32", "bf16"), "precision must be fp32 or bf16"),
@@ -88,6 +92,12 @@ class TrainingConfig:
         for passed, sentence in checks:
             if not passed:
                 raise InputError(f"Training configuration: {sentence}.")
+
+
+    @property
+    def full_rate(self) -> int:
+        """Step up to which the run does not depend on how long it is."""
+        return max(self.warm_up, round((1 - self.decay) * self.steps))
 
 
 def load_config(path: str | Path, **changes) -> TrainingConfig:

@@ -160,7 +160,10 @@ class Run:
             return
         tensors, values = found
         now = json.loads(json.dumps(asdict(self.config)))  # as the state has it: lists for tuples
-        changed = [name for name, value in now.items() if values["config"].get(name) != value]
+        then = values["config"]
+        changed = [name for name, value in now.items() if then.get(name) != value]
+        if changed == ["steps"] and values["step"] <= min(self.config.full_rate, from_mapping(TrainingConfig, then, str(self.folder)).full_rate):
+            changed = []  # up to here a longer or a shorter run is the same
         if changed:
             raise InputError(
                 f"The run in '{self.folder}' was begun with another {', '.join(changed)}; give another --out, or the "
@@ -206,10 +209,10 @@ def make_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Return the rate at a step: linear warm-up, then half a cosine down to a hundredth."""
+    """Return the rate at a step: linear warm-up, constant, then half a cosine down to a hundredth."""
     if step < config.warm_up:
         return config.learning_rate * (step + 1) / config.warm_up
-    along = (step - config.warm_up) / max(config.steps - config.warm_up, 1)
+    along = max(step - config.full_rate, 0) / max(config.steps - config.full_rate, 1)
     return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(along, 1.0))) / 2)
 
 
