@@ -55,6 +55,6 @@ def test_only_fp32_on_the_cpu_is_exported(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_random_weights_are_not_exported_by_the_command(tmp_path):
-    result = CliRunner().invoke(main, ["export", str(tmp_path / "x.onnx"), "--model", "nano"])
-    assert result.exit_code == 1 and "--checkpoint" in result.output
+def test_weights_that_are_not_there_are_not_exported_by_the_command(tmp_path):
+    result = CliRunner().invoke(main, ["export", str(tmp_path / "x.onnx"), "--model", "vits"])
+    assert result.exit_code == 1 and "give checkpoint" in result.output

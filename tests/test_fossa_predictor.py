@@ -173,7 +173,7 @@ def test_bracketing_confidence():
 
 def test_the_factory_wants_trained_weights(tmp_path):
     with pytest.raises(InputError, match="give checkpoint"):
-        create_estimator("fossa", model="nano", device="cpu", checkpoint=None)
+        create_estimator("fossa", model="vits", device="cpu", checkpoint=None)
     torch.manual_seed(0)
     torch.save(create_model("nano", device="cpu").state_dict(), tmp_path / "nano.pth")
     options = {"model": "nano", "checkpoint": str(tmp_path / "nano.pth"), "device": "cpu", "compile": None}

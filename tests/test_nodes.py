@@ -214,7 +214,7 @@ def test_lifecycle_by_hand_with_parameters_that_change_only_between(rig, listene
         ({"lens__backend": "no_such_lens"}, "choose one of"),
         ({"sweep__near": 5.0, "sweep__far": 1.0}, "swap or widen"),
         ({"sweep__near": 0.05}, "sweep.near"),
-        ({"estimator": "fossa"}, "checkpoint"),
+        ({"estimator": "fossa", "model": "vits"}, "checkpoint"),
     ],
 )
 def test_bad_configuration_fails_with_a_sentence_and_the_node_lives_on(rig, listener, tmp_path, parameters, sentence):

@@ -108,7 +108,8 @@ def test_learning_rate_rises_and_falls():
     config = dataclasses.replace(TINY, steps=100, warm_up=10, learning_rate=1e-3)
     rates = [learning_rate(config, step) for step in range(101)]
     assert rates[0] == pytest.approx(1e-4) and max(rates) == rates[9] == pytest.approx(1e-3)
-    assert rates[100] == pytest.approx(1e-5) and (np.diff(rates[10:]) < 0).all()
+    assert config.full_rate == 70 and set(rates[9:71]) == {1e-3}
+    assert rates[100] == pytest.approx(1e-5) and (np.diff(rates[70:]) < 0).all()
 
 
 def test_steps_lower_the_loss_on_one_batch(tmp_path):
@@ -145,6 +146,16 @@ def test_resuming_needs_the_same_configuration(tmp_path):
     curve(TINY, tmp_path, 1)
     with pytest.raises(InputError, match="another seed, learning_rate"):
         Run(dataclasses.replace(TINY, seed=5, learning_rate=1e-4), tmp_path, "cpu")
+
+
+def test_run_can_be_lengthened_while_its_rate_is_constant(tmp_path):
+    config = dataclasses.replace(TINY, steps=10, warm_up=2, decay=0.4)
+    curve(config, tmp_path, 4)
+    longer = dataclasses.replace(config, steps=20)
+    assert Run(longer, tmp_path, "cpu").step == 4
+    curve(config, tmp_path, 7)  # in the decay of the shorter run
+    with pytest.raises(InputError, match="another steps"):
+        Run(longer, tmp_path, "cpu")
 
 
 def test_state_travels_in_small_files_and_is_whole_or_absent(tmp_path, monkeypatch):

@@ -27,9 +27,26 @@ from fossa_ros.errors import InputError
 HUB_FILE = "model.pth"
 HUB_OWNER = "venkatsubra"  # of the published checkpoints: fossa-vits, fossa-vitb, and fine-tuned ones
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+SHIPPED = {"nano": Path(__file__).parents[1] / "weights" / "nano.safetensors"}  # by model; weights/nano.md says how made
 NAMED = 3  # keys that an error lists before it says "and so many more"
 
 Weights = Mapping[str, Tensor] | str | PathLike
+
+
+def chosen_checkpoint(model: str, checkpoint: Weights | None) -> Weights:
+    """Return a checkpoint, or where none was chosen (None, or empty) the one that ships with the package.
+
+    Raises:
+        InputError: none was chosen, and none ships for this model.
+    """
+    if checkpoint:
+        return checkpoint
+    if model not in SHIPPED:
+        raise InputError(
+            f"Model {model} has no weights in this package; give checkpoint, a .pth or .safetensors file or a hub name "
+            f"such as fossa-vits, or model {' or '.join(SHIPPED)}."
+        )
+    return SHIPPED[model]
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from fossa_ros import optics
 from fossa_ros.all_in_focus import compose_all_in_focus
 from fossa_ros.errors import InputError
-from fossa_ros.fossa.checkpoints import Weights
+from fossa_ros.fossa.checkpoints import Weights, chosen_checkpoint
 from fossa_ros.fossa.confidence import bracketing_confidence
 from fossa_ros.fossa.cuda_graphs import GraphedCall
 from fossa_ros.fossa.devices import PRECISIONS, describe_device, resolve_device
@@ -202,7 +202,7 @@ def require_intrinsics(K: np.ndarray | None) -> np.ndarray:
 
 def create_predictor(
     *,
-    model: str = "vits",
+    model: str = "nano",
     checkpoint: Weights | None = None,
     device: str = "auto",
     precision: str = "fp32",
@@ -212,19 +212,16 @@ def create_predictor(
 
     Args:
         model: name for :func:`create_model`.
-        checkpoint: its weights: a ``.pth`` or ``.safetensors`` file, or a hub name such as ``fossa-vits``.
+        checkpoint: its weights: a ``.pth`` or ``.safetensors`` file, or a hub name such as ``fossa-vits``. None or
+            empty is what ships with the package: ``nano``'s.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         compile: compile the network with ``torch.compile``.
 
     Raises:
-        InputError: no checkpoint, or anything that :func:`create_model` and :class:`Predictor` refuse.
+        InputError: no checkpoint where none ships, or anything that :func:`create_model` and :class:`Predictor` refuse.
     """
     resolve_device(device)
-    if not checkpoint:
-        raise InputError(
-            "The fossa estimator needs trained weights; give checkpoint, a .pth or .safetensors file or a hub name "
-            "such as fossa-vits."
-        )
-    network = create_model(model, device=device, precision=precision, weights=checkpoint)
+    weights = chosen_checkpoint(model, checkpoint)
+    network = create_model(model, device=device, precision=precision, weights=weights)
     return Predictor(network, name=f"fossa-{model}", compile=compile)
