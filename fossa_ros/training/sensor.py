@@ -48,7 +48,8 @@ def expose(images: Tensor, dice: Dice) -> Tensor:
     flicker = 1 + dice.choice((0.0, 0.01, 0.04)) * (2 * dice.rand(planes, 1, 1, 1).to(device) - 1)
     light = images.clamp_min(0) * gain * flicker
     # Shot noise has a variance in proportion to the light; read noise is constant.
-    shot, read = dice.log_uniform(1e-5, 6e-4), dice.log_uniform(2e-4, 3e-3)
+    # The most, some 7 of 255 in the middle greys, is a small sensor at high gain.
+    shot, read = dice.log_uniform(1e-5, 3e-3), dice.log_uniform(2e-4, 8e-3)
     if dice.chance(0.85):
         light = light + dice.noise(*light.shape, device=device) * (shot * light + read**2).sqrt()
     light = light.clamp(0, 1)
