@@ -21,7 +21,7 @@ from fossa_ros.stack_files import load_stack
 @click.argument("stack", type=click.Path(path_type=Path))
 @click.option("--estimator", default="classical", show_default=True, help=f"One of {', '.join(ESTIMATORS)}.")
 @click.option("--model", help="Network of the fossa estimator: vits, vitb, vitl or nano.  [default: nano]")
-@click.option("--checkpoint", help="Weights of the fossa estimator: a file or a name on the hub.  [default: nano's own]")
+@click.option("--checkpoint", help="Weights of fossa: a file or a name on the hub.  [default: nano's own]")
 @click.option("--device", help="Where the fossa estimator runs: auto, cpu, cuda or cuda:INDEX.")
 @click.option("--precision", help="Numbers the fossa estimator runs in: fp32, bf16 or fp16.")
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile for the fossa estimator.")

@@ -27,7 +27,8 @@ from fossa_ros.errors import InputError
 HUB_FILE = "model.pth"
 HUB_OWNER = "venkatsubra"  # of the published checkpoints: fossa-vits, fossa-vitb, and fine-tuned ones
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
-SHIPPED = {"nano": Path(__file__).parents[1] / "weights" / "nano.safetensors"}  # by model; weights/nano.md says how made
+# By model; weights/nano.md says how they were made.
+SHIPPED = {"nano": Path(__file__).parents[1] / "weights" / "nano.safetensors"}
 NAMED = 3  # keys that an error lists before it says "and so many more"
 
 Weights = Mapping[str, Tensor] | str | PathLike

@@ -257,7 +257,11 @@ _ESTIMATOR = (
         choices=ESTIMATORS,
     ),
     Parameter("model", "nano", "FOSSA network, for estimator fossa", choices=("vits", "vitb", "vitl", "nano")),
-    Parameter("checkpoint", "", "Weights of the FOSSA network: a file, or a name on the Hugging Face hub; empty for those that nano comes with"),
+    Parameter(
+        "checkpoint",
+        "",
+        "Weights of the FOSSA network: a file, or a name on the Hugging Face hub; empty for those that nano comes with",
+    ),
     Parameter("device", "auto", "Where the network runs: auto, cpu, cuda or cuda:N"),
     Parameter("precision", "fp32", "Arithmetic of the network", choices=("fp32", "bf16", "fp16")),
     Parameter("compile", False, "Compile the network with torch.compile, at the first stack of each size"),

@@ -160,10 +160,11 @@ class Run:
             return
         tensors, values = found
         now = json.loads(json.dumps(asdict(self.config)))  # as the state has it: lists for tuples
-        then = values["config"]
-        changed = [name for name, value in now.items() if then.get(name) != value]
-        if changed == ["steps"] and values["step"] <= min(self.config.full_rate, from_mapping(TrainingConfig, then, str(self.folder)).full_rate):
-            changed = []  # up to here a longer or a shorter run is the same
+        changed = [name for name, value in now.items() if values["config"].get(name) != value]
+        if changed == ["steps"]:
+            begun = from_mapping(TrainingConfig, values["config"], str(self.folder))
+            if values["step"] <= min(self.config.full_rate, begun.full_rate):
+                changed = []  # up to here a longer or a shorter run is the same
         if changed:
             raise InputError(
                 f"The run in '{self.folder}' was begun with another {', '.join(changed)}; give another --out, or the "
