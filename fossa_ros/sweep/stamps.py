@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 from collections import Counter, deque
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.timing import SweepTiming
 
 LEARNED = 4  # frames that teach how long frames take to arrive
 INTERVALS = 16  # intervals that teach the frame period
+SPACED = 32  # stamps that tell about how far apart they are
 REMEMBERED = 256  # stamps and delays
 AGREEING = 16  # frames that must agree before a clock that jumped is believed again
 GRID = 0.15  # of a period: the least deviation from regular stamps that counts
@@ -82,8 +83,10 @@ class StampGuard:
         """The camera's frame period; None while it is not known."""
         if len(self._intervals) < LEARNED - 1:
             return None
-        # Where most frames come late, most intervals are of several periods, and the median is but the longest of one.
-        about = statistics.median_low(self._intervals)
+        # Where most frames come late, most intervals between prompt ones are of several periods; the stamps of all that
+        # came are about one apart.
+        stamps = sorted(islice(reversed(self._seen), SPACED))
+        about = statistics.median_low(after - before for before, after in pairwise(stamps))
         return round(statistics.median(interval / max(round(interval / about), 1) for interval in self._intervals))
 
     @property
