@@ -77,7 +77,7 @@ def test_all_outputs(rendered, stack_file, tmp_path):
     header = (tmp_path / "out" / "cloud.ply").read_bytes()[:200]
     assert b"element vertex %d\n" % np.isfinite(depth).sum() in header
     assert "none: the planes are taken to be registered" in result.stdout
-    for said in ("5 of 160x120", "0.4, 0.6, 0.9, 1.5, 4 m", "classical at 160x120", "coverage"):
+    for said in ("5 of 160x120", "0.4, 0.6, 0.9, 1.5, 4 m", "classical, at 160x120", "coverage"):
         assert said in result.stdout
 
 
@@ -126,7 +126,7 @@ def test_errors_without_any_true_depth_are_null(rendered, tmp_path):
 
 def test_depth_has_the_input_size_whatever_the_working_size(stack_file, tmp_path):
     result = fossa("predict", stack_file, "--out", tmp_path / "out", "--max-size", 80)
-    assert result.exit_code == 0 and "classical at 80x60" in result.stdout
+    assert result.exit_code == 0 and "classical, at 80x60" in result.stdout
     assert np.load(tmp_path / "out" / "depth.npy").shape == (120, 160)
     with Image.open(tmp_path / "out" / "all_in_focus.png") as image:
         assert image.size == (80, 60)

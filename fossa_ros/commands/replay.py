@@ -47,7 +47,9 @@ INTERRUPTED = 130
 def command(
     bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures, write_bag, compress, rerun_file
 ):
-    """Turn recorded bags into depth, figures and pictures, as fossa_node would have made them; no ROS needed.
+    """Turn recorded bags into depth, figures and pictures.
+
+    They are what fossa_node would have made of them; no ROS is needed.
 
     BAG is a ROS 2 bag (mcap or sqlite3) or a folder of many. It holds focus_stack, or image, camera_info and
     lens/state. OUT gets a bag of the results, replay.json, pictures, and report.html. Ctrl-C ends in order with
