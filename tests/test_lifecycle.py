@@ -138,7 +138,7 @@ def bad_configurations(folder):
         ({"sweep.focus_distances": [1.0]}, "sweep.focus_distances"),
         ({"sweep.focus_distances": [1.0, -2.0]}, "sweep.focus_distances"),
         ({"sweep.focus_distances": [1.0, 1.0]}, "sweep.focus_distances"),
-        ({"estimator": "fossa"}, "checkpoint"),
+        ({"estimator": "fossa", "model": "vits"}, "checkpoint"),
         ({"estimator": "fossa", "checkpoint": str(folder / "absent.pth")}, "absent.pth"),
         ({"estimator": "fossa", "checkpoint": str(text)}, "notes.txt"),
         ({"estimator": "fossa", "checkpoint": str(text), "device": "cuda:99"}, "device"),
