@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import hypothesis
+import pytest
 
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
@@ -35,3 +36,13 @@ _ROS_HOME = tempfile.TemporaryDirectory(prefix="fossa_ros_test_")
 os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_HOME"] = _ROS_HOME.name
+
+
+@pytest.fixture
+def listener():
+    """A ROS node of the test."""
+    from node_processes import Listener  # here, after the domain is set
+
+    listener = Listener()
+    yield listener
+    listener.close()

@@ -13,6 +13,7 @@ import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python
 
@@ -32,6 +33,7 @@ class Listener:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.heard: dict[str, list] = {}
+        self._clients: dict[str, Client] = {}
 
     def subscribe(self, kind, topic, profile=qos.RESULTS):
         heard = self.heard.setdefault(topic, [])
@@ -48,22 +50,37 @@ class Listener:
         self.wait_until(lambda: len(heard) >= count, f"{count} messages on {topic}", timeout)
         return heard
 
-    def call(self, kind, service, request, timeout=TIMEOUT_S):
-        client = self.node.create_client(kind, service)
-        try:
-            self.wait_until(client.service_is_ready, f"service {service}", timeout)
-            future = client.call_async(request)
-            self.wait_until(future.done, f"answer of {service}", timeout)
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+    def client(self, kind, service, timeout=TIMEOUT_S):
+        """Return the client of a service, the same at every call, once each end has had time to find the other."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
+        self.wait_until(client.service_is_ready, f"service {service}", timeout)
+        return client
+
+    def call(self, kind, service, request, timeout=TIMEOUT_S, patience=TIMEOUT_S):
+        """Return the answer of a service.
+
+        A server drops the answer to a client whose end it has not found yet, though the client has found the server.
+        So what only asks and changes nothing may be asked again, after ``patience`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            client = self.client(kind, service, timeout)
+            answer, again = client.call_async(request), min(time.monotonic() + patience, deadline)
+            late = f"answer of {service}: not within {timeout} s"
+            self.wait_until(lambda: answer.done() or time.monotonic() > again, late, timeout + 1)  # noqa: B023
+            if answer.done():
+                return answer.result()
+            assert time.monotonic() < deadline, late
+            client.remove_pending_request(answer)
 
     def change(self, node, transition):
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, f"{node}/change_state", request).success
 
     def state(self, node):
-        return self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
+        return self.call(GetState, f"{node}/get_state", GetState.Request(), patience=3.0).current_state.id
 
     def set(self, node, name, value):
         kind = Parameter.Type.DOUBLE_ARRAY if isinstance(value, list) else None
@@ -71,7 +88,8 @@ class Listener:
         return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
 
     def get(self, node, name):
-        answer = self.call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=[name]))
+        request = GetParameters.Request(names=[name])
+        answer = self.call(GetParameters, f"{node}/get_parameters", request, patience=3.0)
         return parameter_value_to_python(answer.values[0])
 
     def close(self):

@@ -7,7 +7,6 @@ import time
 
 import cv2
 import numpy as np
-import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -21,7 +20,7 @@ from fossa_ros.ros.conversions import time_message
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.sweep import SweepPlan
-from node_processes import Listener, process
+from node_processes import process
 
 CAMERA = SimulatedCamera(width=320, height=240, fx=300.0)
 PLAN = SweepPlan.evenly(0.35, 6.0, 3)
@@ -69,13 +68,6 @@ class Bag(threading.Thread):
             state.header.stamp = time_message(now_ns)
             self._lens.publish(state)
         time.sleep(0.002)
-
-
-@pytest.fixture
-def listener():
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 def test_depth_of_a_bag_has_the_bags_time_and_goes_on_when_the_bag_begins_anew(listener, tmp_path):

@@ -21,7 +21,7 @@ from fossa_ros.lens import CommandRange, open_lens
 from fossa_ros.msg import LensState
 from fossa_ros.ros import environment, qos
 from fossa_ros.ros.sim_libcamera_node import START, SimulatedLibcamera
-from test_nodes import Listener, process
+from node_processes import process
 
 TIMEOUT = 1.5
 
@@ -204,21 +204,17 @@ def test_a_camera_that_goes_away():
         lens.state()
 
 
-def test_the_node_drives_it_beside_its_own_context(tmp_path):
+def test_the_node_drives_it_beside_its_own_context(listener, tmp_path):
     """Its own node name, namespace and remappings are not the lens's."""
-    listener = Listener()
     listener.subscribe(LensState, "/robot/lens/state", qos.LATCHED)
     lens = {"lens__backend": "camera_ros", "lens__port": "/pi", "lens__power_offset": 0.0}
-    try:
-        with (
-            running("pi", rate=60.0, frame_id="pi") as (camera,),
-            process("fossa_node", tmp_path / "node.log", namespace="robot", autostart=False, **lens),
-        ):
-            assert listener.change("/robot/fossa_node", Transition.TRANSITION_CONFIGURE)
-            assert listener.change("/robot/fossa_node", Transition.TRANSITION_ACTIVATE)
-            state = listener.wait_for("/robot/lens/state")[-1]
-            assert state.backend == "camera_ros" and state.reachable and not state.measured
-            nearest = max(camera.taken)
-            assert nearest == pytest.approx(1 / 0.35, abs=0.01)  # sweep.near: the plane that waits for a frame
-    finally:
-        listener.close()
+    with (
+        running("pi", rate=60.0, frame_id="pi") as (camera,),
+        process("fossa_node", tmp_path / "node.log", namespace="robot", autostart=False, **lens),
+    ):
+        assert listener.change("/robot/fossa_node", Transition.TRANSITION_CONFIGURE)
+        assert listener.change("/robot/fossa_node", Transition.TRANSITION_ACTIVATE)
+        state = listener.wait_for("/robot/lens/state")[-1]
+        assert state.backend == "camera_ros" and state.reachable and not state.measured
+        nearest = max(camera.taken)
+        assert nearest == pytest.approx(1 / 0.35, abs=0.01)  # sweep.near: the plane that waits for a frame

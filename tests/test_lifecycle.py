@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import QoSProfile
 
 from fossa_ros.lens.optotune_ld4 import OptotuneLd4
@@ -39,27 +39,6 @@ def rig(tmp_path_factory):
         yield link
 
 
-@pytest.fixture
-def listener():
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-class Changer:
-    """Asks a node for transitions by one client, which discovery has to find only once."""
-
-    def __init__(self, listener, node):
-        self._listener = listener
-        self._client = listener.node.create_client(ChangeState, f"{node}/change_state")
-        listener.wait_until(self._client.service_is_ready, "change_state")
-
-    def __call__(self, transition):
-        answer = self._client.call_async(ChangeState.Request(transition=Transition(id=transition)))
-        self._listener.wait_until(answer.done, f"transition {transition}")
-        return answer.result().success
-
-
 def belongings(child):
     """Return how many threads and file descriptors a process has, and whether it has a serial port open."""
     folder, files = Path(f"/proc/{child.pid}"), []
@@ -78,7 +57,7 @@ def test_every_transition_in_every_state_fifty_times_leaves_nothing_behind(rig, 
     listener.subscribe(SweepReport, "sweep", qos.REPORTS)
     had = []
     with process("fossa_node", log, autostart=False, lens__port=rig, sweep__planes=3) as child:
-        change = Changer(listener, "fossa_node")
+        change = partial(listener.change, "fossa_node")
 
         def only(*allowed):
             for transition in draw.sample(ALL, len(ALL)):
@@ -149,7 +128,7 @@ def bad_configurations(folder):
 def test_every_bad_configuration_fails_with_a_sentence_that_names_the_cure_and_costs_nothing(rig, listener, tmp_path):
     log = tmp_path / "node.log"
     with process("fossa_node", log, autostart=False, lens__port=rig) as child:
-        change, had = Changer(listener, "fossa_node"), []
+        change, had = partial(listener.change, "fossa_node"), []
         cases = bad_configurations(tmp_path)
         names = {name for bad, _ in cases for name in bad}
         good = {name: listener.get("fossa_node", name) for name in names - {"sweep.focus_distances"}}

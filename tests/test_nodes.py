@@ -20,16 +20,9 @@ from fossa_ros.geometry import POINT
 from fossa_ros.message_fields import nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import environment, qos
-from node_processes import Listener, process, simulated_rig
+from node_processes import process, simulated_rig
 
 WIDTH, HEIGHT, FX = 320, 240, 300.0
-
-
-@pytest.fixture
-def listener():
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +165,7 @@ def test_a_capture_in_waiting_is_answered_when_the_node_is_shut_down(rig, listen
     with process("fossa_node", tmp_path / "node.log", lens__port=rig, sweep__settling=10.0):
         active = State.PRIMARY_STATE_ACTIVE
         listener.wait_until(lambda: listener.state("fossa_node") == active, "active")
-        client = listener.node.create_client(Trigger, "capture")
-        listener.wait_until(client.service_is_ready, "service capture")
-        answer = client.call_async(Trigger.Request())
+        answer = listener.client(Trigger, "capture").call_async(Trigger.Request())
         for _ in range(3):  # the node goes on serving meanwhile
             assert listener.state("fossa_node") == active
         assert not answer.done()

@@ -17,16 +17,9 @@ from fossa_ros.message_fields import depth_from_message, nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import time_message
-from node_processes import Listener, process, simulated_rig
+from node_processes import process, simulated_rig
 
 DEPTHS = ("depth/image", "confidence/image", "all_in_focus/image")
-
-
-@pytest.fixture
-def listener():
-    listener = Listener()
-    yield listener
-    listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +142,7 @@ def test_a_depth_node_that_goes_away_is_said_at_once_and_missed_by_no_one_who_wa
         with process("depth_node", tmp_path / "depth.log") as child:
             listener.wait_until(lambda: reports[-1].accepted, "depth")
             child.send_signal(signal.SIGSTOP)  # it hangs, and still subscribes
-            waiting = listener.node.create_client(Trigger, "capture").call_async(Trigger.Request())
+            waiting = listener.client(Trigger, "capture").call_async(Trigger.Request())
             time.sleep(1.0)
             child.send_signal(signal.SIGCONT)
             listener.wait_until(waiting.done, "answer of capture")
