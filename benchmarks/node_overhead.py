@@ -30,11 +30,13 @@ from std_msgs.msg import Header
 
 from fossa_ros import pipeline
 from fossa_ros.all_in_focus import compose_all_in_focus
+from fossa_ros.freed_memory import keep_freed_memory
 from fossa_ros.message_fields import nanoseconds
 from fossa_ros.msg import LensState
 from fossa_ros.ros import capture_half, environment, outputs, qos, settings
 from fossa_ros.ros.conversions import image_message, time_message
 from fossa_ros.ros.fossa_node import FossaNode
+from fossa_ros.ros.in_place import InPlacePublisher
 from fossa_ros.stack import DepthMap
 from fossa_ros.sweep import SweepPlan, captured
 
@@ -43,7 +45,13 @@ MARGIN = 0.01  # seconds: the camera is a program, and late where the machine is
 HELD_NS = 15_000_000  # by which the lens holds a plane before and after its exposure
 PLAN = SweepPlan.evenly(0.35, 6.0, PLANES)
 SUBSCRIBED = (("depth/image", Image), ("all_in_focus/image", Image), ("points", PointCloud2))
-STAGES = ("wait", "decode", "assemble", "align", "fuse", "encode", "cloud", "publish", "all but inference")
+BEFORE = ("decode", "assemble", "align")  # the estimator has the stack
+SENT = {
+    "depth/image": "send the depth",
+    "all_in_focus/image": "send the all-in-focus image",
+    "points": "send the cloud",
+}
+STAGES = ("wait", *BEFORE, "encode", "fuse", "cloud", *SENT.values(), "until depth is out", "until all is out")
 
 
 def planes_of(width: int, height: int) -> list[np.ndarray]:
@@ -103,8 +111,10 @@ def mosaic(rgb: np.ndarray) -> np.ndarray:
     return raw
 
 
-def subscriber(ended) -> None:
-    """Receive what is published, as RViz does: a process of its own."""
+def subscriber(ended, frugal: bool) -> None:
+    """Receive what is published: a process of its own. ``frugal`` with memory as ours are."""
+    if frugal:
+        keep_freed_memory()
     environment.complete()
     rclpy.init()
     node = rclpy.create_node("subscriber")
@@ -133,21 +143,24 @@ class Known:
 class Stopwatch:
     """Times of each sweep by stage, in ms, from wrappers around the functions that do the work.
 
-    Processor time is the calling thread's, so that on a busy machine it says what a quiet one would take.
+    Processor time is the calling thread's, so that on a busy machine it says what a quiet one would take; with
+    ``--threads 1`` it is all there is. Stages overlap: images are sent by a thread of their own.
     """
 
     def __init__(self):
         self.arrivals: dict[int, float] = {}
+        self.ended: dict[str, float] = {}  # when a stage last did
         self.now: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))  # elapsed, processor
         self.earlier: dict[int, dict[str, np.ndarray]] = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
         self.sweeps: list[dict[str, np.ndarray]] = []
         self._lock = threading.Lock()
 
-    def wrap(self, owner, name: str, stage: str, sweep=lambda args: None) -> None:
-        """Count the time spent in ``owner.name`` to ``stage``.
+    def wrap(self, owner, name: str, stage, sweep=lambda args: None) -> None:
+        """Count the time spent in ``owner.name`` to ``stage``, or what that returns for the arguments.
 
         What happens before a sweep is published belongs to the sweep whose number ``sweep`` tells of the arguments.
         """
+        of = stage if callable(stage) else lambda args: stage
         function = getattr(owner, name)
 
         @functools.wraps(function)
@@ -156,13 +169,15 @@ class Stopwatch:
             try:
                 return function(*args, **kwargs)
             finally:
-                took = np.array([time.perf_counter(), time.thread_time()]) - began
+                ended = np.array([time.perf_counter(), time.thread_time()])
+                took = (ended - began) * 1e3
                 with self._lock:
-                    number = sweep(args)
+                    number, stage = sweep(args), of(args)
+                    self.ended[stage] = ended[0]
                     if number is None:
-                        self.now[stage] += took * 1e3
+                        self.now[stage] += took
                     else:
-                        self.earlier[number][stage] = took * 1e3
+                        self.earlier[number][stage] = took
 
         setattr(owner, name, timed)
 
@@ -179,11 +194,15 @@ class Stopwatch:
             spent |= self.earlier.pop(result.sweep.number, {})
         if result.depth is None:
             return
-        total = (time.perf_counter() - self.arrivals[max(result.sweep.stamps_ns)]) * 1e3
+        began, inference = self.arrivals[max(result.sweep.stamps_ns)], spent["inference"][0]
+        all_out = (time.perf_counter() - began) * 1e3 - inference
+        depth_out = (self.ended.get(SENT["depth/image"], np.nan) - began) * 1e3 - inference
         spent["assemble"] = np.maximum(spent["assemble"] - spent["decode"], 0.0)
-        work = sum(spent[stage] for stage in STAGES[1:-1])
-        spent["all but inference"] = np.array([total - spent["inference"][0], work[1]])
-        spent["wait"] = spent["all but inference"] - work
+        before = sum(spent[stage] for stage in BEFORE)
+        work = before + sum(spent[stage] for stage in ("encode", "fuse", "cloud", *SENT.values()))
+        spent["wait"] = np.array([(self.began - began) * 1e3 - inference - before[0], 0.0])
+        spent["until depth is out"] = np.array([depth_out, before[1] + spent[SENT["depth/image"]][1]])
+        spent["until all is out"] = np.array([all_out, work[1]])
         self.sweeps.append(spent)
 
 
@@ -195,11 +214,10 @@ def instrument(watch: Stopwatch) -> None:
     watch.wrap(pipeline, "check_motion", "align", lambda args: args[0].number)
     watch.wrap(Known, "estimate", "inference")
     watch.wrap(sys.modules[__name__], "compose_all_in_focus", "fuse")
-    for name in ("depth_image", "image_message"):
-        watch.wrap(outputs, name, "encode")
-    for name in ("coloured_cloud", "cloud_message"):
-        watch.wrap(outputs, name, "cloud")
-    watch.wrap(outputs.LifecyclePublisher, "publish", "publish")
+    watch.wrap(outputs, "depth_fields", "encode")
+    watch.wrap(InPlacePublisher, "write", "encode")
+    watch.wrap(outputs.Outputs, "_write_cloud", "cloud")
+    watch.wrap(InPlacePublisher, "send", lambda args: SENT["/".join(args[0].topic.split("/")[1:])])
     on_frame, publish = capture_half.CaptureHalf._on_frame, outputs.Outputs.publish
 
     def arrived(self, image, info):
@@ -207,6 +225,7 @@ def instrument(watch: Stopwatch) -> None:
         on_frame(self, image, info)
 
     def published(self, result):
+        watch.began = time.perf_counter()
         report = publish(self, result)
         watch.published(result)
         return report
@@ -214,16 +233,17 @@ def instrument(watch: Stopwatch) -> None:
     capture_half.CaptureHalf._on_frame, outputs.Outputs.publish = arrived, published
 
 
-def run(width, height, rate, encoding, sweeps, subscribed, advance) -> tuple[Stopwatch, list[float]]:
+def run(width, height, rate, encoding, sweeps, subscribed, frugal, advance) -> tuple[Stopwatch, list[float]]:
     """Take sweeps; return the times, and the resident memory (MiB) after every sweep."""
     context = multiprocessing.get_context("spawn")
     ended = context.Event()
     workers = [context.Process(target=camera, args=(width, height, rate, encoding, ended))]
-    workers += [context.Process(target=subscriber, args=(ended,))] if subscribed else []
+    workers += [context.Process(target=subscriber, args=(ended, frugal))] if subscribed else []
     watch, memory = Stopwatch(), []
     instrument(watch)
     parameters = {"sweep.mode": "external", "sweep.exposure": EXPOSURE}
     parameters |= {"sweep.focus_tolerance": 10.0, "sweep.clock_margin": MARGIN}
+    keep_freed_memory()  # as the node's process does
     rclpy.init(args=["--ros-args", *(word for item in parameters.items() for word in ("-p", "{}:={}".format(*item)))])
     node = FossaNode()
     executor = SingleThreadedExecutor()
@@ -266,16 +286,24 @@ def resident() -> float:
 @click.option("--sweeps", default=100, show_default=True, help="Sweeps whose times are measured.")
 @click.option("--unsubscribed", is_flag=True, help="Nobody subscribes to anything.")
 @click.option("--memory", is_flag=True, help="Print resident memory over the sweeps instead of times.")
-def main(width, height, rate, encoding, sweeps, unsubscribed, memory):
+@click.option("--threads", type=int, help="Of OpenCV; as many as there are processors by default.")
+@click.option("--wasteful", is_flag=True, help="The subscriber gives memory back that it frees, as most programs do.")
+def main(width, height, rate, encoding, sweeps, unsubscribed, memory, threads, wasteful):
     """Measure what the node costs beside inference."""
-    cv2.setNumThreads(1)
+    if threads is not None:
+        cv2.setNumThreads(threads)
     environment.complete()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     load = os.getloadavg()[0]
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("Sweeps", total=sweeps)
-        watch, held = run(width, height, rate, encoding, sweeps, not unsubscribed, lambda: bar.advance(task))
-    print(f"{width}x{height} {encoding}, {PLANES} planes, {rate:g} Hz, {sweeps} sweeps; load {load:.1f} before.\n")
+        how = not unsubscribed, not wasteful
+        watch, held = run(width, height, rate, encoding, sweeps, *how, lambda: bar.advance(task))
+    threads = cv2.getNumThreads()
+    print(
+        f"{width}x{height} {encoding}, {PLANES} planes, {rate:g} Hz, {sweeps} sweeps, {threads} threads; "
+        f"load {load:.1f} before.\n"
+    )
     if memory:
         marks = np.unique(np.linspace(0, len(held) - 1, 11).astype(int))
         print("| sweep | " + " | ".join(map(str, marks)) + " |\n|---|" + "---|" * len(marks))

@@ -7,8 +7,11 @@ import numpy as np
 
 from fossa_ros import optics
 from fossa_ros.stack import FocusStack
+from fossa_ros.strips import in_strips
 
 TILE = 96, 320  # px: its planes stay in the processor's cache, and few of them matter
+CONTRAST = 9  # px: side of the square over which local contrast is averaged
+REACH = CONTRAST // 2 + 1  # px around a tile on which its local contrast depends
 
 
 def compose_all_in_focus(stack: FocusStack, depth, softness=0.25) -> np.ndarray:
@@ -26,12 +29,15 @@ def compose_all_in_focus(stack: FocusStack, depth, softness=0.25) -> np.ndarray:
         (H, W, 3) uint8 RGB.
     """
     depth = np.asarray(depth, np.float32)
-    known = np.isfinite(depth) & (depth > 0)
-    power = np.float32(1.0) / np.where(known, depth, np.float32(np.inf))
-    power[~known] = np.nan
-    return blend_planes(
-        [plane.image for plane in stack.planes], optics.dioptres(stack.focus_distances), power, softness
-    )
+
+    def power(tile):
+        with np.errstate(divide="ignore"):
+            power = np.reciprocal(depth[tile])
+        # Infinite depth is as unknown as a negative one.
+        return power if power.min() > 0 else np.where(power > 0, power, np.float32(np.nan))
+
+    images = [plane.image for plane in stack.planes]
+    return _composed(images, optics.dioptres(stack.focus_distances), power, depth.shape, softness)
 
 
 def blend_planes(images, focus, power, softness=0.25) -> np.ndarray:
@@ -39,29 +45,39 @@ def blend_planes(images, focus, power, softness=0.25) -> np.ndarray:
 
     As `compose_all_in_focus`, for images that are not a stack; NaN in ``power`` is unknown.
     """
+    power = np.asarray(power, np.float32)
+    return _composed(images, focus, power.__getitem__, power.shape, softness)
+
+
+def _composed(images, focus, power_of, size, softness) -> np.ndarray:
+    """Compose the image tile by tile; ``power_of`` returns the dioptres of a tile, not finite where unknown."""
     order = np.argsort(-np.asarray(focus), kind="stable")
     images, focus = [images[i] for i in order], np.asarray(focus, np.float64)[order]
-    power = np.asarray(power, np.float32)
-    unknown = ~np.isfinite(power)
-    if unknown.any():
-        power = power.copy()
-        power[unknown] = focus[_sharpest(images)[unknown]]
-    result = np.empty_like(images[0])
-    height, width = power.shape
-    for top in range(0, height, TILE[0]):
-        for left in range(0, width, TILE[1]):
-            tile = np.s_[top : top + TILE[0], left : left + TILE[1]]
-            result[tile] = _blend([image[tile] for image in images], focus, power[tile], max(softness, 1e-3))
+    result = np.empty_like(images[0], order="C")
+
+    def compose(rows: slice) -> None:
+        for left in range(0, size[1], TILE[1]):
+            tile = rows, slice(left, min(left + TILE[1], size[1]))
+            power = power_of(tile)
+            bounds = power.min(), power.max()  # NaN where any is
+            if not np.isfinite(bounds).all():
+                power = power.copy()
+                unknown = ~np.isfinite(power)
+                power[unknown] = focus[_sharpest(images, tile)[unknown]]
+                bounds = power.min(), power.max()
+            result[tile] = _blended([image[tile] for image in images], focus, power, bounds, max(softness, 1e-3))
+
+    in_strips(size[0], TILE[0], compose)
     return result
 
 
-def _blend(images, focus, power, softness: float) -> np.ndarray:
-    """Compose one tile, its ``images`` in the order of falling ``focus``.
+def _blended(images, focus, power, bounds, softness: float) -> np.ndarray:
+    """Compose one tile, its ``images`` in the order of falling ``focus``; ``power`` is within ``bounds``.
 
     From the nearest plane to the farthest, each takes its share of what lies behind the one before; a share is 0 or 1
     but where two planes blend, so that no third has a part in it, and most planes none in a tile.
     """
-    farthest, nearest, _, _ = cv2.minMaxLoc(power)
+    farthest, nearest = bounds
     result = images[0]
     for image, nearer, farther in zip(images[1:], focus, focus[1:], strict=False):
         half = (nearer - farther) * softness / 2
@@ -75,18 +91,24 @@ def _blend(images, focus, power, softness: float) -> np.ndarray:
         share = cv2.addWeighted(power, -slope, power, 0.0, middle * slope + 127.5, dtype=cv2.CV_8U)  # saturates
         share = cv2.merge([share, share, share])
         behind = cv2.multiply(image, share, scale=1 / 255)
-        result = cv2.add(cv2.multiply(result, cv2.bitwise_not(share), scale=1 / 255), behind)
+        result = cv2.multiply(result, cv2.bitwise_not(share, dst=share), scale=1 / 255)
+        cv2.add(result, behind, dst=result)
     return result
 
 
-def _sharpest(images):
-    """Return (H, W) index of the plane with the most local contrast."""
+def _sharpest(images, tile):
+    """Return, for each pixel of a tile, the index of the plane with the most local contrast."""
+    # With what lies around the tile, up to the image's border, a tile's contrast is that of the whole image.
+    around = tuple(slice(max(part.start - REACH, 0), part.stop + REACH) for part in tile)
+    inner = tuple(
+        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(tile, around, strict=True)
+    )
     best, position = None, None
     for index, image in enumerate(images):
-        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        contrast = cv2.boxFilter(np.abs(cv2.Laplacian(gray, cv2.CV_32F)), -1, (9, 9))
+        gray = cv2.cvtColor(image[around], cv2.COLOR_RGB2GRAY)
+        contrast = cv2.boxFilter(np.abs(cv2.Laplacian(gray, cv2.CV_32F)), -1, (CONTRAST, CONTRAST))[inner]
         if best is None:
-            best, position = contrast, np.zeros(gray.shape, np.uint8)
+            best, position = contrast, np.zeros(contrast.shape, np.uint8)
         else:
             position[contrast > best] = index
             best = np.maximum(best, contrast)

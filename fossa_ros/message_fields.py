@@ -65,11 +65,15 @@ def depth_from_message(message) -> np.ndarray:
 
 
 def cloud_fields(points: np.ndarray) -> dict[str, Any]:
-    """Return (H, W) structured points (``geometry.POINT``) as an organised XYZRGB cloud; NaN where unknown.
+    """Return (H, W) structured points (``geometry.POINT``) as an organised XYZRGB cloud; NaN where unknown."""
+    return cloud_layout(*points.shape) | {"data": points.reshape(-1).view(np.uint8)}
+
+
+def cloud_layout(height: int, width: int) -> dict[str, Any]:
+    """Return what an organised XYZRGB cloud says of its data, which is (H, W) of ``geometry.POINT``.
 
     ``fields`` holds one dictionary each.
     """
-    height, width = points.shape
     return {
         "height": height,
         "width": width,
@@ -80,7 +84,6 @@ def cloud_fields(points: np.ndarray) -> dict[str, Any]:
         "is_bigendian": False,
         "point_step": POINT.itemsize,
         "row_step": POINT.itemsize * width,
-        "data": points.reshape(-1).view(np.uint8),
         "is_dense": False,
     }
 

@@ -115,8 +115,9 @@ def _checked(depth: DepthMap, stack: FocusStack, estimator: str) -> DepthMap:
     """Return ``depth``, unless it cannot be that of ``stack``: estimators come from other packages too."""
     if depth.depth.shape != stack.size or depth.stamp_ns != stack.stamp_ns:
         raise FossaError(f"Estimator {estimator} gave the depth of another view than it was asked for; repair it.")
-    impossible = np.count_nonzero((depth.depth <= 0) | np.isinf(depth.depth))
-    if impossible:
+    lowest, highest = np.fmin.reduce(depth.depth, axis=None), np.fmax.reduce(depth.depth, axis=None)  # NaN aside
+    if lowest <= 0 or highest == np.inf:
+        impossible = np.count_nonzero((depth.depth <= 0) | np.isinf(depth.depth))
         raise FossaError(
             f"Estimator {estimator} gave {impossible} pixels a depth that is not a positive number; repair it."
         )
@@ -205,14 +206,18 @@ class DepthWorker:
         if replaced is not None:
             self._supersede(SweepResult(replaced, Verdict.SUPERSEDED), _newer(sweep))
 
-    def glance(self, plane: FocusPlane, K: np.ndarray) -> None:
-        """Let the motion check see a plane of the sweep in the making; one that comes too fast is not looked at."""
-        self._glancing.offer((plane, K))
+    def glance(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
+        """Let the motion check see a plane of the sweep in the making; one that comes too fast is not looked at.
 
-    def _glance(self, seen: tuple[FocusPlane, np.ndarray]) -> None:
+        ``develop`` returns the plane and its K, and is called from a thread of the worker.
+        """
+        self._glancing.offer(develop)
+
+    def _glance(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
         try:
+            plane, K = develop()
             with self._looking:
-                self._motion.glance(*seen)
+                self._motion.glance(plane, K)
         except Exception:  # which its sweep will meet again, and report
             LOG.debug("A plane cannot be looked at early", exc_info=True)
 

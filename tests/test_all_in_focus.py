@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fossa_ros.all_in_focus import compose_all_in_focus
+from fossa_ros.all_in_focus import TILE, compose_all_in_focus
 from fossa_ros.stack import FocusPlane, FocusStack
+from fossa_ros.strips import in_strips
 
 
 def flat(values, distances):
@@ -41,3 +42,46 @@ def test_where_depth_is_unknown_the_sharpest_plane_decides():
     stack = FocusStack((FocusPlane(blurred, 0.5), FocusPlane(texture, 1.0), FocusPlane(blurred, 4.0)))
     image = compose_all_in_focus(stack, np.full((60, 80), np.nan, np.float32))
     np.testing.assert_array_equal(image, texture)
+
+
+def test_unknown_depth_in_one_place_takes_what_it_takes_where_all_is_unknown():
+    """Local contrast is made where it is needed only; what lies around that place is part of it all the same."""
+    rng = np.random.default_rng(2)
+    size = TILE[0] + 40, TILE[1] + 40
+    planes = [cv2.GaussianBlur(rng.integers(0, 256, (*size, 3), dtype=np.uint8), (0, 0), 1 + i) for i in range(2)]
+    stack = FocusStack(tuple(FocusPlane(*plane) for plane in zip(planes, (0.5, 2.0), strict=True)))
+    depth = np.full(size, 2.0, np.float32)
+    hole = np.s_[TILE[0] - 20 : TILE[0] + 20, TILE[1] - 20 : TILE[1] + 20]  # in four tiles
+    depth[hole] = np.nan
+    image = compose_all_in_focus(stack, depth)
+    everywhere = compose_all_in_focus(stack, np.full(size, np.nan, np.float32))
+    np.testing.assert_array_equal(image[hole], everywhere[hole])
+    depth[hole] = 2.0
+    np.testing.assert_array_equal(compose_all_in_focus(stack, depth), planes[1])
+
+
+@pytest.mark.parametrize("depth", [0.0, -1.0, np.inf])
+def test_a_depth_that_cannot_be_is_unknown(depth):
+    rng = np.random.default_rng(3)
+    planes = [rng.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in range(2)]
+    stack = FocusStack(tuple(FocusPlane(*plane) for plane in zip(planes, (0.5, 2.0), strict=True)))
+    images = [compose_all_in_focus(stack, np.full((20, 30), value, np.float32)) for value in (depth, np.nan)]
+    np.testing.assert_array_equal(*images)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_strips_cover_all_rows_once_on_any_number_of_threads(threads):
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
+    try:
+        rows = np.zeros(103, int)
+
+        def work(strip):
+            rows[strip] += 1
+
+        in_strips(103, 10, work)
+        with pytest.raises(ZeroDivisionError):
+            in_strips(103, 10, lambda strip: 1 // (90 - strip.start))
+    finally:
+        cv2.setNumThreads(before)
+    assert (rows == 1).all()

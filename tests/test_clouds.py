@@ -9,12 +9,13 @@ import pytest
 from std_msgs.msg import Header
 
 from fossa_ros.geometry import POINT, coloured_cloud
-from fossa_ros.ros.conversions import cloud_message
+from fossa_ros.ros.conversions import empty_cloud
 
 K = np.array([[50.0, 0, 1.5], [0, 60.0, 1.0], [0, 0, 1]])
 DEPTH = np.array([[1.0, 2.0, np.nan, 4.0], [0.5, 0.5, 0.5, 0.5], [3.0, 3.0, 3.0, np.nan]], np.float32)
 COLOUR = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
-MESSAGE = cloud_message(coloured_cloud(DEPTH, K, COLOUR), Header(frame_id="camera_optical_frame"))
+MESSAGE = empty_cloud(3, 4, Header(frame_id="camera_optical_frame"))
+MESSAGE.data.frombytes(coloured_cloud(DEPTH, K, COLOUR).tobytes())
 
 
 def by_numpy(message):

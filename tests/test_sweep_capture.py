@@ -104,6 +104,25 @@ def test_every_frame_of_every_sweep_shows_the_lens_where_its_plane_says(rig):
     assert rig.states[0].temperature == pytest.approx(25, abs=2)
 
 
+@pytest.mark.parametrize("mode", [SweepMode.STEP, SweepMode.RAMP])
+def test_planes_can_be_looked_at_while_their_sweep_goes_on(mode):
+    shown = []
+    rig = Rig(config=SweepConfig(mode=mode), on_plane=lambda develop: shown.append((len(rig.sweeps), *develop())))
+    try:
+        rig.capture.start()
+        rig.wait_for(3)
+    finally:
+        rig.close()
+    for sweep in rig.sweeps[:3]:
+        assert sweep.stack is not None, sweep.reason
+        seen = [plane for during, plane, K in shown if during == sweep.number and K[0, 0] == 600]
+        # The last is not: its sweep is at an end. Two planes of a ramp may have become certain together.
+        least = 1 if mode is SweepMode.RAMP else len(PLAN.focus_distances) - 1
+        assert least <= len(seen) < len(PLAN.focus_distances)
+        assert len({id(plane) for plane in seen}) == len(seen)
+        assert {id(plane.image) for plane in seen} < {id(plane.image) for plane in sweep.stack.planes}
+
+
 def test_a_camera_that_stops_ends_the_sweep_with_a_reason_and_it_goes_on_by_itself(rig):
     rig.capture.start()
     rig.wait_for(1)

@@ -53,11 +53,11 @@ class CaptureHalf:
         self,
         values: dict,
         on_sweep: Callable[[CapturedSweep], None],
-        on_plane: Callable[[FocusPlane, np.ndarray], None] | None = None,
+        on_plane: Callable[[Callable[[], tuple[FocusPlane, np.ndarray]]], None] | None = None,
     ) -> str:
         """Open the lens; return who it is. Raises FossaError.
 
-        ``on_plane`` receives planes of a sweep in the making, from the capture's thread too.
+        ``on_plane`` receives what decodes planes of a sweep in the making, from the capture's thread too.
         """
         plan = settings.sweep_plan(values)
         config = settings.sweep_config(values)

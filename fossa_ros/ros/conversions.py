@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from fossa_ros.lens import LensState
 from fossa_ros.message_fields import (
-    cloud_fields,
+    cloud_layout,
     depth_fields,
     image_fields,
     report_fields,
@@ -50,11 +50,11 @@ def depth_camera_info(info: CameraInfo, header: Header) -> CameraInfo:
     return info
 
 
-def cloud_message(points: np.ndarray, header: Header) -> PointCloud2:
-    """Return (H, W) structured points (``geometry.POINT``) as an organised XYZRGB cloud; NaN where unknown."""
-    fields = cloud_fields(points)
+def empty_cloud(height: int, width: int, header: Header) -> PointCloud2:
+    """Return an organised XYZRGB cloud without its data, which are (H, W) of ``geometry.POINT``; NaN where unknown."""
+    fields = cloud_layout(height, width)
     fields["fields"] = [PointField(**field) for field in fields["fields"]]
-    return _with_data(PointCloud2, fields, header)
+    return PointCloud2(header=header, **fields)
 
 
 def calibration_of(sweep: CapturedSweep) -> CameraInfo:

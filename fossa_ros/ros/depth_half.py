@@ -71,9 +71,9 @@ class DepthHalf:
         """Queue a sweep, complete or not; a newer one replaces it if it must wait."""
         self._worker.offer(sweep)
 
-    def glance(self, plane: FocusPlane, K: np.ndarray) -> None:
-        """Let the motion check see a plane of the sweep in the making."""
-        self._worker.glance(plane, K)
+    def glance(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
+        """Let the motion check see a plane of the sweep in the making, which ``develop`` decodes."""
+        self._worker.glance(develop)
 
     def _on_result(self, result: SweepResult) -> None:
         """Worker thread: the sweep's depth is known, or why there is none."""

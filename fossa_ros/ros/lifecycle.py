@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
 
 from fossa_ros.errors import FossaError
+from fossa_ros.freed_memory import keep_freed_memory
 from fossa_ros.parameter import Parameter
 from fossa_ros.ros import environment, parameters
 
@@ -178,6 +179,7 @@ def run(node_class: type[ManagedNode], args=None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     environment.complete()
+    keep_freed_memory()  # fresh memory for every image costs more than the image
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         try:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
+from concurrent.futures import ThreadPoolExecutor
+
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from fossa_ros.geometry import POINT, coloured_cloud
+from fossa_ros.message_fields import depth_fields, image_fields
 from fossa_ros.motion import debug_picture
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import SweepResult
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import (
     calibration_of,
-    cloud_message,
     depth_camera_info,
-    depth_image,
+    empty_cloud,
     image_message,
     sweep_report,
     time_message,
 )
+from fossa_ros.ros.in_place import InPlacePublisher
 from fossa_ros.stack import DepthMap
 
 
@@ -32,17 +34,18 @@ class Outputs:
         self._node = node
         self._depth_encoding = depth_encoding
         self._publishers: list[LifecyclePublisher] = []
-        self._cloud: PointCloud2 | None = None
-        self._depth = self._publisher(Image, "depth/image", qos.RESULTS)
+        self._sending = ThreadPoolExecutor(1, thread_name_prefix="send")
+        self._depth = InPlacePublisher(self._publisher(Image, "depth/image", qos.RESULTS))
         self._depth_info = self._publisher(CameraInfo, "depth/camera_info", qos.RESULTS)
-        self._points = self._publisher(PointCloud2, "points", qos.RESULTS)
-        self._all_in_focus = self._publisher(Image, "all_in_focus/image", qos.RESULTS)
-        self._confidence = self._publisher(Image, "confidence/image", qos.RESULTS)
+        self._points = InPlacePublisher(self._publisher(PointCloud2, "points", qos.RESULTS))
+        self._all_in_focus = InPlacePublisher(self._publisher(Image, "all_in_focus/image", qos.RESULTS))
+        self._confidence = InPlacePublisher(self._publisher(Image, "confidence/image", qos.RESULTS))
         self._debug = self._publisher(Image, "motion/debug_image", qos.RESULTS)
         self._report = self._publisher(SweepReport, "sweep", qos.REPORTS)
 
     def close(self) -> None:
         """Destroy the publishers."""
+        self._sending.shutdown()
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers = []
@@ -59,26 +62,32 @@ class Outputs:
         return report
 
     def _publish_depth(self, depth: DepthMap, info: CameraInfo, frame_id: str) -> None:
+        """Publish the depth first; one image is on its way while the next is made."""
         header = Header(stamp=time_message(depth.stamp_ns), frame_id=frame_id)
-        if self._depth.get_subscription_count():
-            self._depth.publish(depth_image(depth.depth, self._depth_encoding, header))
-        self._depth_info.publish(depth_camera_info(info, header))
-        if self._all_in_focus.get_subscription_count():
-            self._all_in_focus.publish(image_message(depth.all_in_focus, "rgb8", header))
-        if self._confidence.get_subscription_count():
-            self._confidence.publish(image_message(depth.confidence, "32FC1", header))
-        if self._points.get_subscription_count():
-            self._points.publish(self._cloud_message(depth, header))
+        sent = []
 
-    def _cloud_message(self, depth: DepthMap, header: Header) -> PointCloud2:
-        # One message for all: fresh memory for every cloud costs more than filling it.
+        def send(publisher: InPlacePublisher, image: dict) -> None:
+            data = image.pop("data")
+            publisher.write(Image(header=header, **image), data)
+            sent.append(self._sending.submit(publisher.send))
+
+        if self._depth.wanted():
+            send(self._depth, depth_fields(depth.depth, self._depth_encoding))
+        self._depth_info.publish(depth_camera_info(info, header))
+        if self._confidence.wanted():
+            send(self._confidence, image_fields(depth.confidence, "32FC1"))
+        if self._all_in_focus.wanted():
+            send(self._all_in_focus, image_fields(depth.all_in_focus, "rgb8"))
+        if self._points.wanted():
+            self._write_cloud(depth, header)
+            self._points.send()
+        for one in sent:
+            one.result()
+
+    def _write_cloud(self, depth: DepthMap, header: Header) -> None:
         shape = depth.depth.shape
-        if self._cloud is None or (self._cloud.height, self._cloud.width) != shape:
-            self._cloud = cloud_message(np.empty(shape, POINT), header)
-        self._cloud.header = header
-        points = np.frombuffer(self._cloud.data, POINT).reshape(shape)
-        coloured_cloud(depth.depth, depth.K, depth.all_in_focus, out=points)
-        return self._cloud
+        data = self._points.lay_out(empty_cloud(*shape, header), depth.depth.size * POINT.itemsize)
+        coloured_cloud(depth.depth, depth.K, depth.all_in_focus, out=data.view(POINT).reshape(shape))
 
     def _publisher(self, kind, topic: str, profile) -> LifecyclePublisher:
         publisher = self._node.create_lifecycle_publisher(

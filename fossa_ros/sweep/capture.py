@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -53,8 +54,9 @@ class SweepCapture:
             whether stamps are corrected by it where that is certain. Only stepped sweeps show it.
         gyro: returns how the camera turned between two stamps, in nanoseconds; None where there is no gyroscope.
         breathing: returns the scale and shift of each plane of a stack; None where it was not calibrated.
-        on_plane: receives each plane of a stepped sweep and its (3, 3) K while the lens moves to the next, so that
-            work on it need not wait for the sweep; None where nobody wants it.
+        on_plane: receives, of each plane of a sweep that goes on, what decodes it: a function, to be called from any
+            thread, that returns the plane and its (3, 3) K or raises InputError. So work on it need not wait for the
+            sweep; None where nobody wants it.
     """
 
     def __init__(
@@ -73,12 +75,13 @@ class SweepCapture:
         clock_use: ClockUse = ClockUse.OFF,
         gyro: Callable[[int, int], GyroSamples] | None = None,
         breathing: Callable[[FocusStack], np.ndarray] | None = None,
-        on_plane: Callable[[FocusPlane, np.ndarray], None] | None = None,
+        on_plane: Callable[[Callable[[], tuple[FocusPlane, np.ndarray]]], None] | None = None,
     ):
         self._plan = plan
         # A plane that is yet to be resampled, or that makes a stack by itself, is not worth a look.
         early = breathing is None and (config or SweepConfig()).output is SweepOutput.SWEEP
         self._on_plane = on_plane if early else None
+        self._shown_ns: int | None = None  # start of the plane that was given to on_plane last
         self._sequencer = Sequencer(plan, timing, config)
         stepped = self._sequencer.config.mode is SweepMode.STEP
         self._clock_watch = ClockWatch(timing, self._sequencer.config.response, clock_use) if stepped else None
@@ -291,14 +294,17 @@ class SweepCapture:
                 case Ended():
                     return False
                 case Wait():
+                    unseen = self._unseen()
                     seconds = (step.until_ns - now) / 1e9
-                    if seconds > 0:
+                    if unseen is None and seconds > 0:
                         self._changed.wait(min(seconds, LOOK_S))
-                    return True
                 case MoveLens():
                     sequencer.commanding(self._clock())
         # The lens answers in its own time; frames go on arriving meanwhile.
         match step:
+            case Wait():
+                if unseen is not None:
+                    self._on_plane(partial(self._developed, unseen))
             case MoveLens():
                 self._tell_set_point(self._clock())
                 move = self._holding = lens.move_to(step.focus_distance)
@@ -307,9 +313,6 @@ class SweepCapture:
                     self._acknowledge_ns = max(move.acknowledged_ns - move.sent_ns, 0)
                     self._settling_ns = move.settling_ns
                     sequencer.commanded(move)
-                    taken = sequencer.planes()
-                if self._on_plane is not None and taken:
-                    self._show(taken[-1])
                 if self._clock_watch is not None:
                     self._clock_watch.look(self._decode)  # while the lens settles there is time
                     self._clock_watch.commanded(move)
@@ -326,13 +329,18 @@ class SweepCapture:
                 self._tell_set_point(self._clock())
         return True
 
-    def _show(self, plane: TakenPlane) -> None:
-        """Let a plane be looked at before its sweep has ended."""
-        try:
-            shown = self._development.developed(plane), intrinsics(plane)
-        except InputError:
-            return  # no fault of the lens; its sweep says so when it ends
-        self._on_plane(*shown)
+    def _unseen(self) -> TakenPlane | None:
+        """Return the newest plane of the present sweep, once, for whoever looks at it before the sweep has ended."""
+        if self._on_plane is None:
+            return None
+        newest = max(self._sequencer.planes(), key=lambda plane: plane.start_ns, default=None)
+        if newest is None or newest.start_ns == self._shown_ns:
+            return None
+        self._shown_ns = newest.start_ns
+        return newest
+
+    def _developed(self, plane: TakenPlane) -> tuple[FocusPlane, np.ndarray]:
+        return self._development.developed(plane), intrinsics(plane)
 
     def _report(self) -> None:
         """Hand over what the sequencer has finished."""

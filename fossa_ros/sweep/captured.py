@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ class CapturedSweep:
 
 
 class SweepDevelopment:
-    """Make a ``CapturedSweep`` of each outcome of a sequencer: decode its frames, number it.
+    """Make a ``CapturedSweep`` of each outcome of a sequencer: decode its frames, number it. Thread-safe.
 
     Args:
         decode: turns a frame's payload into an (H, W, 3) uint8 RGB image; raises InputError.
@@ -78,6 +79,7 @@ class SweepDevelopment:
         self._f_number = f_number
         self._gyro = gyro
         self._breathing = breathing
+        self._lock = threading.Lock()
         self._decoded: dict[int, FocusPlane] = {}  # by stamp, of the last stack: a rolling one shares its planes
 
     def captured(self, number: int, outcome: Outcome, timing: SweepTiming) -> CapturedSweep:
@@ -106,11 +108,12 @@ class SweepDevelopment:
 
     def developed(self, plane: TakenPlane) -> FocusPlane:
         """Return a plane of a sweep that goes on; it is decoded once. Raises InputError."""
-        if plane.start_ns not in self._decoded:
-            while len(self._decoded) >= DECODED:  # sweeps that never become a stack
-                del self._decoded[next(iter(self._decoded))]
-            self._decoded[plane.start_ns] = self._plane(plane)
-        return self._decoded[plane.start_ns]
+        with self._lock:
+            if plane.start_ns not in self._decoded:
+                while len(self._decoded) >= DECODED:  # sweeps that never become a stack
+                    del self._decoded[next(iter(self._decoded))]
+                self._decoded[plane.start_ns] = self._plane(plane)
+            return self._decoded[plane.start_ns]
 
     def _plane(self, plane: TakenPlane) -> FocusPlane:
         return FocusPlane(self._decode(plane.frame.payload), plane.focus_distance, plane.start_ns)
@@ -123,12 +126,12 @@ class SweepDevelopment:
         return samples if len(samples.stamps_ns) else None
 
     def _stack(self, planes: tuple[TakenPlane, ...]) -> FocusStack:
-        known = self._decoded
-        self._decoded = {
-            plane.start_ns: known.get(plane.start_ns) or self._plane(plane) for plane in planes
-        }
+        with self._lock:
+            known = self._decoded
+            self._decoded = {plane.start_ns: known.get(plane.start_ns) or self._plane(plane) for plane in planes}
+            decoded = tuple(self._decoded.values())
         return FocusStack(
-            planes=tuple(self._decoded[plane.start_ns] for plane in planes),
+            planes=decoded,
             K=intrinsics(planes[0]),
             focal_length=self._focal_length,
             f_number=self._f_number,
