@@ -147,7 +147,9 @@ def _unplug_and_plug(listener):
 
 def test_one_sweep_on_request(rig, listener, tmp_path):
     listener.subscribe(SweepReport, "sweep", qos.REPORTS)
-    with process("fossa_node", tmp_path / "node.log", lens__port=rig):
+    # An exposure that no frame can have had when it arrived; the camera tells what it was.
+    exposure = {"sweep__exposure": 5.0, "sweep__exposure_topic": "metadata"}
+    with process("fossa_node", tmp_path / "node.log", lens__port=rig, **exposure):
         listener.wait_for("sweep")
         assert listener.call(SetBool, "set_enabled", SetBool.Request(data=False)).success
         listener.wait_until(_quiet(listener.heard["sweep"]), "rest")
@@ -206,6 +208,7 @@ def test_lifecycle_by_hand_with_parameters_that_change_only_between(rig, listene
         ({"sweep__near": 5.0, "sweep__far": 1.0}, "swap or widen"),
         ({"sweep__near": 0.05}, "sweep.near"),
         ({"estimator": "fossa", "model": "vits"}, "checkpoint"),
+        ({"sweep__exposure_topic": "no topic"}, "sweep.exposure_topic"),
     ],
 )
 def test_bad_configuration_fails_with_a_sentence_and_the_node_lives_on(rig, listener, tmp_path, parameters, sentence):

@@ -145,7 +145,7 @@ def replay(
     with BagReader(path) as bag, replacing_files(out, (METRICS,)) as work:
         done = Replay(str(path), estimator.name, damage=bag.damage)
         total = (bag.end_ns - bag.begin_ns) / 1e9
-        topics = find_topics(bag, options.remapped, options.frames)
+        topics = find_topics(bag, options.remapped, options.frames, options.values["sweep.exposure_topic"])
         began = time.monotonic()
 
         def keep(result: SweepResult, figures: SweepFigures, sweep: ReplayedSweep) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fossa_ros.bags import BagReader, Recorded
 from fossa_ros.errors import InputError
+from fossa_ros.exposure_times import ExposureTimes
 from fossa_ros.message_fields import (
     angular_velocity,
     camera_frame,
@@ -32,6 +33,7 @@ from fossa_ros.sweep.machines import Ended
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, IMU = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/Imu"
+METADATA = "diagnostic_msgs/msg/DiagnosticArray"
 LENS_STATE, FOCUS_STACK = "fossa_ros/msg/LensState", "fossa_ros/msg/FocusStack"
 KINDS = {
     "focus_stack": (FOCUS_STACK,),
@@ -54,6 +56,7 @@ class Topics:
     lens_state: str | None
     imu: str | None
     truth: str | None
+    metadata: str | None = None
 
     @property
     def stacks(self) -> bool:
@@ -65,7 +68,8 @@ class Topics:
         """All that are read."""
         if self.stacks:
             return {self.focus_stack} | ({self.truth} if self.truth else set())
-        return {name for name in (self.image, self.camera_info, self.lens_state, self.imu, self.truth) if name}
+        all_known = (self.image, self.camera_info, self.lens_state, self.imu, self.truth, self.metadata)
+        return {name for name in all_known if name}
 
     @property
     def namespace(self) -> str:
@@ -73,16 +77,19 @@ class Topics:
         return (self.focus_stack or self.image.removesuffix("/compressed")).rpartition("/")[0]
 
 
-def find_topics(bag: BagReader, remapped: dict[str, str], frames: bool | None = None) -> Topics:
+def find_topics(
+    bag: BagReader, remapped: dict[str, str], frames: bool | None = None, exposure_topic: str = ""
+) -> Topics:
     """Choose the topics of a bag by the nodes' names for them, in whatever namespace.
 
     Args:
         bag: an open bag.
         remapped: topics by the node's name for them, where they have another.
         frames: whether frames are to be replayed even though there are stacks; None for stacks where there are any.
+        exposure_topic: the parameter ``sweep.exposure_topic``; empty for none.
 
     Raises:
-        InputError: neither stacks nor frames with lens states, or several of them.
+        InputError: neither stacks nor frames with lens states, or several of them; no ``exposure_topic``.
     """
 
     def find(name: str) -> str | None:
@@ -117,7 +124,12 @@ def find_topics(bag: BagReader, remapped: dict[str, str], frames: bool | None = 
             f"{bag.path} has neither focus_stack nor all of image, camera_info and lens/state ({', '.join(missing)} "
             f"missing; it has {', '.join(sorted(bag.types)) or 'no topics'}); name them with --remap."
         )
-    return Topics(stack, image, info, state, find("imu"), find("truth/depth"))
+    metadata = None
+    if exposure_topic and stack is None:  # a relative name is in the images' namespace
+        namespace = image.removesuffix("/compressed").rpartition("/")[0]
+        metadata = exposure_topic if exposure_topic.startswith("/") else f"{namespace}/{exposure_topic}"
+        bag.require(metadata, METADATA)
+    return Topics(stack, image, info, state, find("imu"), find("truth/depth"), metadata)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +208,7 @@ class _FrameSweeps:
             **settings.camera_optics(values),
         )
         self._pairs = StampPairs(self._offer)
+        self._exposures = ExposureTimes(self._sequencer.offer) if values["sweep.exposure_topic"] else None
         self._now_ns: int | None = None
         self._wake_ns = 0
         self._number = 0
@@ -212,6 +225,8 @@ class _FrameSweeps:
             self._pairs.add(0, message)
         elif recorded.topic == topics.camera_info:
             self._pairs.add(1, message)
+        elif recorded.topic == topics.metadata:
+            self._exposures.add_metadata(message)
         elif recorded.topic == topics.imu:
             rate = angular_velocity(message)
             if rate is not None:
@@ -226,7 +241,11 @@ class _FrameSweeps:
         yield from self._step(recorded.recorded_ns)
 
     def _offer(self, image, info) -> None:
-        self._sequencer.offer(camera_frame(image, info, self._now_ns))
+        frame = camera_frame(image, info, self._now_ns)
+        if self._exposures is None:
+            self._sequencer.offer(frame)
+        else:
+            self._exposures.add_frame(frame, image.header.frame_id)
 
     def _step(self, now_ns: int) -> Iterator[CapturedSweep]:
         """Ask the sequencer as the capture does, at ``now_ns``."""

@@ -6,12 +6,16 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.task import Future
+from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.errors import InputError
+from fossa_ros.exposure_times import ExposureTimes
 from fossa_ros.lens import LensState
 from fossa_ros.message_fields import angular_velocity, camera_frame, lens_state, nanoseconds
 from fossa_ros.msg import LensState as LensStateMessage
@@ -41,6 +45,8 @@ class CaptureHalf:
         self._subscriptions = []
         self._lens_states = None  # the publisher, where this node drives the lens
         self._gyro: GyroBuffer | None = None
+        self._exposures: ExposureTimes | None = None  # where the camera tells them
+        self._exposure_fault = ""
         self._lock = threading.Lock()
         self._awaited: dict[int, list[Future]] = {}  # by the number of the sweep
         # Services live as long as the node: one that is destroyed with an answer outstanding ends the process.
@@ -64,6 +70,13 @@ class CaptureHalf:
         calibration = settings.lens_calibration(values)
         self._gyro = settings.gyro_buffer(values)
         self._transport = values["image_transport"]
+        self._exposure_topic = values["sweep.exposure_topic"]
+        if self._exposure_topic:
+            try:
+                validate_topic_name(self._exposure_topic)
+            except InvalidTopicNameException as error:
+                reason = " ".join(str(error).split())
+                raise InputError(f"sweep.exposure_topic cannot be '{self._exposure_topic}': {reason}") from error
         self._capture = SweepCapture(
             plan,
             settings.sweep_timing(values),
@@ -96,6 +109,11 @@ class CaptureHalf:
     def activate(self) -> None:
         """Begin to take sweeps."""
         self._capture.start()
+        self._exposures, self._exposure_fault = None, ""
+        if self._exposure_topic:
+            self._exposures = ExposureTimes(self._capture.offer)
+            # One that is lost costs little: the longest exposure is assumed.
+            self._subscribe(DiagnosticArray, self._exposure_topic, self._exposures.add_metadata, qos.SENSOR)
         self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
         self._watch.health.began()
         self._rate_told = False
@@ -131,6 +149,7 @@ class CaptureHalf:
             before, health.camera_fault = health.camera_fault, self._camera.fault()
             if health.camera_fault and not before:
                 self._node.get_logger().warning(f"No frame can be used: {health.camera_fault}.")
+            self._tell_exposure_fault()
         health.clock_offset = self._capture.clock_offset
         health.camera_period_ns = self._capture.period_ns
 
@@ -162,7 +181,11 @@ class CaptureHalf:
 
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Executor thread: hand the frame to the capture, pixels untouched."""
-        self._capture.offer(camera_frame(image, info, self._node.now_ns()))
+        frame = camera_frame(image, info, self._node.now_ns())
+        if self._exposures is None:
+            self._capture.offer(frame)
+        else:
+            self._exposures.add_frame(frame, image.header.frame_id)
 
     def _on_imu(self, message: Imu) -> None:
         """Executor thread: keep how the camera turns until a sweep asks."""
@@ -213,6 +236,15 @@ class CaptureHalf:
         response.success = True
         response.message = "Sweeping." if request.data else "The lens rests; call 'capture' for a single sweep."
         return response
+
+    def _tell_exposure_fault(self) -> None:
+        """Say when the camera's exposure times begin to be missing, and why."""
+        before, self._exposure_fault = self._exposure_fault, self._exposures.fault() if self._exposures else ""
+        if self._exposure_fault and not before:
+            self._node.get_logger().warning(
+                f"The exposure time of frames is not known from {self._exposure_topic}: {self._exposure_fault}. "
+                "sweep.exposure is used; correct sweep.exposure_topic, or leave it empty."
+            )
 
     def _tell_rate(self) -> None:
         """Say what rate to expect and why, once the camera's rate is known."""

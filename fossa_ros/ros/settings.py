@@ -120,6 +120,12 @@ _SWEEP = (
         maximum=10.0,
     ),
     Parameter(
+        "sweep.exposure_topic",
+        "",
+        "Topic of each frame's metadata, which tell its exposure time (docs/nodes.md); empty for sweep.exposure "
+        "always, which also holds where the metadata does not come",
+    ),
+    Parameter(
         "sweep.readout",
         _seconds("readout_ns"),
         "Rolling shutter: from the first to the last row's start of exposure; 0 for a global shutter",

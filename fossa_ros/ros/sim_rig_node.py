@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
+from fossa_ros import exposure_times
 from fossa_ros.errors import InputError
 from fossa_ros.msg import LensState
 from fossa_ros.optics import metres
@@ -71,9 +72,10 @@ STILL = 1.5e-4  # rad and m from one frame to the next: a tenth of a pixel of th
 class SimRigNode(ManagedNode):
     """Publish what a thin-lens camera sees while somebody drives its lens.
 
-    ``truth/lens`` says where the lens was during each frame: NaN where it moved by more than MOVED.
-    ``truth/depth`` is latched and published when the camera comes to rest: it holds until the next one. While the
-    camera moves it is unknown, one image of NaN: casting every frame's would cost more than the frames.
+    ``metadata`` tells each frame's exposure time. ``truth/lens`` says where the lens was during each frame: NaN where
+    it moved by more than MOVED. ``truth/depth`` is latched and published when the camera comes to rest: it holds until
+    the next one. While the camera moves it is unknown, one image of NaN: casting every frame's would cost more than the
+    frames.
     """
 
     def __init__(self, **kwargs):
@@ -107,8 +109,11 @@ class SimRigNode(ManagedNode):
         self._info = _camera_info(camera)
         self._images = self.create_lifecycle_publisher(Image, "image", qos.FRAMES)
         self._infos = self.create_lifecycle_publisher(CameraInfo, "camera_info", qos.FRAMES)
+        self._metadata = self.create_lifecycle_publisher(DiagnosticArray, "metadata", qos.FRAMES)
+        self._exposure_us = round(config.exposure * 1e6)
         self._truth = self.create_lifecycle_publisher(Image, "truth/depth", qos.LATCHED)
         self._lens_truth = self.create_lifecycle_publisher(LensState, "truth/lens", qos.REPORTS)
+        self._published = self._images, self._infos, self._metadata, self._truth, self._lens_truth
         self._offered = [
             self.create_service(Trigger, "bump", self._on_bump),
             self.create_service(SetBool, "plug_lens", self._on_plug_lens),
@@ -131,7 +136,7 @@ class SimRigNode(ManagedNode):
             self._rig = None
         for service in self._offered:
             self.destroy_service(service)
-        for publisher in (self._images, self._infos, self._truth, self._lens_truth) if self._offered else ():
+        for publisher in self._published if self._offered else ():
             self.destroy_lifecycle_publisher(publisher)
         self._offered = []
 
@@ -148,6 +153,7 @@ class SimRigNode(ManagedNode):
         if image is not None:
             self._tell_lens_truth(frame, image.header)
             self._images.publish(image)
+            self._tell_metadata(image.header)
 
     def _tell_lens_truth(self, frame: RigFrame, header: Header) -> None:
         if self._lens_truth.get_subscription_count():
@@ -156,6 +162,13 @@ class SimRigNode(ManagedNode):
             state = LensState(header=header, reachable=True, measured=True, power=power)
             state.focus_distance = float(metres(power))
             self._lens_truth.publish(state)
+
+    def _tell_metadata(self, header: Header) -> None:
+        """Tell the exposure time of a frame as camera_ros does."""
+        if self._metadata.get_subscription_count():
+            pair = KeyValue(key=exposure_times.KEY, value=str(self._exposure_us))
+            status = DiagnosticStatus(level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), values=[pair])
+            self._metadata.publish(DiagnosticArray(header=header, status=[status]))
 
     def _tell_truth(self, frame: RigFrame, header: Header) -> None:
         at_rest = self._last_pose is None or frame.pose.is_close(self._last_pose, STILL)

@@ -121,7 +121,7 @@ class SweepDevelopment:
     def _turning(self, planes: tuple[TakenPlane, ...], timing: SweepTiming) -> GyroSamples | None:
         if self._gyro is None or not planes:
             return None
-        first, last = planes[0].start_ns, planes[-1].start_ns + timing.window_ns
+        first, last = planes[0].start_ns, timing.exposed(planes[-1].frame)[1]
         samples = self._gyro(first - GYRO_MARGIN_NS, last + GYRO_MARGIN_NS)
         return samples if len(samples.stamps_ns) else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, deque
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -26,6 +26,36 @@ class _Seen:
     frame: Frame
     end_ns: int
     delay_ns: int  # from the end of exposure to arrival
+
+
+class _Stamps:
+    """The last REMEMBERED stamps, all different, by age and in order."""
+
+    def __init__(self):
+        self._by_age: deque[int] = deque()
+        self._ordered: list[int] = []
+
+    def add(self, stamp_ns: int) -> None:
+        self._by_age.append(stamp_ns)
+        insort(self._ordered, stamp_ns)
+        if len(self._by_age) > REMEMBERED:
+            del self._ordered[bisect_left(self._ordered, self._by_age.popleft())]
+
+    def __contains__(self, stamp_ns: int) -> bool:
+        index = bisect_left(self._ordered, stamp_ns)
+        return index < len(self._ordered) and self._ordered[index] == stamp_ns
+
+    def newest(self, count: int) -> list[int]:
+        """Return the ``count`` that came last, in order."""
+        return sorted(islice(reversed(self._by_age), count))
+
+    def between(self, low: float, high: float) -> list[int]:
+        """Return those above ``low`` and below ``high``, in order."""
+        return self._ordered[bisect_right(self._ordered, low) : bisect_left(self._ordered, high)]
+
+    def any_near(self, stamp_ns: int, distance: float) -> bool:
+        """Return whether one other than ``stamp_ns`` is closer to it than ``distance``."""
+        return any(near != stamp_ns for near in self.between(stamp_ns - distance, stamp_ns + distance))
 
 
 class StampGuard:
@@ -69,7 +99,9 @@ class StampGuard:
 
     def forget(self) -> None:
         """Learn anew how long frames take: after a gap, or when the clock was set."""
-        self._seen: deque[int] = deque(maxlen=REMEMBERED)
+        self._seen = _Stamps()
+        self._period_ns: int | None = None
+        self._period_known = False  # and not changed since by a frame
         self._delays: deque[int] = deque(maxlen=REMEMBERED)  # of the frames that passed
         self._intervals: deque[int] = deque(maxlen=INTERVALS)
         self._held: list[_Seen] = []
@@ -81,13 +113,22 @@ class StampGuard:
     @property
     def period_ns(self) -> int | None:
         """The camera's frame period; None while it is not known."""
+        if not self._period_known:
+            self._period_ns = self._period()
+            self._period_known = True
+        return self._period_ns
+
+    def _period(self) -> int | None:
         if len(self._intervals) < LEARNED - 1:
             return None
         # Where most frames come late, most intervals between prompt ones are of several periods; the stamps of all that
         # came are about one apart.
-        stamps = sorted(islice(reversed(self._seen), SPACED))
-        about = statistics.median_low(after - before for before, after in pairwise(stamps))
-        return round(statistics.median(interval / max(round(interval / about), 1) for interval in self._intervals))
+        stamps = self._seen.newest(SPACED)
+        apart = sorted(after - before for before, after in pairwise(stamps))
+        about = apart[(len(apart) - 1) // 2]
+        periods = sorted(interval / max(round(interval / about), 1) for interval in self._intervals)
+        middle = len(periods) // 2
+        return round((periods[middle] + periods[-1 - middle]) / 2)
 
     @property
     def floor_ns(self) -> int | None:
@@ -129,7 +170,7 @@ class StampGuard:
             return [], Drop.FUTURE
         period = self._regular_period()
         stepped = period is not None and self._stepped(one, period)
-        self._seen.append(frame.stamp_ns)
+        self._saw(frame.stamp_ns)
         self._recent.append(one)
         if len(self._delays) < LEARNED:
             return self._learn(one)
@@ -145,7 +186,7 @@ class StampGuard:
                 if not steady or frame.arrival_ns - self._jumped_ns < self._anew_ns:
                     return [], Drop.CLOCK_JUMP
                 self.forget()
-                self._seen.append(frame.stamp_ns)
+                self._saw(frame.stamp_ns)
                 self._recent.append(one)
                 return self._learn(one)
             self._suspect = None
@@ -157,6 +198,10 @@ class StampGuard:
         cleared = [late for late in self._held if period is not None and self._unbroken(late.frame, frame, period)]
         self._held = [late for late in self._held if late not in cleared]
         return [late.frame for late in cleared] + [frame], None
+
+    def _saw(self, stamp_ns: int) -> None:
+        self._seen.add(stamp_ns)
+        self._period_known = False
 
     def _suspect_clock(self, now_ns: int) -> None:
         """Believe no frame until the clock has proved itself."""
@@ -185,6 +230,7 @@ class StampGuard:
             interval, period = stamp - self._newest_ns, self.period_ns
             if period is None or interval < FEW * period:  # a long gap says little of the period
                 self._intervals.append(interval)
+                self._period_known = False
         self._newest_ns = stamp if self._newest_ns is None else max(stamp, self._newest_ns)
 
     def _stepped(self, one: _Seen, period_ns: int) -> bool:
@@ -193,7 +239,7 @@ class StampGuard:
         Two stamps much closer than a period cannot both be right either.
         """
         margin = self._timing.clock_margin_ns
-        if any(0 < abs(one.frame.stamp_ns - earlier) < period_ns / 2 for earlier in self._seen):
+        if self._seen.any_near(one.frame.stamp_ns, period_ns / 2):
             return True
         tolerance = max(margin, round(GRID * period_ns))
         return any(
@@ -206,13 +252,13 @@ class StampGuard:
         """Tell whether frames seem lost just when one comes quicker than ever: a jump ahead by whole periods."""
         tolerance = max(self._timing.clock_margin_ns, round(GRID * period_ns))
         stamp = one.frame.stamp_ns
-        follows = any(0 < stamp - earlier < 1.5 * period_ns for earlier in self._seen)
+        follows = bool(self._seen.between(stamp - 1.5 * period_ns, stamp))
         return one.delay_ns < floor_ns - tolerance and not follows
 
     def _unbroken(self, late: Frame, prompt: Frame, period_ns: int) -> bool:
         """Tell whether no stamp is missing between two frames: a clock that jumped there and back leaves some out."""
         first, last = sorted((late.stamp_ns, prompt.stamp_ns))
-        stamps = sorted(stamp for stamp in self._seen if first <= stamp <= last)
+        stamps = [first, *self._seen.between(first, last), last]
         return all(after - before < 1.5 * period_ns for before, after in pairwise(stamps))
 
     def _regular_period(self) -> int | None:
