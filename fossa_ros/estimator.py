@@ -17,7 +17,8 @@ class Estimator(Protocol):
     """Depth from defocus.
 
     One that has a choice of devices may have a string ``description``: what runs where. One that computes on a GPU may
-    have a method ``gpu_memory`` that returns the bytes in use and those there are.
+    have a method ``gpu_memory`` that returns the bytes in use and those there are. One whose first estimate is slower
+    than the others may have a method ``warm_up(size, planes)``, called once the (H, W) of the images to come is known.
     """
 
     name: str

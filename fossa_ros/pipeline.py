@@ -175,6 +175,8 @@ class DepthWorker:
         self._estimator = estimator
         self._on_result = on_result
         self._looking = threading.Lock()  # the check is one, and not thread-safe
+        self._using = threading.Lock()  # nor is the estimator
+        self._warming: threading.Thread | None = None
         self._glancing = Stage("motion-glance", self._glance)
         self._checking = Stage("motion-check", self._check)
         self._estimating = Stage("depth-estimate", self._estimate)
@@ -188,8 +190,27 @@ class DepthWorker:
         self._checking.start()
         self._glancing.start()
 
+    def expect(self, size: tuple[int, int], planes: int) -> None:
+        """Let the estimator prepare for ``planes`` images of ``size`` (H, W), so that its first stack need not wait."""
+        warm_up = getattr(self._estimator, "warm_up", None)
+        if warm_up is None or self._warming is not None:
+            return
+
+        def work() -> None:
+            try:
+                with self._using:
+                    warm_up(size, planes)
+            except Exception:  # which the first sweep will meet again, and report
+                LOG.debug("The estimator cannot be prepared", exc_info=True)
+
+        self._warming = threading.Thread(target=work, name="warm-up", daemon=True)
+        self._warming.start()
+
     def stop(self) -> None:
         """Finish the sweeps at work, report those that wait as superseded, and end."""
+        if self._warming is not None:
+            self._warming.join()
+            self._warming = None
         self._glancing.stop()
         unchecked = self._checking.stop()
         unestimated = self._estimating.stop()
@@ -234,7 +255,8 @@ class DepthWorker:
     def _estimate(self, result: SweepResult) -> None:
         result = self._bounded(result, result.stack.stamp_ns)  # before the work is done, which may be in vain
         if result.stack is not None:
-            result = estimate_depth(result, self._estimator, self._temporal)
+            with self._using:
+                result = estimate_depth(result, self._estimator, self._temporal)
             if result.depth is not None:
                 result = self._bounded(result, result.depth.stamp_ns)
         self._on_result(result)

@@ -190,6 +190,32 @@ def wait_until(condition, timeout=10):
         time.sleep(0.005)
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_the_estimator_is_prepared_once_before_the_first_sweep_whatever_comes_of_it(works):
+    results, done, may = [], [], threading.Event()
+
+    class Preparing(Estimator):
+        def warm_up(self, size, planes):
+            assert may.wait(10)
+            done.append((size, planes))
+            if not works:
+                raise RuntimeError("out of memory")
+
+        def estimate(self, stack):
+            done.append("estimate")
+            return super().estimate(stack)
+
+    worker = DepthWorker(MotionCheck(), Preparing(), results.append)
+    worker.start()
+    for _ in range(2):
+        worker.expect((48, 64), 3)
+    worker.offer(sweep(0))
+    may.set()
+    wait_until(lambda: results)
+    worker.stop()
+    assert done == [((48, 64), 3), "estimate"] and results[0].verdict == "still"
+
+
 @pytest.mark.parametrize("restarts", [3])
 def test_a_worker_can_be_started_again(restarts):
     results = []

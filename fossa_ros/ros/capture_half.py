@@ -60,15 +60,18 @@ class CaptureHalf:
         values: dict,
         on_sweep: Callable[[CapturedSweep], None],
         on_plane: Callable[[Callable[[], tuple[FocusPlane, np.ndarray]]], None] | None = None,
+        on_camera: Callable[[tuple[int, int], int], None] = lambda size, planes: None,
     ) -> str:
         """Open the lens; return who it is. Raises FossaError.
 
-        ``on_plane`` receives what decodes planes of a sweep in the making, from the capture's thread too.
+        ``on_plane`` receives what decodes planes of a sweep in the making, from the capture's thread too; ``on_camera``
+        the (H, W) of the images and the number of planes, from the executor's, when the first frame has come.
         """
         plan = settings.sweep_plan(values)
         config = settings.sweep_config(values)
         calibration = settings.lens_calibration(values)
         self._gyro = settings.gyro_buffer(values)
+        self._on_camera, self._planes = on_camera, len(plan.focus_distances)
         self._transport = values["image_transport"]
         self._exposure_topic = values["sweep.exposure_topic"]
         if self._exposure_topic:
@@ -109,6 +112,7 @@ class CaptureHalf:
     def activate(self) -> None:
         """Begin to take sweeps."""
         self._capture.start()
+        self._camera_seen = False
         self._exposures, self._exposure_fault = None, ""
         if self._exposure_topic:
             self._exposures = ExposureTimes(self._capture.offer)
@@ -182,6 +186,9 @@ class CaptureHalf:
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Executor thread: hand the frame to the capture, pixels untouched."""
         frame = camera_frame(image, info, self._node.now_ns())
+        if not self._camera_seen:
+            self._camera_seen = True
+            self._on_camera((info.height, info.width), self._planes)
         if self._exposures is None:
             self._capture.offer(frame)
         else:

@@ -71,6 +71,10 @@ class DepthHalf:
         """Queue a sweep, complete or not; a newer one replaces it if it must wait."""
         self._worker.offer(sweep)
 
+    def expect(self, size: tuple[int, int], planes: int) -> None:
+        """Prepare for ``planes`` images of ``size`` (H, W)."""
+        self._worker.expect(size, planes)
+
     def glance(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
         """Let the motion check see a plane of the sweep in the making, which ``develop`` decodes."""
         self._worker.glance(develop)

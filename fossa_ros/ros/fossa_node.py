@@ -31,7 +31,7 @@ class FossaNode(ManagedNode):
 
     def configure(self, values: dict) -> None:
         estimator = self._depth.configure(values, self._on_result)
-        identity = self._capture.configure(values, self._on_sweep, self._depth.glance)
+        identity = self._capture.configure(values, self._on_sweep, self._depth.glance, self._depth.expect)
         self._stacks.configure()
         self._watch.health = Health(hardware_id=identity, estimator=estimator)
 

@@ -422,7 +422,8 @@ class ExternalSweep:
     ):
         self._assembler = assembler
         self._refused = refused
-        self._deadline_ns = now_ns + span_ns + timing.frame_timeout_ns
+        # Who passes through all planes within the span is back at the one just left within twice that.
+        self._deadline_ns = now_ns + 2 * span_ns + timing.frame_timeout_ns
         assembler.begin()
 
     @property
