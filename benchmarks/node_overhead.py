@@ -33,7 +33,7 @@ from fossa_ros.all_in_focus import compose_all_in_focus
 from fossa_ros.freed_memory import keep_freed_memory
 from fossa_ros.message_fields import nanoseconds
 from fossa_ros.msg import LensState
-from fossa_ros.ros import capture_half, environment, outputs, qos, settings
+from fossa_ros.ros import capture_half, environment, lifecycle, outputs, qos, settings
 from fossa_ros.ros.conversions import image_message, time_message
 from fossa_ros.ros.fossa_node import FossaNode
 from fossa_ros.ros.in_place import InPlacePublisher
@@ -243,7 +243,6 @@ def run(width, height, rate, encoding, sweeps, subscribed, frugal, advance) -> t
     instrument(watch)
     parameters = {"sweep.mode": "external", "sweep.exposure": EXPOSURE}
     parameters |= {"sweep.focus_tolerance": 10.0, "sweep.clock_margin": MARGIN}
-    keep_freed_memory()  # as the node's process does
     rclpy.init(args=["--ros-args", *(word for item in parameters.items() for word in ("-p", "{}:={}".format(*item)))])
     node = FossaNode()
     executor = SingleThreadedExecutor()
@@ -292,7 +291,7 @@ def main(width, height, rate, encoding, sweeps, unsubscribed, memory, threads, w
     """Measure what the node costs beside inference."""
     if threads is not None:
         cv2.setNumThreads(threads)
-    environment.complete()
+    lifecycle.prepare_process()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     load = os.getloadavg()[0]
     with Progress(console=Console(stderr=True)) as bar:

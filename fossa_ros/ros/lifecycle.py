@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import traceback
 
@@ -27,6 +28,7 @@ AUTOSTART = Parameter(
     "Configure and activate by itself, trying again until it succeeds; otherwise a lifecycle manager does it",
 )
 AUTOSTART_PERIOD_S = 1.0
+SWITCH_S = 0.0005  # how long a thread may keep another that has a frame in hand from the interpreter
 SPIN_PERIOD_S = 0.1  # how long a signal may wait
 
 
@@ -169,6 +171,13 @@ class ManagedNode(LifecycleNode):
         return self._state_machine.current_state[0]
 
 
+def prepare_process() -> None:
+    """Set this process up for images of megabytes and several threads, before rclpy is initialised."""
+    environment.complete()
+    keep_freed_memory()  # fresh memory for every image costs more than the image
+    sys.setswitchinterval(SWITCH_S)
+
+
 def run(node_class: type[ManagedNode], args=None) -> int:
     """Run one node until SIGINT or SIGTERM; return the process's exit status.
 
@@ -178,8 +187,7 @@ def run(node_class: type[ManagedNode], args=None) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    environment.complete()
-    keep_freed_memory()  # fresh memory for every image costs more than the image
+    prepare_process()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         try:
