@@ -152,7 +152,7 @@ class Stopwatch:
         self.ended: dict[str, float] = {}  # when a stage last did
         self.now: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))  # elapsed, processor
         self.earlier: dict[int, dict[str, np.ndarray]] = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
-        self.sweeps: list[dict[str, np.ndarray]] = []
+        self.sweeps: list[np.ndarray] = []  # (stages, 2)
         self._lock = threading.Lock()
 
     def wrap(self, owner, name: str, stage, sweep=lambda args: None) -> None:
@@ -203,7 +203,7 @@ class Stopwatch:
         spent["wait"] = np.array([(self.began - began) * 1e3 - inference - before[0], 0.0])
         spent["until depth is out"] = np.array([depth_out, before[1] + spent[SENT["depth/image"]][1]])
         spent["until all is out"] = np.array([all_out, work[1]])
-        self.sweeps.append(spent)
+        self.sweeps.append(np.array([spent[stage] for stage in STAGES]))
 
 
 def instrument(watch: Stopwatch) -> None:
@@ -309,8 +309,7 @@ def main(width, height, rate, encoding, sweeps, unsubscribed, memory, threads, w
         print("| resident, MiB | " + " | ".join(f"{held[mark]:.1f}" for mark in marks) + " |")
         return
     print("| stage | elapsed p50, ms | p95 | processor p50, ms | p95 |\n|---|---|---|---|---|")
-    for stage in STAGES:
-        times = np.array([sweep[stage] for sweep in watch.sweeps[5:]])
+    for stage, times in zip(STAGES, np.swapaxes(watch.sweeps[5:], 0, 1), strict=True):
         figures = np.percentile(times, [50, 95], axis=0).T.ravel()
         print(f"| {stage} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
 

@@ -23,6 +23,7 @@ from fossa_ros.cli import main
 from fossa_ros.errors import InputError
 from fossa_ros.evaluation.replay import read_replay
 from fossa_ros.evaluation.replay_many import find_bags, shard_of
+from fossa_ros.evaluation.replay_sweeps import find_topics, replayed_sweeps
 from fossa_ros.evaluation.results import read_results
 from fossa_ros.geometry import POINT
 from fossa_ros.message_fields import depth_from_message, nanoseconds
@@ -72,6 +73,25 @@ def bags(scene, tmp_path_factory):
     for name, (storage, compression) in STORAGES.items():
         write_recording(folder / name, *scene, RECORDING, storage=storage, compression=compression)
     return folder
+
+
+def test_the_exposure_that_the_bag_tells_is_used_in_place_of_the_configured(scene, tmp_path):
+    path = tmp_path / "bag"
+    recording = Recording(seconds=2.0, namespace="/robot", metadata=True)
+    write_recording(path, *scene, recording)
+
+    def stamps(exposure, topic):
+        pairs = ["sweep.settling=0.018", f"sweep.exposure={exposure}", f"sweep.exposure_topic={topic}"]
+        values = read_values(RIG, "fossa_node", settings.FOSSA_NODE, pairs)
+        with BagReader(path) as bag:
+            sweeps = replayed_sweeps(bag, find_topics(bag, {}, exposure_topic=topic), values)
+            return [one.sweep.stamps_ns for one in sweeps if one.sweep.stack is not None]
+
+    assert len(stamps(0.008, "")) == 5
+    assert stamps(1.0, "") == []  # every frame comes before it can have been exposed
+    assert stamps(1.0, "metadata") == stamps(1.0, "/robot/metadata") == stamps(0.008, "")
+    with pytest.raises(InputError, match="/robot/nothing"):
+        stamps(1.0, "nothing")
 
 
 def fossa(*arguments):

@@ -15,6 +15,7 @@ import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from fossa_ros.bags import typestore
+from fossa_ros.exposure_times import KEY
 from fossa_ros.message_fields import depth_fields, image_fields, stamp_fields
 from fossa_ros.optics import dioptres
 from fossa_ros.stack import FocusStack
@@ -26,6 +27,7 @@ KINDS = {
     "camera_info": "sensor_msgs/msg/CameraInfo",
     "lens/state": "fossa_ros/msg/LensState",
     "truth/depth": "sensor_msgs/msg/Image",
+    "metadata": "diagnostic_msgs/msg/DiagnosticArray",
 }
 
 
@@ -45,6 +47,7 @@ class Recording:
         namespace: of the topics.
         frame_id: optical frame of the camera.
         start_ns: stamp of the first frame.
+        metadata: whether the camera tells the exposure time of each frame.
     """
 
     seconds: float = 5.0
@@ -58,6 +61,7 @@ class Recording:
     namespace: str = ""
     frame_id: str = "camera_optical_frame"
     start_ns: int = 1_700_000_000_000_000_000
+    metadata: bool = False
 
 
 def write_recording(
@@ -84,11 +88,13 @@ def write_recording(
     writer = Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(compression, CompressionFormat.ZSTD)
     frames = 0
+    absent = {"truth/depth"} if truth is None else set()
+    absent |= set() if recording.metadata else {"metadata"}
     with writer:
         connections = {
             topic: writer.add_connection(f"{recording.namespace}/{topic}", kind, typestore=store)
             for topic, kind in KINDS.items()
-            if topic != "truth/depth" or truth is not None
+            if topic not in absent
         }
         messages = _Messages(store, stack, recording)
         if truth is not None:
@@ -131,6 +137,8 @@ class _Messages:
                 arrived = stamp + recording.exposure_ns + recording.latency_ns
                 pending.append((arrived, "camera_info", self._info(stamp)))
                 pending.append((arrived + MS // 10, "image", self._image(frame, plane, stamp)))
+                if recording.metadata:
+                    pending.append((arrived + MS // 5, "metadata", self._metadata(stamp)))
             pending.sort(key=lambda entry: entry[0])
             horizon = recording.start_ns + 2 * (visit + 1) * period
             yield from (entry for entry in pending if entry[0] < horizon)
@@ -189,6 +197,12 @@ class _Messages:
             temperature=25.0,
             faults=[],
         )
+
+    def _metadata(self, stamp_ns: int) -> bytes:
+        types = self._store.types
+        exposure = types["diagnostic_msgs/msg/KeyValue"](KEY, str(self._recording.exposure_ns / 1e3))
+        status = types["diagnostic_msgs/msg/DiagnosticStatus"](0, "camera", "", "", [exposure])
+        return self._message("metadata", header=self._header(stamp_ns), status=[status])
 
     def _header(self, stamp_ns: int):
         types = self._store.types
