@@ -1,8 +1,8 @@
 """Messages of megabytes whose data is written where it is sent from.
 
-rclpy copies a message's data into a C message, and DDS serialises that: a copy of everything twice before it is sent,
-with the interpreter locked. A message serialised once with room for its data needs neither: ``rcl`` takes it as it is,
-and other threads work on meanwhile.
+rclpy copies a message's data into a C message before DDS copies that again, with the interpreter locked. A message that
+is serialised with room for its data spares the first copy: ``rcl`` takes it as it is, and other threads work on
+meanwhile.
 """
 
 from __future__ import annotations
