@@ -12,9 +12,12 @@ REDUCTION = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0  # cv2.pyrDown's kernel, 
 RADIAL_FREQUENCIES = np.linspace(0.02, np.pi, 96)  # rad / px
 
 
-def gaussian(image, sigma):
-    """Return ``image`` smoothed by a Gaussian of standard deviation ``sigma`` px, cut off at three of them."""
-    return cv2.GaussianBlur(image, (_size(sigma), _size(sigma)), sigma)
+def gaussian(image, sigma, out=None):
+    """Return ``image`` smoothed by a Gaussian of standard deviation ``sigma`` px, cut off at three of them.
+
+    ``out``, an array of the same kind, is filled instead of a new one.
+    """
+    return cv2.GaussianBlur(image, (_size(sigma), _size(sigma)), sigma, dst=out)
 
 
 def bandpass(image):

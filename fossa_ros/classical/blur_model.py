@@ -48,7 +48,8 @@ class BlurModel:
 
     def __init__(self, levels, focus, gains):
         radius = np.asarray(gains) * np.abs(np.asarray(levels)[:, None] - np.asarray(focus))
-        self.transfer = disc_transfer(radius[..., None], RADIAL_FREQUENCIES)  # (L, N, F)
+        transfer = disc_transfer(radius[..., None], RADIAL_FREQUENCIES)
+        self._pairs = transfer[:, :, None] * transfer[:, None]  # (L, N, N, F)
 
     def signatures(self, steepness) -> np.ndarray:
         """Return (B, L, N) unit vectors: relative strength of each band in each plane at each depth level.
@@ -59,5 +60,5 @@ class BlurModel:
         power = band_transfer() ** 2 @ RADIAL_FREQUENCIES[:, None] ** (1.0 - SLOPES)
         slope = np.interp(steepness, np.log(power[-1] / power[0]), SLOPES)
         energy = band_transfer() ** 2 * RADIAL_FREQUENCIES ** (1.0 - slope)
-        moments = np.einsum("bf,lif,ljf->blij", energy, self.transfer, self.transfer, optimize=True)
+        moments = np.moveaxis(self._pairs @ energy.T, -1, 0)
         return np.linalg.eigh(moments)[1][..., -1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from fossa_ros.classical.blur_model import BlurModel
@@ -12,6 +14,8 @@ LEAST_POWER = 0.01  # dioptres; keeps depth finite where a plane is focused at i
 BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre tried where the lens is unknown
 STEEPNESS = np.arange(-2.0, 5.5, 0.75)  # of textures that have signatures of their own
 NOISE_PEAK, TEXTURE_PEAK = 4.0, 12.0  # log-likelihood over that of no texture: noise alone stays below 3
+BLOCK = 2048  # pixels whose scores stay in the processor's cache
+PRODUCT = 2**18  # multiplications; OpenBLAS shares larger products out to threads, which wait for busy processors
 
 
 def dioptre_levels(focus, count, margin):
@@ -72,20 +76,35 @@ def most_likely(moments, steepness, levels, focus, gains):
         Three (h, w) float32: the power in dioptres; its precision in 1 / D^2, from the curvature of the likelihood;
         and 0..1, whether there is texture at all (0: it may be noise).
     """
-    # Pixels with one spectrum stand together, so that each spectrum is one matrix product.
+    # Pixels with one spectrum stand together, so that each spectrum is a matrix product.
     nearest = np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness.ravel()).astype(np.uint8)
-    model = BlurModel(levels, focus, gains)
     order = np.argsort(nearest, kind="stable")
     moments = np.take(moments, order, axis=1)
-    results = np.empty((3, order.size), np.float32)
-    first = 0
+    lens = tuple(levels.tolist()), tuple(focus.tolist()), tuple(gains.tolist())
+    ordered = np.empty((3, order.size), np.float32)
+    last = 0
     for index, count in enumerate(np.bincount(nearest, minlength=len(STEEPNESS))):
-        if count:
-            here = slice(first, first + count)
-            scores = _score_weights(model, STEEPNESS[index]) @ moments[:, here]
-            results[:, order[here]] = _peaks(scores, levels)
-            first += count
+        first, last = last, last + count
+        for begin in range(first, last, BLOCK):
+            here = slice(begin, min(begin + BLOCK, last))
+            scores = _products(moments[:, here], _spectrum_weights(*lens, float(STEEPNESS[index])))
+            ordered[:, here] = _peaks(scores, levels)
+    results = np.empty_like(ordered)
+    results[:, order] = ordered
     return results.reshape(3, *steepness.shape)
+
+
+@lru_cache(maxsize=4 * len(STEEPNESS))
+def _spectrum_weights(levels, focus, gains, steepness):
+    """Return `_score_weights` of a lens, (B * P, L), read-only; one sweep has those of the next."""
+    weights = np.ascontiguousarray(_score_weights(_blur_model(levels, focus, gains), steepness).T)
+    weights.flags.writeable = False
+    return weights
+
+
+@lru_cache(maxsize=4)
+def _blur_model(levels, focus, gains):
+    return BlurModel(levels, focus, gains)
 
 
 def _score_weights(model, steepness):
@@ -96,17 +115,30 @@ def _score_weights(model, steepness):
     return np.ascontiguousarray(np.moveaxis(weights, 0, 1).reshape(h.shape[1], -1), dtype=np.float32)
 
 
+def _products(moments, weights):
+    """Return (P, L) products of (M, P) ``moments`` with (M, L) ``weights``."""
+    terms, pixels = moments.shape
+    columns = max(PRODUCT // weights.size, 1)
+    whole = pixels - pixels % columns
+    scores = np.empty((pixels, weights.shape[1]), np.float32)
+    parts = moments[:, :whole].reshape(terms, -1, columns).transpose(1, 2, 0)
+    np.matmul(parts, weights, out=scores[:whole].reshape(*parts.shape[:2], weights.shape[1]))
+    np.matmul(moments[:, whole:].T, weights, out=scores[whole:])
+    return scores
+
+
 def _peaks(scores, levels):
-    """Return (3, P): place, precision and significance of the peak of (L, P) log-likelihoods."""
-    best = scores.argmax(axis=0)
-    inner = np.clip(best, 1, len(levels) - 2)
-    pixel = np.arange(scores.shape[1])
-    shift, curvature = _parabola(*(scores[inner + k, pixel] for k in (-1, 0, 1)))
+    """Return (3, P): place, precision and significance of the peak of (P, L) log-likelihoods."""
+    best = scores.argmax(axis=1)
+    inner = np.clip(best, 1, scores.shape[1] - 2)
+    pixel = np.arange(0, scores.size, scores.shape[1])
+    flat = scores.ravel()
+    shift, curvature = _parabola(*(flat[pixel + inner + k] for k in (-1, 0, 1)))
     step = levels[1] - levels[0]
-    significance = np.clip((scores[best, pixel] - NOISE_PEAK) / (TEXTURE_PEAK - NOISE_PEAK), 0.0, 1.0)
+    significance = np.clip((flat[pixel + best] - NOISE_PEAK) / (TEXTURE_PEAK - NOISE_PEAK), 0.0, 1.0)
     # A peak at the end of the range is a bound rather than a measurement.
     certainty = np.where((best != inner) & (np.abs(shift) == 1.0), 0.1, 1.0)
-    return np.stack([levels[inner] + step * shift, curvature / step**2 * certainty * significance, significance])
+    return levels[inner] + step * shift, curvature / step**2 * certainty * significance, significance
 
 
 def _parabola(below, centre, above):

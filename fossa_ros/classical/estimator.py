@@ -97,8 +97,8 @@ class ClassicalEstimator:
         half = measured.shape
         sharp = blend_planes([cv2.resize(i, half[::-1], interpolation=cv2.INTER_AREA) for i in images], focus, measured)
         ties = filling.ties(sharp, measured, precision, config)
-        power = np.clip(filling.regress(measured, precision, *ties), float(levels[0]), float(levels[-1]))
-        support = filling.support(texture, *ties, config.reach, config.slope)
+        power = np.clip(filling.regress(measured, precision, ties), float(levels[0]), float(levels[-1]))
+        support = filling.support(texture, ties, config.reach, config.slope)
         confidence = _confidence(power, precision) * support
 
         power = cv2.resize(power, (width, height), interpolation=cv2.INTER_LINEAR)

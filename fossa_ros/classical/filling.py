@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.linalg import spsolve
+from scipy.linalg import solveh_banded
 
 RIDGE = 1e-3  # 1 / D^2; keeps the solution finite where there are no data at all
 COARSEST = 1500  # unknowns that are solved directly
 ANCHOR = 10.0  # px: texture is held as firmly as by ties over this distance
 DOUBT = 0.01  # share of a pixel's variance that its neighbours do not share: their windows overlap
+ITERATIONS = 12  # of conjugate gradients on every grid
+ONES = np.ones((1, 3), np.float32)
 
 
 def ties(guide, value, precision, config):
-    """Return how strongly neighbours are tied, (h, w-1) and (h-1, w), in 1 / D^2.
+    """Return how strongly neighbours are tied, on every grid from the finest to the one that is solved directly.
 
     Ties are weak across edges of the image, and where ``value`` jumps by more than slope and noise explain.
 
@@ -22,57 +23,75 @@ def ties(guide, value, precision, config):
         guide: (h, w, 3) uint8 sharp image.
         value, precision: (h, w) float32 dioptres and 1 / D^2, as measured.
         config: a ClassicalConfig.
+
+    Returns:
+        For each grid, (h, w), the ties of horizontal and of vertical neighbours, (h, w-1) and (h-1, w), in 1 / D^2.
     """
-    image, value = guide.astype(np.float32), cv2.medianBlur(value, 5)
+    value = cv2.medianBlur(value, 5)
     variance = DOUBT / np.maximum(precision, 1e-3)
     strengths = []
     for first, second in (((slice(None), slice(None, -1)), (slice(None), slice(1, None))), (np.s_[:-1], np.s_[1:])):
-        contrast = np.square(image[second] - image[first]).sum(axis=2)
-        alike = config.jump + (1.0 - config.jump) * np.exp(-contrast / (2.0 * config.edge**2))
+        difference = cv2.absdiff(guide[second], guide[first])
+        contrast = cv2.transform(cv2.multiply(difference, difference, dtype=cv2.CV_32F), ONES)
+        alike = np.exp(contrast * (-0.5 / config.edge**2))
+        alike *= 1.0 - config.jump
+        alike += config.jump
         step = np.square(value[second] - value[first])
         joined = 1.0 / (1.0 + step / (config.step**2 + variance[first] + variance[second]))
         strengths.append((alike * np.square(joined) / config.slope**2).astype(np.float32))
-    return strengths
+    grids = [tuple(strengths)]
+    while not _solved_directly(*(size := _size(grids[-1]))):
+        grids.append(_coarsen(*grids[-1], *size))
+    return grids
 
 
-def support(texture, horizontal, vertical, reach, slope):
+def support(texture, grids, reach, slope):
     """Return (h, w) in 0..1: how well each pixel is tied to pixels with texture.
 
     Args:
         texture: (h, w) in 0..1.
-        horizontal, vertical: ties, as strong as 1 / slope^2 on a surface.
+        grids: of ``ties``, as strong as 1 / slope^2 on a surface.
         reach: pixels over which the result falls by e away from texture.
         slope: dioptres a pixel.
     """
     anchor, leak = texture * np.float32((ANCHOR * slope) ** -2), np.float32((reach * slope) ** -2)
     weight = anchor + leak
-    return np.clip(diffuse(anchor / weight, weight, horizontal, vertical), 0.0, 1.0)
+    return np.clip(diffuse(anchor / weight, weight, grids), 0.0, 1.0)
 
 
-def regress(value, precision, horizontal, vertical):
-    """Return the smooth map (h, w) behind ``value``, measured with ``precision``.
+def regress(value, precision, grids):
+    """Return the smooth map (h, w) behind ``value``, measured with ``precision``; ``grids`` are those of ``ties``.
 
     ``diffuse`` flattens slopes, most at the border; what it leaves over is smoothed in turn and added back (twicing,
     Tukey 1977).
     """
-    smooth = diffuse(value, precision, horizontal, vertical)
-    return smooth + diffuse(value - smooth, precision, horizontal, vertical)
+    smooth = diffuse(value, precision, grids)
+    return smooth + diffuse(value - smooth, precision, grids)
 
 
-def diffuse(value, precision, horizontal, vertical, iterations=12):
+def diffuse(value, precision, grids):
     """Return the map u (h, w) that minimises sum precision (u - value)^2 + sum conductance (difference of u)^2.
 
-    Cascadic multigrid: the coarsest grid is solved directly, each finer one by a few conjugate gradient steps.
+    The conductances are those of ``grids``. Cascadic multigrid: the coarsest grid is solved directly, each finer one
+    by a few conjugate gradient steps.
     """
     height, width = value.shape
     weighted = precision * value
-    if height * width <= COARSEST or min(height, width) < 4:
-        return _solve(weighted, precision, horizontal, vertical)
+    if len(grids) == 1:
+        return _solve(weighted, precision, *grids[0])
     coarse_precision, coarse_weighted = _sum2x2(precision), _sum2x2(weighted)
-    coarse_value = coarse_weighted / np.maximum(coarse_precision, 1e-12)
-    coarse = diffuse(coarse_value, coarse_precision, *_coarsen(horizontal, vertical, height, width), iterations)
+    coarse = diffuse(coarse_weighted / np.maximum(coarse_precision, 1e-12), coarse_precision, grids[1:])
     start = cv2.resize(coarse, (coarse.shape[1] * 2, coarse.shape[0] * 2), interpolation=cv2.INTER_LINEAR)
-    return _conjugate_gradients(start[:height, :width].copy(), weighted, precision, horizontal, vertical, iterations)
+    return _conjugate_gradients(start[:height, :width].copy(), weighted, precision, *grids[0])
+
+
+def _size(grid) -> tuple[int, int]:
+    horizontal, vertical = grid
+    return horizontal.shape[0], vertical.shape[1]
+
+
+def _solved_directly(height, width) -> bool:
+    return height * width <= COARSEST or min(height, width) < 4
 
 
 def _pad_even(array, rows, columns):
@@ -99,14 +118,16 @@ def _coarsen(horizontal, vertical, height, width):
     return along(horizontal, height, width), np.ascontiguousarray(along(vertical.T, width, height).T)
 
 
-def _apply(u, precision, horizontal, vertical):
+def _apply(u, precision, horizontal, vertical, across, down):
+    """Return the operator times ``u``; ``across`` and ``down`` are scratch of the shapes of the conductances."""
     out = precision * u
-    flow = horizontal * (u[:, 1:] - u[:, :-1])
-    out[:, :-1] -= flow
-    out[:, 1:] += flow
-    flow = vertical * (u[1:] - u[:-1])
-    out[:-1] -= flow
-    out[1:] += flow
+    # OpenCV: NumPy is slow on rows that do not lie at multiples of the vector length.
+    cv2.multiply(cv2.subtract(u[:, 1:], u[:, :-1], dst=across), horizontal, dst=across)
+    cv2.subtract(out[:, :-1], across, dst=out[:, :-1])
+    cv2.add(out[:, 1:], across, dst=out[:, 1:])
+    cv2.multiply(cv2.subtract(u[1:], u[:-1], dst=down), vertical, dst=down)
+    cv2.subtract(out[:-1], down, dst=out[:-1])
+    cv2.add(out[1:], down, dst=out[1:])
     return out
 
 
@@ -119,39 +140,34 @@ def _diagonal(precision, horizontal, vertical):
     return diagonal
 
 
-def _conjugate_gradients(u, weighted, precision, horizontal, vertical, iterations):
+def _conjugate_gradients(u, weighted, precision, horizontal, vertical):
+    scratch = np.empty_like(horizontal), np.empty_like(vertical)
     inverse = 1.0 / np.maximum(_diagonal(precision, horizontal, vertical), 1e-12)
-    residual = weighted - _apply(u, precision, horizontal, vertical)
+    residual = weighted - _apply(u, precision, horizontal, vertical, *scratch)
     z = inverse * residual
     direction = z.copy()
     rho = np.vdot(residual, z)
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         if rho <= 1e-20:
             break
-        applied = _apply(direction, precision, horizontal, vertical)
-        step = rho / max(np.vdot(direction, applied), 1e-30)
-        u += step * direction
-        residual -= step * applied
-        z = inverse * residual
+        applied = _apply(direction, precision, horizontal, vertical, *scratch)
+        step = float(rho / max(np.vdot(direction, applied), 1e-30))
+        cv2.scaleAdd(direction, step, u, dst=u)
+        cv2.scaleAdd(applied, -step, residual, dst=residual)
+        np.multiply(inverse, residual, out=z)
         rho, previous = np.vdot(residual, z), rho
-        direction *= rho / previous
-        direction += z
+        cv2.scaleAdd(direction, float(rho / previous), z, dst=direction)
     return u
 
 
 def _solve(weighted, precision, horizontal, vertical):
+    """Return the exact solution; its matrix is banded, as wide as the shorter side of the grid."""
+    if weighted.shape[1] > weighted.shape[0]:
+        return np.ascontiguousarray(_solve(weighted.T, precision.T, vertical.T, horizontal.T).T)
     height, width = weighted.shape
-    index = np.arange(height * width).reshape(height, width)
-    rows, columns, values = (
-        [index.ravel()],
-        [index.ravel()],
-        [_diagonal(precision, horizontal, vertical).ravel().astype(np.float64) + RIDGE],
-    )
-    for a, b, link in ((index[:, :-1], index[:, 1:], horizontal), (index[:-1], index[1:], vertical)):
-        rows += [a.ravel(), b.ravel()]
-        columns += [b.ravel(), a.ravel()]
-        values += [-link.ravel(), -link.ravel()]
-    matrix = coo_array(
-        (np.concatenate(values).astype(np.float64), (np.concatenate(rows), np.concatenate(columns)))
-    ).tocsc()
-    return spsolve(matrix, weighted.ravel().astype(np.float64)).reshape(height, width).astype(np.float32)
+    bands = np.zeros((width + 1, height, width))
+    bands[0] = _diagonal(precision, horizontal, vertical) + RIDGE
+    bands[width, :-1] = -vertical
+    bands[1, :, :-1] -= horizontal  # the same band where a row is one pixel
+    solution = solveh_banded(bands.reshape(width + 1, -1), weighted.ravel(), lower=True, check_finite=False)
+    return solution.reshape(height, width).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -18,11 +19,14 @@ def luminance(images) -> np.ndarray:
     Defocus keeps the local mean, so the median ratio of strongly reduced images is the flicker and nothing else.
     """
     mean = np.full((1, 3), 1.0 / 3.0)  # equal weights have the least noise
-    gray = [cv2.transform(image.astype(np.float32), mean) for image in images]
+    gray = np.empty((len(images), *images[0].shape[:2]), np.float32)
+    for image, out in zip(images, gray, strict=True):
+        cv2.transform(image.astype(np.float32), mean, dst=out)
     small = np.stack([cv2.resize(g, (32, 24), interpolation=cv2.INTER_AREA) for g in gray])
     reference = np.median(small, axis=0)
     gains = np.median(reference / np.maximum(small, 1.0), axis=(1, 2))
-    return np.stack([g * np.float32(np.clip(gain, 0.5, 2.0)) for g, gain in zip(gray, gains, strict=True)])
+    gray *= np.clip(gains, 0.5, 2.0).astype(np.float32)[:, None, None]
+    return gray
 
 
 def noise_sigma(gray) -> float:
@@ -31,12 +35,13 @@ def noise_sigma(gray) -> float:
     Immerkaer's operator (CVIU 64(2), 1996) removes ramps; a low quantile over blocks removes what texture is left
     and lies 9 % below the mean where there is none.
     """
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6.0
+    second = np.array([1.0, -2.0, 1.0])
     height, width = gray.shape[1:]
     size = (max(width // 16, 1), max(height // 16, 1))
     sigmas = []
     for image in gray:
-        response = cv2.resize(np.abs(cv2.filter2D(image, -1, kernel)), size, interpolation=cv2.INTER_AREA)
+        response = cv2.sepFilter2D(image, -1, second, second / 6.0)
+        response = cv2.resize(np.abs(response, out=response), size, interpolation=cv2.INTER_AREA)
         level = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         usable = response[(level > 4) & (level < 250)]
         if usable.size:
@@ -80,23 +85,25 @@ def band_statistics(gray, noise, window) -> BandStatistics:
     for octave in range(OCTAVES):
         bands = [bandpass(image) for image in images]
         for index, (i, j) in enumerate(pairs):
-            product = bands[i] * bands[j]
+            product, out = cv2.multiply(bands[i], bands[j]), products[octave, index]
             if octave == 0:
                 product = cv2.resize(product, half, interpolation=cv2.INTER_AREA)
-            product = gaussian(product, window / 2.0 ** max(octave - 1, 0))
-            if octave > 1:
-                product = cv2.resize(product, half, interpolation=cv2.INTER_LINEAR)
+            if octave < 2:
+                gaussian(product, window, out)
+            else:
+                product = gaussian(product, window / 2.0 ** (octave - 1))
+                cv2.resize(product, half, dst=out, interpolation=cv2.INTER_LINEAR)
             if i == j:
-                energy[octave] += product
-                product -= variances[octave]
-            products[octave, index] = product
+                energy[octave] += out
+                out -= variances[octave]
         images = [next_octave(image) for image in images]
     return BandStatistics(products, energy, variances, _steepness(products, count, variances))
 
 
 def _steepness(products, count, variances):
     i, j = np.triu_indices(count)
-    finest, coarsest = (gaussian(products[octave, i == j].max(axis=0), 2.0) for octave in (0, -1))
+    squares = np.flatnonzero(i == j)
+    finest, coarsest = (gaussian(reduce(cv2.max, (products[octave, k] for k in squares)), 2.0) for octave in (0, -1))
     steepness = np.log(np.maximum(coarsest, variances[-1]) / np.maximum(finest, variances[0]))
     textured = finest > variances[0]
     steepness[~textured] = np.median(steepness[textured]) if textured.any() else 0.0
