@@ -50,18 +50,20 @@ def depth_metrics(depth, truth, near: float = 0.0, far: float = np.inf) -> dict[
         valid = np.isfinite(truth) & (truth > max(near, 0.0)) & (truth < far)
         known = valid & np.isfinite(depth) & (depth > 0)
     p, t = depth[known].astype(np.float64), truth[known].astype(np.float64)
-    difference, log_difference = p - t, np.log(p) - np.log(t)
-    squared, ratio = np.square(difference), np.exp(np.abs(log_difference))
+    difference, log_ratio = p - t, np.log(p / t)
+    mse, sq_rel = _mean(np.square(difference)), _mean(np.square(difference) / t)
+    log_mean, log_square = _mean(log_ratio), _mean(np.square(log_ratio))
+    log_size = np.abs(log_ratio)
     figures = {
         "abs_rel": _mean(np.abs(difference) / t),
-        "sq_rel": _mean(squared / t),
-        "mse": _mean(squared),
-        "rmse": np.sqrt(_mean(squared)),
-        "rmse_log": np.sqrt(_mean(np.square(log_difference))),
-        "log10": _mean(np.abs(log_difference)) / np.log(10.0),
-        "silog": 100.0 * np.sqrt(_mean(np.square(log_difference - _mean(log_difference)))),
-        "silog_0.5": np.sqrt(_mean(np.square(log_difference)) - 0.5 * _mean(log_difference) ** 2),
-        **{name: _mean(ratio < threshold) for name, threshold in DELTA_THRESHOLDS.items()},
+        "sq_rel": sq_rel,
+        "mse": mse,
+        "rmse": np.sqrt(mse),
+        "rmse_log": np.sqrt(log_square),
+        "log10": _mean(log_size) / np.log(10.0),
+        "silog": 100.0 * np.sqrt(_mean(np.square(log_ratio - log_mean))),
+        "silog_0.5": np.sqrt(log_square - 0.5 * log_mean**2),
+        **{name: _mean(log_size < np.log(threshold)) for name, threshold in DELTA_THRESHOLDS.items()},
         "boundary_f1": boundary_f1(depth, truth, known),
         "coverage": _mean(known[valid]),
     }
@@ -90,6 +92,8 @@ def boundary_f1(depth, truth, valid) -> float:
         pairs += np.count_nonzero(both)
         ratios = [m[second][both].astype(np.float64) / m[first][both] for m in (p, t)]
         for found, true in (ratios, [1.0 / ratio for ratio in ratios]):
+            steep = np.maximum(found, true) > BOUNDARY_THRESHOLDS[0]  # few: what follows is for them alone
+            found, true = found[steep], true[steep]
             levels = [(found > threshold, true > threshold) for threshold in BOUNDARY_THRESHOLDS]
             counts.append([[np.count_nonzero(a), np.count_nonzero(b), np.count_nonzero(a & b)] for a, b in levels])
     if not pairs:
