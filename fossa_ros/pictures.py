@@ -108,6 +108,22 @@ def write_picture(path, picture, quality=95) -> None:
         partial.write_bytes(data)
 
 
+def write_figure(path, figure) -> None:
+    """Write a matplotlib figure in the format that the name ends in, PNG where it has no ending.
+
+    The file appears under its name only when complete.
+
+    Raises:
+        InputError: a format that matplotlib does not know, or the file cannot be written.
+    """
+    path = Path(path)
+    with replacing(path) as partial:
+        try:
+            figure.savefig(partial, format=path.suffix.lower().lstrip(".") or "png")
+        except ValueError as error:
+            raise InputError(f"{path} cannot be drawn ({error}); name a .png, .svg or .pdf file.") from error
+
+
 def ticks(near, far) -> list[float]:
     """Choose round depths between ``near`` and ``far`` (m) to label."""
     decades = range(math.floor(math.log10(near)), math.ceil(math.log10(far)) + 1)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from fossa_ros.atomic import replacing
 from fossa_ros.calibration.calibrate import CalibrationResult
 from fossa_ros.calibration.lens_calibration import CalibratedDevice
 from fossa_ros.calibration.series import Direction
+from fossa_ros.pictures import write_figure
 
 _COLOURS = {Direction.RISING: "tab:blue", Direction.FALLING: "tab:orange"}
 
 
 def plot_calibration(path, result: CalibrationResult, device: CalibratedDevice) -> None:
-    """Write a PNG of sharpness, focus, residuals and breathing.
+    """Draw sharpness, focus, residuals and breathing.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: a format that matplotlib does not know, or the file cannot be written.
     """
     # Not pyplot: a figure of one's own needs no display and leaves the user's backend alone.
     from matplotlib.figure import Figure
@@ -31,8 +31,7 @@ def plot_calibration(path, result: CalibrationResult, device: CalibratedDevice) 
     _sharpness(sharp, result, device)
     _breathing(breathing, result, device)
     figure.suptitle(f"{device.identity}: {device.quantity}", fontsize=11)
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png")
+    write_figure(path, figure)
 
 
 def _told(device: CalibratedDevice) -> str:

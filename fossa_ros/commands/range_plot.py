@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from fossa_ros import atomic
-from fossa_ros.errors import InputError
+from fossa_ros.pictures import write_figure
 from fossa_ros.working_range import IN_FOCUS_PX, WorkingRange
 
 TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # m
@@ -18,12 +18,8 @@ def draw(lens: WorkingRange, relative_error: float, path: Path) -> None:
     """Draw the blur of every plane and the error of depth over distance.
 
     Raises:
-        InputError: matplotlib is not installed, or the file's format is not known to it.
+        InputError: a format that matplotlib does not know, or the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("Drawing needs matplotlib; install it with pip install 'fossa-ros[plot]'.") from error
     figure = Figure(figsize=(11, 4.2), dpi=90, layout="constrained")
     blurs, errors = figure.subplots(1, 2)
     far = min(lens.farthest, 50.0)
@@ -41,11 +37,7 @@ def draw(lens: WorkingRange, relative_error: float, path: Path) -> None:
         f"{float(lens.blur_per_dioptre(lens.farthest)):.2f} px per dioptre",
         fontsize=11,
     )
-    with atomic.replacing(path) as temporary:
-        try:
-            figure.savefig(temporary, format=path.suffix.lstrip(".") or "png")
-        except ValueError as error:
-            raise InputError(f"{path} cannot be drawn ({error}); name a .png, .svg or .pdf file.") from error
+    write_figure(path, figure)
 
 
 def _blurs(axes, lens: WorkingRange, distances) -> None:

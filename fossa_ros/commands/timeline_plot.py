@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from fossa_ros import atomic
-from fossa_ros.errors import InputError
+from fossa_ros.pictures import write_figure
 from fossa_ros.sweep.planner import MS, Timeline
 
 
@@ -15,15 +15,9 @@ def draw(found: Timeline, path: Path) -> None:
     """Draw where the lens is, what is exposed, and which exposures are used.
 
     Raises:
-        InputError: matplotlib is not installed, or the file's format is not known to it.
+        InputError: a format that matplotlib does not know, or the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("Drawing needs matplotlib; install it with pip install 'fossa-ros[plot]'.") from error
     figure = Figure(figsize=(9, 3.6), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     times = np.arange(0, found.length_ns, 100_000)
     axes.plot(times / MS, _powers(found, times), color="tab:blue", linewidth=1.2, label="lens")
@@ -46,11 +40,7 @@ def draw(found: Timeline, path: Path) -> None:
         "(green: exposures used, grey: not used)",
         fontsize=9,
     )
-    with atomic.replacing(path) as temporary:
-        try:
-            figure.savefig(temporary, format=path.suffix.lstrip(".") or "png")
-        except ValueError as error:
-            raise InputError(f"{path} cannot be drawn ({error}); name a .png, .svg or .pdf file.") from error
+    write_figure(path, figure)
 
 
 def _powers(found: Timeline, times: np.ndarray) -> np.ndarray:

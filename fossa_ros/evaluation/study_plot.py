@@ -7,11 +7,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fossa_ros.atomic import replacing
 from fossa_ros.errors import InputError
 from fossa_ros.evaluation.comparison import mean_interval
 from fossa_ros.evaluation.protocol import Setting
 from fossa_ros.evaluation.results import Results
+from fossa_ros.pictures import write_figure
 
 AXES = {"f_number": "f-number", "planes": "planes", "focus": "focus distances"}
 FORMATS = (".png", ".svg", ".pdf")
@@ -33,7 +33,7 @@ def draw_study(path: Path, results: Results, title: str) -> None:
     """
     panels = {kind: _varied(results, kind) for kind in AXES}
     panels = {kind: runs for kind, runs in panels.items() if len(runs) > 1}
-    figure = Figure(figsize=(1.2 + 3.4 * len(panels), 3.6), layout="constrained")
+    figure = Figure(figsize=(1.2 + 3.4 * len(panels), 3.6), dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=11)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     twins = [axis.twinx() for axis in axes]
@@ -64,8 +64,7 @@ def draw_study(path: Path, results: Results, title: str) -> None:
     _share_scale(twins, _FIGURES[1][0], panels)
     axes[0].set_ylabel(f"{_FIGURES[0][1]} (lower is better)", color=_FIGURES[0][2])
     twins[-1].set_ylabel(f"{_FIGURES[1][1]} (higher is better)", color=_FIGURES[1][2])
-    with replacing(path) as partial:
-        figure.savefig(partial, format=path.suffix.lower()[1:], dpi=130)
+    write_figure(path, figure)
 
 
 def check_plot(path: Path, settings: Sequence[Setting]) -> None:

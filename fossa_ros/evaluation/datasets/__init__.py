@@ -1,4 +1,4 @@
-"""Benchmarks in the layouts they are published in: one module a set, chosen by name.
+"""Benchmarks in the layouts they are published in, chosen by name.
 
 Files are taken as they come from strangers, and incomplete data is refused with where to get it: figures over a part
 of a set look like figures over the set.
@@ -15,8 +15,8 @@ from fossa_ros.evaluation.datasets.benchmark import Benchmark
 SETS = {
     "zedd": ("zedd:Zedd", "ZEDD, the validation split: real stacks"),
     "infinigen": ("infinigen:Infinigen", "Infinigen Defocus: rendered stacks"),
-    "ibims": ("ibims:Ibims", "iBims-1: real images, synthetic defocus"),
-    "diode": ("diode:Diode", "DIODE: real images, synthetic defocus"),
+    "ibims": ("uniformat:Ibims", "iBims-1: real images, synthetic defocus"),
+    "diode": ("uniformat:Diode", "DIODE: real images, synthetic defocus"),
     "hammer": ("hammer:Hammer", "HAMMER: real images, synthetic defocus"),
     "ddff12": ("ddff12:Ddff12", "DDFF-12: real stacks of a light-field camera"),
     "photographs": ("photographs:Photographs", "photographs with depth, refocused past occlusions"),

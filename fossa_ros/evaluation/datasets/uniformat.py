@@ -1,4 +1,6 @@
-"""The layout in which iBims-1 and DIODE are published for FOSSA: an ``.npy`` of a dictionary an image.
+"""iBims-1 (Koch et al. 2018) and DIODE (Vasiljevic et al. 2019), the holes of their depth filled for rendering.
+
+They are published for FOSSA in one layout: an ``.npy`` of a dictionary an image.
 
 Such a file is a pickle. It is read by an unpickler that knows arrays and nothing else, so that it cannot run code.
 """
@@ -6,13 +8,15 @@ Such a file is a pickle. It is read by an unpickler that knows arrays and nothin
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fossa_ros.errors import InputError
 from fossa_ros.evaluation.datasets.benchmark import LARGEST_IMAGE, checked_K
-from fossa_ros.evaluation.datasets.rendered import RgbdImage
+from fossa_ros.evaluation.datasets.rendered import PROTOCOL, RgbdImage, check_rendered, render_sample
+from fossa_ros.evaluation.protocol import Sample, Setting
 
 SOURCE = "DefocusUniformat.zip from https://huggingface.co/datasets/venkatsubra/Uniformat"
 FOLDER = "defocus_uniformat"
@@ -28,6 +32,53 @@ _KNOWN = {
         for name in ("_reconstruct", "scalar")
     },
 }
+
+
+class _Uniformat:
+    """A set whose images lie in one folder or several, its ``parts``, as ``000000.npy`` and so on."""
+
+    title: str
+    name: str
+    parts: tuple[str, ...]
+    transposed_K = False
+    protocol = PROTOCOL
+    in_disparity = False
+
+    def __init__(self, folder: Path, device: str = "cpu"):
+        self._device = device
+        places = (folder / FOLDER / self.name, folder / self.name, folder)
+        place = next((place for place in places if any(any((place / p).glob("*.npy")) for p in self.parts)), folder)
+        self._files = []
+        for part in self.parts:
+            files = sorted((place / part).glob("*.npy"))
+            if not files:
+                raise InputError(f"{place} has no {part or self.name}/000000.npy; give the folder of {SOURCE}.")
+            self._files += files
+        self.names = [str(Path(file.parent.name if len(self.parts) > 1 else "", file.stem)) for file in self._files]
+
+    def check(self, setting: Setting) -> None:
+        """Raise InputError for a setting that cannot be rendered."""
+        check_rendered(setting)
+
+    def sample(self, index: int, setting: Setting) -> Sample:
+        """Render the stack of an image."""
+        image = read_uniformat(self._files[index])
+        if self.transposed_K:
+            image = replace(image, K=image.K.T)
+        return render_sample(self.names[index], image, setting, self._device)
+
+
+class Ibims(_Uniformat):
+    """``ibims/000000.npy`` and so on."""
+
+    title, name, parts = "iBims-1", "ibims", ("",)
+    transposed_K = True  # in this part of the archive
+
+
+class Diode(_Uniformat):
+    """``diode/diode_indoor_v2/000000.npy`` and so on, and ``diode/diode_outdoor_v2``."""
+
+    title, name, parts = "DIODE", "diode", ("diode_indoor_v2", "diode_outdoor_v2")
 
 
 def read_uniformat(path: Path) -> RgbdImage:
