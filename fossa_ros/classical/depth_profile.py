@@ -54,7 +54,9 @@ def estimate_blur_gains(moments, steepness, levels, focus, samples=2000):
     sample, usual = np.ascontiguousarray(moments[:, strongest]), np.median(steepness.ravel()[strongest])
     likelihood = np.array(
         [
-            (_score_weights(BlurModel(levels, focus, np.full(len(focus), gain)), usual) @ sample).max(axis=0).sum()
+            _products(sample, _score_weights(BlurModel(levels, focus, np.full(len(focus), gain)), usual).T)
+            .max(axis=1)
+            .sum()
             for gain in BLUR_GAINS
         ],
         np.float64,
