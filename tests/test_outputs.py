@@ -20,7 +20,7 @@ from fossa_ros.geometry import coloured_cloud
 from fossa_ros.lens import open_lens
 from fossa_ros.motion import MotionCheck, MotionConfig
 from fossa_ros.pipeline import DepthWorker, SweepResult
-from fossa_ros.ros import qos
+from fossa_ros.ros import in_place, qos
 from fossa_ros.ros.conversions import depth_image, empty_cloud, image_message
 from fossa_ros.ros.in_place import InPlacePublisher
 from fossa_ros.ros.outputs import Outputs
@@ -112,6 +112,27 @@ def test_a_message_written_in_place_is_what_ros_reads_whatever_its_lengths(node)
         publisher.write(image_message(pixels[:, :0], "mono8", message.header), pixels.ravel())
         read = deserialize_message(publisher.serialised.tobytes(), Image)
         assert read.data == message.data and read.header == message.header and read.encoding == "mono8"
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_message_written_in_place_arrives_with_and_without_the_c_library_at_hand(node, monkeypatch, found):
+    node, executor = node
+    if not found:
+        monkeypatch.setattr(in_place, "LIBRARY", "no_such_library.so")
+    in_place._publish.cache_clear()
+    assert (in_place._publish() is not None) == found
+    publisher = node.create_lifecycle_publisher(Image, "any", qos.RESULTS)
+    node.trigger_configure()
+    node.trigger_activate()
+    heard = []
+    node.create_subscription(Image, "any", heard.append, qos.RESULTS)
+    _until(lambda: publisher.get_subscription_count() == 1)
+    sent = InPlacePublisher(publisher)
+    sent.write(image_message(SHARP[:, :0, 0], "mono8", Header(frame_id="optical")), SHARP.ravel())
+    sent.send()
+    _until(lambda: executor.spin_once(timeout_sec=0.05) or heard)
+    assert bytes(heard[0].data) == SHARP.tobytes() and heard[0].header.frame_id == "optical"
+    in_place._publish.cache_clear()
 
 
 class Slow:

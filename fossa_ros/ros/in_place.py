@@ -16,6 +16,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, PointCloud2
 
 AFTER_DATA = {Image: 0, PointCloud2: 1}  # bytes that follow the data in a serialised message: is_dense
+LIBRARY = "librcl.so"
 ALIGNMENT = 64  # bytes: of the data in memory
 
 
@@ -62,10 +63,14 @@ class InPlacePublisher:
         """Publish what was laid out, unless the node is inactive."""
         if not self._publisher.is_activated:
             return
+        publish = _publish()
+        if publish is None:
+            self._publisher.publish(self.serialised.tobytes())  # one copy more, and the interpreter locked
+            return
         message = _Serialised(self.serialised.ctypes.data, len(self.serialised), len(self.serialised))
         handle = self._publisher.handle
         with handle:  # so that nobody destroys it meanwhile
-            failed = _publish()(handle.pointer, ctypes.byref(message), None)
+            failed = publish(handle.pointer, ctypes.byref(message), None)
         if failed:
             raise RuntimeError(f"rcl_publish_serialized_message returned {failed} on {self.topic}")
 
@@ -89,7 +94,11 @@ class _Serialised(ctypes.Structure):
 
 @cache
 def _publish():
-    function = ctypes.CDLL("librcl.so").rcl_publish_serialized_message  # of the library that rclpy has loaded
+    """Return ``rcl_publish_serialized_message``, None where the library that rclpy has loaded is not to be found."""
+    try:
+        function = ctypes.CDLL(LIBRARY).rcl_publish_serialized_message
+    except (OSError, AttributeError):
+        return None
     function.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Serialised), ctypes.c_void_p]
     function.restype = ctypes.c_int
     return function
