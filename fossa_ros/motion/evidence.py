@@ -129,8 +129,8 @@ def _solve(reference, neighbours, same_focus, same_bias, previous, prior, turns)
         if index - count not in inherited:
             information[:, index, range(d), index, range(d)] += np.broadcast_to(np.square(sigma) ** -1.0, d)
     for pair, found in enumerate((*neighbours, *turns)):
-        weight = np.linalg.inv(_finite(found.covariance))
-        weighted = np.einsum("bij,bj->bi", weight, found.value)
+        weight = _inverse(_finite(found.covariance))
+        weighted = (weight @ found.value[:, :, None])[:, :, 0]
         signs = ((found.plane, 1), (found.base, -1), (count + pair, 1))[: 3 if pair < pairs else 2]
         for row, sign in signs:
             vector[:, row] += sign * weighted
@@ -140,7 +140,7 @@ def _solve(reference, neighbours, same_focus, same_bias, previous, prior, turns)
         _add_previous(information, vector, count, same_focus, same_bias, previous, prior)
     size = (between + 1) * d
     covariance = np.linalg.inv(information.reshape(batch, size, size))
-    mean = np.einsum("bij,bj->bi", covariance, vector.reshape(batch, size)).reshape(vector.shape)
+    mean = (covariance @ vector.reshape(batch, size, 1)).reshape(vector.shape)
     kept = covariance.reshape(information.shape)[:, :between, :, :between, :]
     return Misalignment(mean[:, :count], mean[:, count:between], kept)
 
@@ -164,13 +164,29 @@ def _add_previous(information, vector, count, same_focus, same_bias, previous, p
         value[:, row] = previous.biases[:, was]
         noise[:, row, :, row, :] += unit * np.square(prior.fading)
         design[row, :, count + now, :] = unit
+    # The design is that of all places: each product with it is one of large matrices.
     flat = design.reshape(m * d, variables * d)
-    weighted = np.linalg.inv(noise.reshape(batch, m * d, m * d)) @ flat
-    information += (flat.T @ weighted).reshape(information.shape)
-    vector += np.einsum("bmv,bm->bv", weighted, value.reshape(batch, m * d)).reshape(vector.shape)
+    weighted = np.linalg.inv(noise.reshape(batch, m * d, m * d)).reshape(-1, m * d) @ flat
+    weighted = np.ascontiguousarray(weighted.reshape(batch, m * d, variables * d).transpose(0, 2, 1))
+    information += (weighted.reshape(-1, m * d) @ flat).reshape(information.shape)
+    vector += (weighted @ value.reshape(batch, m * d, 1)).reshape(vector.shape)
+
+
+def _inverse(covariance: np.ndarray) -> np.ndarray:
+    """Invert symmetric (B, d, d) matrices; numpy's own takes several times as long for d = 2."""
+    if covariance.shape[1] != 2:
+        return np.linalg.inv(covariance)
+    xx, xy, yy = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
+    inverse = np.empty_like(covariance)
+    inverse[:, 0, 0], inverse[:, 1, 1] = yy, xx
+    inverse[:, 0, 1] = inverse[:, 1, 0] = -xy
+    inverse /= (xx * yy - xy * xy)[:, None, None]
+    return inverse
 
 
 def _finite(covariance: np.ndarray) -> np.ndarray:
     d = covariance.shape[-1]
     measured = np.isfinite(covariance).all(axis=(1, 2), keepdims=True)
+    if measured.all():
+        return covariance
     return np.where(measured, covariance, _ANYWHERE**2 * np.eye(d))

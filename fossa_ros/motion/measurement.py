@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import eigh
 
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.evidence import Difference, Misalignment, Prior, combine
@@ -90,7 +89,7 @@ class Measurement:
         plane, place = np.unravel_index(self._displacement.argmax(), self._displacement.shape)
         field = self.tiling.fields[place]
         covariance = field @ self.turns.plane_covariance()[0, plane] @ field.T
-        return float(np.sqrt(np.linalg.eigvalsh(covariance)[-1]))
+        return float(_largest_deviation(covariance))
 
     @property
     def moving(self) -> np.ndarray:
@@ -198,7 +197,7 @@ def measure(
         )
     )
     size = np.linalg.norm(tiles.planes, axis=2).T
-    sigma = np.sqrt(np.linalg.eigvalsh(tiles.plane_covariance())[..., -1]).T
+    sigma = _largest_deviation(tiles.plane_covariance()).T
     suspicion = np.minimum(size / (_MOVED * config.still_px), size / (_SIGNIFICANT * sigma))
     was = np.nan_to_num(before.was_mismatch, nan=UNLIKE - _UNLIKER)
     suspicion = np.maximum(suspicion, np.where(distinct, (mismatch - was) / _UNLIKER, 0.0))
@@ -275,12 +274,20 @@ def _lost_in_one_direction(detail: np.ndarray, was: np.ndarray, limit: float) ->
     tiles, so the median is taken. If instead the previous frame lost detail, one direction shows a gain.
     Contrast, which blur hardly changes, removes the exposure.
     """
-    whole, was_whole = detail[:, :2, :2].sum(axis=0), was[:, :2, :2].sum(axis=0)
-    _, directions = eigh(whole, was_whole)  # ascending
-    kept, before = (np.einsum("ik,tij,jk->tk", directions, each[:, :2, :2], directions) for each in (detail, was))
-    kept = kept / before * (was[:, 2, 2] / detail[:, 2, 2])[:, None]
+    detail, was, contrast = detail[:, :2, :2], was[:, :2, :2], was[:, 2, 2] / detail[:, 2, 2]
+    whitened = np.linalg.inv(np.linalg.cholesky(was.sum(axis=0)))
+    _, directions = np.linalg.eigh(whitened @ detail.sum(axis=0) @ whitened.T)  # ascending
+    directions = whitened.T @ directions
+    kept, before = (((each @ directions) * directions).sum(axis=1) for each in (detail, was))
+    kept = kept / before * contrast[:, None]
     worst, best = np.median(kept, axis=0)
     return bool(worst < limit * best and worst * best < 1.0)
+
+
+def _largest_deviation(covariance: np.ndarray) -> np.ndarray:
+    """Return the standard deviation in the worst direction for symmetric (..., 2, 2) covariances."""
+    xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
+    return np.sqrt((xx + yy) / 2 + np.hypot((xx - yy) / 2, xy))
 
 
 def is_same_focus(a: float, b: float, config: MotionConfig) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
@@ -36,7 +36,8 @@ _FIT_FLOORS = (4.0, 2.0, 1.0)  # times the floor: first a vote of many tiles, th
 # Zero-mean normal priors (px at the corner) of the eight fields of `generators`: a camera shifts, turns and zooms
 # freely, but shears and tilts its image only a little, which matters where texture covers a part of the view.
 _PRIOR = np.diag(np.array([1e3, 1e3, 1e3, 1e3, 0.5, 0.5, 1.0, 1.0]) ** -2.0)
-_UNIT = np.eye(2)
+_IDENTITY = np.eye(3)
+_DETAIL = np.array([0, 1, 3])  # of a tile's regressors: the gradients and the grey value
 
 
 class Frame:
@@ -52,13 +53,12 @@ class Frame:
 
     def __init__(self, image: np.ndarray, tiling: Tiling):
         self.tiling = tiling
-        height, width = tiling.levels[-1]
-        grey = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        grey = (grey if grey.ndim == 2 else cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY)).astype(np.float32)
+        grey = _shrunk(image, *tiling.levels[-1]).astype(np.float32)
         self.noise = _noise_variance(grey, tiling)
         levels = []
         for height, width in reversed(tiling.levels):
-            grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+            if levels:
+                grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
             levels.append(cv2.GaussianBlur(grey, (0, 0), _SMOOTHING))
         self.levels = tuple(reversed(levels))
         self._templates = {}
@@ -71,12 +71,13 @@ class Frame:
         power is the sum of the squares of the last.
         """
         if level not in self._templates:
-            regressors = np.stack([self.cut(channel, level) for channel in self._channels(level)], axis=1)
-            regressors -= regressors.mean(axis=2, keepdims=True)
+            regressors = self._regressors(level)
             normal = (regressors @ regressors.transpose(0, 2, 1)).astype(np.float64)
-            power = normal[:, 3, 3].copy()
-            diagonal = normal[:, range(4), range(4)]
-            normal[:, range(4), range(4)] += _DAMPING * diagonal.mean(axis=0) + 1e-6
+            if level == FINEST:
+                self._details[0, 0] = normal[:, _DETAIL[:, None], _DETAIL]
+            diagonal = np.einsum("tii->ti", normal)  # a view
+            power = diagonal[:, 3].copy()
+            diagonal += _DAMPING * diagonal.mean(axis=0) + 1e-6
             self._templates[level] = regressors, np.linalg.inv(normal), power
         return self._templates[level]
 
@@ -98,12 +99,7 @@ class Frame:
             (T, 3, 3) sums over the tile of the products of the gradients in x and y and the grey value.
         """
         if offset not in self._details:
-            if offset == (0, 0) and FINEST in self._templates:
-                cut = self._templates[FINEST][0][:, [0, 1, 3]]
-            else:
-                dx, dy, _, grey = (np.roll(each, (-offset[1], -offset[0]), (0, 1)) for each in self._channels(FINEST))
-                cut = np.stack([self.cut(each, FINEST) for each in (dx, dy, grey)], axis=1)
-                cut -= cut.mean(axis=2, keepdims=True)
+            cut = self._regressors(FINEST, offset)[:, _DETAIL]
             self._details[offset] = (cut @ cut.transpose(0, 2, 1)).astype(np.float64)
         return self._details[offset]
 
@@ -112,19 +108,19 @@ class Frame:
         self._templates.clear()
         return self
 
-    def _channels(self, level: int) -> tuple[np.ndarray, ...]:
-        """Return the gradient in x and y, the Laplacian and the grey values of a level."""
+    def _regressors(self, level: int, offset: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Return (T, 4, n): gradient in x and y, Laplacian and grey value, less their means; tiles moved by offset."""
         image = self.levels[level]
-        dx = cv2.Sobel(image, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
-        dy = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-        return dx, dy, cv2.Laplacian(image, cv2.CV_32F), image
-
-    def cut(self, image: np.ndarray, level: int) -> np.ndarray:
-        """Cut an image of a level into (T, n) tiles."""
-        rows, columns = self.tiling.tiles
-        tile = self.tiling.tile(level)
-        split = image[self.tiling.window(level)].reshape(rows, tile, columns, tile)
-        return split.transpose(0, 2, 1, 3).reshape(rows * columns, tile * tile)
+        if offset != (0, 0):
+            image = np.roll(image, (-offset[1], -offset[0]), (0, 1))
+        channels = np.empty((4, *image.shape), np.float32)
+        cv2.Sobel(image, cv2.CV_32F, 1, 0, channels[0], ksize=3, scale=0.125)
+        cv2.Sobel(image, cv2.CV_32F, 0, 1, channels[1], ksize=3, scale=0.125)
+        cv2.Laplacian(image, cv2.CV_32F, channels[2])
+        channels[3] = image
+        cut = self.tiling.cut(channels, level)
+        cut -= (cut @ np.full(cut.shape[2], 1 / cut.shape[2], np.float32))[:, :, None]
+        return cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,17 +163,30 @@ def register(template: Frame, frame: Frame, floor: float = 0.2) -> Registration:
     ``floor`` (px) is the disagreement between tiles that is expected whatever their noise: small parallax, and
     blur that the Laplacian does not explain.
     """
+    shift = _coarse_shift(template, frame)
+    # What hardly moved needs the finest level only; the one before it leads there from farther away.
+    found, settled = _refined(template, frame, FINEST, shift, floor, 1)
+    if settled:
+        return found
+    middle, _ = _refined(template, frame, FINEST - 1, shift, floor, _STEPS)
+    return _refined(template, frame, FINEST, middle.H, floor, _STEPS)[0]
+
+
+def _refined(
+    template: Frame, frame: Frame, level: int, H: np.ndarray, floor: float, steps: int
+) -> tuple[Registration, bool]:
+    """Improve a homography at one level, and say whether it has settled after so many steps."""
     tiling = template.tiling
-    H = _coarse_shift(template, frame)
     base = tiling.displacement(H)
-    for level in (1, 2):
-        for _ in range(_STEPS):
-            step, covariance, *rest = _tile_steps(template, frame, level, H)
-            H, uncertainty, weight = fit_homography(tiling, base + step, covariance, floor, H)
-            before, base = base, tiling.displacement(H)
-            if np.abs(base - before).max() < _SETTLED[level]:
-                break
-    return Registration(H, uncertainty, before + step, covariance, *rest, weight)
+    for _ in range(steps):
+        step, covariance, *rest = _tile_steps(template, frame, level, H)
+        before = base
+        H, uncertainty, weight = fit_homography(tiling, before + step, covariance, floor, H)
+        base = tiling.displacement(H)
+        settled = np.abs(base - before).max() < _SETTLED[level]
+        if settled:
+            break
+    return Registration(H, uncertainty, before + step, covariance, *rest, weight), settled
 
 
 def fit_homography(
@@ -195,18 +204,27 @@ def fit_homography(
         H (3, 3), the covariance (8, 8) of its generators' amounts and the tiles' weights (T,) in 0..1.
     """
     H = np.eye(3) if start is None else start
-    covariance = np.where(np.isfinite(covariance), covariance, _UNMEASURED**2 * _UNIT)
-    flat = tiling.flat_fields
-    motion = np.zeros(len(_PRIOR))
-    remaining = displacement - tiling.displacement(H)
+    xx, xy, yy = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
+    known = np.isfinite(xx)
+    if not known.all():
+        xx, yy = (np.where(known, each, _UNMEASURED**2) for each in (xx, yy))
+        xy = np.where(known, xy, 0.0)
+    fields = tiling.fields_by_axis
+    flat = fields.reshape(-1, fields.shape[2])
+    remaining = (displacement - tiling.displacement(H)).T
+    left = remaining
     for factor in _FIT_FLOORS:
-        information = _inverse(covariance + (factor * floor) ** 2 * _UNIT)
-        error = remaining - (flat @ motion).reshape(-1, 2)
-        distance = _quadratic(information, error)
+        floored_xx, floored_yy = xx + (factor * floor) ** 2, yy + (factor * floor) ** 2
+        determinant = floored_xx * floored_yy - xy * xy
+        x, y = left
+        distance = (floored_yy * x * x - 2.0 * xy * x * y + floored_xx * y * y) / determinant
         weight = 1.0 / (1.0 + distance / 4.0)
-        scaled = ((information * weight[:, None, None]) @ tiling.fields).reshape(flat.shape)
+        inverse = np.array([floored_yy, -xy, floored_xx]) * (weight / determinant)  # its first row, and its second
+        scaled = inverse[:2, :, None] * fields[0] + inverse[1:, :, None] * fields[1]
+        scaled = scaled.reshape(flat.shape)
         normal = flat.T @ scaled + _PRIOR
         motion = np.linalg.solve(normal, scaled.T @ remaining.ravel())
+        left = remaining - (flat @ motion).reshape(2, -1)
     return H @ tiling.homography(motion), np.linalg.inv(normal), weight
 
 
@@ -227,38 +245,42 @@ def agrees(found: Registration, noise: float) -> bool:
     return not textured.any() or float(alike[textured].mean()) > 0.4
 
 
+def _shrunk(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the grey values of an image at a smaller size, uint8.
+
+    The mean over areas that are no power of two costs OpenCV many times what halving does, so it comes last, on as
+    few pixels as may be. Interpolation would cost less still, and let fine detail pass for another.
+    """
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    while grey.shape[0] >= 2 * height and grey.shape[1] >= 2 * width:
+        grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def _noise_variance(grey: np.ndarray, tiling: Tiling) -> float:
     """Estimate the noise of the flattest tenth of a frame (Immerkaer, 1996), as it is after the low-pass."""
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     rough = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel))
-    rows, columns = tiling.tiles
-    flattest = np.percentile(cv2.resize(rough, (columns, rows), interpolation=cv2.INTER_AREA), 10)
+    tiles = tiling.cut(rough[None], FINEST).mean(axis=2).ravel()
+    flattest = np.partition(tiles, len(tiles) // 10)[len(tiles) // 10]
     return float(np.pi / 2 * (flattest / 6) ** 2) / (4 * np.pi * _SMOOTHING**2)
-
-
-def _inverse(covariance: np.ndarray) -> np.ndarray:
-    """Invert symmetric (T, 2, 2) matrices; numpy's own takes several times as long for so small ones."""
-    a, b, c = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
-    return (np.array([c, -b, -b, a]) / (a * c - b * b)).T.reshape(-1, 2, 2)
-
-
-def _quadratic(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Return v' M v for symmetric (T, 2, 2) matrices and (T, 2) vectors."""
-    x, y = vector.T
-    return matrix[:, 0, 0] * x * x + 2.0 * matrix[:, 0, 1] * x * y + matrix[:, 1, 1] * y * y
 
 
 def _coarse_shift(template: Frame, frame: Frame) -> np.ndarray:
     """Return the shift by phase correlation at the coarsest level, or none where that explains the frames better."""
     tiling = template.tiling
-    height, width = tiling.levels[0]
-    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+    window = _window(*tiling.levels[0])
     a, b = template.even, frame.even
     shift, _ = cv2.phaseCorrelate(a, b, window)
     H = np.eye(3)
     H[:2, 2] = np.array(shift) * tiling.pitch(0)
-    still, shifted = (_likeness(a, tiling.warp(b, G), window) for G in (np.eye(3), H))
+    still, shifted = _likeness(a, b, window), _likeness(a, tiling.warp(b, H), window)
     return H if shifted > max(still, _CHANCE) else np.eye(3)
+
+
+@cache
+def _window(height: int, width: int) -> np.ndarray:
+    return cv2.createHanningWindow((width, height), cv2.CV_32F)
 
 
 def _likeness(a: np.ndarray, b: np.ndarray, window: np.ndarray) -> float:
@@ -272,7 +294,10 @@ def _tile_steps(template: Frame, frame: Frame, level: int, H: np.ndarray):
     tiling = template.tiling
     regressors, inverse, power = template.template(level)
     # The regressors are less their mean over the tile, so that of the difference cancels in every product with them.
-    difference = template.cut(tiling.warp(frame.levels[level], H) - template.levels[level], level)
+    seen = frame.levels[level]
+    if not np.array_equal(H, _IDENTITY):
+        seen = tiling.warp(seen, H)
+    difference = tiling.cut((seen - template.levels[level])[None], level)[:, 0]
     pixels = difference.shape[1]
     right = (regressors @ difference[:, :, None])[:, :, 0].astype(np.float64)
     amounts = (inverse @ right[:, :, None])[:, :, 0]

@@ -90,6 +90,13 @@ class Tiling:
         starts = [(edge - span) // 2 for edge, span in zip(self.levels[level], spans, strict=True)]
         return tuple(slice(start, start + span) for start, span in zip(starts, spans, strict=True))
 
+    def cut(self, images: np.ndarray, level: int) -> np.ndarray:
+        """Cut (C, h, w) images of a level into (T, C, n) tiles."""
+        rows, columns = self.tiles
+        tile = self.tile(level)
+        split = images[:, *self.window(level)].reshape(-1, rows, tile, columns, tile)
+        return split.transpose(1, 3, 0, 2, 4).reshape(rows * columns, -1, tile * tile)
+
     @cached_property
     def centres(self) -> np.ndarray:
         """(T, 2) centres of the tiles, row by row."""
@@ -128,9 +135,9 @@ class Tiling:
         return moved[:, :2] - points[:, :2, None] * moved[:, 2:]
 
     @cached_property
-    def flat_fields(self) -> np.ndarray:
-        """(2 T, 8): the fields, tile by tile."""
-        return self.fields.reshape(-1, len(self.generators))
+    def fields_by_axis(self) -> np.ndarray:
+        """(2, T, 8): the fields, those of x first."""
+        return np.ascontiguousarray(self.fields.transpose(1, 0, 2))
 
     def homography(self, motion: np.ndarray) -> np.ndarray:
         """Return the (3, 3) homography of a motion: (8,) amounts of the generators."""
@@ -141,7 +148,7 @@ class Tiling:
 
     @cached_property
     def _amounts(self) -> np.ndarray:
-        return np.linalg.pinv(self.flat_fields)
+        return np.linalg.pinv(self.fields.reshape(-1, len(self.generators)))
 
     def motion(self, H: np.ndarray) -> np.ndarray:
         """Return the (8,) amounts of the generators that make up a homography, to first order."""
