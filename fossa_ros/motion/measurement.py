@@ -22,6 +22,7 @@ from fossa_ros.motion.registration import (
     Frame,
     Registration,
     agrees,
+    lower,
     noise_level,
 )
 from fossa_ros.motion.tiling import FINEST, ZOOM, Tiling, transform
@@ -280,7 +281,7 @@ def _lost_in_one_direction(detail: np.ndarray, was: np.ndarray, limit: float) ->
     directions = whitened.T @ directions
     kept, before = (((each @ directions) * directions).sum(axis=1) for each in (detail, was))
     kept = kept / before * contrast[:, None]
-    worst, best = np.median(kept, axis=0)
+    worst, best = (lower(each, 0.5) for each in kept.T)
     return bool(worst < limit * best and worst * best < 1.0)
 
 

@@ -234,8 +234,14 @@ def noise_level(frames: Sequence[Frame], found: Sequence[Registration]) -> float
     What is left in the best fifth of the tiles is noise, unless the frames have nothing in common; then the
     noise seen in each frame bounds it.
     """
-    left = min((float(np.percentile(each.residual[each.seen], 20)) for each in found if each.seen.any()), default=0.0)
+    left = min((lower(each.residual[each.seen], 0.2) for each in found if each.seen.any()), default=0.0)
     return max(min(left, 2.0 * _NOISE_MARGIN * max(frame.noise for frame in frames)), _ROUNDING)
+
+
+def lower(values: np.ndarray, share: float) -> float:
+    """Return the value that a share (0..1) of values lies below; numpy's quantiles take ten times as long."""
+    place = int(share * len(values))
+    return float(np.partition(values, place)[place])
 
 
 def agrees(found: Registration, noise: float) -> bool:
@@ -262,7 +268,7 @@ def _noise_variance(grey: np.ndarray, tiling: Tiling) -> float:
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     rough = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel))
     tiles = tiling.cut(rough[None], FINEST).mean(axis=2).ravel()
-    flattest = np.partition(tiles, len(tiles) // 10)[len(tiles) // 10]
+    flattest = lower(tiles, 0.1)
     return float(np.pi / 2 * (flattest / 6) ** 2) / (4 * np.pi * _SMOOTHING**2)
 
 
