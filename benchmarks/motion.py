@@ -31,6 +31,7 @@ from fossa_ros.simulation.moving_sweeps import CAMERA_TURNS, OBJECT_MOVES, Motio
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.stack import FocusStack
 from fossa_ros.sweep.gyro import GyroSamples
+from fossa_ros.temporal_filter import TemporalFilter
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -132,6 +133,59 @@ def mask_worth(sweep: MovingSweep, found) -> dict:
     }
 
 
+def mover_worth(sweep: MovingSweep, share: float) -> dict[str, dict[str, float]] | None:
+    """Return coverage and relative error in three parts of the view for masks, flow and memory; None if not masked.
+
+    The parts: where something truly moved, the rest of the view, and within 4 px of the edges of the rest.
+    """
+    estimate = ClassicalEstimator().estimate
+    plain, followed = MotionCheck(), MotionCheck(MotionConfig(follow_share=share))
+    memory = TemporalFilter()
+    for before in sweep.before:
+        found = plain.check(before)
+        followed.check(before)
+        if found.stack is not None:
+            memory.filter(estimate(found.stack).within(found.valid))
+    found, told = plain.check(sweep.stack), followed.check(sweep.stack)
+    if found.verdict != "masked" or found.moving_share > share:
+        return None
+    masked = estimate(found.stack).within(found.valid)
+    depths = {
+        "masked": masked.depth,
+        "followed": estimate(told.stack).within(told.valid).depth,
+        "masked, with memory": memory.filter(masked).depth if sweep.before else None,
+        "neither": estimate(sweep.stack).depth,
+    }
+    near = cv2.dilate(sweep.depth, np.ones((9, 9))) > 1.1 * cv2.erode(sweep.depth, np.ones((9, 9)))
+    parts = {"moving": sweep.moving, "rest": ~sweep.moving, "edges of the rest": ~sweep.moving & near}
+    worth = {}
+    for name, depth in depths.items():
+        for part, where in parts.items() if depth is not None else ():
+            known = np.isfinite(depth) & where
+            worth[name, part] = {
+                "coverage": float(known.sum() / where.sum()),
+                "abs_rel": abs_rel(depth, sweep.depth, where) if known.any() else np.nan,
+            }
+    return worth
+
+
+def compare_movers(sweeps: int, share: float, cache: Path | None) -> str:
+    """Return a table of what masks, flow and memory make of sweeps in which something moves by itself."""
+    pool = ScenePool(SCENES)
+    found = []
+    for seed in range(sweeps):
+        sweep = drawn(pool, seed, cache)
+        worth = mover_worth(sweep, share) if sweep.motion in OBJECT_MOVES and sweep.is_bad() else None
+        if worth is not None:
+            found.append(worth)
+    rows = []
+    for name in dict.fromkeys(name for worth in found for name in worth):
+        some = [worth[name] for worth in found if name in worth]
+        cells = (np.nanmean([each[figure] for each in some]) for figure in ("coverage", "abs_rel"))
+        rows.append([*name, *(f"{cell:.3f}" for cell in cells), len(some)])
+    return table(["", "part of the view", "coverage", "AbsRel", "sweeps"], rows)
+
+
 def scene_rows(scene: int, sweeps: int, cache: Path | None) -> list[dict]:
     """Judge the sweeps of one scene: a process's task."""
     cv2.setNumThreads(1)
@@ -175,9 +229,11 @@ def plot_roc(rows: list[dict], path: Path) -> None:
     plt.close(figure)
 
 
-def cost(sweeps: int = 20) -> dict[str, float]:
-    """Return milliseconds a sweep of 640x480 and 5 planes, median: all at once, and after the last plane came."""
+def cost(width: int = 640, sweeps: int = 20) -> dict[str, float]:
+    """Return milliseconds a sweep of 5 planes, median: all at once, and after the last plane came."""
     stack, _ = render_stack(1, SimulatedCamera(), np.geomspace(0.35, 6.0, 5), views=24, rng=0)
+    size = (width, width * 3 // 4)
+    stack = stack.with_images([cv2.resize(plane.image, size) for plane in stack.planes])
     rng = np.random.default_rng(0)
     taken = {"wall_whole": [], "cpu_whole": [], "wall_after": [], "cpu_after": []}
 
@@ -292,9 +348,14 @@ def _rms(rows, name) -> float:
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for the sweeps drawn, about 5 MB each.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/motion"), show_default=True)
+@click.option("--movers-only", is_flag=True, help="Compare only masks, flow and memory.")
+@click.option("--follow-share", default=0.2, show_default=True, help="Largest mover that flow follows there.")
 @click.option("--cost-only", is_flag=True, help="Measure only what a sweep costs.")
-def main(sweeps, scenes, jobs, cache, out, cost_only):
+def main(sweeps, scenes, jobs, cache, out, movers_only, follow_share, cost_only):
     """Judge sweeps with known motion, and measure what that costs."""
+    if movers_only:
+        click.echo(compare_movers(sweeps, follow_share, cache))
+        return
     if not cost_only:
         rows = []
         if cache:
@@ -315,8 +376,9 @@ def main(sweeps, scenes, jobs, cache, out, cost_only):
         for row in rows:
             if row["verdict"] == "still" if row["bad"] else row["verdict"] in REFUSED:
                 click.echo({name: value for name, value in row.items() if name != "bad"})
-    figures = ", ".join(f"{name} {value:.1f}" for name, value in cost().items())
-    click.echo(f"640x480, 5 planes, ms a sweep: {figures}")
+    for width in (640, 1280):
+        figures = ", ".join(f"{name} {value:.1f}" for name, value in cost(width).items())
+        click.echo(f"{width}x{width * 3 // 4}, 5 planes, ms a sweep: {figures}")
 
 
 if __name__ == "__main__":

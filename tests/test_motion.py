@@ -160,6 +160,23 @@ def crossed() -> tuple[FocusStack, np.ndarray]:
     return stack, _card(crossing, times)
 
 
+@functools.cache
+def slowly_crossed() -> tuple[FocusStack, np.ndarray]:
+    """Return the same with a card that comes 3 px from plane to plane, and a bookend plane."""
+    times = [0.0, 0.1, 0.2, 0.3, 0.4]
+    crossing = card_mover(3, centre=(-0.05, 0.0, 0.7), size=(0.2, 0.25), path=drift(velocity=(0.06, 0, 0)))
+    stack, _ = render_stack(
+        make_scene(TABLE).with_mover(crossing),
+        renders.CAMERA,
+        (*renders.FOCUS, renders.FOCUS[0]),
+        times=times,
+        rng=5,
+        views=16,
+        reference=2,
+    )
+    return stack, _card(crossing, times)
+
+
 def _card(crossing, times) -> np.ndarray:
     """Return (H, W) bool where a mover is seen before the table at some time."""
     depth = true_depth(make_scene(TABLE), renders.CAMERA)
@@ -271,21 +288,10 @@ def test_too_large_a_mover_rejects_the_sweep():
 
 def test_a_bookend_plane_shows_a_slow_mover_in_the_first_sweep():
     """A plane repeated at the end has the blur of the first: what differs has moved."""
-    times = [0.0, 0.1, 0.2, 0.3, 0.4]
-    crossing = card_mover(3, centre=(-0.05, 0.0, 0.7), size=(0.2, 0.25), path=drift(velocity=(0.06, 0, 0)))
-    stack, _ = render_stack(
-        make_scene(TABLE).with_mover(crossing),
-        renders.CAMERA,
-        (*renders.FOCUS, renders.FOCUS[0]),
-        times=times,
-        rng=5,
-        views=16,
-        reference=2,
-    )
+    stack, card = slowly_crossed()
     result = MotionCheck().check(stack)
     assert result.verdict == "masked", result.reason
     assert [plane.focus_distance for plane in result.stack.planes] == list(renders.FOCUS)
-    card = _card(crossing, times)
     assert (result.moving & card).sum() / (result.moving | card).sum() > 0.6
 
 
@@ -311,3 +317,22 @@ def test_the_debug_picture_shows_what_is_masked():
     reddish = [((p[..., 0].astype(int) - p[..., 1]) > 60).mean() for p in (still, masked)]
     assert still.shape == masked.shape and still.dtype == np.uint8
     assert reddish[0] < 0.001 and 0.02 < reddish[1] < 0.4
+
+
+def test_flow_follows_a_textured_mover_where_it_can_be_trusted():
+    stack, card = slowly_crossed()
+    masked = MotionCheck().check(stack)
+    followed = MotionCheck(MotionConfig(follow_share=0.2)).check(stack)
+    assert followed.verdict == "masked" and "which flow followed" in followed.reason
+    assert np.array_equal(followed.moving, masked.moving)
+    filled = followed.valid & followed.moving
+    assert not filled.all() and filled[card].mean() > 0.3
+    grey = [[cv2.cvtColor(plane.image, cv2.COLOR_RGB2GRAY) for plane in r.stack.planes] for r in (masked, followed)]
+    for plane in (0, 1, 3):
+        blurred = [cv2.GaussianBlur(each[plane], (0, 0), 2.0) for each in grey]
+        reference = cv2.GaussianBlur(grey[0][2], (0, 0), 2.0)
+        apart, left = (np.corrcoef(each[filled & card], reference[filled & card])[0, 1] for each in blurred)
+        assert left > 0.9 and left > apart, f"plane {plane}: {apart:.3f}, then {left:.3f}"
+        outside = ~followed.moving
+        assert np.array_equal(followed.stack.planes[plane].image[outside], stack.planes[plane].image[outside])
+    assert followed.stack.planes[2].image is stack.planes[2].image

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fossa_ros.motion.config import MotionConfig
+from fossa_ros.motion.following import follow
 from fossa_ros.motion.frame_memory import FrameMemory
 from fossa_ros.motion.measurement import TILE_FLOOR, Measurement, is_same_focus, measure, pixel_offset
 from fossa_ros.motion.moving_region import at_size
@@ -169,7 +170,14 @@ class MotionCheck:
         if found.stack is None or found.moving is None:
             return found
         reason = f"{share:.0%} of the view moved by itself in {_movers(measured)} and is masked"
-        valid = ~found.moving if found.valid is None else found.valid & ~found.moving
+        masked = found.moving
+        if share <= config.follow_share:
+            followed, trusted = follow(found.stack, found.moving)
+            masked = found.moving & ~trusted
+            part = trusted.sum() / found.moving.sum()
+            reason += f", but for {part:.0%} of that, which flow followed"
+            found = replace(found, stack=followed)
+        valid = ~masked if found.valid is None else found.valid & ~masked
         return replace(found, verdict="masked", reason=reason, valid=valid)
 
     def _severity(self, measured: Measurement, share: float) -> float:

@@ -28,6 +28,14 @@ class MotionConfig:
         0.0,
         1.0,
     )
+    follow_share: float = _parameter(
+        0.0,
+        "Largest share of the view that may move by itself and is followed by flow, so that only what flow cannot be "
+        "trusted with is masked; 0 masks all of it",
+        "",
+        0.0,
+        1.0,
+    )
     breathing: float = _parameter(
         0.03,
         "Largest change of image scale between neighbouring planes that counts as focus breathing",
