@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 
 from fossa_ros.errors import InputError
@@ -68,7 +69,7 @@ def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
     for step in range(start, 0, -1):
         chain[order[step - 1]] = np.linalg.inv(before[step - 1].H) @ chain[order[step]]
     homographies = [chain[plane] for plane in range(len(stack))]
-    images, valid = warp_planes(stack, tiling, homographies)
+    images, valid = warp_planes(stack, tiling, homographies, cv2.INTER_LANCZOS4)
     aligned = stack.with_images(images)
     frames = [Frame(aligned.planes[plane].image, tiling) for plane in order]
     after = [register(a, b, floor=_FLOOR) for a, b in pairwise(frames)]
