@@ -10,7 +10,7 @@ import torch
 
 from fossa_ros.errors import InputError
 from fossa_ros.fossa import create_model
-from fossa_ros.fossa.focus_volume import concentration
+from fossa_ros.fossa.focus_volume import concentration, reading_weights
 from fossa_ros.fossa.nano import Nano, NanoArchitecture, network_size
 from fossa_ros.fossa.sharpness import CHANNELS, log_sharpness
 
@@ -161,6 +161,16 @@ def test_starts_without_disturbing_frames():
     model = Nano(SMALL)
     tokens = torch.randn(1, 3, 6, 32)
     assert torch.equal(model.stack_attention[0](tokens, torch.ones(1, 3)), tokens)
+
+
+def test_depth_is_read_off_by_sharpened_weights_that_lean_to_the_nearer_planes():
+    """By hand: w^2.5 (p + 1)^0.75 of planes a spacing of 1 apart."""
+    planes = torch.arange(3.0)[None, :, None, None, None]
+    weights = torch.tensor([[0.25, 0.5, 0.25], [0.4, 0.2, 0.4]]).T[None, :, None, :, None]
+    read = reading_weights(weights.log(), planes, torch.ones(1, 1, 1, 1))[0, :, 0, :, 0].T
+    expected = torch.tensor([[0.03125, 0.176777 * 1.681793, 0.03125 * 2.279507],
+                             [0.101193, 0.0178885 * 1.681793, 0.101193 * 2.279507]])  # fmt: skip
+    torch.testing.assert_close(read, expected / expected.sum(1, keepdim=True), atol=1e-6, rtol=1e-4)
 
 
 def test_learns_one_stack():

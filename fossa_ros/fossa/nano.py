@@ -3,8 +3,8 @@
 What makes FOSSA FOSSA is kept, module for module: one encoder for every frame, attention across the planes at each
 position, the embedded focus distance, fusion by averaging. Two things differ. Patches of 14 pixels are wider than
 most blur, so a convolutional stem goes to 1/8 and hands on its maps at 1/2 and 1/4; and depth is read off a focus
-volume: a score for every plane at every pixel, a softmax over the planes, and the mean of the planes' disparities
-under it, plus a residual.
+volume: a score for every plane at every pixel, a softmax over the planes, and the mean of the planes' disparities under
+it, sharpened, plus a residual.
 """
 
 from __future__ import annotations
