@@ -91,18 +91,20 @@ def test_planes_see_each_other(small):
 
 
 def test_head_reads_depth_off_the_planes(small, monkeypatch):
-    """Scores of certainty give the planes' own distances, shared scores the mean disparity."""
+    """Scores of certainty give the planes' own distances, shared scores a mean that leans to the nearer plane."""
     head = small.depth_head
     disparity = torch.tensor([[2.0, 1.0, 0.5]])
     logits = torch.full((1, 3, 1, 2, 4), -60.0)
     logits[0, 0, ..., 0] = logits[0, 2, ..., 1] = 0  # first column: first plane; second: third plane
-    logits[0, :2, ..., 2:] = 0  # the others: half way between the first two
+    logits[0, :2, ..., 2:] = 0  # the others: between the first two
     half = torch.zeros(1, 3, SMALL.stem[0] + CHANNELS, 2, 4)
     features = torch.zeros(1, 3, SMALL.features[0], 1, 2)
     monkeypatch.setattr(head, "scores", lambda *maps: (logits, features))
     monkeypatch.setattr(head.refine, "forward", lambda features: torch.zeros(1, 1, 2, 4))
     volume = head(half, None, None, None, disparity)
-    expected = torch.tensor([0.5, 2.0, 1 / 1.5, 1 / 1.5]).expand(2, 4)
+    nearer, farther = 2.75**0.75, 1.75**0.75  # planes are 0.75 apart on average
+    between = (nearer + farther) / (2 * nearer + farther)
+    expected = torch.tensor([0.5, 2.0, between, between]).expand(2, 4)
     torch.testing.assert_close(volume.depth[0, 0], expected, rtol=1e-4, atol=0)
     torch.testing.assert_close(volume.confidence, torch.ones(1, 1, 2, 4))
     torch.testing.assert_close(volume.scores.exp().sum(1), torch.ones(1, 2, 4))
