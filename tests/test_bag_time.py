@@ -8,6 +8,7 @@ import time
 import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -90,7 +91,9 @@ def test_depth_of_a_bag_has_the_bags_time_and_goes_on_when_the_bag_begins_anew(l
         remap={"image": "camera/image_raw", "camera_info": "camera/camera_info"},
         **parameters,
     ):
-        bag.start()
+        active = State.PRIMARY_STATE_ACTIVE
+        listener.wait_until(lambda: listener.state("fossa_node") == active, "active")
+        bag.start()  # from its beginning, so that the first sweeps do not straddle its end
         try:
             reports = listener.heard["sweep"]
             listener.wait_until(lambda: sum(report.accepted for report in reports) >= 3, "depth")
