@@ -54,7 +54,7 @@ def estimate_blur_gains(moments, steepness, levels, focus, samples=2000):
     sample, usual = np.ascontiguousarray(moments[:, strongest]), np.median(steepness.ravel()[strongest])
     likelihood = np.array(
         [
-            _products(sample, _score_weights(BlurModel(levels, focus, np.full(len(focus), gain)), usual).T)
+            _products(sample, _score_weights(BlurModel(levels, focus, np.full(len(focus), gain)), usual))
             .max(axis=1)
             .sum()
             for gain in BLUR_GAINS
@@ -98,8 +98,8 @@ def most_likely(moments, steepness, levels, focus, gains):
 
 @lru_cache(maxsize=4 * len(STEEPNESS))
 def _spectrum_weights(levels, focus, gains, steepness):
-    """Return `_score_weights` of a lens, (B * P, L), read-only; one sweep has those of the next."""
-    weights = np.ascontiguousarray(_score_weights(_blur_model(levels, focus, gains), steepness).T)
+    """Return `_score_weights` of a lens, read-only; one sweep has those of the next."""
+    weights = _score_weights(_blur_model(levels, focus, gains), steepness)
     weights.flags.writeable = False
     return weights
 
@@ -110,11 +110,11 @@ def _blur_model(levels, focus, gains):
 
 
 def _score_weights(model, steepness):
-    """Return (L, B * P) weights whose product with the pair moments is h(d)^T C h(d), summed over the bands."""
+    """Return (B * P, L) weights whose product with the pair moments is h(d)^T C h(d), summed over the bands."""
     h = model.signatures(steepness)
     i, j = np.triu_indices(h.shape[-1])
     weights = h[..., i] * h[..., j] * np.where(i == j, 1.0, 2.0)
-    return np.ascontiguousarray(np.moveaxis(weights, 0, 1).reshape(h.shape[1], -1), dtype=np.float32)
+    return np.ascontiguousarray(np.moveaxis(weights, 1, -1).reshape(-1, h.shape[1]), dtype=np.float32)
 
 
 def _products(moments, weights):
