@@ -88,13 +88,12 @@ def write_recording(
     writer = Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(compression, CompressionFormat.ZSTD)
     frames = 0
-    absent = {"truth/depth"} if truth is None else set()
-    absent |= set() if recording.metadata else {"metadata"}
+    optional = {"truth/depth": truth is not None, "metadata": recording.metadata}
     with writer:
         connections = {
             topic: writer.add_connection(f"{recording.namespace}/{topic}", kind, typestore=store)
             for topic, kind in KINDS.items()
-            if topic not in absent
+            if optional.get(topic, True)
         }
         messages = _Messages(store, stack, recording)
         if truth is not None:
