@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import rclpy
@@ -21,6 +21,7 @@ from fossa_ros.ros import environment, qos
 
 CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
 TIMEOUT_S = 60.0
+PATIENCE_S = 3.0  # for an answer that may have been dropped
 
 
 class Listener:
@@ -58,29 +59,27 @@ class Listener:
         self.wait_until(client.service_is_ready, f"service {service}", timeout)
         return client
 
-    def call(self, kind, service, request, timeout=TIMEOUT_S, patience=TIMEOUT_S):
-        """Return the answer of a service.
+    def call(self, kind, service, request, timeout=TIMEOUT_S):
+        answer = self.client(kind, service, timeout).call_async(request)
+        self.wait_until(answer.done, f"answer of {service}", timeout)
+        return answer.result()
+
+    def ask(self, kind, service, request):
+        """Return the answer of a service that only tells and changes nothing: it is asked again where none comes.
 
         A server drops the answer to a client whose end it has not found yet, though the client has found the server.
-        So what only asks and changes nothing may be asked again, after ``patience`` seconds.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            client = self.client(kind, service, timeout)
-            answer, again = client.call_async(request), min(time.monotonic() + patience, deadline)
-            late = f"answer of {service}: not within {timeout} s"
-            self.wait_until(lambda: answer.done() or time.monotonic() > again, late, timeout + 1)  # noqa: B023
-            if answer.done():
-                return answer.result()
-            assert time.monotonic() < deadline, late
-            client.remove_pending_request(answer)
+        for _ in range(round(TIMEOUT_S / PATIENCE_S) - 1):
+            with suppress(AssertionError):
+                return self.call(kind, service, request, PATIENCE_S)
+        return self.call(kind, service, request, PATIENCE_S)
 
     def change(self, node, transition):
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, f"{node}/change_state", request).success
 
     def state(self, node):
-        return self.call(GetState, f"{node}/get_state", GetState.Request(), patience=3.0).current_state.id
+        return self.ask(GetState, f"{node}/get_state", GetState.Request()).current_state.id
 
     def set(self, node, name, value):
         kind = Parameter.Type.DOUBLE_ARRAY if isinstance(value, list) else None
@@ -89,7 +88,7 @@ class Listener:
 
     def get(self, node, name):
         request = GetParameters.Request(names=[name])
-        answer = self.call(GetParameters, f"{node}/get_parameters", request, patience=3.0)
+        answer = self.ask(GetParameters, f"{node}/get_parameters", request)
         return parameter_value_to_python(answer.values[0])
 
     def close(self):
