@@ -116,8 +116,9 @@ def _solve(reference, neighbours, same_focus, same_bias, previous, prior, turns)
     count = pairs + 1
     batch, d = neighbours[0].value.shape
     between = count + pairs  # index of the motion between the stacks
-    information = np.zeros((batch, between + 1, d, between + 1, d))
-    vector = np.zeros((batch, between + 1, d))
+    # Blocks of (B, d, d) and (B, d) by variable: what is added to is contiguous.
+    blocks = np.zeros((between + 1, between + 1, batch, d, d))
+    sums = np.zeros((between + 1, batch, d))
     inherited = {now for _, now in same_bias}
     for index in range(between + 1):
         if index < count:
@@ -127,15 +128,17 @@ def _solve(reference, neighbours, same_focus, same_bias, previous, prior, turns)
         else:
             sigma = _ANYWHERE
         if index - count not in inherited:
-            information[:, index, range(d), index, range(d)] += np.broadcast_to(np.square(sigma) ** -1.0, d)
+            blocks[index, index] += np.diag(np.broadcast_to(np.square(sigma) ** -1.0, d))
     for pair, found in enumerate((*neighbours, *turns)):
         weight = _inverse(_finite(found.covariance))
         weighted = (weight @ found.value[:, :, None])[:, :, 0]
         signs = ((found.plane, 1), (found.base, -1), (count + pair, 1))[: 3 if pair < pairs else 2]
         for row, sign in signs:
-            vector[:, row] += sign * weighted
+            sums[row] += sign * weighted
             for column, other in signs:
-                information[:, row, :, column, :] += sign * other * weight
+                blocks[row, column] += sign * other * weight
+    information = np.ascontiguousarray(blocks.transpose(2, 0, 3, 1, 4))
+    vector = np.ascontiguousarray(sums.transpose(1, 0, 2))
     if previous is not None and (same_focus or same_bias):
         _add_previous(information, vector, count, same_focus, same_bias, previous, prior)
     size = (between + 1) * d
@@ -151,7 +154,11 @@ def _add_previous(information, vector, count, same_focus, same_bias, previous, p
     was_count = previous.planes.shape[1]
     rows = [found.plane for found in same_focus] + [was_count + was for was, _ in same_bias]
     m = len(rows)
-    noise = previous.covariance[:, rows][:, :, :, rows].copy()
+    places = (np.array(rows)[:, None] * d + np.arange(d)).ravel()
+    known = (was_count + previous.biases.shape[1]) * d
+    flat_noise = previous.covariance.reshape(batch, known, known)[:, places[:, None], places]
+    flat_noise = np.ascontiguousarray(flat_noise)  # so that the next is a view
+    noise = flat_noise.reshape(batch, m, d, m, d)
     value = np.empty((batch, m, d))
     design = np.zeros((m, d, variables, d))
     unit = np.eye(d)
@@ -166,7 +173,7 @@ def _add_previous(information, vector, count, same_focus, same_bias, previous, p
         design[row, :, count + now, :] = unit
     # The design is that of all places: each product with it is one of large matrices.
     flat = design.reshape(m * d, variables * d)
-    weighted = np.linalg.inv(noise.reshape(batch, m * d, m * d)).reshape(-1, m * d) @ flat
+    weighted = np.linalg.inv(flat_noise).reshape(-1, m * d) @ flat
     weighted = np.ascontiguousarray(weighted.reshape(batch, m * d, variables * d).transpose(0, 2, 1))
     information += (weighted.reshape(-1, m * d) @ flat).reshape(information.shape)
     vector += (weighted @ value.reshape(batch, m * d, 1)).reshape(vector.shape)

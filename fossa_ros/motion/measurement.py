@@ -279,7 +279,9 @@ def _lost_in_one_direction(detail: np.ndarray, was: np.ndarray, limit: float) ->
     whitened = np.linalg.inv(np.linalg.cholesky(was.sum(axis=0)))
     _, directions = np.linalg.eigh(whitened @ detail.sum(axis=0) @ whitened.T)  # ascending
     directions = whitened.T @ directions
-    kept, before = (((each @ directions) * directions).sum(axis=1) for each in (detail, was))
+    # d^T M d of every tile and both directions: one product of large matrices.
+    products = (directions[:, None] * directions[None, :]).reshape(4, 2)
+    kept, before = (each.reshape(-1, 4) @ products for each in (detail, was))
     kept = kept / before * contrast[:, None]
     worst, best = (lower(each, 0.5) for each in kept.T)
     return bool(worst < limit * best and worst * best < 1.0)
