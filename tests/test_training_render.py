@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from fossa_ros.training.lenses import LEAST_BLUR, MOST_BLUR, TrainingLens, draw_
 from fossa_ros.training.psf import RADII, kernels
 from fossa_ros.training.rgbd import RgbdFrame, continue_from, sliced
 from fossa_ros.training.sensor import expose, jpeg, linear, move
-from fossa_ros.training.stacks import Imperfections, make_block, photograph, rgbd_stack
+from fossa_ros.training.stacks import Imperfections, make_block, path_traced, photograph, rgbd_stack
 from fossa_ros.training.surfaces import Surfaces
 from fossa_ros.training.textures import Dice, texture_bank
 
@@ -203,7 +204,7 @@ def test_faults_of_the_lens_show():
     texture = texture_bank(Dice(9), 2, SIDE).mean(1)[1]
     scene = flat(texture, 1.0)
     plain = {"curvature": 0.0, "chromatic": (0.0, 0.0), "cut": 0.0, "vignetting": 0.0, "breathing": 0.0,
-             "shift": torch.zeros(1, 2), "misread": np.zeros(1)}  # fmt: skip
+             "shift": torch.zeros(1, 2), "misread": np.zeros(1), "paths": 0.0, "unevenness": 0.0}  # fmt: skip
     sharp, red, dark = (
         photograph(Dice(10), scene, lens, np.array([1.0]), Imperfections(**{**plain, **change}))[0]
         for change in ({}, {"chromatic": (0.5, 0.0)}, {"vignetting": 0.5})
@@ -211,6 +212,33 @@ def test_faults_of_the_lens_show():
     torch.testing.assert_close(red[1], sharp[1])
     assert red[0].diff(dim=1).abs().mean() < 0.7 * sharp[0].diff(dim=1).abs().mean()
     assert 0.5 < float(dark.mean() / sharp.mean()) < 0.999
+
+
+def test_noise_of_light_paths_is_that_of_their_mean():
+    """Paths that find one radiance agree; of two radiances, half and half, the mean of n deviates by 1 / sqrt(n)."""
+    faults = Imperfections(0.0, (0.0, 0.0), 0.0, 0.0, 0.0, torch.zeros(1, 2), np.zeros(1), paths=64.0, unevenness=0.0)
+    mean = torch.full((1, 3, 200, 200), 1.5)
+    alike, mixed = mean.square(), torch.full_like(mean, (0.5**2 + 2.5**2) / 2)
+    torch.testing.assert_close(path_traced(mean, alike, faults, Dice(20)), mean)
+    noisy = path_traced(mean, mixed, faults, Dice(20))
+    assert float(noisy.mean()) == pytest.approx(1.5, abs=0.002)
+    assert float(noisy.std()) == pytest.approx(1.0 / 8, rel=0.02)
+
+
+def test_a_path_traced_stack_is_noisiest_where_defocus_mixes():
+    """A sharp edge has no such noise, the same edge out of focus has, and a flat surface never."""
+    lens = TrainingLens(640, 600.0, 0.02, 1.4)
+    halves = (torch.arange(SIDE) >= SIDE // 2).float()[None].expand(SIDE, SIDE)
+    faults = Imperfections(0.0, (0.0, 0.0), 0.0, 0.0, 0.0, torch.zeros(1, 2), np.zeros(1), paths=64.0, unevenness=0.0)
+    scene = flat(0.1 + halves, 1.0)
+    focus = np.array([1.0, 2.0])
+    clean, noisy = (
+        photograph(Dice(21), scene, lens, focus, replace(faults, paths=paths)) for paths in (0.0, faults.paths)
+    )
+    sharp, blurred = (noisy - clean).abs().mean((1, 2))  # (64,) columns; the edge is in the middle
+    assert float(sharp.max()) < 1e-3
+    assert float(blurred[31:33].mean()) == pytest.approx(0.5 / 8 * math.sqrt(2 / math.pi), rel=0.2)
+    assert float(blurred[:4].max()) < 1e-3
 
 
 def test_layers_of_a_picture_continue_behind_each_other():

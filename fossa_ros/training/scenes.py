@@ -16,6 +16,7 @@ NEAREST, FARTHEST = 0.15, 20.0  # m
 DEEPEST = 12.0  # the farthest surface of a scene over the nearest
 BARE = 0.12  # share of the surfaces without a grain of their own, where depth can only come from around them
 MOST_OBJECTS = 7
+CROWDING = (1.0, 1.6, 2.5)  # exponents of objects' places in dioptres: most things are nearer the background
 
 
 class Grid:
@@ -36,7 +37,7 @@ def make_scene(dice: Dice, bank: Tensor, side: int) -> Surfaces:
     colours, covers, powers = [colour], [torch.ones(side, side, device=grid.device)], [power]
     behind = power
     count = dice.integer(0, MOST_OBJECTS)
-    levels = sorted(dice.uniform() ** dice.choice((0.7, 1.0, 1.6)) for _ in range(count))
+    levels = sorted(dice.uniform() ** dice.choice(CROWDING) for _ in range(count))
     for level in levels:
         cover, bulge = dice.choice(SHAPES)(dice, grid)
         plane = farthest + level * (nearest - farthest) + slant(dice, grid, 0.12 * (nearest - farthest))
@@ -59,12 +60,12 @@ def slant(dice: Dice, grid: Grid, most: float) -> Tensor:
 def background(dice: Dice, bank: Tensor, grid: Grid, farthest: float, nearest: float) -> tuple[Tensor, Tensor]:
     """Return dioptres and colour of what closes the scene: a wall, a floor that comes near, a corner, or hills."""
     span = nearest - farthest
-    power = farthest + 0.1 * span * dice.uniform() + slant(dice, grid, 0.3 * span)
+    power = farthest + 0.1 * span * dice.uniform() + slant(dice, grid, 0.2 * span)
     colour = paint(dice, bank, grid)
     for _ in range(dice.choice((0, 1, 1, 2))):  # seen from inside a room, the nearest of its planes is seen
         turn = dice.choice((0.5 * math.pi, dice.uniform(0, 2 * math.pi)))
         along = (math.cos(turn) * grid.x + math.sin(turn) * grid.y) / (grid.side / 2)
-        other = farthest + span * (dice.uniform(-0.6, 0.4) + dice.uniform(0.2, 1.2) * along)
+        other = farthest + span * (dice.uniform(-0.8, 0.1) + dice.uniform(0.2, 1.0) * along)
         colour = torch.where(other > power, paint(dice, bank, grid), colour)
         power = torch.maximum(power, other)
     if dice.chance(0.15):

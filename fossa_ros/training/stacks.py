@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -51,6 +51,9 @@ class Imperfections:
         breathing: scale from the nearest to the farthest plane, less 1.
         shift: (N, 2) px of each plane.
         misread: (N,) dioptres by which the stated focus is off.
+        paths: light paths a pixel where the stack looks path-traced, else 0; it is no fault of a lens, but much of
+            what networks are measured on is rendered.
+        unevenness: of the light that such a path carries, before the lens has its part.
     """
 
     curvature: float
@@ -60,6 +63,8 @@ class Imperfections:
     breathing: float
     shift: Tensor
     misread: np.ndarray
+    paths: float
+    unevenness: float
 
 
 def draw_imperfections(dice: Dice, span: float, planes: int) -> Imperfections:
@@ -73,6 +78,8 @@ def draw_imperfections(dice: Dice, span: float, planes: int) -> Imperfections:
         breathing=0.01 * (2 * dice.uniform() - 1) * dice.uniform() if unsteady else 0.0,
         shift=(2 * dice.rand(planes, 2) - 1) * dice.uniform() if unsteady else torch.zeros(planes, 2),
         misread=dice.choice((0.0, 0.0, 0.01)) * span * dice.randn(planes).numpy().astype(np.float64),
+        paths=dice.log_uniform(24, 1000) if dice.chance(0.3) else 0.0,
+        unevenness=dice.uniform(0.1, 1.0),
     )
 
 
@@ -152,13 +159,15 @@ def photograph(
     colours = torch.tensor([red, 0.0, blue], device=device)[:, None, None]
     in_focus = planes + faults.curvature * off_axis + colours  # (N, 3, H, W) dioptres
     radius = per_dioptre * (in_focus - power[:, None, None]).abs()
-    images = render_planes(
-        scene,
-        radius,
-        psf_power=dice.log_uniform(2, 32),
-        cut=faults.cut * math.hypot(*place) / corner,
-        towards=math.atan2(place[1], place[0]),
-    )
+    spread = {
+        "psf_power": dice.log_uniform(2, 32),
+        "cut": faults.cut * math.hypot(*place) / corner,
+        "towards": math.atan2(place[1], place[0]),
+    }
+    images = render_planes(scene, radius, **spread)
+    if faults.paths:
+        squares = render_planes(replace(scene, colour=scene.colour.square()), radius, **spread)
+        images = path_traced(images, squares, faults, dice)
     if faults.breathing or faults.shift.any():
         powers = planes.flatten().cpu()
         along = (powers - powers.mean()) / (powers.max() - powers.min()).clamp_min(1e-6)
@@ -166,6 +175,17 @@ def photograph(
     if faults.vignetting:
         images = images * (1 - faults.vignetting * off_axis)
     return images
+
+
+def path_traced(images: Tensor, squares: Tensor, faults: Imperfections, dice: Dice) -> Tensor:
+    """Return linear images with the noise of a mean over a number of random light paths.
+
+    A path lands on one point of what the defocus mixes, so the noise of a pixel is the deviation of that, which
+    ``squares``, the image of the squared scene, tells: more where different things are blurred into each other.
+    """
+    mixed = (squares - images.square()).clamp_min(0)
+    deviation = ((mixed + squares * faults.unevenness**2) / faults.paths).sqrt()
+    return (images + deviation * dice.noise(*images.shape, device=images.device)).clamp_min(0)
 
 
 def make_block(
