@@ -13,6 +13,7 @@ from fossa_ros.fossa.sharpness import CHANNELS
 from fossa_ros.fossa.tiles import tiled
 
 LEAST_DISPARITY = 0.01  # 1 / canonical metres: no depth beyond 100
+LEAST_SPACING = 1e-3  # of the planes, in the same
 SHARPNESS = 50.0  # of the bend that keeps disparity above it, per unit of disparity
 CONTRAST = 2.5  # exponent of the planes' weights where depth is read off
 NEARER = 0.3  # exponent of disparity in them; both were chosen on training stacks kept back
@@ -122,7 +123,7 @@ class FocusVolumeHead(nn.Module):
         weights = scores.exp()
         planes = disparity[:, :, None, None, None]
         least, most = planes.amin(1), planes.amax(1)
-        spacing = ((most - least) / max(planes.shape[1] - 1, 1)).clamp_min(1e-3)
+        spacing = plane_spacing(disparity)[:, None, None, None]
         mean = (reading_weights(scores, planes, spacing) * planes).sum(1)
         confidence = concentration(weights, (planes - mean[:, None]) / spacing[:, None])
         place = (mean - least) / (most - least).clamp_min(1e-3)
@@ -140,6 +141,12 @@ class FocusVolumeHead(nn.Module):
         x = torch.cat([self.to_quarter(*piece) for piece in pieces])
         logits = resize(self.logit(x), half.shape[3:]) + self.detail(half.flatten(0, 1))
         return logits.unflatten(0, tokens.shape[:2]), x.unflatten(0, tokens.shape[:2])
+
+
+def plane_spacing(disparity: Tensor) -> Tensor:
+    """Return the (B,) mean difference between neighbouring ones of (B, N) planes' disparities."""
+    span = disparity.amax(1) - disparity.amin(1)
+    return (span / max(disparity.shape[1] - 1, 1)).clamp_min(LEAST_SPACING)
 
 
 def reading_weights(scores: Tensor, planes: Tensor, spacing: Tensor) -> Tensor:

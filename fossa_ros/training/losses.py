@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fossa_ros.fossa.depth_head import resize
-from fossa_ros.fossa.focus_volume import FocusVolume
+from fossa_ros.fossa.focus_volume import FocusVolume, plane_spacing
 
 WORST = 3.0  # plane spacings beyond which an error counts no more: what no plane shows cannot be learnt
 
@@ -69,11 +69,6 @@ def total_loss(
         parts["scores"] = score_entropy(resize_nearest(volume.scores, half), truth[..., ::2, ::2], focus)
     parts["total"] = sum(getattr(weights, name) * value for name, value in parts.items())
     return parts
-
-
-def plane_spacing(focus: Tensor) -> Tensor:
-    """Return (B,) mean difference between neighbouring disparities of (B, N)."""
-    return ((focus.amax(1) - focus.amin(1)) / max(focus.shape[1] - 1, 1)).clamp_min(1e-3)
 
 
 def mean_over(values: Tensor, known: Tensor) -> Tensor:
