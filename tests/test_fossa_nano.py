@@ -206,7 +206,22 @@ def test_half_precision_stays_near(precision):
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((480, 640), (480, 640)), ((100, 130), (112, 144)), ((1080, 1920), (480, 864))]
+    ("size", "expected"),
+    [
+        ((480, 640), (480, 640)),
+        ((400, 640), (480, 768)),
+        ((240, 320), (368, 480)),
+        ((100, 130), (160, 208)),
+        ((1080, 1920), (480, 864)),
+    ],
 )
 def test_network_size(size, expected):
     assert network_size(*size) == expected
+
+
+def test_crops_are_trained_on_as_they_are(small):
+    frame = torch.rand(1, 3, 64, 48)
+    assert small.embed(frame)[0].shape[2:] == (48, 40)
+    half = small.train().embed(frame)[0]
+    small.eval()
+    assert half.shape[2:] == (32, 24)

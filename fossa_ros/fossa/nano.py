@@ -25,7 +25,8 @@ from fossa_ros.fossa.sharpness import CHANNELS, log_sharpness
 from fossa_ros.fossa.stack_attention import StackAttention
 
 STRIDE = 16  # the fused tokens' grid
-SHORT_EDGE = 480  # larger images are shrunk; smaller ones are never enlarged, it adds no blur to see
+SHORT_EDGE = 480  # larger images are shrunk to it
+MOST_ENLARGED = 1.5  # smaller ones are brought nearer to it: that adds no blur, but makes little of it easier to see
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ class Nano(nn.Module):
 
         The tokens are (F, dim, h, w), as they leave block 0.
         """
-        x = resize(frames, network_size(*frames.shape[2:])).to(self.dtype, memory_format=torch.channels_last)
+        # What a network is trained on are crops of larger images, at the scale that those would have here.
+        most = 1.0 if self.training else MOST_ENLARGED
+        x = resize(frames, network_size(*frames.shape[2:], most)).to(self.dtype, memory_format=torch.channels_last)
         half = torch.cat([self.stem[0](x), log_sharpness(x).to(self.dtype)], 1)
         quarter = self.stem[1](half)
         eighth = self.stem[2](quarter)
@@ -182,9 +185,8 @@ class Nano(nn.Module):
         return x.flatten(3, 4).flatten(1, 2)[:, :height, :width].contiguous()
 
 
-def network_size(height: int, width: int) -> tuple[int, int]:
+def network_size(height: int, width: int, most_enlarged: float = MOST_ENLARGED) -> tuple[int, int]:
     """Return the size of an image inside the network: short edge at most 480, both multiples of 16, rounded up."""
     height, width = int(height), int(width)  # a tracer gives tensors
-    short = min(height, width)
-    scaled = (side * SHORT_EDGE // short if short > SHORT_EDGE else side for side in (height, width))
-    return tuple(-(-side // STRIDE) * STRIDE for side in scaled)
+    scale = min(SHORT_EDGE / min(height, width), most_enlarged)
+    return tuple(-(-int(scale * side) // STRIDE) * STRIDE for side in (height, width))
