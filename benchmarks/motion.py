@@ -231,6 +231,7 @@ def plot_roc(rows: list[dict], path: Path) -> None:
 
 def cost(width: int = 640, sweeps: int = 20) -> dict[str, float]:
     """Return milliseconds a sweep of 5 planes, median: all at once, and after the last plane came."""
+    cv2.setNumThreads(1)  # as in the nodes
     stack, _ = render_stack(1, SimulatedCamera(), np.geomspace(0.35, 6.0, 5), views=24, rng=0)
     size = (width, width * 3 // 4)
     stack = stack.with_images([cv2.resize(plane.image, size) for plane in stack.planes])

@@ -296,13 +296,11 @@ def resident() -> float:
 @click.option("--sweeps", default=100, show_default=True, help="Sweeps whose times are measured.")
 @click.option("--unsubscribed", is_flag=True, help="Nobody subscribes to anything.")
 @click.option("--memory", is_flag=True, help="Print resident memory over the sweeps instead of times.")
-@click.option("--threads", type=int, help="Of OpenCV; as many as there are processors by default.")
+@click.option("--threads", default=1, show_default=True, help="Of OpenCV; the nodes have one.")
 @click.option("--wasteful", is_flag=True, help="The subscriber gives memory back that it frees, as most programs do.")
 def main(width, height, rate, encoding, sweeps, unsubscribed, memory, threads, wasteful):
     """Measure what the node costs beside inference."""
-    if threads is not None:
-        cv2.setNumThreads(threads)
-    lifecycle.prepare_process()
+    lifecycle.prepare_process(threads)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     load = os.getloadavg()[0]
     with Progress(console=Console(stderr=True)) as bar:

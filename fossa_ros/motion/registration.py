@@ -151,7 +151,7 @@ class Registration:
         """(T,) bool, True for tiles that lie within the frame."""
         return np.isfinite(self.covariance[:, 0, 0])
 
-    @property
+    @cached_property
     def mismatch(self) -> np.ndarray:
         """(T,) part (0..1) of each tile's contrast that displacement, blur, gain and offset do not explain."""
         return self.residual / np.maximum(self.contrast, 1e-6)

@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 
+import cv2
 import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
@@ -171,14 +172,20 @@ class ManagedNode(LifecycleNode):
         return self._state_machine.current_state[0]
 
 
-def prepare_process() -> None:
-    """Set this process up for images of megabytes and several threads, before rclpy is initialised."""
+def prepare_process(opencv_threads: int | None = 1) -> None:
+    """Set this process up for images of megabytes and several threads, before rclpy is initialised.
+
+    ``opencv_threads`` is one because more make neither motion check nor classical estimator faster, and their waiting
+    costs a fifth more of the CPU (docs/motion.md); None leaves them as they are.
+    """
     environment.complete()
     keep_freed_memory()  # fresh memory for every image costs more than the image
     sys.setswitchinterval(SWITCH_S)
+    if opencv_threads is not None:
+        cv2.setNumThreads(opencv_threads)
 
 
-def run(node_class: type[ManagedNode], args=None) -> int:
+def run(node_class: type[ManagedNode], args=None, *, opencv_threads: int | None = 1) -> int:
     """Run one node until SIGINT or SIGTERM; return the process's exit status.
 
     rclpy's own signal handlers would tear the context down under the running threads, so that the lens could not be
@@ -187,7 +194,7 @@ def run(node_class: type[ManagedNode], args=None) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    prepare_process()
+    prepare_process(opencv_threads)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         try:

@@ -212,7 +212,7 @@ def _camera_info(camera: SimulatedCamera) -> CameraInfo:
     return info
 
 
-main = partial(run, SimRigNode)
+main = partial(run, SimRigNode, opencv_threads=None)  # it draws on all there are
 
 if __name__ == "__main__":
     sys.exit(main())
