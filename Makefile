@@ -12,7 +12,7 @@ TORCH ?= torch==2.13.0
 unexport PYTHONPATH AMENT_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-live test-computing lint demo clean
+.PHONY: help venv test lint demo clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,17 +44,8 @@ $(COLCON_VENV)/installed: .ci/colcon-requirements.txt | $(VENV)/installed
 	$(VENV)/bin/python -c $(SITE_PACKAGES) > "$$($(COLCON_VENV)/bin/python -c $(SITE_PACKAGES))/fossa_venv.pth"
 	touch $@
 
-# Tests that wait in real time leave a core idle; those that only compute fill it, and give way.
-test: venv lint ## lint, then run the tests, in two groups side by side; skipped ones say why
-	@+$(MAKE) --no-print-directory --jobs 2 --keep-going test-live test-computing; status=$$?; \
-	cat out/test-computing.log; exit $$status
-
-test-live: venv
-	$(VENV)/bin/pytest -m live
-
-test-computing: venv
-	@mkdir -p out
-	OMP_NUM_THREADS=1 nice -n 15 $(VENV)/bin/pytest -m 'not live' --timeout 300 > out/test-computing.log 2>&1
+test: venv lint ## lint, then run the tests; skipped ones say why
+	$(VENV)/bin/pytest
 
 lint: venv ## check the sources with ruff
 	$(VENV)/bin/ruff check

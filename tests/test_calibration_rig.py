@@ -18,8 +18,6 @@ from fossa_ros.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.target_rig import TargetRigConfig
 
-pytestmark = pytest.mark.live
-
 CONFIG = replace(
     TargetRigConfig(),
     camera=SimulatedCamera(width=320, height=240, fx=300.0, breathing_length=0.004, breathing_shift=(0.2, -0.1)),

@@ -23,8 +23,6 @@ from fossa_ros.ros import environment, qos
 from fossa_ros.ros.sim_libcamera_node import START, SimulatedLibcamera
 from node_processes import process
 
-pytestmark = pytest.mark.live
-
 TIMEOUT = 1.5
 
 

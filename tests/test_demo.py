@@ -22,8 +22,6 @@ from fossa_ros.ros import environment, settings
 from fossa_ros.ros.parameter_file import read_values
 from fossa_ros.ros.recorder import BAG_TOPICS
 
-pytestmark = pytest.mark.live
-
 COMMAND = [sys.executable, "-m", "fossa_ros.cli", "demo"]
 
 

@@ -19,8 +19,6 @@ from fossa_ros.stack import DepthMap
 from fossa_ros.sweep import CapturedSweep
 from fossa_ros.sweep.clock_offset import ClockOffset
 
-pytestmark = pytest.mark.live
-
 WARM = LensState(0, 0.5, 2.0, 61.0, ())
 
 

@@ -13,8 +13,6 @@ from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.misbehaviour import Misbehaviour
 
-pytestmark = pytest.mark.live
-
 START, READY = b"Start", b"Ready\r\n"
 CURRENT_MODE = bytes.fromhex("4d 77 44 41 54 46")
 FOCAL_POWER_MODE = bytes.fromhex("4d 77 43 41 56 76")

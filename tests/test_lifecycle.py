@@ -22,8 +22,6 @@ from fossa_ros.msg import LensState, SweepReport
 from fossa_ros.ros import environment, qos
 from node_processes import CONFIG, Listener, process, simulated_rig
 
-pytestmark = pytest.mark.live
-
 CYCLES = 50
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = (
     Transition.TRANSITION_CONFIGURE,

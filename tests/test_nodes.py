@@ -22,8 +22,6 @@ from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import environment, qos
 from node_processes import process, simulated_rig
 
-pytestmark = pytest.mark.live
-
 WIDTH, HEIGHT, FX = 320, 240, 300.0
 
 

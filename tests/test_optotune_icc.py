@@ -19,8 +19,6 @@ from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 
-pytestmark = pytest.mark.live
-
 TIMEOUT = 0.2
 
 

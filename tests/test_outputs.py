@@ -29,8 +29,6 @@ from fossa_ros.simulation.rig import RigConfig, SimulatedRig
 from fossa_ros.stack import DepthMap
 from fossa_ros.sweep import CapturedSweep, Frame, SweepCapture, SweepPlan, SweepTiming
 
-pytestmark = pytest.mark.live
-
 K = np.array([[50.0, 0, 4.0], [0, 50.0, 3.0], [0, 0, 1]])
 SHARP = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 DEPTH = np.where(np.eye(6, 8) > 0, np.nan, 1.5).astype(np.float32)

@@ -28,8 +28,6 @@ from fossa_ros.optics import dioptres
 from fossa_ros.ros import environment, qos
 from node_processes import Listener, process, simulated_rig
 
-pytestmark = pytest.mark.live
-
 WIDTH, HEIGHT, FX = 160, 120, 150.0
 MOVED = 0.06  # dioptres: position tolerance and ringing
 FACTOR = 1.5  # by which the error of a depth that is right may exceed that of the first one

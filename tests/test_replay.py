@@ -34,8 +34,6 @@ from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.simulation.virtual_recording import Recording, write_recording
 
-pytestmark = pytest.mark.live
-
 ROOT = Path(__file__).parent.parent
 WIDTH, HEIGHT = 160, 120
 RIG = ROOT / "config" / "rig.yaml"

@@ -25,8 +25,6 @@ from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 from fossa_ros.simulation.usbm_device import SimulatedUsbM
 
-pytestmark = pytest.mark.live
-
 TIMEOUT = 0.08  # seconds for one reply
 LONGEST = 16 * TIMEOUT  # connecting is the longest call: two handshakes, and every reply at the last moment
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
