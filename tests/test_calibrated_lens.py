@@ -22,8 +22,6 @@ from fossa_ros.simulation.target_rig import TargetRig, TargetRigConfig
 from fossa_ros.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.sweep import CapturedSweep
 
-pytestmark = pytest.mark.live
-
 CAMERA = SimulatedCamera(width=160, height=120, fx=150.0, breathing_length=0.004)
 MODEL = LensModel(nonlinearity=0.2, hysteresis=0.08, drift=0.04, ringing=0.0)
 MOST = 292.84  # mA

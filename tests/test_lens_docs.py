@@ -19,8 +19,6 @@ from fossa_ros.lens.registry import BUILT_IN
 from fossa_ros.simulation.misbehaviour import Misbehaving, Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 
-pytestmark = pytest.mark.live
-
 TESTS = Path(__file__).parent
 DOCS = (TESTS.parent / "docs" / "lenses.md").read_text()
 
