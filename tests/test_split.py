@@ -134,9 +134,14 @@ def test_a_depth_node_that_goes_away_is_said_at_once_and_missed_by_no_one_who_wa
     reports = listener.heard.setdefault("sweep", [])
     listener.subscribe(SweepReport, "sweep", qos.REPORTS)
     with process("sweep_node", tmp_path / "sweep.log", lens__port=rig, sweep__planes=3):
-        listener.wait_for("sweep", 2)
-        assert {report.verdict for report in reports} == {"failed"}
-        assert all("depth_node" in report.reason and not report.accepted for report in reports)
+
+        def failed():
+            return [report for report in reports if report.verdict == "failed"]
+
+        listener.wait_until(lambda: len(failed()) >= 2, "sweeps that failed")
+        assert all("depth_node" in report.reason for report in failed())
+        assert {report.verdict for report in reports} <= {"failed", "incomplete"}  # a busy rig skips exposures
+        assert not any(report.accepted for report in reports)
         answer = listener.call(Trigger, "capture", Trigger.Request())
         assert not answer.success and "depth_node" in answer.message
         with process("depth_node", tmp_path / "depth.log") as child:
