@@ -296,7 +296,7 @@ def resident() -> float:
 @click.option("--sweeps", default=100, show_default=True, help="Sweeps whose times are measured.")
 @click.option("--unsubscribed", is_flag=True, help="Nobody subscribes to anything.")
 @click.option("--memory", is_flag=True, help="Print resident memory over the sweeps instead of times.")
-@click.option("--threads", default=1, show_default=True, help="Of OpenCV; the nodes have one.")
+@click.option("--threads", default=lifecycle.OPENCV_THREADS, show_default=True, help="Of OpenCV, as the nodes have.")
 @click.option("--wasteful", is_flag=True, help="The subscriber gives memory back that it frees, as most programs do.")
 def main(width, height, rate, encoding, sweeps, unsubscribed, memory, threads, wasteful):
     """Measure what the node costs beside inference."""

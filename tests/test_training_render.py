@@ -20,6 +20,17 @@ from fossa_ros.training.surfaces import Surfaces
 from fossa_ros.training.textures import Dice, texture_bank
 
 SIDE = 64 + 2 * MARGIN
+FLAWLESS = Imperfections(
+    curvature=0.0,
+    chromatic=(0.0, 0.0),
+    cut=0.0,
+    vignetting=0.0,
+    breathing=0.0,
+    shift=torch.zeros(1, 2),
+    misread=np.zeros(1),
+    paths=0.0,
+    unevenness=0.0,
+)
 
 
 def flat(colour, power, side=SIDE):
@@ -203,10 +214,8 @@ def test_faults_of_the_lens_show():
     lens = TrainingLens(640, 600.0, 0.02, 1.4)
     texture = texture_bank(Dice(9), 2, SIDE).mean(1)[1]
     scene = flat(texture, 1.0)
-    plain = {"curvature": 0.0, "chromatic": (0.0, 0.0), "cut": 0.0, "vignetting": 0.0, "breathing": 0.0,
-             "shift": torch.zeros(1, 2), "misread": np.zeros(1), "paths": 0.0, "unevenness": 0.0}  # fmt: skip
     sharp, red, dark = (
-        photograph(Dice(10), scene, lens, np.array([1.0]), Imperfections(**{**plain, **change}))[0]
+        photograph(Dice(10), scene, lens, np.array([1.0]), replace(FLAWLESS, **change))[0]
         for change in ({}, {"chromatic": (0.5, 0.0)}, {"vignetting": 0.5})
     )
     torch.testing.assert_close(red[1], sharp[1])
@@ -216,7 +225,7 @@ def test_faults_of_the_lens_show():
 
 def test_noise_of_light_paths_is_that_of_their_mean():
     """Paths that find one radiance agree; of two radiances, half and half, the mean of n deviates by 1 / sqrt(n)."""
-    faults = Imperfections(0.0, (0.0, 0.0), 0.0, 0.0, 0.0, torch.zeros(1, 2), np.zeros(1), paths=64.0, unevenness=0.0)
+    faults = replace(FLAWLESS, paths=64.0)
     mean = torch.full((1, 3, 200, 200), 1.5)
     alike, mixed = mean.square(), torch.full_like(mean, (0.5**2 + 2.5**2) / 2)
     torch.testing.assert_close(path_traced(mean, alike, faults, Dice(20)), mean)
@@ -229,7 +238,7 @@ def test_a_path_traced_stack_is_noisiest_where_defocus_mixes():
     """A sharp edge has no such noise, the same edge out of focus has, and a flat surface never."""
     lens = TrainingLens(640, 600.0, 0.02, 1.4)
     halves = (torch.arange(SIDE) >= SIDE // 2).float()[None].expand(SIDE, SIDE)
-    faults = Imperfections(0.0, (0.0, 0.0), 0.0, 0.0, 0.0, torch.zeros(1, 2), np.zeros(1), paths=64.0, unevenness=0.0)
+    faults = replace(FLAWLESS, paths=64.0)
     scene = flat(0.1 + halves, 1.0)
     focus = np.array([1.0, 2.0])
     clean, noisy = (

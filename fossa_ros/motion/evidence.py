@@ -155,7 +155,7 @@ def _add_previous(information, vector, count, same_focus, same_bias, previous, p
     rows = [found.plane for found in same_focus] + [was_count + was for was, _ in same_bias]
     m = len(rows)
     places = (np.array(rows)[:, None] * d + np.arange(d)).ravel()
-    known = (was_count + previous.biases.shape[1]) * d
+    known = previous.covariance.shape[1] * d
     flat_noise = previous.covariance.reshape(batch, known, known)[:, places[:, None], places]
     flat_noise = np.ascontiguousarray(flat_noise)  # so that the next is a view
     noise = flat_noise.reshape(batch, m, d, m, d)

@@ -30,6 +30,8 @@ AUTOSTART = Parameter(
 )
 AUTOSTART_PERIOD_S = 1.0
 SWITCH_S = 0.0005  # how long a thread may keep another that has a frame in hand from the interpreter
+# More make neither motion check nor classical estimator faster, and their waiting costs a fifth more of the CPU.
+OPENCV_THREADS = 1
 SPIN_PERIOD_S = 0.1  # how long a signal may wait
 
 
@@ -172,11 +174,10 @@ class ManagedNode(LifecycleNode):
         return self._state_machine.current_state[0]
 
 
-def prepare_process(opencv_threads: int | None = 1) -> None:
+def prepare_process(opencv_threads: int | None = OPENCV_THREADS) -> None:
     """Set this process up for images of megabytes and several threads, before rclpy is initialised.
 
-    ``opencv_threads`` is one because more make neither motion check nor classical estimator faster, and their waiting
-    costs a fifth more of the CPU (docs/motion.md); None leaves them as they are.
+    ``opencv_threads`` of None leaves them as they are.
     """
     environment.complete()
     keep_freed_memory()  # fresh memory for every image costs more than the image
@@ -185,7 +186,7 @@ def prepare_process(opencv_threads: int | None = 1) -> None:
         cv2.setNumThreads(opencv_threads)
 
 
-def run(node_class: type[ManagedNode], args=None, *, opencv_threads: int | None = 1) -> int:
+def run(node_class: type[ManagedNode], args=None, *, opencv_threads: int | None = OPENCV_THREADS) -> int:
     """Run one node until SIGINT or SIGTERM; return the process's exit status.
 
     rclpy's own signal handlers would tear the context down under the running threads, so that the lens could not be

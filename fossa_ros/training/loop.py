@@ -7,8 +7,8 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
@@ -226,19 +226,7 @@ def make_block_of(config: TrainingConfig, rank: int, device: str, block: int) ->
         layout = dice.choice(sorted(config.rgbd))
         frames = find_frames(layout, config.rgbd[layout])
     bank = (config.textures, config.texture_side)
-    with one_thread():
-        return make_block(seed, block, config.block, config.side, config.rendered, device, bank=bank, frames=frames)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep PyTorch to one CPU thread: on several, transforms differ in the last bit, and now and then a pixel does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return make_block(seed, block, config.block, config.side, config.rendered, device, bank=bank, frames=frames)
 
 
 @lru_cache

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import cv2
@@ -188,6 +189,18 @@ def path_traced(images: Tensor, squares: Tensor, faults: Imperfections, dice: Di
     return (images + deviation * dice.noise(*images.shape, device=images.device)).clamp_min(0)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep PyTorch to one CPU thread: on several, transforms differ in the last bit, and now and then a pixel does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def make_block(
     seed: int,
     block: int,
