@@ -19,8 +19,8 @@ def command(out, seconds, scene, parameters, raw):
     """Sweep a simulated scene with the real nodes over DDS, and score the depth.
 
     A simulated camera and lens run in one process, the node that drives them in another. Half way through, the
-    camera is knocked. OUT gets summary.json, depth.png, all_in_focus.png, confidence.png, cloud.ply, a bag of the
-    run (bag/) and the nodes' logs.
+    camera is knocked until a sweep tells. OUT gets summary.json, depth.png, all_in_focus.png, confidence.png,
+    cloud.ply, a bag of the run (bag/) and the nodes' logs.
     """
     try:
         from fossa_ros.ros.demo import run_demo

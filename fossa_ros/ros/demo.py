@@ -39,6 +39,7 @@ from fossa_ros.ros.recorder import Recorder, Run
 
 READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
 BUMP_AT = 0.5  # share of the run
+BUMP_AGAIN_S = 2.0  # after a knock that met a sweep which had lost a plane anyway, or the gap between two
 TICK_S = 0.1
 SHUTDOWN_TIMEOUT_S = 10.0
 FILES = ("summary.json", "overview.jpg", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
@@ -51,7 +52,7 @@ class DemoFailed(FossaError):
 def run_demo(
     out: Path, seconds: float = 20.0, scene: int = 0, parameters: dict[str, str] | None = None, raw: bool = False
 ) -> dict:
-    """Sweep a simulated scene with real nodes, knock the camera once, and write what came of it to ``out``.
+    """Sweep a simulated scene with real nodes, knock the camera, and write what came of it to ``out``.
 
     Args:
         out: folder for summary.json, pictures, cloud, bag and logs.
@@ -180,13 +181,13 @@ def _await_first_sweep(recorder: Recorder, nodes: _Nodes, bar: Progress) -> None
 def _sweep(recorder: Recorder, nodes: _Nodes, bar: Progress, seconds: float) -> None:
     sweeping = bar.add_task("Sweeping", total=seconds)
     recorder.run.begin()
-    began, bumped = time.monotonic(), False
+    began, bumped, next_bump = time.monotonic(), False, BUMP_AT * seconds
     while (elapsed := time.monotonic() - began) < seconds:
         nodes.check()
-        if not bumped and elapsed >= BUMP_AT * seconds:
-            recorder.bump()
-            bumped = True
         accepted, verdicts = len(recorder.run.accepted()), recorder.run.reasons()
+        if elapsed >= next_bump and not (bumped and verdicts["rejected"]):
+            recorder.bump()
+            bumped, next_bump = True, elapsed + BUMP_AGAIN_S
         told = ", ".join([f"{accepted} accepted", *(f"{count} {verdict}" for verdict, count in verdicts.items())])
         bar.update(sweeping, completed=elapsed, description=f"Sweeping: {told}{' (bumped)' if bumped else ''}")
         time.sleep(TICK_S)
