@@ -6,7 +6,10 @@ constructed without arguments and satisfies Estimator.
 
 from __future__ import annotations
 
+import ctypes
+import logging
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Protocol
 
 from fossa_ros.errors import InputError
@@ -33,22 +36,29 @@ class Estimator(Protocol):
 
 
 GROUP = "fossa_ros.estimators"
-BUILT_IN = ("classical", "fossa")
+BUILT_IN = ("auto", "classical", "fossa")
 ESTIMATORS = (*BUILT_IN, *sorted({point.name for point in entry_points(group=GROUP)} - set(BUILT_IN)))
+
+LOG = logging.getLogger(__name__)
 
 
 def create_estimator(name: str, **options) -> Estimator:
     """Make an estimator by name; only ``fossa`` needs torch, and imports it when asked for.
 
     Args:
-        name: one of ``ESTIMATORS``.
-        options: of ``fossa_ros.fossa.create_predictor`` (model, checkpoint, device, precision, compile);
-            the others have none. None is the default.
+        name: one of ``ESTIMATORS``; ``auto`` is ``fossa`` where there is a GPU for it, else ``classical``, which is
+            several times as fast on a CPU.
+        options: of ``fossa_ros.fossa.create_predictor`` (model, checkpoint, device, precision, compile), for ``fossa``
+            and for ``auto`` should it come to that; the others have none. None is the default.
 
     Raises:
         InputError: an unknown name, or options the estimator cannot be made from.
     """
     options = {option: value for option, value in options.items() if value is not None}
+    if name == "auto":
+        name = "fossa" if options.get("device") != "cpu" and gpu_at_hand() else "classical"
+        options = options if name == "fossa" else {}
+        LOG.info("estimator auto: %s", name)
     if name == "classical":
         from fossa_ros.classical import ClassicalEstimator
 
@@ -68,3 +78,16 @@ def create_estimator(name: str, **options) -> Estimator:
                 "provides it."
             ) from error
     raise InputError(f"There is no estimator '{name}'; choose one of {', '.join(ESTIMATORS)}.")
+
+
+def gpu_at_hand() -> bool:
+    """Tell whether PyTorch has an NVIDIA GPU here; without the driver it need not even be imported to know."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()

@@ -7,10 +7,12 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from rclpy.parameter import Parameter as RosParameter
 
 from fossa_ros.errors import InputError
+from fossa_ros.estimator import create_estimator, gpu_at_hand
 from fossa_ros.motion import MotionConfig
 from fossa_ros.ros import parameters, settings
 from fossa_ros.ros.parameter_tables import TABLES, document
@@ -36,7 +38,14 @@ def test_the_defaults_are_the_librarys():
     assert settings.sweep_timing(DEFAULTS) == SweepTiming()
     assert settings.motion_config(DEFAULTS) == MotionConfig()
     assert settings.camera_optics(DEFAULTS) == {"focal_length": None, "f_number": None}
-    assert settings.estimator(DEFAULTS).name == "classical"
+    assert settings.estimator(DEFAULTS).name == ("fossa" if gpu_at_hand() else "classical")
+
+
+def test_auto_is_the_network_where_there_is_a_gpu_that_it_may_use(monkeypatch):
+    assert gpu_at_hand() == torch.cuda.is_available()
+    monkeypatch.setattr("fossa_ros.estimator.gpu_at_hand", lambda: True)
+    assert create_estimator("auto", device="auto").name == "fossa"
+    assert create_estimator("auto", device="cpu", model="nano").name == "classical"
 
 
 def test_focus_distances_given_one_by_one_replace_near_and_far():
@@ -53,7 +62,7 @@ def test_an_empty_port_is_refused_by_name():
 @pytest.mark.parametrize(
     ("name", "value", "configured", "words"),
     [
-        ("estimator", "magic", False, "one of classical, fossa"),
+        ("estimator", "magic", False, "one of auto, classical, fossa"),
         ("sweep.settling", math.nan, False, "NaN"),
         ("sweep.settling", 0.02, True, "applied at configure"),
         ("sweep.settling", 0.02, False, ""),

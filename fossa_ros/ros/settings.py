@@ -258,11 +258,11 @@ _MOTION = tuple(
 _ESTIMATOR = (
     Parameter(
         "estimator",
-        "classical",
-        "What turns a focus stack into depth; other packages can add theirs",
+        "auto",
+        "What turns a focus stack into depth: auto is fossa on a GPU, else classical; other packages can add theirs",
         choices=ESTIMATORS,
     ),
-    Parameter("model", "nano", "FOSSA network, for estimator fossa", choices=("vits", "vitb", "vitl", "nano")),
+    Parameter("model", "nano", "FOSSA network, for estimator fossa and auto", choices=("vits", "vitb", "vitl", "nano")),
     Parameter(
         "checkpoint",
         "",
@@ -379,7 +379,7 @@ def camera_optics(values: dict[str, Any]) -> dict[str, float | None]:
 
 def estimator(values: dict[str, Any]) -> Estimator:
     """Return the estimator, its model loaded; raises InputError."""
-    if values["estimator"] != "fossa":
+    if values["estimator"] not in ("auto", "fossa"):
         return create_estimator(values["estimator"])
     options = ("model", "checkpoint", "device", "precision", "compile")
     return create_estimator(values["estimator"], **{name: values[name] or None for name in options})
