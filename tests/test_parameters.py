@@ -38,13 +38,13 @@ def test_the_defaults_are_the_librarys():
     assert settings.sweep_timing(DEFAULTS) == SweepTiming()
     assert settings.motion_config(DEFAULTS) == MotionConfig()
     assert settings.camera_optics(DEFAULTS) == {"focal_length": None, "f_number": None}
-    assert settings.estimator(DEFAULTS).name == ("fossa" if gpu_at_hand() else "classical")
+    assert settings.estimator(DEFAULTS).name == ("fossa-nano" if gpu_at_hand() else "classical")
 
 
 def test_auto_is_the_network_where_there_is_a_gpu_that_it_may_use(monkeypatch):
     assert gpu_at_hand() == torch.cuda.is_available()
     monkeypatch.setattr("fossa_ros.estimator.gpu_at_hand", lambda: True)
-    assert create_estimator("auto", device="auto").name == "fossa"
+    assert create_estimator("auto", device="auto").name == "fossa-nano"
     assert create_estimator("auto", device="cpu", model="nano").name == "classical"
 
 
