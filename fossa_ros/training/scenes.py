@@ -16,6 +16,8 @@ NEAREST, FARTHEST = 0.15, 20.0  # m
 DEEPEST = 12.0  # the farthest surface of a scene over the nearest
 BARE = 0.12  # share of the surfaces without a grain of their own, where depth can only come from around them
 MOST_OBJECTS = 7
+PLAIN = 0.15  # share of the surfaces that are painted in one colour, as walls and furniture are
+STANDING = 0.4  # share of the objects that touch the ground at their foot, which tells how far away a plain one is
 CROWDING = (1.0, 1.6, 2.5)  # exponents of objects' places in dioptres: most things are nearer the background
 
 
@@ -40,7 +42,10 @@ def make_scene(dice: Dice, bank: Tensor, side: int) -> Surfaces:
     levels = sorted(dice.uniform() ** dice.choice(CROWDING) for _ in range(count))
     for level in levels:
         cover, bulge = dice.choice(SHAPES)(dice, grid)
-        plane = farthest + level * (nearest - farthest) + slant(dice, grid, 0.12 * (nearest - farthest))
+        place = farthest + level * (nearest - farthest)
+        if dice.chance(STANDING) and (cover >= 0.5).any():
+            place = behind[cover >= 0.5].max()  # the nearest ground that it hides
+        plane = place + slant(dice, grid, 0.12 * (nearest - farthest))
         plane = plane + dice.choice((0.0, 0.1, 0.25)) * (nearest - farthest) * bulge
         # An object stands in front of what it hides; where it would not, it touches.
         plane = torch.maximum(plane, behind + 0.002 * nearest).clamp_max(1.3 * nearest)
@@ -83,10 +88,11 @@ def paint(dice: Dice, bank: Tensor, grid: Grid) -> Tensor:
     """Return (3, H, W) linear radiance: a texture turned, scaled, tinted, lit unevenly, now and then with glints."""
     colour = lookup(dice, bank[dice.integer(0, len(bank) - 1)], grid, dice.log_uniform(0.6, 2.0))
     mean = colour.mean((1, 2), keepdim=True)
-    contrast = dice.choice((1.0, 1.0, 1.0, dice.log_uniform(0.2, 1.0)))
+    plain = dice.chance(PLAIN)
+    contrast = dice.log_uniform(0.003, 0.1) if plain else dice.choice((1.0, 1.0, 1.0, dice.log_uniform(0.2, 1.0)))
     tint = (dice.log_uniform(0.4, 1.6) * (0.8 + 0.4 * dice.rand(3, 1, 1))).to(grid.device)
     colour = (mean + contrast * (colour - mean)) * tint
-    if not dice.chance(BARE):
+    if not (plain or dice.chance(BARE)):
         colour = colour * (1 + dice.log_uniform(0.03, 0.25) * grain(dice, bank, grid))
     if dice.chance(0.6):
         colour = colour * (1 + slant(dice, grid, 0.6))
