@@ -106,7 +106,7 @@ def test_error_by_tenths_of_confidence():
 def test_what_stacks_lack_is_left_out_or_refused(tmp_path):
     stacks = open_set("stacks", KEPT)
     three, five = evaluate(stacks, [Setting(planes=3), Setting(planes=5)], Even(1.0))
-    assert list(three.images) == list(five.images) == ["living_room", "workbench"]
+    assert list(three.images) == list(five.images) == ["breakfast", "living_room", "workbench"]
     with pytest.raises(InputError, match="No image of stacks has 7 planes"):
         evaluate(stacks, [Setting(planes=7)], Even(1.0))
 
@@ -125,7 +125,7 @@ def test_ctrl_c_keeps_the_images_that_are_done():
     (whole,) = evaluate(stacks, [Setting(planes=3)], Even(1.0))
     assert INTERRUPTED not in whole.extra
     three, five = evaluate(stacks, [Setting(planes=3), Setting(planes=5)], Interrupted(1.0))
-    assert list(three.images) == list(five.images) == ["living_room"] and three.extra[INTERRUPTED]
+    assert list(three.images) == list(five.images) == ["breakfast"] and three.extra[INTERRUPTED]
     settings = [Setting(planes=count) for count in (2, 3, 5)]
     with pytest.raises(KeyboardInterrupt):  # nothing is done under the third
         evaluate(stacks, settings, Interrupted(1.0))
@@ -267,7 +267,7 @@ def test_evaluate_prints_and_writes_the_same_figures(tmp_path):
     assert results.benchmark == "stacks" and results.model == {"name": "classical"}
     assert [run.label for run in results.runs] == ["3 planes, fixed", "5 planes, fixed"]
     for result in results.runs:
-        assert list(result.images) == ["living_room", "workbench"]
+        assert list(result.images) == ["breakfast", "living_room", "workbench"]
         for figure in ("abs_rel", "delta_1.05"):
             mean = np.mean([image[figure] for image in result.images.values()])
             assert result.mean[figure] == pytest.approx(mean) and f"{mean:.4f}" in done.output
@@ -396,7 +396,7 @@ def test_the_command_as_a_process(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0 and "fixed, shuffled, blind, 2 images" in done.stdout and "2/2" in done.stderr
+    assert done.returncode == 0 and "fixed, shuffled, blind, 3 images" in done.stdout and "3/3" in done.stderr
 
 
 def pack(file, photograph, depth, K):

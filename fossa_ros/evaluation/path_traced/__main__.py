@@ -16,7 +16,7 @@ from fossa_ros.errors import FossaError
 from fossa_ros.pictures import colour_depth, contact_sheet, depth_range, write_picture
 from fossa_ros.stack_files import load_stack, save_npz
 
-TINY = ("living_room", "workbench")
+TINY = ("breakfast", "living_room", "workbench")
 
 
 @click.command()
@@ -25,7 +25,7 @@ TINY = ("living_room", "workbench")
 @click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 4096), help="Light paths a pixel.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, other surfaces.")
 @click.option("--size", default=1.0, show_default=True, type=click.FloatRange(0.1, 8), help="1 is 320x240.")
-@click.option("--tiny", is_flag=True, help="Two small stacks of five planes, as the tests have them.")
+@click.option("--tiny", is_flag=True, help="Three small stacks of five planes, as the tests have them.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also draw the stacks of the folder: a PNG or JPEG.")
 @click.option("--threads", default=0, show_default=True, help="Threads; 0 is one a core.")
 def main(out, names, samples, seed, size, tiny, sheet, threads):
