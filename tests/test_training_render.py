@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fossa_ros import optics
+from fossa_ros.training import scenes
 from fossa_ros.training.defocus import MARGIN, render_planes
 from fossa_ros.training.lenses import LEAST_BLUR, MOST_BLUR, TrainingLens, draw_focus, draw_lens
 from fossa_ros.training.psf import RADII, kernels
@@ -260,6 +261,37 @@ def test_layers_of_a_picture_continue_behind_each_other():
     torch.testing.assert_close(scene.visible_power(), power)
     assert scene.colour[0, 0].min() > 0.99  # red goes on behind the green
     assert scene.cover[0].min() == 1 and scene.cover[1, :, :16].max() == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3, 4])
+def test_what_stands_is_as_near_as_the_nearest_ground_it_hides(seed, monkeypatch):
+    """Flat objects that face the camera, all of them standing: none is nearer than what it touches."""
+    monkeypatch.setattr(scenes, "STANDING", 1.0)
+    monkeypatch.setattr(scenes, "SHAPES", (scenes.polygon,))
+    monkeypatch.setattr(scenes, "slant", lambda dice, grid, most: torch.zeros(grid.side, grid.side))
+    scene = scenes.make_scene(Dice(seed), texture_bank(Dice(0), 4, 64, "cpu"), 64)
+    behind, nearest = scene.power[0], float(scene.power[0].max())
+    for cover, power in zip(scene.cover[1:] >= 0.5, scene.power[1:], strict=True):
+        if cover.any():
+            ground = float(behind[cover].max())
+            nearest = max(nearest, ground)
+            assert 0 <= float(power[cover].max()) - ground < 0.01 * nearest
+            assert (power[cover] > behind[cover]).all()
+            behind = torch.where(cover, power, behind)
+    assert len(scene.cover) > 1
+
+
+def test_plain_surfaces_have_hardly_any_texture(monkeypatch):
+    """A tenth of the contrast of the others at most, whatever light falls on them."""
+    bank = texture_bank(Dice(0), 8, 128, "cpu")
+
+    def detail(share):
+        monkeypatch.setattr(scenes, "PLAIN", share)
+        painted = [scenes.paint(Dice(i), bank, scenes.Grid(96, "cpu")) for i in range(40)]
+        smooth = [torch.nn.functional.avg_pool2d(p, 5, stride=1, padding=2, count_include_pad=False) for p in painted]
+        return np.median([((p - s).std() / p.mean()).item() for p, s in zip(painted, smooth, strict=True)])
+
+    assert detail(1.0) < 0.1 * detail(0.0)
 
 
 def test_continuing_takes_the_nearest_colour():
