@@ -338,5 +338,5 @@ def test_parameter_files_are_read_as_the_node_reads_them(tmp_path):
     values = read_values(file, "fossa_node", settings.FOSSA_NODE, ["sweep.focus_distances=[1, 2.5]", "lens.port="])
     assert (values["sweep.planes"], values["sweep.near"], values["lens.options"]) == (3, 1.0, "a=1")
     assert values["sweep.far"] == float("inf") and list(values["sweep.focus_distances"]) == [1.0, 2.5]
-    assert values["lens.port"] == "" and values["estimator"] == "classical"
+    assert values["lens.port"] == "" and values["estimator"] == "auto"
     assert settings.sweep_plan(values).focus_distances == (1.0, 2.5)
