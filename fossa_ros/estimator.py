@@ -38,6 +38,7 @@ class Estimator(Protocol):
 GROUP = "fossa_ros.estimators"
 BUILT_IN = ("auto", "classical", "fossa")
 ESTIMATORS = (*BUILT_IN, *sorted({point.name for point in entry_points(group=GROUP)} - set(BUILT_IN)))
+DEFAULT_ESTIMATOR = "auto"
 
 LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fossa_ros.atomic import check_writable
-from fossa_ros.estimator import ESTIMATORS, create_estimator
+from fossa_ros.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.predict import predict, write_outputs
 from fossa_ros.stack_files import load_stack
@@ -19,7 +19,7 @@ from fossa_ros.stack_files import load_stack
 
 @click.command("predict")
 @click.argument("stack", type=click.Path(path_type=Path))
-@click.option("--estimator", default="auto", show_default=True, help=f"One of {', '.join(ESTIMATORS)}.")
+@click.option("--estimator", default=DEFAULT_ESTIMATOR, show_default=True, help=f"One of {', '.join(ESTIMATORS)}.")
 @click.option("--model", help="Network of the fossa estimator: vits, vitb, vitl or nano.  [default: nano]")
 @click.option("--checkpoint", help="Weights of fossa: a file or a name on the hub.  [default: nano's own]")
 @click.option("--device", help="Where the fossa estimator runs: auto, cpu, cuda or cuda:INDEX.")

@@ -14,7 +14,7 @@ from fossa_ros.calibration.calibrated_lens import CalibratedLens
 from fossa_ros.calibration.calibration_file import read_calibration
 from fossa_ros.calibration.lens_calibration import LensCalibration
 from fossa_ros.errors import InputError
-from fossa_ros.estimator import ESTIMATORS, Estimator, create_estimator
+from fossa_ros.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, Estimator, create_estimator
 from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
@@ -258,7 +258,7 @@ _MOTION = tuple(
 _ESTIMATOR = (
     Parameter(
         "estimator",
-        "auto",
+        DEFAULT_ESTIMATOR,
         "What turns a focus stack into depth: auto is fossa on a GPU, else classical; other packages can add theirs",
         choices=ESTIMATORS,
     ),
