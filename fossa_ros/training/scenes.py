@@ -42,9 +42,10 @@ def make_scene(dice: Dice, bank: Tensor, side: int) -> Surfaces:
     levels = sorted(dice.uniform() ** dice.choice(CROWDING) for _ in range(count))
     for level in levels:
         cover, bulge = dice.choice(SHAPES)(dice, grid)
+        hides = cover >= 0.5
         place = farthest + level * (nearest - farthest)
-        if dice.chance(STANDING) and (cover >= 0.5).any():
-            place = behind[cover >= 0.5].max()  # the nearest ground that it hides
+        if dice.chance(STANDING):
+            place = torch.where(hides, behind, 0.0).amax()  # the nearest ground; the host need not wait to know it
         plane = place + slant(dice, grid, 0.12 * (nearest - farthest))
         plane = plane + dice.choice((0.0, 0.1, 0.25)) * (nearest - farthest) * bulge
         # An object stands in front of what it hides; where it would not, it touches.
@@ -52,7 +53,7 @@ def make_scene(dice: Dice, bank: Tensor, side: int) -> Surfaces:
         colours.append(paint(dice, bank, grid))
         covers.append(cover)
         powers.append(plane)
-        behind = torch.where(cover >= 0.5, plane, behind)
+        behind = torch.where(hides, plane, behind)
     return Surfaces(torch.stack(colours), torch.stack(covers), torch.stack(powers))
 
 
