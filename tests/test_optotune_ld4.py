@@ -441,6 +441,32 @@ def test_a_pulled_cable(caplog):
     assert files <= before[1] - 5  # four of the terminal, at least one of the lens
 
 
+def test_a_cable_pulled_from_a_lens_that_rests_is_no_reason_for_alarm(caplog):
+    device = SimulatedLd4(LensDynamics())
+    with PseudoTerminal(device) as terminal, caplog.at_level(logging.WARNING):
+        lens = OptotuneLd4(terminal.port, timeout=TIMEOUT)
+        lens.move_to(0.5)
+        lens.park()
+        terminal.close()  # as the rig does on the same Ctrl-C, once it sees the lens rest
+        lens.close()
+    assert caplog.text == ""
+
+
+def test_closing_parks_once(device, port):
+    rest = ld4.SET_CURRENT.encode(0)
+    lens = OptotuneLd4(port)
+    lens.move_to(0.5)
+    lens.park()
+    lens.move_to(0.5)
+    lens.park()
+    told = device.received.count(rest)
+    lens.close()
+    assert device.received.count(rest) == told
+    with OptotuneLd4(port) as lens:  # nobody knows how the program before left it
+        told = device.received.count(rest)
+    assert device.received.count(rest) == told + 1
+
+
 @pytest.mark.parametrize("kept", [0, 3, 8])
 def test_a_cable_pulled_in_mid_frame_and_plugged_in_again(tmp_path, kept):
     device, link = SimulatedLd4(LensDynamics()), tmp_path / "lens"

@@ -55,6 +55,7 @@ class CommandLens(ABC):
         self._optics = optics
         self._lock = threading.RLock()
         self._held: float | None = None  # the last command acknowledged, while the device is known to hold it
+        self._resting = False  # told to rest and nothing since; what another program left is not known to rest
 
     @abstractmethod
     def _command(self, value: float) -> float:
@@ -148,14 +149,16 @@ class CommandLens(ABC):
             self._check_open()
             self._held = None
             self._rest()
+            self._resting = True
 
     def close(self) -> None:
-        """Park the lens and free the device, even where it no longer answers."""
+        """Park the lens unless it rests already and free the device, even where it no longer answers."""
         with self._lock:
             if not self._is_open:
                 return
             try:
-                self._park_at_last()
+                if not self._resting:
+                    self._park_at_last()
             finally:
                 self._free()
 
@@ -177,7 +180,7 @@ class CommandLens(ABC):
     def _move(self, value: float) -> LensMove:
         with self._lock:
             self._check_open()
-            before, self._held = self._held, None
+            before, self._held, self._resting = self._held, None, False
             sent_ns = self._clock()
             told = self._command(value)
             acknowledged_ns = self._clock()
