@@ -132,11 +132,13 @@ def curve(config, folder, until, **options):
     return seen, run
 
 
-def test_resumed_run_is_the_run(tmp_path):
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_resumed_run_is_the_run(tmp_path, optimiser):
     """Stopped in the middle of a round and gone on with, by rendering workers even: the same losses to the bit."""
-    whole, run = curve(TINY, tmp_path / "whole", 8)
-    first, _ = curve(TINY, tmp_path / "parts", 3)
-    second, resumed = curve(TINY, tmp_path / "parts", 8, workers=1)
+    config = dataclasses.replace(TINY, optimiser=optimiser)
+    whole, run = curve(config, tmp_path / "whole", 8)
+    first, _ = curve(config, tmp_path / "parts", 3)
+    second, resumed = curve(config, tmp_path / "parts", 8, workers=1)
     assert first + second == whole
     for key, value in run.average.state_dict().items():
         assert torch.equal(value, resumed.average.state_dict()[key]), key
@@ -146,6 +148,17 @@ def test_resuming_needs_the_same_configuration(tmp_path):
     curve(TINY, tmp_path, 1)
     with pytest.raises(InputError, match="another seed, learning_rate"):
         Run(dataclasses.replace(TINY, seed=5, learning_rate=1e-4), tmp_path, "cpu")
+
+
+def test_a_run_begun_before_a_setting_existed_had_its_default(tmp_path):
+    curve(TINY, tmp_path, 1)
+    index = tmp_path / "state.json"
+    state = json.loads(index.read_text())
+    del state["config"]["optimiser"]
+    index.write_text(json.dumps(state))
+    assert Run(TINY, tmp_path, "cpu").step == 1
+    with pytest.raises(InputError, match="another optimiser"):
+        Run(dataclasses.replace(TINY, optimiser="muon"), tmp_path, "cpu")
 
 
 def test_run_can_be_lengthened_while_its_rate_is_constant(tmp_path):

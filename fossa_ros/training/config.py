@@ -32,11 +32,12 @@ class TrainingConfig:
         side: side of the rendered stacks (px), at least ``crop``; side + 40 is best a product of small primes.
         rendered: planes rendered of each stack, at least ``planes[1]``.
         textures, texture_side: how many a block's bank has, and their side (px).
-        learning_rate, encoder_rate: of AdamW at its highest, and the factor for the ``pretrained`` encoder.
+        optimiser: ``adamw``, or ``muon`` for matrices and kernels, with AdamW for the rest.
+        learning_rate, encoder_rate: of either at its highest, and the factor for the ``pretrained`` encoder.
         warm_up: steps of linear increase to it.
         decay: share of the steps, at the end, over which it falls to a hundredth along half a cosine. Until then it is
             constant, so that a run can be lengthened, or a longer one ended, at any time before.
-        weight_decay, clip: of AdamW, and the largest norm of a gradient.
+        weight_decay, clip: of matrices and kernels, and the largest norm of a gradient.
         ema: decay of the averaged weights, which are what is evaluated and shipped.
         focus_dropout: share of the stacks whose planes do not tell stack attention their focus.
         precision: ``fp32`` or ``bf16`` (autocast).
@@ -60,6 +61,7 @@ class TrainingConfig:
     rendered: int = 8
     textures: int = 40
     texture_side: int = 448
+    optimiser: str = "adamw"
     learning_rate: float = 8e-4
     encoder_rate: float = 1.0
     warm_up: int = 200
@@ -82,6 +84,7 @@ class TrainingConfig:
             (16 <= self.crop <= self.side, "crop must be from 16 to side"),
             (2 <= self.planes[0] <= self.planes[1] <= self.rendered, "planes must be two numbers from 2 to rendered"),
             (self.textures > 0 and self.texture_side >= 32, "textures must be above 0, texture_side at least 32"),
+            (self.optimiser in ("adamw", "muon"), "optimiser must be adamw or muon"),
             (0 < self.learning_rate < 1, "learning_rate must be between 0 and 1"),
             (0 <= self.decay <= 1, "decay must be from 0 to 1"),
             (0 <= self.ema < 1, "ema must be from 0 to below 1"),

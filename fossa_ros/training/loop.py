@@ -27,6 +27,7 @@ from fossa_ros.fossa.nano import Nano, NanoArchitecture
 from fossa_ros.fossa.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from fossa_ros.training.config import TrainingConfig, from_mapping
 from fossa_ros.training.losses import LossWeights, total_loss
+from fossa_ros.training.optimisers import make_optimisers
 from fossa_ros.training.pool import Rounds, draw_batch
 from fossa_ros.training.rgbd import RgbdFrames
 from fossa_ros.training.stacks import TrainingStacks, make_block
@@ -35,6 +36,7 @@ from fossa_ros.training.textures import Dice
 
 log = logging.getLogger(__name__)
 
+MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # in a state's names, and in an optimiser's; Muon has one
 FINITE_FOCUS = 100.0  # canonical metres: what a network whose embedding takes metres is told of planes beyond
 
 
@@ -84,7 +86,7 @@ class Run:
         torch.manual_seed(config.seed)
         self.model = new_model(config).to(self.device, memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.optimiser = make_optimiser(self.model, config)
+        self.optimisers = make_optimisers(self.model, config)
         self.step = 0
         self._restore()
         self._losses = TrainingStep(self.model, config.loss).to(self.device)
@@ -122,18 +124,20 @@ class Run:
     def _update(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
         config = self.config
         rate = learning_rate(config, self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["factor"]
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["factor"]
         untold = Dice(config.seed, 5, self.step, self.rank).rand(len(batch[0])) < config.focus_dropout
         batch = [part.to(self.device, non_blocking=True) for part in (*batch, untold)]
         bf16 = config.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext():
             losses = self._parallel(*batch)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         losses["total"].backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         if torch.isfinite(norm):  # one bad batch must not end a run of days
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
         else:
             log.warning("step %d: the gradient is not finite; the step is left out", self.step)
         decay = min(config.ema, (self.step + 1) / (self.step + 10))
@@ -147,11 +151,10 @@ class Run:
             return
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        names = dict(self.model.named_parameters())
-        for name, parameter in names.items():
-            state = self.optimiser.state.get(parameter)
-            if state:
-                tensors |= {f"first.{name}": state["exp_avg"], f"second.{name}": state["exp_avg_sq"]}
+        for name, parameter in self.model.named_parameters():
+            for optimiser in self.optimisers:
+                state = optimiser.state.get(parameter, {})
+                tensors |= {f"{moment}.{name}": state[key] for moment, key in MOMENTS.items() if key in state}
         save_state(self.folder, tensors, {"step": self.step, "world": self.world, "config": asdict(self.config)})
 
     def _restore(self) -> None:
@@ -159,12 +162,11 @@ class Run:
         if found is None:
             return
         tensors, values = found
-        now = json.loads(json.dumps(asdict(self.config)))  # as the state has it: lists for tuples
-        changed = [name for name, value in now.items() if values["config"].get(name) != value]
-        if changed == ["steps"]:
-            begun = from_mapping(TrainingConfig, values["config"], str(self.folder))
-            if values["step"] <= min(self.config.full_rate, begun.full_rate):
-                changed = []  # up to here a longer or a shorter run is the same
+        begun = from_mapping(TrainingConfig, values["config"], str(self.folder))
+        now, then = (json.loads(json.dumps(asdict(c))) for c in (self.config, begun))  # a file has lists for tuples
+        changed = [name for name in now if now[name] != then[name]]
+        if changed == ["steps"] and values["step"] <= min(self.config.full_rate, begun.full_rate):
+            changed = []  # up to here a longer or a shorter run is the same
         if changed:
             raise InputError(
                 f"The run in '{self.folder}' was begun with another {', '.join(changed)}; give another --out, or the "
@@ -175,13 +177,13 @@ class Run:
         for prefix, model in (("model.", self.model), ("average.", self.average)):
             load_weights(model, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         self.step = values["step"]
-        for name, parameter in self.model.named_parameters():
-            if f"first.{name}" in tensors:
-                self.optimiser.state[parameter] = {
-                    "step": torch.tensor(float(self.step)),
-                    "exp_avg": tensors[f"first.{name}"].to(self.device),
-                    "exp_avg_sq": tensors[f"second.{name}"].to(self.device),
-                }
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        for optimiser in self.optimisers:
+            for parameter in (parameter for group in optimiser.param_groups for parameter in group["params"]):
+                found = {key: tensors.get(f"{moment}.{names[parameter]}") for moment, key in MOMENTS.items()}
+                state = {key: value.to(self.device) for key, value in found.items() if value is not None}
+                if state:
+                    optimiser.state[parameter] = {"step": torch.tensor(float(self.step)), **state}
 
 
 def new_model(config: TrainingConfig) -> nn.Module:
@@ -193,20 +195,6 @@ def new_model(config: TrainingConfig) -> nn.Module:
     if config.weights is not None:
         load_weights(model, config.weights)
     return model
-
-
-def make_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW: no decay on vectors, the encoder at its own rate."""
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        factor = config.encoder_rate if name.startswith("pretrained.") else 1.0
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((factor, decay), []).append(parameter)
-    return torch.optim.AdamW(
-        [{"params": params, "factor": factor, "weight_decay": decay} for (factor, decay), params in groups.items()],
-        lr=config.learning_rate,
-        betas=(0.9, 0.98),
-    )
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
