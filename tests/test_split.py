@@ -144,7 +144,11 @@ def test_a_depth_node_that_goes_away_is_said_at_once_and_missed_by_no_one_who_wa
         assert not any(report.accepted for report in reports)
         answer = listener.call(Trigger, "capture", Trigger.Request())
         assert not answer.success and "depth_node" in answer.message
-        with process("depth_node", tmp_path / "depth.log") as child:
+        with process("depth_node", tmp_path / "depth.log", autostart=False) as child:
+            assert listener.change("depth_node", Transition.TRANSITION_CONFIGURE)
+            # What it reports before the listener has found it is lost to the listener, though not to sweep_node.
+            listener.wait_until(lambda: listener.node.count_publishers("sweep") == 2, "whoever reports")
+            assert listener.change("depth_node", Transition.TRANSITION_ACTIVATE)
             listener.wait_until(lambda: reports[-1].accepted, "depth")
             child.send_signal(signal.SIGSTOP)  # it hangs, and still subscribes
             waiting = listener.client(Trigger, "capture").call_async(Trigger.Request())
