@@ -40,6 +40,7 @@ from fossa_ros.ros.recorder import Recorder, Run
 READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
 BUMP_AT = 0.5  # share of the run
 BUMP_AGAIN_S = 2.0  # after a knock that met a sweep which had lost a plane anyway, or the gap between two
+LONGER_S = 10.0  # for a machine so busy that no knock of the run met a whole sweep
 TICK_S = 0.1
 SHUTDOWN_TIMEOUT_S = 10.0
 FILES = ("summary.json", "overview.jpg", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
@@ -56,7 +57,7 @@ def run_demo(
 
     Args:
         out: folder for summary.json, pictures, cloud, bag and logs.
-        seconds: how long to sweep.
+        seconds: how long to sweep; up to ten more until a knock has been noticed.
         scene: seed of the rig's scene.
         parameters: of fossa_node, beside config/rig.yaml.
         raw: whether the bag holds every frame and lens state, not what the node makes of them.
@@ -181,11 +182,12 @@ def _await_first_sweep(recorder: Recorder, nodes: _Nodes, bar: Progress) -> None
 def _sweep(recorder: Recorder, nodes: _Nodes, bar: Progress, seconds: float) -> None:
     sweeping = bar.add_task("Sweeping", total=seconds)
     recorder.run.begin()
-    began, bumped, next_bump = time.monotonic(), False, BUMP_AT * seconds
-    while (elapsed := time.monotonic() - began) < seconds:
+    began, bumped, noticed, next_bump = time.monotonic(), False, False, BUMP_AT * seconds
+    while (elapsed := time.monotonic() - began) < (seconds if noticed else seconds + LONGER_S):
         nodes.check()
         accepted, verdicts = len(recorder.run.accepted()), recorder.run.reasons()
-        if elapsed >= next_bump and not (bumped and verdicts["rejected"]):
+        noticed = bumped and verdicts["rejected"] > 0
+        if elapsed >= next_bump and not noticed:
             recorder.bump()
             bumped, next_bump = True, elapsed + BUMP_AGAIN_S
         told = ", ".join([f"{accepted} accepted", *(f"{count} {verdict}" for verdict, count in verdicts.items())])
