@@ -196,9 +196,10 @@ def soak_rig(seconds: float, seed: int, width: int = 160) -> dict:
 
 
 def _start(name: str, folder: str, **parameters) -> subprocess.Popen:
+    from fossa_ros.installed import share
     from fossa_ros.ros import environment
 
-    config = environment.share() / "config" / "rig.yaml"
+    config = share() / "config" / "rig.yaml"
     command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(config)]
     for key, value in {"autostart": "true", **parameters}.items():
         command += ["-p", f"{key}:={value}"]

@@ -21,7 +21,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from fossa_ros.errors import InputError
-from fossa_ros.ros import environment
+from fossa_ros.installed import PACKAGE, share
 
 try:
     from compression import zstd
@@ -37,8 +37,8 @@ GiB = 2**30
 def typestore():
     """Return the message definitions of ROS 2 Jazzy and of this package, for rosbags."""
     store = get_typestore(Stores.ROS2_JAZZY)
-    for file in sorted((environment.share() / "msg").glob("*.msg")):
-        store.register(get_types_from_msg(file.read_text(), f"{environment.PACKAGE}/msg/{file.stem}"))
+    for file in sorted((share() / "msg").glob("*.msg")):
+        store.register(get_types_from_msg(file.read_text(), f"{PACKAGE}/msg/{file.stem}"))
     return store
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from fossa_ros.errors import InputError
 from fossa_ros.geometry import POINT
+from fossa_ros.images import rgb_from_message
 from fossa_ros.lens import LensState
 from fossa_ros.pipeline import SweepResult
-from fossa_ros.ros.images import rgb_from_message
 from fossa_ros.stack import FocusPlane, FocusStack
 from fossa_ros.sweep import CapturedSweep, Frame, GyroSamples
 

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 
+from fossa_ros import settings
 from fossa_ros.bags import BagReader, typestore
 from fossa_ros.evaluation.replay import ReplayOptions, replay
+from fossa_ros.installed import share
 from fossa_ros.message_fields import depth_from_message, nanoseconds
-from fossa_ros.ros import environment, settings
-from fossa_ros.ros.parameter_file import read_values
+from fossa_ros.parameter_file import read_values
+from fossa_ros.ros import environment
 from fossa_ros.ros.recorder import BAG_TOPICS
 
 COMMAND = [sys.executable, "-m", "fossa_ros.cli", "demo"]
@@ -73,7 +75,7 @@ def test_a_short_run_ends_with_figures_pictures_a_cloud_and_a_bag(tmp_path):
 
 def _check_replay(bag, out):
     """Replay the stacks of the run: every sweep that the node accepted is accepted again, and has the same depth."""
-    values = read_values(environment.share() / "config" / "rig.yaml", "fossa_node", settings.FOSSA_NODE)
+    values = read_values(share() / "config" / "rig.yaml", "fossa_node", settings.FOSSA_NODE)
     done = replay(bag, out, ReplayOptions(values, picture_every=0))
     assert done.metrics()["abs_rel"] <= 0.12
     (reports, depths), (again, depths_again) = _results(bag), _results(out / "bag")

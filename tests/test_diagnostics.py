@@ -14,10 +14,10 @@ from fossa_ros.pipeline import SweepResult, Verdict
 from fossa_ros.ros import diagnostics
 from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.diagnostics import Health
-from fossa_ros.ros.thresholds import DEFAULTS, DIAGNOSTICS
 from fossa_ros.stack import DepthMap
 from fossa_ros.sweep import CapturedSweep
 from fossa_ros.sweep.clock_offset import ClockOffset
+from fossa_ros.thresholds import DEFAULTS, DIAGNOSTICS
 
 WARM = LensState(0, 0.5, 2.0, 61.0, ())
 

@@ -11,12 +11,12 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from fossa_ros.estimator import create_estimator
+from fossa_ros.images import rgb_from_message
 from fossa_ros.message_fields import captured_sweep
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import FocusStack as FocusStackMessage
 from fossa_ros.pipeline import check_motion, estimate_depth
 from fossa_ros.ros.conversions import focus_stack_message, image_message, sweep_report, time_message
-from fossa_ros.ros.images import rgb_from_message
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.stack import FocusPlane, FocusStack

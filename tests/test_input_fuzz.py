@@ -19,12 +19,12 @@ from fossa_ros.calibration.bag import read_bag
 from fossa_ros.calibration.calibration_file import read_calibration
 from fossa_ros.classical import ClassicalEstimator
 from fossa_ros.errors import FossaError
+from fossa_ros.images import rgb_from_message, rgb_of_frame
 from fossa_ros.message_fields import captured_sweep, lens_state
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import FocusStack
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.pipeline import check_motion, estimate_depth
-from fossa_ros.ros.images import rgb_from_message, rgb_of_frame
 from fossa_ros.stack_description import read_description
 from fossa_ros.sweep import Frame, SweepPlan, SweepTiming
 from fossa_ros.sweep.machines import Ended

@@ -11,10 +11,11 @@ import torch
 import yaml
 from rclpy.parameter import Parameter as RosParameter
 
+from fossa_ros import settings
 from fossa_ros.errors import InputError
 from fossa_ros.estimator import create_estimator, gpu_at_hand
 from fossa_ros.motion import MotionConfig
-from fossa_ros.ros import parameters, settings
+from fossa_ros.ros import parameters
 from fossa_ros.ros.parameter_tables import TABLES, document
 from fossa_ros.sweep import SweepTiming
 

@@ -10,10 +10,11 @@ import rclpy
 import yaml
 from click.testing import CliRunner
 
+from fossa_ros import settings
 from fossa_ros.cli import main
 from fossa_ros.errors import FossaError
 from fossa_ros.lens import lens_backends
-from fossa_ros.ros import parameters, settings
+from fossa_ros.ros import parameters
 from fossa_ros.ros.fossa_node import FossaNode
 from fossa_ros.sweep import SweepPlan
 from fossa_ros.working_range import WorkingRange

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
+from fossa_ros import settings
 from fossa_ros.bags import BagReader
 from fossa_ros.cli import main
 from fossa_ros.errors import InputError
@@ -28,8 +29,7 @@ from fossa_ros.evaluation.results import read_results
 from fossa_ros.geometry import POINT
 from fossa_ros.message_fields import depth_from_message, nanoseconds
 from fossa_ros.optics import dioptre_space
-from fossa_ros.ros import settings
-from fossa_ros.ros.parameter_file import read_values
+from fossa_ros.parameter_file import read_values
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.simulation.virtual_recording import Recording, write_recording

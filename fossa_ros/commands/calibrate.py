@@ -193,7 +193,7 @@ def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out
     """Calibrate from bags, one or more for each distance: METRES=BAG, for example 0.5=half_metre."""
     from fossa_ros.calibration.bag import read_bag
     from fossa_ros.calibration.lens_calibration import CalibratedDevice
-    from fossa_ros.ros.images import rgb_from_message
+    from fossa_ros.images import rgb_from_message
 
     topics = {"image_topic": image_topic, "command_topic": command_topic}
     timing = {"settling": settling, "exposure": exposure}

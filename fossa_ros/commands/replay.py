@@ -17,13 +17,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fossa_ros import settings
 from fossa_ros.atomic import check_writable
 from fossa_ros.errors import FossaError, InputError
 from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
 from fossa_ros.evaluation.replay_many import find_bags, is_bag, replay_many, shard_of
 from fossa_ros.freed_memory import keep_freed_memory
-from fossa_ros.ros import settings
-from fossa_ros.ros.parameter_file import read_values
+from fossa_ros.parameter_file import read_values
 
 INTERRUPTED = 130
 

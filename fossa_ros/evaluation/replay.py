@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fossa_ros import settings
 from fossa_ros.atomic import replacing_files
 from fossa_ros.bags import BagReader
 from fossa_ros.errors import InputError
@@ -29,7 +30,6 @@ from fossa_ros.message_fields import report_stamp_ns
 from fossa_ros.motion import MotionCheck
 from fossa_ros.pictures import confidence_picture, depth_picture, error_picture, write_picture
 from fossa_ros.pipeline import SweepResult, check_motion, estimate_depth
-from fossa_ros.ros import settings
 
 FORMAT = "fossa_ros replay 1"
 SUMMARY, METRICS, BAG, PICTURES = "replay.json", "metrics.json", "bag", "pictures"

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from fossa_ros import settings
 from fossa_ros.bags import BagReader, Recorded
 from fossa_ros.errors import InputError
 from fossa_ros.exposure_times import ExposureTimes
+from fossa_ros.images import rgb_of_frame
 from fossa_ros.message_fields import (
     angular_velocity,
     camera_frame,
@@ -24,8 +26,6 @@ from fossa_ros.message_fields import (
     lens_state,
     nanoseconds,
 )
-from fossa_ros.ros import settings
-from fossa_ros.ros.images import rgb_of_frame
 from fossa_ros.stamp_pairs import StampPairs
 from fossa_ros.sweep import CapturedSweep, Sequencer, SweepMode
 from fossa_ros.sweep.captured import SweepDevelopment

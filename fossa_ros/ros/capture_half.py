@@ -14,17 +14,18 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from std_srvs.srv import SetBool, Trigger
 
+from fossa_ros import settings
 from fossa_ros.errors import InputError
 from fossa_ros.exposure_times import ExposureTimes
+from fossa_ros.images import rgb_of_frame
 from fossa_ros.lens import LensState
 from fossa_ros.message_fields import angular_velocity, camera_frame, lens_state, nanoseconds
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import Verdict
-from fossa_ros.ros import qos, settings
+from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthWatch
-from fossa_ros.ros.images import rgb_of_frame
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.pairing import CameraSubscription
 from fossa_ros.stack import FocusPlane

@@ -24,6 +24,8 @@ from fossa_ros.atomic import replacing_files
 from fossa_ros.errors import FossaError, InputError
 from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
 from fossa_ros.geometry import write_ply
+from fossa_ros.images import rgb_from_message
+from fossa_ros.installed import share
 from fossa_ros.pictures import (
     colour_depth,
     confidence_picture,
@@ -34,7 +36,6 @@ from fossa_ros.pictures import (
     write_picture,
 )
 from fossa_ros.ros import environment
-from fossa_ros.ros.images import rgb_from_message
 from fossa_ros.ros.recorder import Recorder, Run
 
 READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
@@ -150,7 +151,7 @@ def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str], 
 @contextlib.contextmanager
 def _process(name: str, overrides: dict[str, object], logs: Path) -> Iterator[subprocess.Popen]:
     """Run a node until the block ends, whatever ends it."""
-    config = environment.share() / "config" / "rig.yaml"
+    config = share() / "config" / "rig.yaml"
     command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(config)]
     for key, value in {"autostart": "true", **overrides}.items():
         command += ["-p", f"{key}:={value}"]

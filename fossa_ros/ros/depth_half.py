@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fossa_ros import settings
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import DepthWorker, SweepResult, Verdict
-from fossa_ros.ros import settings
 from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.lifecycle import ManagedNode

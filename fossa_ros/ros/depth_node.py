@@ -7,10 +7,11 @@ import sys
 import time
 from functools import partial
 
+from fossa_ros import settings
 from fossa_ros.message_fields import captured_sweep
 from fossa_ros.msg import FocusStack, SweepReport
 from fossa_ros.pipeline import SweepResult
-from fossa_ros.ros import qos, settings
+from fossa_ros.ros import qos
 from fossa_ros.ros.depth_half import DepthHalf
 from fossa_ros.ros.diagnostics import Health, HealthWatch
 from fossa_ros.ros.lifecycle import ManagedNode, run

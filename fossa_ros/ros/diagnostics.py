@@ -18,7 +18,8 @@ from fossa_ros.lens import LensState
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import SweepResult, Verdict
 from fossa_ros.ros import parameters, qos
-from fossa_ros.ros.thresholds import (
+from fossa_ros.sweep.clock_offset import ClockOffset
+from fossa_ros.thresholds import (
     ACCEPTANCE,
     CLOCK_OFFSET,
     DEFAULTS,
@@ -32,7 +33,6 @@ from fossa_ros.ros.thresholds import (
     TEMPERATURE,
     WARN,
 )
-from fossa_ros.sweep.clock_offset import ClockOffset
 
 PERIOD_S = 1.0
 WINDOW_S = 10.0  # of rates and shares

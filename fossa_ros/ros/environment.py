@@ -7,26 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from fossa_ros.errors import InputError
+from fossa_ros.installed import share
 
-PACKAGE = "fossa_ros"
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_MEMORY_NEEDED = 512 * 2**20  # bytes: 64 MiB for each process of a small robot
-
-
-def share() -> Path:
-    """Return the folder that holds this package's messages, launch files and configurations; needs no ROS.
-
-    Raises:
-        InputError: the package is not installed.
-    """
-    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-    for prefix in (*prefixes, sys.prefix):
-        folder = Path(prefix) / "share" / PACKAGE
-        if (folder / "package.xml").is_file():
-            return folder
-    raise InputError(f"The package {PACKAGE} is not installed; install it with pip or colcon, and source its setup.")
 
 
 def complete() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from functools import partial
 
+from fossa_ros import settings
 from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline import SweepResult, Verdict
-from fossa_ros.ros import qos, settings
+from fossa_ros.ros import qos
 from fossa_ros.ros.capture_half import CaptureHalf
 from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.conversions import sweep_report

@@ -11,9 +11,9 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from fossa_ros.errors import InputError
+from fossa_ros.images import rgb_from_message
 from fossa_ros.message_fields import nanoseconds
 from fossa_ros.ros import qos
-from fossa_ros.ros.images import rgb_from_message
 from fossa_ros.ros.own_node import OwnNode
 
 LOOK_S = 0.05

@@ -19,7 +19,6 @@ from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.parameter import Parameter
-from fossa_ros.ros.thresholds import DIAGNOSTICS
 from fossa_ros.stack import FocusStack
 from fossa_ros.sweep import (
     ClockUse,
@@ -33,6 +32,7 @@ from fossa_ros.sweep import (
 )
 from fossa_ros.sweep.track import LensResponse
 from fossa_ros.temporal_filter import TemporalConfig, TemporalFilter
+from fossa_ros.thresholds import DIAGNOSTICS
 
 SECONDS = 1e9  # parameters are in seconds, the library counts nanoseconds
 
