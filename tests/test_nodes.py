@@ -199,28 +199,6 @@ def test_lifecycle_by_hand_with_parameters_that_change_only_between(rig, listene
         assert len(listener.heard["sweep"][-1].focus_distances) == 4
 
 
-@pytest.mark.parametrize(
-    ("parameters", "sentence"),
-    [
-        ({"lens__port": "/dev/no_such_port"}, "/dev/no_such_port"),
-        ({"lens__port": "''"}, "lens.port is empty"),
-        ({"lens__backend": "no_such_lens"}, "choose one of"),
-        ({"sweep__near": 5.0, "sweep__far": 1.0}, "swap or widen"),
-        ({"sweep__near": 0.05}, "sweep.near"),
-        ({"estimator": "fossa", "model": "vits"}, "checkpoint"),
-        ({"sweep__exposure_topic": "no topic"}, "sweep.exposure_topic"),
-    ],
-)
-def test_bad_configuration_fails_with_a_sentence_and_the_node_lives_on(rig, listener, tmp_path, parameters, sentence):
-    log = tmp_path / "node.log"
-    with process("fossa_node", log, autostart=False, **{"lens__port": rig, **parameters}) as child:
-        assert not listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
-        assert listener.state("fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
-        assert child.poll() is None
-    words = log.read_text()
-    assert sentence in words and "Traceback" not in words
-
-
 def test_a_start_up_value_that_cannot_be_ends_the_process_with_a_sentence(tmp_path):
     for value in ("estimator:=magic", "sweep.planes:=1"):
         result = subprocess.run(
