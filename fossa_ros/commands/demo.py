@@ -11,7 +11,7 @@ from fossa_ros.errors import InputError
 
 @click.command("demo")
 @click.option("--out", default="out/demo", show_default=True, type=click.Path(path_type=Path), help="Output folder.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long to sweep.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long to sweep; longer until a knock is noticed.")
 @click.option("--scene", default=0, show_default=True, help="Which simulated scene: a seed.")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter of fossa_node.")
 @click.option("--raw", is_flag=True, help="Record every frame and lens state, not what comes of them (28 MB/s).")

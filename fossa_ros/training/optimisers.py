@@ -6,7 +6,7 @@ dimensions and in bfloat16 only; most of nano is convolution kernels, and CPUs a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from fossa_ros.training.config import TrainingConfig
 MOMENTUM = 0.95
 STEP = 0.5  # root mean square of a step of Muon over the learning rate; AdamW's is 0.2 to 0.4
 NARROWEST = 16  # rows or columns of a matrix below which AdamW takes it
-QUINTIC = 3.4445, -4.7750, 2.0315  # Jordan's: singular values from 0.01 to 1 come between 0.7 and 1.2 in ROUNDS
+QUINTIC = 3.4445, -4.7750, 2.0315  # Jordan's: what is between 0.003 and 1 comes between 0.68 and 1.21 in ROUNDS
 ROUNDS = 5
 
 
@@ -55,7 +55,7 @@ def is_matrix(parameter: Tensor) -> bool:
 class Muon(torch.optim.Optimizer):
     """Momentum, its singular values made alike; a kernel counts as a matrix with a row for each channel it gives."""
 
-    def __init__(self, params: Iterator[Tensor] | list[dict], lr: float, weight_decay: float = 0.0):
+    def __init__(self, params: Iterable[Tensor] | list[dict], lr: float, weight_decay: float = 0.0):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Return a matrix of the same singular vectors, its singular values between 0.7 and 1.2 but for the least ones."""
+    """Return a matrix of the same singular vectors; its singular values are near 1 but for those next to none."""
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if wide else matrix.T
     x = x / x.norm().clamp_min(1e-7)
