@@ -102,18 +102,23 @@ def bad_configurations(folder):
     text.write_text("not a port")
     return [
         ({"lens.port": ""}, "lens.port is empty"),
-        ({"lens.port": "/dev/no_such_port"}, "set port"),
+        ({"lens.port": "/dev/no_such_port"}, "Port '/dev/no_such_port' does not exist; plug the lens in or set port"),
         ({"lens.port": str(text)}, "set port"),
         ({"lens.port": "usb:nonsense"}, "usb:VID:PID"),
-        ({"lens.backend": "no_such_lens"}, "choose one of"),
+        ({"lens.backend": "no_such_lens"}, "lens backend 'no_such_lens'; choose one of"),
         ({"lens.options": "no_such_option=1"}, "cannot take these options"),
         ({"lens.options": "timeout=-1"}, "timeout"),
         ({"lens.options": "nonsense"}, "NAME=VALUE"),
         ({"lens.power_offset": -40.0}, "power_offset"),
         ({"lens.calibration": str(folder / "absent.yaml")}, "absent.yaml"),
         ({"lens.calibration": str(broken)}, "broken.yaml"),
-        ({"sweep.near": 5.0, "sweep.far": 1.0}, "swap or widen"),
+        (
+            {"sweep.near": 5.0, "sweep.far": 1.0},
+            "sweep.near, sweep.far, sweep.planes: "
+            "The nearest plane (5 m) must lie before the farthest (1 m); swap or widen",
+        ),
         ({"sweep.near": 0.02}, "sweep.near"),
+        ({"sweep.near": 0.05}, "sweep.near"),
         ({"sweep.focus_distances": [1.0]}, "sweep.focus_distances"),
         ({"sweep.focus_distances": [1.0, -2.0]}, "sweep.focus_distances"),
         ({"sweep.focus_distances": [1.0, 1.0]}, "sweep.focus_distances"),
