@@ -1,6 +1,6 @@
 """The paper's ablations on nano: what is stack attention worth, what the embedded focus distance, what the mean?
 
-Every variant is trained alike, on the same stacks in the same order, and measured on stacks kept back and on the two
+Every variant is trained alike, on the same stacks in the same order, and measured on stacks kept back and on the
 path-traced ones that the tests keep. Each run is a folder of OUT; the same command goes on where it was stopped:
 
     python benchmarks/ablations.py OUT --steps 600
