@@ -16,12 +16,12 @@ import numpy as np
 
 from fossa_ros.calibration.breathing_correction import resample_to_reference
 from fossa_ros.calibration.calibrate import calibrate
-from fossa_ros.calibration.demo import errors, record_demo
 from fossa_ros.calibration.live import CalibratedDevice
-from fossa_ros.estimator import create_estimator
+from fossa_ros.commands.calibrate_demo import errors, record_demo
+from fossa_ros.core.optics import dioptre_space
+from fossa_ros.estimators.estimator import create_estimator
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.motion import MotionCheck, MotionConfig
-from fossa_ros.optics import dioptre_space
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.simulation.target_rig import TargetRigConfig

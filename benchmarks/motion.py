@@ -22,16 +22,16 @@ import matplotlib
 import numpy as np
 from rich.progress import Progress
 
-from fossa_ros.atomic import replacing
-from fossa_ros.classical import ClassicalEstimator
+from fossa_ros.core.stack import FocusStack
+from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.evaluation.metrics import depth_metrics
+from fossa_ros.io.atomic import replacing
 from fossa_ros.motion import MotionCheck, MotionConfig
+from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.moving_sweeps import CAMERA_TURNS, OBJECT_MOVES, Motion, MovingSweep, ScenePool
 from fossa_ros.simulation.stack_renderer import render_stack
-from fossa_ros.stack import FocusStack
 from fossa_ros.sweep.gyro import GyroSamples
-from fossa_ros.temporal_filter import TemporalFilter
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -28,17 +28,18 @@ from rich.progress import Progress
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from fossa_ros import pipeline, settings
-from fossa_ros.all_in_focus import compose_all_in_focus
-from fossa_ros.freed_memory import keep_freed_memory
-from fossa_ros.geometry import POINT
-from fossa_ros.message_fields import nanoseconds
+from fossa_ros.core.all_in_focus import compose_all_in_focus
+from fossa_ros.core.freed_memory import keep_freed_memory
+from fossa_ros.core.geometry import POINT
+from fossa_ros.core.stack import DepthMap
+from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import LensState
+from fossa_ros.parameters import settings
+from fossa_ros.pipeline import worker as pipeline
 from fossa_ros.ros import capture_half, environment, lifecycle, outputs, qos
 from fossa_ros.ros.conversions import image_message, time_message
 from fossa_ros.ros.fossa_node import FossaNode
 from fossa_ros.ros.in_place import InPlacePublisher
-from fossa_ros.stack import DepthMap
 from fossa_ros.sweep import SweepPlan, captured
 
 PLANES, EXPOSURE = 5, 0.003

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from fossa_ros.optics import dioptre_space
+from fossa_ros.core.optics import dioptre_space
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.simulation.virtual_recording import Recording, write_recording
@@ -55,7 +55,17 @@ def _make(bag: Path, gigabytes: float) -> None:
 
 
 def _replay(bag: Path, out: Path, processors: int, options: list[str]) -> dict:
-    command = [sys.executable, "-m", "fossa_ros.cli", "replay", str(bag), "--out", str(out), "--params", str(RIG)]
+    command = [
+        sys.executable,
+        "-m",
+        "fossa_ros.commands.cli",
+        "replay",
+        str(bag),
+        "--out",
+        str(out),
+        "--params",
+        str(RIG),
+    ]
     command += ["--set", "sweep.settling=0.018", "--set", "sweep.exposure=0.008", *options]
     held = sorted(os.sched_getaffinity(0))[:processors]
     began = time.monotonic()

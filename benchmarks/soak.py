@@ -100,9 +100,9 @@ def soak_rig(seconds: float, seed: int, width: int = 160) -> dict:
     from rclpy.qos import QoSProfile
     from std_srvs.srv import SetBool, Trigger
 
-    from fossa_ros.message_fields import nanoseconds
+    from fossa_ros.core.optics import dioptres
+    from fossa_ros.messages.fields import nanoseconds
     from fossa_ros.msg import LensState, SweepReport
-    from fossa_ros.optics import dioptres
     from fossa_ros.ros import environment, qos
     from fossa_ros.simulation.rig_faults import RigFault
 
@@ -135,9 +135,11 @@ def soak_rig(seconds: float, seed: int, width: int = 160) -> dict:
     judged = 0
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder) / "lens"
-        rig = _start("sim_rig_node", folder, **{
-            "lens.link": link, "camera.width": width, "camera.height": width * 3 // 4, "camera.fx": width * 15 / 16
-        })
+        rig = _start(
+            "sim_rig_node",
+            folder,
+            **{"lens.link": link, "camera.width": width, "camera.height": width * 3 // 4, "camera.fx": width * 15 / 16},
+        )
         while not link.exists() and rig.poll() is None:
             spin(0.2)
         sweeper = _start("fossa_node", folder, **{"lens.port": link})
@@ -196,7 +198,7 @@ def soak_rig(seconds: float, seed: int, width: int = 160) -> dict:
 
 
 def _start(name: str, folder: str, **parameters) -> subprocess.Popen:
-    from fossa_ros.installed import share
+    from fossa_ros.io.installed import share
     from fossa_ros.ros import environment
 
     config = share() / "config" / "rig.yaml"

@@ -3,7 +3,7 @@
 Every step is spelled as the paper tells it: the focus embedding's MLP runs at every token, tokens are permuted
 into (positions, planes, channels) and back by each stack attention, queries, keys and values are three products,
 attention is generic, and the head is plain NCHW. It loads the same checkpoints, key for key, and gives the same
-numbers; it shares no code with fossa_ros.fossa, so that agreement between the two means something.
+numbers; it shares no code with fossa_ros.estimators.fossa, so that agreement between the two means something.
 
 The encoder's attention is spelled out, softmax(q k') v, as Depth Anything V2's DINOv2 does wherever xformers is not
 installed; ``fused=True`` takes PyTorch's fused attention instead, which is faster on a CPU.

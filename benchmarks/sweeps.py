@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from fossa_ros.atomic import replacing
+from fossa_ros.io.atomic import replacing
 from fossa_ros.lens import open_lens
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.rig import RigConfig, SimulatedRig
@@ -150,9 +150,7 @@ def main(rig_sweeps, virtual_sweeps, seed, out):
             load = os.getloadavg()[0]
             config = RigConfig(camera=rig_camera(), rate=RATE, exposure=EXPOSURE)
             rows = [
-                rig_row(
-                    lambda on_frame: SimulatedRig(config, on_frame), *row, rig_sweeps, lambda: bar.advance(task)
-                )
+                rig_row(lambda on_frame: SimulatedRig(config, on_frame), *row, rig_sweeps, lambda: bar.advance(task))
                 for row in RIG_ROWS
             ]
             text += (

@@ -67,9 +67,7 @@ def player_and_node(context):
     )
     # The clock goes before every message: frames must not arrive before they were exposed.
     command = ["ros2", "bag", "play", text("bag"), "--rate", text("rate"), "--delay", text("delay")]
-    player = ExecuteProcess(
-        cmd=[*command, "--clock-topics-all", "--topics", *topics], name="player", output="screen"
-    )
+    player = ExecuteProcess(cmd=[*command, "--clock-topics-all", "--topics", *topics], name="player", output="screen")
     ended = RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[Shutdown(reason="the bag has ended")]))
     return [node, player, ended]
 

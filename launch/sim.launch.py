@@ -1,6 +1,6 @@
 """A simulated camera and lens, and the depth node that drives them.
 
-    ros2 launch fossa_ros sim.launch.py rviz:=true
+ros2 launch fossa_ros sim.launch.py rviz:=true
 """
 
 import os

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from rosgraph_msgs.msg import Clock
 
-from fossa_ros.bags import BagReader
+from fossa_ros.messages.bags import BagReader
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import time_message
 

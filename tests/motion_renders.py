@@ -7,10 +7,10 @@ import functools
 import cv2
 import numpy as np
 
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.simulation.camera import SimulatedCamera, srgb_decode
 from fossa_ros.simulation.motion_path import rotation_matrix
 from fossa_ros.simulation.stack_renderer import render_stack
-from fossa_ros.stack import FocusPlane, FocusStack
 
 CAMERA = SimulatedCamera(width=320, height=240, fx=300.0)
 FOCUS = (0.4, 0.55, 0.9, 2.5)

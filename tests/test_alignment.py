@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 import motion_renders as renders
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
+from fossa_ros.io.stack_files import load_stack
 from fossa_ros.motion import align_stack
 from fossa_ros.motion.tiling import transform
-from fossa_ros.stack import DepthMap, FocusPlane, FocusStack
-from fossa_ros.stack_files import load_stack
 
 PHONES = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "real_stacks"
 TABLE, CARDS = 1, 2  # seeds of two scenes

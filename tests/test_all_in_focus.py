@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fossa_ros.all_in_focus import TILE, compose_all_in_focus
-from fossa_ros.stack import FocusPlane, FocusStack
-from fossa_ros.strips import in_strips
+from fossa_ros.core.all_in_focus import TILE, compose_all_in_focus
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.core.strips import in_strips
 
 
 def flat(values, distances):

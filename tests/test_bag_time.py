@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from fossa_ros.evaluation.metrics import depth_metrics
-from fossa_ros.message_fields import depth_from_message, nanoseconds
+from fossa_ros.messages.fields import depth_from_message, nanoseconds
 from fossa_ros.msg import LensState, SweepReport
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import time_message

@@ -11,15 +11,15 @@ from fossa_ros.calibration.breathing_correction import plane_scales, resample_to
 from fossa_ros.calibration.calibrated_lens import CalibratedLens
 from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, LensCalibration, TemperatureModel
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.lens import open_lens
 from fossa_ros.motion import MotionCheck
-from fossa_ros.pipeline import check_motion, estimate_depth
+from fossa_ros.pipeline.worker import check_motion, estimate_depth
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.flat_target import FlatTarget
 from fossa_ros.simulation.lens_dynamics import LensModel
 from fossa_ros.simulation.target_rig import TargetRig, TargetRigConfig
-from fossa_ros.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.sweep import CapturedSweep
 
 CAMERA = SimulatedCamera(width=160, height=120, fx=150.0, breathing_length=0.004)

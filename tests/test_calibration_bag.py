@@ -11,8 +11,8 @@ from rosbags.typesys import Stores, get_typestore
 from fossa_ros.calibration.bag import read_bag
 from fossa_ros.calibration.calibration_file import read_calibration
 from fossa_ros.calibration.series import Direction
-from fossa_ros.cli import main
-from fossa_ros.errors import InputError
+from fossa_ros.commands.cli import main
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.flat_target import FlatTarget
 

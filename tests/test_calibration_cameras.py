@@ -14,7 +14,7 @@ import pytest
 from fossa_ros.calibration.calibrate import calibrate
 from fossa_ros.calibration.live import VideoCamera, both_ways
 from fossa_ros.calibration.recording import read_recording
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 WEBCAM = Path(__file__).parents[1] / "../shared/data/real_stacks/uvc_webcam_focus_sweep"
 

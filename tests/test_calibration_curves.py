@@ -16,8 +16,8 @@ from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, 
 from fossa_ros.calibration.peaks import FocusPass, fit_curves
 from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries, Direction
 from fossa_ros.calibration.sharpness import Peak, find_peak, sharpness
-from fossa_ros.errors import InputError
-from fossa_ros.geometry import scaled_intrinsics
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.geometry import scaled_intrinsics
 
 DEVICE = CalibratedDevice("optotune_ld4", "a lens", "current", "mA", -300.0, 300.0)
 

@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from fossa_ros.calibration.calibration_file import read_calibration
 from fossa_ros.calibration.series import Direction
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.ros import environment, qos
 from fossa_ros.ros.conversions import image_message, time_message
 from fossa_ros.ros.own_node import OwnNode
@@ -70,7 +70,15 @@ def test_targets_before_a_ros_camera_become_a_calibration(tmp_path):
     dynamics = LensDynamics(model)
     out = tmp_path / "lens.yaml"
     distances = ("3D", "2D", "1.2D")
-    command = [sys.executable, "-m", "fossa_ros.cli", "calibrate", "live", "--camera", "topic:/camera/image_raw"]
+    command = [
+        sys.executable,
+        "-m",
+        "fossa_ros.commands.cli",
+        "calibrate",
+        "live",
+        "--camera",
+        "topic:/camera/image_raw",
+    ]
     command += ["--option", "control=current", "--steps", "11", "--from", "-200", "--to", "250", "--no-breathing"]
     command += [part for distance in distances for part in ("--distance", distance)] + ["--out", str(out)]
     with PseudoTerminal(SimulatedLd4(dynamics)) as terminal, camera(dynamics) as view:

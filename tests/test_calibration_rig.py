@@ -11,10 +11,10 @@ from PIL import Image
 
 from fossa_ros.calibration.calibrate import calibrate
 from fossa_ros.calibration.calibration_file import read_calibration, write_calibration
-from fossa_ros.calibration.demo import errors, record_demo
 from fossa_ros.calibration.plot import plot_calibration
 from fossa_ros.calibration.recording import DESCRIPTION, read_recording
-from fossa_ros.errors import InputError
+from fossa_ros.commands.calibrate_demo import errors, record_demo
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.target_rig import TargetRigConfig
 

@@ -16,7 +16,7 @@ from lifecycle_msgs.msg import Transition
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import CommandRange, open_lens
 from fossa_ros.msg import LensState
 from fossa_ros.ros import environment, qos
@@ -110,7 +110,17 @@ def test_one_driver_at_a_time_in_any_process(camera, lens):
     taken = "The lens of '/camera' is driven by another program of this machine .* close it or set another port"
     with pytest.raises(LensError, match=taken):
         open_lens("camera_ros", "/camera")
-    command = [sys.executable, "-m", "fossa_ros.cli", "lens", "info", "--backend", "camera_ros", "--port", "camera"]
+    command = [
+        sys.executable,
+        "-m",
+        "fossa_ros.commands.cli",
+        "lens",
+        "info",
+        "--backend",
+        "camera_ros",
+        "--port",
+        "camera",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment.child_environment())
     assert result.returncode == 1 and re.fullmatch(f"fossa: {taken}.\n", result.stderr)
     lens.move_to(0.5)

@@ -7,13 +7,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from fossa_ros.classical import ClassicalConfig, ClassicalEstimator
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptre_space
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.estimators.classical import ClassicalConfig, ClassicalEstimator
 from fossa_ros.evaluation.metrics import depth_metrics
-from fossa_ros.optics import dioptre_space
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
-from fossa_ros.stack import FocusPlane, FocusStack
 
 CAMERA = SimulatedCamera(width=320, height=240, fx=450.0, full_well=20000.0)
 ESTIMATOR = ClassicalEstimator()

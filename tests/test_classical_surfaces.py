@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from fossa_ros import optics
-from fossa_ros.classical import ClassicalConfig, ClassicalEstimator
-from fossa_ros.classical.focus_measure import band_statistics, luminance, noise_sigma
+from fossa_ros.core import optics
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.estimators.classical import ClassicalConfig, ClassicalEstimator
+from fossa_ros.estimators.classical.focus_measure import band_statistics, luminance, noise_sigma
 from fossa_ros.simulation import textures
 from fossa_ros.simulation.builder import Builder
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.scenes import Scene
 from fossa_ros.simulation.stack_renderer import render_stack
-from fossa_ros.stack import FocusPlane, FocusStack
 
 CAMERA = SimulatedCamera(width=160, height=120)  # the centre of the usual 640x480 view
 PLANES = optics.dioptre_space(0.4, 3.0, 5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from std_msgs.msg import Header
 
-from fossa_ros.geometry import POINT, coloured_cloud
+from fossa_ros.core.geometry import POINT, coloured_cloud
 from fossa_ros.ros.conversions import empty_cloud
 
 K = np.array([[50.0, 0, 1.5], [0, 60.0, 1.0], [0, 0, 1]])

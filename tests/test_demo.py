@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 
-from fossa_ros import settings
-from fossa_ros.bags import BagReader, typestore
 from fossa_ros.evaluation.replay import ReplayOptions, replay
-from fossa_ros.installed import share
-from fossa_ros.message_fields import depth_from_message, nanoseconds
-from fossa_ros.parameter_file import read_values
+from fossa_ros.io.installed import share
+from fossa_ros.messages.bags import BagReader, typestore
+from fossa_ros.messages.fields import depth_from_message, nanoseconds
+from fossa_ros.parameters import settings
+from fossa_ros.parameters.parameter_file import read_values
 from fossa_ros.ros import environment
 from fossa_ros.ros.recorder import BAG_TOPICS
 
-COMMAND = [sys.executable, "-m", "fossa_ros.cli", "demo"]
+COMMAND = [sys.executable, "-m", "fossa_ros.commands.cli", "demo"]
 
 
 def children_of(out: Path) -> list[str]:

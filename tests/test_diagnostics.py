@@ -9,15 +9,15 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from fossa_ros.core.stack import DepthMap
 from fossa_ros.lens import LensState
-from fossa_ros.pipeline import SweepResult, Verdict
+from fossa_ros.parameters.thresholds import DEFAULTS, DIAGNOSTICS
+from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.ros import diagnostics
 from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.diagnostics import Health
-from fossa_ros.stack import DepthMap
 from fossa_ros.sweep import CapturedSweep
 from fossa_ros.sweep.clock_offset import ClockOffset
-from fossa_ros.thresholds import DEFAULTS, DIAGNOSTICS
 
 WARM = LensState(0, 0.5, 2.0, 61.0, ())
 

@@ -14,11 +14,13 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 from scipy.ndimage import distance_transform_edt
 
-from fossa_ros.cli import main
+from fossa_ros.commands.cli import main
 from fossa_ros.commands.compare import command as compare_command
 from fossa_ros.commands.evaluate import command as evaluate_command
-from fossa_ros.errors import InputError
-from fossa_ros.estimator import create_estimator
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import DepthMap
+from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.fossa import create_model
 from fossa_ros.evaluation import zedd_submission
 from fossa_ros.evaluation.comparison import compare_runs, mean_interval
 from fossa_ros.evaluation.datasets import SETS, open_set
@@ -28,9 +30,7 @@ from fossa_ros.evaluation.protocol import Setting
 from fossa_ros.evaluation.published import PUBLISHED
 from fossa_ros.evaluation.results import Results, Run, read_results
 from fossa_ros.evaluation.study_plot import check_plot, draw_study
-from fossa_ros.fossa import create_model
-from fossa_ros.photographs import read_photograph
-from fossa_ros.stack import DepthMap
+from fossa_ros.io.photographs import read_photograph
 from published_layouts import make_ddff12, make_ibims, make_infinigen, make_zedd, uniformat
 
 KEPT = Path(__file__).parent / "data" / "path_traced"

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.evaluation.datasets import SETS, open_set
 from fossa_ros.evaluation.datasets.hammer import read_moge_depth
 from fossa_ros.evaluation.datasets.photographs import load_rgbd
 from fossa_ros.evaluation.datasets.uniformat import read_uniformat
 from fossa_ros.evaluation.disturbance import Disturbance
 from fossa_ros.evaluation.protocol import Setting, choose_distances, choose_planes, spread
+from fossa_ros.io.stack_files import save_folder, save_npz
 from fossa_ros.simulation.camera import SimulatedCamera
-from fossa_ros.stack import FocusPlane, FocusStack
-from fossa_ros.stack_files import save_folder, save_npz
 from published_layouts import (
     DISTANCES,
     make_ddff12,

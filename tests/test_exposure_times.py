@@ -6,7 +6,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
-from fossa_ros.exposure_times import PATIENCE, ExposureTimes
+from fossa_ros.messages.exposure_times import PATIENCE, ExposureTimes
 from fossa_ros.ros.conversions import time_message
 from fossa_ros.sweep import Frame, StampReference, SweepTiming
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.focal_volume import BLUR_STEP, FocalVolume
 from fossa_ros.simulation.motion_path import Pose, drift, rotation_matrix, still

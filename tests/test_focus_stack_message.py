@@ -10,16 +10,16 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from fossa_ros.estimator import create_estimator
-from fossa_ros.images import rgb_from_message
-from fossa_ros.message_fields import captured_sweep
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.messages.fields import captured_sweep
+from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import FocusStack as FocusStackMessage
-from fossa_ros.pipeline import check_motion, estimate_depth
+from fossa_ros.pipeline.worker import check_motion, estimate_depth
 from fossa_ros.ros.conversions import focus_stack_message, image_message, sweep_report, time_message
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
-from fossa_ros.stack import FocusPlane, FocusStack
 from fossa_ros.sweep import CapturedSweep, Frame, GyroSamples
 
 CAMERA = SimulatedCamera(width=160, height=120, fx=150.0, breathing_length=0.004)
@@ -50,8 +50,9 @@ def sweep() -> CapturedSweep:
         reason="",
         focus_distances=DISTANCES,
         stamps_ns=tuple(starts),
-        frames=tuple(Frame(start, start, None, None, (message, info))
-                     for start, message in zip(starts, messages, strict=True)),
+        frames=tuple(
+            Frame(start, start, None, None, (message, info)) for start, message in zip(starts, messages, strict=True)
+        ),
         drops={"exposed while the lens was settling": 3, "its stamp was seen before": 1},
         started_ns=START - 20_000_001,
         duration_ns=187_654_321,

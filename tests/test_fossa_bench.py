@@ -7,10 +7,10 @@ import torch
 from click.testing import CliRunner
 from torch.utils.flop_counter import FlopCounterMode
 
-from fossa_ros.cli import main
-from fossa_ros.errors import InputError
-from fossa_ros.fossa.bench import bench, count_gflop
-from fossa_ros.fossa.factory import create_model
+from fossa_ros.commands.cli import main
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.fossa.bench import bench, count_gflop
+from fossa_ros.estimators.fossa.factory import create_model
 
 
 def test_figures_hang_together():

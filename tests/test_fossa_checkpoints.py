@@ -11,8 +11,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from torch import nn
 
-from fossa_ros.errors import InputError
-from fossa_ros.fossa import checkpoints, create_model
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.fossa import checkpoints, create_model
 
 
 class Net(nn.Module):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from fossa_ros.cli import main
-from fossa_ros.errors import InputError
-from fossa_ros.fossa import create_model, export
-from fossa_ros.fossa.export import export_onnx
-from fossa_ros.fossa.network import Architecture, Fossa
+from fossa_ros.commands.cli import main
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.fossa import create_model, export
+from fossa_ros.estimators.fossa.export import export_onnx
+from fossa_ros.estimators.fossa.network import Architecture, Fossa
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the export is optional: pip install 'fossa-ros[export]'")
 

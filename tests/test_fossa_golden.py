@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fossa_golden import CASES, case, recipe_state_dict, reference_shapes
-from fossa_ros.fossa import create_model
-from fossa_ros.fossa.network import ARCHITECTURES, Fossa
+from fossa_ros.estimators.fossa import create_model
+from fossa_ros.estimators.fossa.network import ARCHITECTURES, Fossa
 
 TOLERANCE = 2e-4
 

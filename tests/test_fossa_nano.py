@@ -8,11 +8,11 @@ import math
 import pytest
 import torch
 
-from fossa_ros.errors import InputError
-from fossa_ros.fossa import create_model
-from fossa_ros.fossa.focus_volume import concentration, reading_weights
-from fossa_ros.fossa.nano import Nano, NanoArchitecture, network_size
-from fossa_ros.fossa.sharpness import CHANNELS, log_sharpness
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.fossa import create_model
+from fossa_ros.estimators.fossa.focus_volume import concentration, reading_weights
+from fossa_ros.estimators.fossa.nano import Nano, NanoArchitecture, network_size
+from fossa_ros.estimators.fossa.sharpness import CHANNELS, log_sharpness
 
 SMALL = NanoArchitecture(stem=(8, 16), dim=32, stack_blocks=2, window=4, fused_dim=32, fused_blocks=1, features=(16, 8))
 
@@ -58,9 +58,7 @@ def test_order_of_planes_changes_nothing(small):
     stack, focus = stack_of(2, 1, 4, 48, 32)
     order = [3, 1, 0, 2]
     with torch.inference_mode():
-        torch.testing.assert_close(
-            small(stack[:, order], focus[:, order]), small(stack, focus), atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(small(stack[:, order], focus[:, order]), small(stack, focus), atol=1e-5, rtol=1e-5)
 
 
 def test_a_batch_is_its_members(small):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fossa_ros.fossa.network import Architecture, Fossa, network_size
+from fossa_ros.estimators.fossa.network import Architecture, Fossa, network_size
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from straightforward import StraightforwardFossa
@@ -72,9 +72,7 @@ def test_order_of_planes_changes_nothing(pair):
     stack, focus = stack_of(4, 1, 4, 30, 40)
     order = [2, 0, 3, 1]
     with torch.inference_mode():
-        torch.testing.assert_close(
-            model(stack[:, order], focus[:, order]), model(stack, focus), atol=2e-5, rtol=0
-        )
+        torch.testing.assert_close(model(stack[:, order], focus[:, order]), model(stack, focus), atol=2e-5, rtol=0)
 
 
 def test_focus_distance_matters(pair):

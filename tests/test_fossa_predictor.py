@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from fossa_ros.errors import InputError
-from fossa_ros.estimator import create_estimator
-from fossa_ros.fossa import Predictor, create_model, create_predictor
-from fossa_ros.fossa.confidence import bracketing_confidence
-from fossa_ros.fossa.network import Architecture, Fossa, Prediction
-from fossa_ros.fossa.preprocessing import normalise
-from fossa_ros.stack import FocusPlane, FocusStack
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.fossa import Predictor, create_model, create_predictor
+from fossa_ros.estimators.fossa.confidence import bracketing_confidence
+from fossa_ros.estimators.fossa.network import Architecture, Fossa, Prediction
+from fossa_ros.estimators.fossa.preprocessing import normalise
 
 K = np.array([[80.0, 0, 31.5], [0, 78, 23.5], [0, 0, 1]])
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fossa_ros.fossa.products import Fold, PackedProduct, Product, joined, linear, scaled
-from fossa_ros.fossa.self_attention import attend_in_tiles
+from fossa_ros.estimators.fossa.products import Fold, PackedProduct, Product, joined, linear, scaled
+from fossa_ros.estimators.fossa.self_attention import attend_in_tiles
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fossa_ros.errors import InputError
-from fossa_ros.geometry import POINT, coloured_cloud, point_cloud, scaled_intrinsics, write_ply
-from fossa_ros.stack import checked_intrinsics
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.geometry import POINT, coloured_cloud, point_cloud, scaled_intrinsics
+from fossa_ros.core.stack import checked_intrinsics
+from fossa_ros.io.ply import write_ply
 
 K = np.array([[50.0, 0.0, 31.5], [0.0, 40.0, 23.5], [0.0, 0.0, 1.0]])
 

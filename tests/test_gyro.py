@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.sweep import GyroBuffer
 
 MS = 1_000_000

@@ -10,8 +10,8 @@ import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from fossa_ros.errors import InputError
-from fossa_ros.images import rgb_from_message, rgb_of_frame
+from fossa_ros.core.errors import InputError
+from fossa_ros.messages.images import rgb_from_message, rgb_of_frame
 from fossa_ros.ros.conversions import depth_image, image_message
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)

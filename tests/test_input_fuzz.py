@@ -17,15 +17,15 @@ from std_msgs.msg import Header
 
 from fossa_ros.calibration.bag import read_bag
 from fossa_ros.calibration.calibration_file import read_calibration
-from fossa_ros.classical import ClassicalEstimator
-from fossa_ros.errors import FossaError
-from fossa_ros.images import rgb_from_message, rgb_of_frame
-from fossa_ros.message_fields import captured_sweep, lens_state
+from fossa_ros.core.errors import FossaError
+from fossa_ros.estimators.classical import ClassicalEstimator
+from fossa_ros.io.stack_description import read_description
+from fossa_ros.messages.fields import captured_sweep, lens_state
+from fossa_ros.messages.images import rgb_from_message, rgb_of_frame
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import FocusStack
 from fossa_ros.msg import LensState as LensStateMessage
-from fossa_ros.pipeline import check_motion, estimate_depth
-from fossa_ros.stack_description import read_description
+from fossa_ros.pipeline.worker import check_motion, estimate_depth
 from fossa_ros.sweep import Frame, SweepPlan, SweepTiming
 from fossa_ros.sweep.machines import Ended
 from fossa_ros.sweep.sequencer import Sequencer, SweepConfig, SweepMode

@@ -14,7 +14,7 @@ import pytest
 from fossa_ros.calibration.calibration_file import write_calibration
 from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.lens_calibration import CalibratedDevice, LensCalibration
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.lens.options import parse_options
 from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
@@ -25,7 +25,7 @@ ENVIRONMENT = {**os.environ, "COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
 
 
 def fossa_lens(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "fossa_ros.cli", "lens", *arguments]
+    command = [sys.executable, "-m", "fossa_ros.commands.cli", "lens", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
 
 
@@ -89,7 +89,7 @@ def test_set_holds_and_parks(device, port, text, power):
 
 
 def test_set_until_interrupted(device, port):
-    command = [sys.executable, "-m", "fossa_ros.cli", "lens", "set", "--command", "1.5", "--port", port]
+    command = [sys.executable, "-m", "fossa_ros.commands.cli", "lens", "set", "--command", "1.5", "--port", port]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         for line in process.stdout:
             if "Holding" in line:

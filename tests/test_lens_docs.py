@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import icc_protocol as icc
 from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.lens import lens_backends, open_lens

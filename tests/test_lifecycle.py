@@ -17,7 +17,7 @@ from lifecycle_msgs.msg import State, Transition
 from rclpy.qos import QoSProfile
 
 from fossa_ros.lens.optotune_ld4 import OptotuneLd4
-from fossa_ros.message_fields import nanoseconds
+from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import LensState, SweepReport
 from fossa_ros.ros import environment, qos
 from node_processes import CONFIG, Listener, process, simulated_rig

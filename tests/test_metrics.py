@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.metrics import boundary_f1, depth_metrics, mean_metrics
 
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 import motion_renders as renders
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.motion import MotionCheck, MotionConfig, debug_picture
 from fossa_ros.motion.registration import Frame, register
 from fossa_ros.motion.tiling import Tiling, in_pixels, transform
 from fossa_ros.simulation.motion_path import Pose, drift, rotation_matrix
 from fossa_ros.simulation.scenes import Scene, card_mover, make_scene
 from fossa_ros.simulation.stack_renderer import render_stack, true_depth
-from fossa_ros.stack import FocusPlane, FocusStack
 
 TABLE, CARDS = 1, 2  # seeds of two scenes
 STILL = np.eye(3)

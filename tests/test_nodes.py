@@ -15,9 +15,9 @@ from lifecycle_msgs.msg import State, Transition
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
 
+from fossa_ros.core.geometry import POINT
 from fossa_ros.evaluation.metrics import depth_metrics
-from fossa_ros.geometry import POINT
-from fossa_ros.message_fields import nanoseconds
+from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import environment, qos
 from node_processes import process, simulated_rig

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fossa_ros import optics
+from fossa_ros.core import optics
 
 FOCAL_LENGTH, F_NUMBER = 0.012, 1.4
 depths = st.floats(0.05, 1000)

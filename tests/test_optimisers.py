@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from fossa_ros.fossa.nano import Nano
+from fossa_ros.estimators.fossa.nano import Nano
 from fossa_ros.training.config import TrainingConfig
 from fossa_ros.training.optimisers import STEP, Muon, is_matrix, make_optimisers, orthogonalised
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import CommandRange, open_lens
 from fossa_ros.lens import icc_protocol as icc
 from fossa_ros.simulation.icc_device import SimulatedIcc

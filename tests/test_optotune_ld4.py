@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import CommandRange, LensMove, open_lens
 from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.lens.ld4_line import Ld4Line

@@ -15,18 +15,19 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from fossa_ros.estimator import create_estimator
-from fossa_ros.geometry import coloured_cloud
+from fossa_ros.core.geometry import coloured_cloud
+from fossa_ros.core.stack import DepthMap
+from fossa_ros.estimators.estimator import create_estimator
 from fossa_ros.lens import open_lens
 from fossa_ros.motion import MotionCheck, MotionConfig
-from fossa_ros.pipeline import DepthWorker, SweepResult
+from fossa_ros.pipeline.result import SweepResult
+from fossa_ros.pipeline.worker import DepthWorker
 from fossa_ros.ros import in_place, qos
 from fossa_ros.ros.conversions import depth_image, empty_cloud, image_message
 from fossa_ros.ros.in_place import InPlacePublisher
 from fossa_ros.ros.outputs import Outputs
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.rig import RigConfig, SimulatedRig
-from fossa_ros.stack import DepthMap
 from fossa_ros.sweep import CapturedSweep, Frame, SweepCapture, SweepPlan, SweepTiming
 
 K = np.array([[50.0, 0, 4.0], [0, 50.0, 3.0], [0, 0, 1]])

@@ -51,8 +51,11 @@ def test_pairs_have_one_stamp_and_come_whatever_the_order_of_arrival(make):
     pairs = []
     synchroniser = make(lambda image, info: pairs.append((image, info)))
     stamps = [1_000_000_000 + 33_333_333 * i for i in range(200)]
-    messages = [(topic, stamp + 5_000_000 * random.Random(stamp + topic).random(), stamp)
-                for stamp in stamps for topic in (0, 1)]
+    messages = [
+        (topic, stamp + 5_000_000 * random.Random(stamp + topic).random(), stamp)
+        for stamp in stamps
+        for topic in (0, 1)
+    ]
     for topic, _, stamp in sorted(messages, key=lambda entry: entry[1]):
         synchroniser.add(topic, stamped((Image, CameraInfo)[topic], stamp))
     assert [image.header.stamp for image, _ in pairs] == [time_message(stamp) for stamp in stamps]

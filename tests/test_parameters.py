@@ -11,10 +11,10 @@ import torch
 import yaml
 from rclpy.parameter import Parameter as RosParameter
 
-from fossa_ros import settings
-from fossa_ros.errors import InputError
-from fossa_ros.estimator import create_estimator, gpu_at_hand
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.estimator import create_estimator, gpu_at_hand
 from fossa_ros.motion import MotionConfig
+from fossa_ros.parameters import settings
 from fossa_ros.ros import parameters
 from fossa_ros.ros.parameter_tables import TABLES, document
 from fossa_ros.sweep import SweepTiming
@@ -44,7 +44,7 @@ def test_the_defaults_are_the_librarys():
 
 def test_auto_is_the_network_where_there_is_a_gpu_that_it_may_use(monkeypatch):
     assert gpu_at_hand() == torch.cuda.is_available()
-    monkeypatch.setattr("fossa_ros.estimator.gpu_at_hand", lambda: True)
+    monkeypatch.setattr("fossa_ros.estimators.estimator.gpu_at_hand", lambda: True)
     assert create_estimator("auto", device="auto").name == "fossa-nano"
     assert create_estimator("auto", device="cpu", model="nano").name == "classical"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import srgb_decode
 from fossa_ros.simulation.photograph_lens import refocus_photograph
 

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.motion import MotionCheck
-from fossa_ros.pipeline import DepthWorker, check_motion, estimate_depth
-from fossa_ros.stack import DepthMap, FocusPlane, FocusStack
+from fossa_ros.pipeline.worker import DepthWorker, check_motion, estimate_depth
 from fossa_ros.sweep import CapturedSweep
 
 TEXTURE = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (240, 320, 3), dtype=np.uint8), (0, 0), 2)

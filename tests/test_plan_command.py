@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from fossa_ros.cli import main
-from fossa_ros.errors import InputError
+from fossa_ros.commands.cli import main
+from fossa_ros.core.errors import InputError
 from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
 from fossa_ros.sweep.planner import Line, timeline
 

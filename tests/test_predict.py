@@ -13,18 +13,18 @@ from click.testing import CliRunner
 from PIL import Image
 
 from fossa_ros import __version__
-from fossa_ros.atomic import replacing_files
-from fossa_ros.classical import ClassicalEstimator
-from fossa_ros.cli import COMMANDS, main
-from fossa_ros.errors import InputError
-from fossa_ros.geometry import scaled_intrinsics
-from fossa_ros.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range, ticks
-from fossa_ros.predict import OUTPUTS
-from fossa_ros.resampling import enlarge_depth, shrink_stack
+from fossa_ros.commands.cli import COMMANDS, main
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.geometry import scaled_intrinsics
+from fossa_ros.core.resampling import enlarge_depth, shrink_stack
+from fossa_ros.estimators.classical import ClassicalEstimator
+from fossa_ros.io.atomic import replacing_files
+from fossa_ros.io.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range, ticks
+from fossa_ros.io.stack_files import save_folder, save_npz
+from fossa_ros.pipeline.predict import OUTPUTS
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.scenes import make_scene
 from fossa_ros.simulation.stack_renderer import render_stack
-from fossa_ros.stack_files import save_folder, save_npz
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_ctrl_c_leaves_the_earlier_outputs_alone(stack_file, tmp_path, monkeypat
         raise KeyboardInterrupt
 
     out = tmp_path / "out"
-    monkeypatch.setattr("fossa_ros.predict.write_ply", interrupted)  # when the pictures are made already
+    monkeypatch.setattr("fossa_ros.pipeline.predict.write_ply", interrupted)  # when the pictures are made already
     assert refusal("predict", stack_file, "--out", out, status=130) == "fossa: interrupted.\n"
     assert not out.exists()
     out.mkdir()
@@ -203,7 +203,7 @@ def test_full_disk_is_a_sentence(tmp_path):
 
 def test_listing_commands_imports_none_of_them():
     code = (
-        "import sys; from fossa_ros.cli import main; main(['--help'], standalone_mode=False); "
+        "import sys; from fossa_ros.commands.cli import main; main(['--help'], standalone_mode=False); "
         "print(sorted({'torch', 'rclpy', 'cv2', 'numpy', 'rich'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,14 +10,14 @@ import rclpy
 import yaml
 from click.testing import CliRunner
 
-from fossa_ros import settings
-from fossa_ros.cli import main
-from fossa_ros.errors import FossaError
+from fossa_ros.commands.cli import main
+from fossa_ros.core.errors import FossaError
 from fossa_ros.lens import lens_backends
+from fossa_ros.parameters import settings
 from fossa_ros.ros import parameters
 from fossa_ros.ros.fossa_node import FossaNode
 from fossa_ros.sweep import SweepPlan
-from fossa_ros.working_range import WorkingRange
+from fossa_ros.sweep.working_range import WorkingRange
 
 CONFIG = Path(__file__).parents[1] / "config"
 PRESETS = [file for file in sorted(CONFIG.glob("*.yaml")) if "/**/fossa_node:" in file.read_text()]

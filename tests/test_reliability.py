@@ -21,10 +21,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
+from fossa_ros.core.optics import dioptres
 from fossa_ros.evaluation.metrics import depth_metrics
-from fossa_ros.message_fields import depth_from_message, nanoseconds
+from fossa_ros.messages.fields import depth_from_message, nanoseconds
 from fossa_ros.msg import LensState, SweepReport
-from fossa_ros.optics import dioptres
 from fossa_ros.ros import environment, qos
 from node_processes import Listener, process, simulated_rig
 
@@ -34,7 +34,7 @@ FACTOR = 1.5  # by which the error of a depth that is right may exceed that of t
 PLUGIN = """
 import os, pathlib
 import numpy as np, torch
-from fossa_ros.classical import ClassicalEstimator
+from fossa_ros.estimators.classical import ClassicalEstimator
 
 class Faulty(ClassicalEstimator):
     name = "faulty"

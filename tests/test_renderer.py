@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import FULL_SCALE, LIGHT_OF_CODE, SimulatedCamera, srgb_decode, srgb_encode
 from fossa_ros.simulation.live_sensor import LiveSensor
 from fossa_ros.simulation.motion_path import Pose, drift, rotation_matrix

@@ -18,18 +18,18 @@ from click.testing import CliRunner
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
-from fossa_ros import settings
-from fossa_ros.bags import BagReader
-from fossa_ros.cli import main
-from fossa_ros.errors import InputError
+from fossa_ros.commands.cli import main
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.geometry import POINT
+from fossa_ros.core.optics import dioptre_space
 from fossa_ros.evaluation.replay import read_replay
 from fossa_ros.evaluation.replay_many import find_bags, shard_of
 from fossa_ros.evaluation.replay_sweeps import find_topics, replayed_sweeps
 from fossa_ros.evaluation.results import read_results
-from fossa_ros.geometry import POINT
-from fossa_ros.message_fields import depth_from_message, nanoseconds
-from fossa_ros.optics import dioptre_space
-from fossa_ros.parameter_file import read_values
+from fossa_ros.messages.bags import BagReader
+from fossa_ros.messages.fields import depth_from_message, nanoseconds
+from fossa_ros.parameters import settings
+from fossa_ros.parameters.parameter_file import read_values
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.simulation.virtual_recording import Recording, write_recording
@@ -55,7 +55,7 @@ class NoRos:
                                   "ament_index_python", "rosidl_runtime_py") or name.startswith("fossa_ros.msg"):
             raise ImportError(name + " is ROS")
 sys.meta_path.insert(0, NoRos())
-from fossa_ros.cli import main
+from fossa_ros.commands.cli import main
 main()
 """
 
@@ -205,7 +205,17 @@ def test_a_damaged_bag_is_replayed_until_the_damage_and_the_report_says_so(bags,
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_valid_closed_bag(bags, tmp_path, number):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "fossa_ros.cli", "replay", str(bags / "mcap"), "--out", str(out), "--rate", "0.3"]
+    command = [
+        sys.executable,
+        "-m",
+        "fossa_ros.commands.cli",
+        "replay",
+        str(bags / "mcap"),
+        "--out",
+        str(out),
+        "--rate",
+        "0.3",
+    ]
     child = subprocess.Popen([*command, *PARAMETERS, "--pictures", "1"], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60

@@ -11,14 +11,14 @@ from rosbags.rosbag2 import CompressionMode
 from sensor_msgs.msg import Image
 
 from bag_player import play
-from fossa_ros import settings
-from fossa_ros.bags import BagReader
+from fossa_ros.core.optics import dioptre_space
 from fossa_ros.evaluation.replay import ReplayOptions, replay
 from fossa_ros.evaluation.replay_sweeps import find_topics, replayed_sweeps
-from fossa_ros.message_fields import depth_from_message, nanoseconds
+from fossa_ros.messages.bags import BagReader
+from fossa_ros.messages.fields import depth_from_message, nanoseconds
 from fossa_ros.msg import SweepReport
-from fossa_ros.optics import dioptre_space
-from fossa_ros.parameter_file import read_values
+from fossa_ros.parameters import settings
+from fossa_ros.parameters.parameter_file import read_values
 from fossa_ros.ros import qos
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fossa_ros import __version__
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.evaluation.results import FORMAT, Results, Run, read_results, write_results
 

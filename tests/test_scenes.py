@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.builder import Builder
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.motion_path import (

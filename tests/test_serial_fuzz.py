@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fossa_ros.errors import FossaError, LensError
+from fossa_ros.core.errors import FossaError, LensError
 from fossa_ros.lens import icc_protocol as icc
 from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.lens import open_lens

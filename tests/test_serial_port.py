@@ -12,7 +12,7 @@ import pytest
 from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import open_lens
 from fossa_ros.lens.serial_port import find_serial_port, open_serial_port, usb_address
 from fossa_ros.simulation.ld4_device import SimulatedLd4

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fossa_ros.estimator import create_estimator
+from fossa_ros.core.stack import FocusStack
+from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.fossa.checkpoints import SHIPPED
 from fossa_ros.evaluation.metrics import depth_metrics
-from fossa_ros.fossa.checkpoints import SHIPPED
-from fossa_ros.stack import FocusStack
-from fossa_ros.stack_files import load_stack
+from fossa_ros.io.stack_files import load_stack
 
 FOLDER = Path(__file__).parent / "data" / "path_traced"
 KEPT = sorted(FOLDER.glob("*.npz"))

@@ -13,7 +13,7 @@ from lifecycle_msgs.msg import State, Transition
 from sensor_msgs.msg import Image, Imu
 from std_srvs.srv import SetBool, Trigger
 
-from fossa_ros.message_fields import depth_from_message, nanoseconds
+from fossa_ros.messages.fields import depth_from_message, nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import time_message

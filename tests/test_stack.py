@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from fossa_ros.errors import InputError
-from fossa_ros.stack import DepthMap, FocusPlane, FocusStack
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
 
 K = np.array([[50.0, 0, 4], [0, 50.0, 3], [0, 0, 1]])
 

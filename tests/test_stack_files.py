@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fossa_ros.errors import InputError
-from fossa_ros.stack import FocusPlane, FocusStack
-from fossa_ros.stack_files import load_stack, save_folder, save_npz
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.io.stack_files import load_stack, save_folder, save_npz
 
 K = np.array([[70.0, 0.0, 30.0], [0.0, 71.0, 22.0], [0.0, 0.0, 1.0]])
 PHONES = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "real_stacks"

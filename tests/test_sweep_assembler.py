@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.lens import LensMove
 from fossa_ros.sweep import Drop, Frame, StampReference, StepAssembler, SweepPlan, SweepTiming
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.lens import open_lens
 from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fossa_ros.core.stack import DepthMap
 from fossa_ros.motion import MotionCheck, MotionConfig
-from fossa_ros.pipeline import DepthWorker
-from fossa_ros.stack import DepthMap
-from fossa_ros.temporal_filter import TemporalConfig, TemporalFilter
+from fossa_ros.pipeline.temporal_filter import TemporalConfig, TemporalFilter
+from fossa_ros.pipeline.worker import DepthWorker
 from test_pipeline import sweep, wait_until
 
 SIZE = 120, 160

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fossa_ros import optics
+from fossa_ros.core import optics
 from fossa_ros.training import scenes
 from fossa_ros.training.defocus import MARGIN, render_planes
 from fossa_ros.training.lenses import LEAST_BLUR, MOST_BLUR, TrainingLens, draw_focus, draw_lens

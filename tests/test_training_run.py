@@ -18,8 +18,8 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from fossa_ros.cli import main
-from fossa_ros.errors import InputError
+from fossa_ros.commands.cli import main
+from fossa_ros.core.errors import InputError
 from fossa_ros.training.config import TrainingConfig, load_config
 from fossa_ros.training.loop import Run, find_frames, learning_rate, make_block_of
 from fossa_ros.training.losses import (
@@ -252,7 +252,7 @@ def test_several_processes_train_one_model(tmp_path):
     config = written(dataclasses.replace(TINY, steps=2, reuse=1), tmp_path / "c.yaml")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    program = ["-m", "fossa_ros.cli", "train", config, "--out", str(tmp_path / "run"), "--device", "cpu"]
+    program = ["-m", "fossa_ros.commands.cli", "train", config, "--out", str(tmp_path / "run"), "--device", "cpu"]
     done = subprocess.run(
         [*torchrun, *program, "--workers", "0"], env=environment, capture_output=True, text=True, timeout=120
     )

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import CommandRange, open_lens
 from fossa_ros.lens import v4l2_protocol as v4l2
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
@@ -116,9 +116,7 @@ def test_steps_without_a_unit_need_a_calibration(camera, path):
             assert lens.state().command == told and math.isnan(lens.state().focus_distance)
 
 
-@given(
-    least=st.integers(-1000, 1000), span=st.integers(1, 2000), step=st.integers(1, 40), share=st.floats(0, 1)
-)
+@given(least=st.integers(-1000, 1000), span=st.integers(1, 2000), step=st.integers(1, 40), share=st.floats(0, 1))
 @settings(deadline=None)
 def test_every_value_of_any_range_is_one_the_driver_holds(tmp_path_factory, least, span, step, share):
     path = str(tmp_path_factory.getbasetemp() / "video_any")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import CommandRange, open_lens
 from fossa_ros.lens import usbm_protocol as usbm
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel

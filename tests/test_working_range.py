@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fossa_ros import optics
-from fossa_ros.classical import ClassicalEstimator
-from fossa_ros.cli import main
-from fossa_ros.errors import InputError
+from fossa_ros.commands.cli import main
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.sweep import SweepPlan
-from fossa_ros.working_range import BLUR_ERROR_PX, WorkingRange
+from fossa_ros.sweep.working_range import BLUR_ERROR_PX, WorkingRange
 
 FOCAL_LENGTH, F_NUMBER, PIXEL = 0.012, 1.4, 20e-6
 PLAN = SweepPlan.evenly(0.35, 6.0, 5)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from fossa_ros.bags import BagReader
 from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries
-from fossa_ros.errors import InputError
-from fossa_ros.message_fields import nanoseconds
+from fossa_ros.core.errors import InputError
+from fossa_ros.messages.bags import BagReader
+from fossa_ros.messages.fields import nanoseconds
 
 LOG = logging.getLogger(__name__)
 IMAGE = "sensor_msgs/msg/Image"

@@ -6,8 +6,8 @@ import numpy as np
 
 from fossa_ros.calibration.lens_calibration import Breathing
 from fossa_ros.calibration.zoom import zoom
-from fossa_ros.optics import dioptres
-from fossa_ros.stack import FocusStack
+from fossa_ros.core.optics import dioptres
+from fossa_ros.core.stack import FocusStack
 
 NEGLIGIBLE_SCALE = 1e-4
 NEGLIGIBLE_SHIFT = 0.05  # px

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 _SMOOTHING = 3.0  # px: what blur leaves of both images is alike below this
 _LIKE = 0.6  # correlation below which two images do not show the same

@@ -13,9 +13,9 @@ from fossa_ros.calibration.breathing_measurement import BreathingCurve, measure_
 from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, LensCalibration
 from fossa_ros.calibration.peaks import FocusPass, Region, cropped, fit_curves, left_out_residuals, measure_passes
 from fossa_ros.calibration.series import CalibrationSeries, Direction
-from fossa_ros.errors import InputError
-from fossa_ros.optics import dioptres
-from fossa_ros.stack import checked_intrinsics
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptres
+from fossa_ros.core.stack import checked_intrinsics
 
 MUCH_HYSTERESIS = 0.1  # D
 MUCH_UNCERTAINTY = 0.05  # D

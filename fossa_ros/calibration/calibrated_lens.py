@@ -12,9 +12,9 @@ from types import TracebackType
 
 from fossa_ros.calibration.lens_calibration import LensCalibration
 from fossa_ros.calibration.series import Direction
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptres, metres
 from fossa_ros.lens.lens import FocusLens, LensMove, LensState
-from fossa_ros.optics import dioptres, metres
 
 LOG = logging.getLogger(__name__)
 TEMPERATURE_AGE_NS = 2_000_000_000  # a lens warms within minutes

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fossa_ros.atomic import replacing
 from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, LensCalibration, TemperatureModel
 from fossa_ros.calibration.peaks import FocusPass
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.io.atomic import replacing
 
 VERSION = 1
 _KEY = "fossa_lens_calibration"

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 BEYOND = 0.1
 """Share of the measured span of dioptres by which a curve may be continued on either side."""

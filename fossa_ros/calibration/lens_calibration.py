@@ -10,9 +10,9 @@ from scipy.interpolate import CubicSpline
 
 from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.series import Direction
-from fossa_ros.errors import InputError
-from fossa_ros.geometry import scaled_intrinsics
-from fossa_ros.optics import metres
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.geometry import scaled_intrinsics
+from fossa_ros.core.optics import metres
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from fossa_ros.calibration.lens_calibration import CalibratedDevice
 from fossa_ros.calibration.recording import RecordingWriter
 from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.lens import FocusLens
 
 CLOCK_MARGIN_NS = 2_000_000

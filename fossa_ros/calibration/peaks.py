@@ -12,8 +12,8 @@ from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.lens_calibration import TemperatureModel
 from fossa_ros.calibration.series import CalibrationSeries, Direction
 from fossa_ros.calibration.sharpness import Peak, find_peak, sharpness
-from fossa_ros.errors import InputError
-from fossa_ros.optics import dioptres
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptres
 
 FEWEST_DISTANCES = 3
 _SMALLEST_WARMING = 1.0  # degC between two visits of one distance, from which a coefficient can be told

@@ -7,7 +7,7 @@ import numpy as np
 from fossa_ros.calibration.calibrate import CalibrationResult
 from fossa_ros.calibration.lens_calibration import CalibratedDevice
 from fossa_ros.calibration.series import Direction
-from fossa_ros.pictures import write_figure
+from fossa_ros.io.pictures import write_figure
 
 _COLOURS = {Direction.RISING: "tab:blue", Direction.FALLING: "tab:orange"}
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fossa_ros.atomic import replacing
 from fossa_ros.calibration.lens_calibration import CalibratedDevice
 from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries
-from fossa_ros.errors import InputError
-from fossa_ros.photographs import photograph_size, read_photograph
-from fossa_ros.stack_description import file_inside
+from fossa_ros.core.errors import InputError
+from fossa_ros.io.atomic import replacing
+from fossa_ros.io.photographs import photograph_size, read_photograph
+from fossa_ros.io.stack_description import file_inside
 
 DESCRIPTION = "calibration.json"
 _MAX_BYTES = 20_000_000

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 
 class Direction(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 _SMOOTHING = 0.8  # px: below it there is more noise than picture
 _NEAR_PEAK = (0.7, 0.5)  # of the peak's height above the floor: what the fit looks at; lower where steps are coarse

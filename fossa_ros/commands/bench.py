@@ -26,7 +26,7 @@ def command(models, device, precisions, planes, height, width, runs, compile):
     is the time from the last plane on where the others were taken while the lens moved. "of matmul" is the share of
     the rate that a plain matrix product reaches in the same precision.
     """
-    from fossa_ros.fossa.bench import bench
+    from fossa_ros.estimators.fossa.bench import bench
 
     table = Table("model", "device", "precision", "planes", "size", "p50", "p95", "last plane", "planes/s")
     for name in ("memory", "GFLOP", "of matmul"):

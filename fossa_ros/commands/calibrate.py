@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from fossa_ros.atomic import check_writable
 from fossa_ros.commands.lens import FocusDistance, opens_lens
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.io.atomic import check_writable
 
 STEPS = click.IntRange(5, 1000)
 
@@ -193,7 +193,7 @@ def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out
     """Calibrate from bags, one or more for each distance: METRES=BAG, for example 0.5=half_metre."""
     from fossa_ros.calibration.bag import read_bag
     from fossa_ros.calibration.lens_calibration import CalibratedDevice
-    from fossa_ros.images import rgb_from_message
+    from fossa_ros.messages.images import rgb_from_message
 
     topics = {"image_topic": image_topic, "command_topic": command_topic}
     timing = {"settling": settling, "exposure": exposure}

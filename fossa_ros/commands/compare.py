@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fossa_ros.commands.evaluate import PLAIN
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.comparison import LEVEL, RESAMPLES, compare_runs
 from fossa_ros.evaluation.results import Results, Run, read_results
 

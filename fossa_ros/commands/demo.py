@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 
 @click.command("demo")

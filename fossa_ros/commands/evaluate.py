@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fossa_ros.atomic import check_writable
-from fossa_ros.estimator import create_estimator
+from fossa_ros.estimators.estimator import create_estimator
 from fossa_ros.evaluation.datasets import SETS, WITHOUT_DATA, open_set
 from fossa_ros.evaluation.disturbance import Disturbance
 from fossa_ros.evaluation.evaluate import INTERRUPTED, TENTHS, evaluate, vary
@@ -20,6 +19,7 @@ from fossa_ros.evaluation.metrics import DELTA_THRESHOLDS
 from fossa_ros.evaluation.protocol import FOCUS
 from fossa_ros.evaluation.published import CHECKPOINTS, PUBLISHED
 from fossa_ros.evaluation.results import Results, write_results
+from fossa_ros.io.atomic import check_writable
 
 MODELS = ("classical", "vits", "vitb", "vitl", "nano")
 COLUMNS = {
@@ -204,7 +204,7 @@ def rendering_device(model: str, device: str | None) -> str:
     """Return where RGB-D sets are rendered: where the network runs."""
     if model == "classical":
         return "cpu"
-    from fossa_ros.fossa.devices import resolve_device
+    from fossa_ros.estimators.fossa.devices import resolve_device
 
     return str(resolve_device(device or "auto"))
 

@@ -20,9 +20,9 @@ def command(out, model, checkpoint, planes, height, width):
 
     OUT gets fixed shapes and is checked against PyTorch on onnxruntime's CPU; docs/fossa.md says what goes in and out.
     """
-    from fossa_ros.fossa import create_model
-    from fossa_ros.fossa.checkpoints import chosen_checkpoint
-    from fossa_ros.fossa.export import export_onnx
+    from fossa_ros.estimators.fossa import create_model
+    from fossa_ros.estimators.fossa.checkpoints import chosen_checkpoint
+    from fossa_ros.estimators.fossa.export import export_onnx
 
     with Console(stderr=True).status("Exporting and comparing with PyTorch"):
         network = create_model(model, device="cpu", weights=chosen_checkpoint(model, checkpoint))

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptre_space, dioptres, metres
 from fossa_ros.lens import FocusLens, LensMove, lens_backends, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.lens.serial_port import serial_ports, usb_address
 from fossa_ros.lens.v4l2_device import video_devices
-from fossa_ros.optics import dioptre_space, dioptres, metres
 
 HOLD_LOOK_S = 1.0  # how often a held lens is asked whether it still holds
 

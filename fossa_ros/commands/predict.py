@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fossa_ros.atomic import check_writable
-from fossa_ros.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator
+from fossa_ros.estimators.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator
 from fossa_ros.evaluation.metrics import depth_metrics
-from fossa_ros.predict import predict, write_outputs
-from fossa_ros.stack_files import load_stack
+from fossa_ros.io.atomic import check_writable
+from fossa_ros.io.stack_files import load_stack
+from fossa_ros.pipeline.predict import predict, write_outputs
 
 
 @click.command("predict")

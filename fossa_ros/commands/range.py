@@ -9,11 +9,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fossa_ros import optics
 from fossa_ros.commands.lens import FocusDistance
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.sweep import SweepPlan
-from fossa_ros.working_range import BLUR_ERROR_PX, IN_FOCUS_PX, WorkingRange
+from fossa_ros.sweep.working_range import BLUR_ERROR_PX, IN_FOCUS_PX, WorkingRange
 
 ROWS = 8  # distances shown where none are given
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from fossa_ros.pictures import write_figure
-from fossa_ros.working_range import IN_FOCUS_PX, WorkingRange
+from fossa_ros.io.pictures import write_figure
+from fossa_ros.sweep.working_range import IN_FOCUS_PX, WorkingRange
 
 TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # m
 MOST_ERROR = 0.3  # of the distance: beyond, nobody cares how bad it is

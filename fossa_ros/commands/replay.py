@@ -17,13 +17,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fossa_ros import settings
-from fossa_ros.atomic import check_writable
-from fossa_ros.errors import FossaError, InputError
+from fossa_ros.core.errors import FossaError, InputError
+from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
 from fossa_ros.evaluation.replay_many import find_bags, is_bag, replay_many, shard_of
-from fossa_ros.freed_memory import keep_freed_memory
-from fossa_ros.parameter_file import read_values
+from fossa_ros.io.atomic import check_writable
+from fossa_ros.parameters import settings
+from fossa_ros.parameters.parameter_file import read_values
 
 INTERRUPTED = 130
 
@@ -44,9 +44,7 @@ INTERRUPTED = 130
 @click.option("--bag/--no-bag", "write_bag", default=True, show_default=True, help="Write the results as a bag.")
 @click.option("--compress", is_flag=True, help="Compress that bag.")
 @click.option("--rerun", "rerun_file", type=click.Path(path_type=Path), help="Log for rerun's viewer, to an .rrd file.")
-def command(
-    bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures, write_bag, compress, rerun_file
-):
+def command(bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures, write_bag, compress, rerun_file):
     """Turn recorded bags into depth, figures and pictures.
 
     They are what fossa_node would have made of them; no ROS is needed.
@@ -74,8 +72,10 @@ def command(
     from fossa_ros.commands.report import write_page  # its plots take a second to import
 
     with _ended_by_signal() as ended:
-        failed = _replay_folder(bag, out, options, jobs, shard, ended) if many else _replay_one(
-            bag, out, options, rerun_file, ended
+        failed = (
+            _replay_folder(bag, out, options, jobs, shard, ended)
+            if many
+            else _replay_one(bag, out, options, rerun_file, ended)
         )
         if not many or shard is None:
             click.echo(f"{write_page([out], out / 'report.html')} shows it all.")

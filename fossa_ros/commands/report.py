@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.replay import SUMMARY, read_replay
 from fossa_ros.evaluation.replay_report import report_page, write_report
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from fossa_ros.pictures import write_figure
+from fossa_ros.io.pictures import write_figure
 from fossa_ros.sweep.planner import MS, Timeline
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.metrics import HIGHER_IS_BETTER
 from fossa_ros.evaluation.results import Run
 

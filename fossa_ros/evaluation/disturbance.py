@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane
 from fossa_ros.evaluation.protocol import Sample
-from fossa_ros.stack import FocusPlane
 
 
 @dataclass(frozen=True)

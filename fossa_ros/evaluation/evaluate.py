@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from fossa_ros.errors import InputError
-from fossa_ros.estimator import Estimator
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import DepthMap
+from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.evaluation.datasets import Benchmark
 from fossa_ros.evaluation.disturbance import Disturbance
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.evaluation.protocol import Sample, Setting
 from fossa_ros.evaluation.results import Run
-from fossa_ros.stack import DepthMap
 
 POOLED = 5_000  # pixels of an image that the error by confidence is worked out from
 TENTHS = "abs_rel_by_confidence"  # in a run's extra: AbsRel of each tenth of the pixels, the least certain first

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 DELTA_THRESHOLDS = {
     "delta_1.05": 1.05,

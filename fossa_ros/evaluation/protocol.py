@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
-from fossa_ros.stack import FocusStack
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusStack
 
 FOCUS = ("uniform", "fixed", "near", "far")
 QUANTILES = (0.05, 0.95)  # of an image's disparity: the range of its focus distances

@@ -16,20 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from fossa_ros import settings
-from fossa_ros.atomic import replacing_files
-from fossa_ros.bags import BagReader
-from fossa_ros.errors import InputError
-from fossa_ros.estimator import Estimator
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.evaluation.metrics import mean_metrics
 from fossa_ros.evaluation.replay_bag import ResultBag
 from fossa_ros.evaluation.replay_figures import SweepFigures, sweep_figures
 from fossa_ros.evaluation.replay_sweeps import ReplayedSweep, find_topics, replayed_sweeps
 from fossa_ros.evaluation.results import Results, Run, write_results
-from fossa_ros.message_fields import report_stamp_ns
+from fossa_ros.io.atomic import replacing_files
+from fossa_ros.io.pictures import confidence_picture, depth_picture, error_picture, write_picture
+from fossa_ros.messages.bags import BagReader
 from fossa_ros.motion import MotionCheck
-from fossa_ros.pictures import confidence_picture, depth_picture, error_picture, write_picture
-from fossa_ros.pipeline import SweepResult, check_motion, estimate_depth
+from fossa_ros.parameters import settings
+from fossa_ros.pipeline.report import report_stamp_ns
+from fossa_ros.pipeline.result import SweepResult
+from fossa_ros.pipeline.worker import check_motion, estimate_depth
 
 FORMAT = "fossa_ros replay 1"
 SUMMARY, METRICS, BAG, PICTURES = "replay.json", "metrics.json", "bag", "pictures"
@@ -290,9 +291,7 @@ def _write_figures(done: Replay, folder: Path) -> None:
     scored = {f"{sweep.sweep:06d}": sweep.metrics for sweep in done.sweeps if sweep.metrics}
     (folder / SUMMARY).write_text(json.dumps(done.as_json(), allow_nan=False) + "\n", encoding="utf-8")
     if scored:
-        write_results(
-            folder / METRICS, Results(Path(done.source).name, {"name": done.estimator}, (Run({}, scored),))
-        )
+        write_results(folder / METRICS, Results(Path(done.source).name, {"name": done.estimator}, (Run({}, scored),)))
 
 
 def _processors() -> int:

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from fossa_ros.bags import typestore
-from fossa_ros.geometry import coloured_cloud
-from fossa_ros.message_fields import (
+from fossa_ros.core.geometry import coloured_cloud
+from fossa_ros.core.stack import DepthMap
+from fossa_ros.messages.bags import typestore
+from fossa_ros.messages.fields import (
     cloud_fields,
     depth_fields,
     image_fields,
-    report_fields,
-    report_stamp_ns,
     stamp_fields,
 )
-from fossa_ros.pipeline import SweepResult
-from fossa_ros.stack import DepthMap
+from fossa_ros.pipeline.report import report_fields, report_stamp_ns
+from fossa_ros.pipeline.result import SweepResult
 
 TOPICS = {
     "depth/image": "sensor_msgs/msg/Image",
@@ -88,9 +87,7 @@ class ResultBag:
         self._put(topic, self._store.types[TOPICS[topic]](**fields))
 
     def _put(self, topic: str, message) -> None:
-        self._writer.write(
-            self._connections[topic], self._last_ns, self._store.serialize_cdr(message, TOPICS[topic])
-        )
+        self._writer.write(self._connections[topic], self._last_ns, self._store.serialize_cdr(message, TOPICS[topic]))
 
     def _stamp(self, stamp_ns: int):
         return self._store.types["builtin_interfaces/msg/Time"](**stamp_fields(stamp_ns))

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fossa_ros import optics
+from fossa_ros.core import optics
 from fossa_ros.evaluation.metrics import depth_metrics
-from fossa_ros.pipeline import SweepResult
+from fossa_ros.pipeline.result import SweepResult
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import cv2
 
-from fossa_ros.bags import STORAGES
-from fossa_ros.errors import FossaError, InputError
+from fossa_ros.core.errors import FossaError, InputError
+from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
-from fossa_ros.freed_memory import keep_freed_memory
+from fossa_ros.messages.bags import STORAGES
 
 _ENDED = threading.Event()  # of a worker process
 

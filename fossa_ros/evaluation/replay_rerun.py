@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fossa_ros.errors import InputError
-from fossa_ros.geometry import point_cloud
-from fossa_ros.message_fields import report_stamp_ns
-from fossa_ros.pictures import confidence_picture
-from fossa_ros.pipeline import SweepResult
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.geometry import point_cloud
+from fossa_ros.io.pictures import confidence_picture
+from fossa_ros.pipeline.report import report_stamp_ns
+from fossa_ros.pipeline.result import SweepResult
 
 TIMELINE = "stamp"
 QUALITY = 80  # of the JPEG of a picture

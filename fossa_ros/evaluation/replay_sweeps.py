@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fossa_ros import settings
-from fossa_ros.bags import BagReader, Recorded
-from fossa_ros.errors import InputError
-from fossa_ros.exposure_times import ExposureTimes
-from fossa_ros.images import rgb_of_frame
-from fossa_ros.message_fields import (
+from fossa_ros.core.errors import InputError
+from fossa_ros.messages.bags import BagReader, Recorded
+from fossa_ros.messages.exposure_times import ExposureTimes
+from fossa_ros.messages.fields import (
     angular_velocity,
     camera_frame,
     captured_sweep,
@@ -26,7 +24,9 @@ from fossa_ros.message_fields import (
     lens_state,
     nanoseconds,
 )
-from fossa_ros.stamp_pairs import StampPairs
+from fossa_ros.messages.images import rgb_of_frame
+from fossa_ros.messages.stamp_pairs import StampPairs
+from fossa_ros.parameters import settings
 from fossa_ros.sweep import CapturedSweep, Sequencer, SweepMode
 from fossa_ros.sweep.captured import SweepDevelopment
 from fossa_ros.sweep.machines import Ended

@@ -16,9 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fossa_ros import __version__
-from fossa_ros.atomic import replacing
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.metrics import mean_metrics
+from fossa_ros.io.atomic import replacing
 
 FORMAT = "fossa_ros results 1"
 LARGEST_FILE = 256_000_000  # bytes

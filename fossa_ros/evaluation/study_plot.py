@@ -7,11 +7,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.comparison import mean_interval
 from fossa_ros.evaluation.protocol import Setting
 from fossa_ros.evaluation.results import Results
-from fossa_ros.pictures import write_figure
+from fossa_ros.io.pictures import write_figure
 
 AXES = {"f_number": "f-number", "planes": "planes", "focus": "focus distances"}
 FORMATS = (".png", ".svg", ".pdf")
@@ -76,9 +76,7 @@ def check_plot(path: Path, settings: Sequence[Setting]) -> None:
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"A plot is a {', '.join(FORMATS)} file, not '{path.name}'; give --plot another ending.")
     if len(settings) < 2:
-        raise InputError(
-            "There is nothing to plot error against; give several --apertures, --planes or --focus."
-        )
+        raise InputError("There is nothing to plot error against; give several --apertures, --planes or --focus.")
 
 
 def _varied(results: Results, kind: str) -> list:

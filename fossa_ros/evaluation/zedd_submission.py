@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from fossa_ros.atomic import replacing
-from fossa_ros.checked_arrays import open_npz
-from fossa_ros.errors import InputError
-from fossa_ros.estimator import Estimator
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.evaluation.datasets.zedd import SIZES, SOURCE, Zedd
 from fossa_ros.evaluation.evaluate import estimate
+from fossa_ros.io.atomic import replacing
+from fossa_ros.io.checked_arrays import open_npz
 
 SCENES = 50
 NAMES = tuple(f"zedd_output_{number:04}.npy" for number in range(1, SCENES + 1))

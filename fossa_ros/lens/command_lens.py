@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
+from fossa_ros.core.optics import dioptres
 from fossa_ros.lens.fixed_optics import FixedOptics
 from fossa_ros.lens.lens import CommandRange, LensCapabilities, LensMove, LensState, SettlingModel
-from fossa_ros.optics import dioptres
 
 LOG = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fossa_ros.errors import LensError
+from fossa_ros.core.errors import LensError
 from fossa_ros.lens import icc_protocol as icc
 from fossa_ros.lens.serial_line import SerialLine, hex_excerpt
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from fossa_ros.errors import LensError
+from fossa_ros.core.errors import LensError
 from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.lens.serial_line import SerialLine, hex_excerpt
 

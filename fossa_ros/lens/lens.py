@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 from typing import Any
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 
 def parse_options(pairs: Iterable[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import icc_protocol as icc
 from fossa_ros.lens.command_lens import CommandLens, LensReading
 from fossa_ros.lens.fixed_optics import FixedOptics

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens.lens import FocusLens
 
 GROUP = "fossa_ros.lenses"

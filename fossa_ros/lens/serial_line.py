@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 
-from fossa_ros.errors import LensError
+from fossa_ros.core.errors import LensError
 from fossa_ros.lens.serial_port import FAILURES, open_serial_port
 
 LOG = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import serial
 from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens.lock_holder import lock_holder
 
 FAILURES = (OSError, termios.error)

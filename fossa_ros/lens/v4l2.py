@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import v4l2_protocol as v4l2
 from fossa_ros.lens.command_lens import CommandLens, LensReading
 from fossa_ros.lens.lens import CommandRange, SettlingModel

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from fossa_ros.errors import LensError
+from fossa_ros.core.errors import LensError
 from fossa_ros.lens import v4l2_protocol as v4l2
 from fossa_ros.lens.lock_holder import lock_holder
 
@@ -127,9 +127,7 @@ class V4l2Device:
         thread.join(self._timeout)
         if not outcome:
             self._stuck = thread
-            raise LensError(
-                f"The camera at {self.path!r} did not answer within {self._timeout:g} s; check its cable."
-            )
+            raise LensError(f"The camera at {self.path!r} did not answer within {self._timeout:g} s; check its cable.")
         if isinstance(outcome[0], OSError):
             raise outcome[0]
         return outcome[0]

@@ -8,10 +8,10 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.registration import Frame, Registration, agrees, noise_level, register
 from fossa_ros.motion.tiling import Tiling, in_pixels, warp_planes
-from fossa_ros.stack import FocusStack
 
 _SHORT_EDGE = 480  # px at which files are aligned: they may take longer than a sweep
 _FLOOR = 0.3  # px at network resolution: what blur and parallax do to a tile

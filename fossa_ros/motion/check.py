@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.following import follow
 from fossa_ros.motion.frame_memory import FrameMemory
@@ -15,7 +16,6 @@ from fossa_ros.motion.measurement import TILE_FLOOR, Measurement, is_same_focus,
 from fossa_ros.motion.moving_region import at_size
 from fossa_ros.motion.registration import Frame
 from fossa_ros.motion.tiling import Tiling, warp_planes
-from fossa_ros.stack import FocusPlane, FocusStack
 
 if TYPE_CHECKING:
     from fossa_ros.sweep.gyro import GyroSamples

@@ -10,10 +10,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.moving_region import even, flow
 from fossa_ros.motion.registration import Frame
 from fossa_ros.motion.tiling import FINEST, Tiling
-from fossa_ros.stack import FocusStack
 
 _SHORT_EDGE = 320  # px at which flow is computed: twice as fine as what finds the region
 _BACK_PX = 1.5  # network px by which the way there and back may miss

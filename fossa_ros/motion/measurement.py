@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.evidence import Difference, Misalignment, Prior, combine
 from fossa_ros.motion.frame_memory import FrameMemory
@@ -27,7 +28,6 @@ from fossa_ros.motion.registration import (
 )
 from fossa_ros.motion.tiling import FINEST, ZOOM, Tiling, transform
 from fossa_ros.motion.turning import turn_differences
-from fossa_ros.stack import FocusStack
 
 if TYPE_CHECKING:
     from fossa_ros.sweep.gyro import GyroSamples

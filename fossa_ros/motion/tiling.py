@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 import cv2
 import numpy as np
 
-from fossa_ros.errors import InputError
-from fossa_ros.stack import FocusStack
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusStack
 
 NETWORK_SHORT_EDGE = 518  # FOSSA resizes every plane to this short edge (arXiv 2603.26658)
 SHORT_EDGE = 160  # px, about, of the finest level

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.evidence import Difference
 from fossa_ros.motion.tiling import ZOOM, Tiling
-from fossa_ros.stack import FocusStack
 
 if TYPE_CHECKING:
     from fossa_ros.sweep.gyro import GyroSamples

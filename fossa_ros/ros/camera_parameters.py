@@ -12,8 +12,8 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersA
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
-from fossa_ros.errors import LensError
-from fossa_ros.message_fields import nanoseconds
+from fossa_ros.core.errors import LensError
+from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.ros import qos
 from fossa_ros.ros.own_node import OwnNode
 

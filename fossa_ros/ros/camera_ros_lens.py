@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fossa_ros.errors import InputError, LensError
+from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens.command_lens import CommandLens, LensReading
 from fossa_ros.lens.fixed_optics import FixedOptics
 from fossa_ros.lens.lens import CommandRange, SettlingModel

@@ -14,21 +14,21 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from std_srvs.srv import SetBool, Trigger
 
-from fossa_ros import settings
-from fossa_ros.errors import InputError
-from fossa_ros.exposure_times import ExposureTimes
-from fossa_ros.images import rgb_of_frame
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane
 from fossa_ros.lens import LensState
-from fossa_ros.message_fields import angular_velocity, camera_frame, lens_state, nanoseconds
+from fossa_ros.messages.exposure_times import ExposureTimes
+from fossa_ros.messages.fields import angular_velocity, camera_frame, lens_state, nanoseconds
+from fossa_ros.messages.images import rgb_of_frame
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
-from fossa_ros.pipeline import Verdict
+from fossa_ros.parameters import settings
+from fossa_ros.pipeline.result import Verdict
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthWatch
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.pairing import CameraSubscription
-from fossa_ros.stack import FocusPlane
 from fossa_ros.sweep import CapturedSweep, ClockUse, GyroBuffer, SweepCapture, SweepMode
 
 
@@ -103,9 +103,7 @@ class CaptureHalf:
             self._lens_backend = lens.backend
             self._lens_measures = lens.capabilities.measures_position
             identity = lens.capabilities.identity
-            self._lens_states = self._node.create_lifecycle_publisher(
-                LensStateMessage, "lens/state", qos.LENS_STATES
-            )
+            self._lens_states = self._node.create_lifecycle_publisher(LensStateMessage, "lens/state", qos.LENS_STATES)
         planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
         self._node.get_logger().info(f"{identity}; planes at {planes} m")
         return identity
@@ -167,8 +165,11 @@ class CaptureHalf:
             if report.verdict == Verdict.SUPERSEDED:
                 self._awaited.setdefault(report.sweep + 1, []).extend(self._awaited.pop(report.sweep, []))
                 return
-            due = [number for number in self._awaited
-                   if number == report.sweep or (report.accepted and number < report.sweep)]
+            due = [
+                number
+                for number in self._awaited
+                if number == report.sweep or (report.accepted and number < report.sweep)
+            ]
             outcomes = [outcome for number in due for outcome in self._awaited.pop(number)]
         told = f"Depth of sweep {report.sweep} is published." if report.accepted else report.reason
         for outcome in outcomes:

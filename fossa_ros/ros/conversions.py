@@ -10,21 +10,20 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from fossa_ros.core.optics import dioptres
+from fossa_ros.core.stack import FocusPlane
 from fossa_ros.lens import LensState
-from fossa_ros.message_fields import (
+from fossa_ros.messages.fields import (
     cloud_layout,
     depth_fields,
     image_fields,
-    report_fields,
-    report_stamp_ns,
     stamp_fields,
 )
 from fossa_ros.msg import FocusStack as FocusStackMessage
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
-from fossa_ros.optics import dioptres
-from fossa_ros.pipeline import SweepResult
-from fossa_ros.stack import FocusPlane
+from fossa_ros.pipeline.report import report_fields, report_stamp_ns
+from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.sweep import CapturedSweep, Frame
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from fossa_ros.msg import SweepReport
-from fossa_ros.pipeline import SweepResult, Verdict
+from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.ros.conversions import sweep_report
 from fossa_ros.sweep import CapturedSweep
 

@@ -20,13 +20,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fossa_ros.atomic import replacing_files
-from fossa_ros.errors import FossaError, InputError
+from fossa_ros.core.errors import FossaError, InputError
 from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
-from fossa_ros.geometry import write_ply
-from fossa_ros.images import rgb_from_message
-from fossa_ros.installed import share
-from fossa_ros.pictures import (
+from fossa_ros.io.atomic import replacing_files
+from fossa_ros.io.installed import share
+from fossa_ros.io.pictures import (
     colour_depth,
     confidence_picture,
     contact_sheet,
@@ -35,6 +33,8 @@ from fossa_ros.pictures import (
     error_picture,
     write_picture,
 )
+from fossa_ros.io.ply import write_ply
+from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.ros import environment
 from fossa_ros.ros.recorder import Recorder, Run
 

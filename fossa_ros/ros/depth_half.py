@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fossa_ros import settings
+from fossa_ros.core.stack import FocusPlane
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import SweepReport
-from fossa_ros.pipeline import DepthWorker, SweepResult, Verdict
+from fossa_ros.parameters import settings
+from fossa_ros.pipeline.result import SweepResult, Verdict
+from fossa_ros.pipeline.worker import DepthWorker
 from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.outputs import Outputs
-from fossa_ros.stack import FocusPlane
 from fossa_ros.sweep import CapturedSweep
 
 

@@ -7,10 +7,10 @@ import sys
 import time
 from functools import partial
 
-from fossa_ros import settings
-from fossa_ros.message_fields import captured_sweep
+from fossa_ros.messages.fields import captured_sweep
 from fossa_ros.msg import FocusStack, SweepReport
-from fossa_ros.pipeline import SweepResult
+from fossa_ros.parameters import settings
+from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.ros import qos
 from fossa_ros.ros.depth_half import DepthHalf
 from fossa_ros.ros.diagnostics import Health, HealthWatch

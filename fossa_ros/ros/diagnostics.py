@@ -16,10 +16,7 @@ from std_msgs.msg import Header
 
 from fossa_ros.lens import LensState
 from fossa_ros.msg import SweepReport
-from fossa_ros.pipeline import SweepResult, Verdict
-from fossa_ros.ros import parameters, qos
-from fossa_ros.sweep.clock_offset import ClockOffset
-from fossa_ros.thresholds import (
+from fossa_ros.parameters.thresholds import (
     ACCEPTANCE,
     CLOCK_OFFSET,
     DEFAULTS,
@@ -33,6 +30,9 @@ from fossa_ros.thresholds import (
     TEMPERATURE,
     WARN,
 )
+from fossa_ros.pipeline.result import SweepResult, Verdict
+from fossa_ros.ros import parameters, qos
+from fossa_ros.sweep.clock_offset import ClockOffset
 
 PERIOD_S = 1.0
 WINDOW_S = 10.0  # of rates and shares
@@ -190,9 +190,7 @@ class Health:
         if self.clock_offset is not None:
             found = self.clock_offset
             certain = "certain" if found.certain else "not certain"
-            figures["clock offset [ms]"] = (
-                f"{found.offset_ns / 1e6:.1f} +- {found.uncertainty_ns / 1e6:.1f}, {certain}"
-            )
+            figures["clock offset [ms]"] = f"{found.offset_ns / 1e6:.1f} +- {found.uncertainty_ns / 1e6:.1f}, {certain}"
         figures["lens"] = self.lens_failure or ("not asked" if self.lens is None else "answers")
         if self.lens is not None:
             figures["lens faults"] = ", ".join(self.lens.faults) or "none"

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from fossa_ros.installed import share
+from fossa_ros.io.installed import share
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 SHARED_MEMORY = Path("/dev/shm")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from fossa_ros import settings
 from fossa_ros.msg import SweepReport
-from fossa_ros.pipeline import SweepResult
+from fossa_ros.parameters import settings
+from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.ros.capture_half import CaptureHalf
 from fossa_ros.ros.depth_half import DepthHalf
 from fossa_ros.ros.diagnostics import Health, HealthWatch

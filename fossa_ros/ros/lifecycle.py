@@ -18,9 +18,9 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
 
-from fossa_ros.errors import FossaError
-from fossa_ros.freed_memory import keep_freed_memory
-from fossa_ros.parameter import Parameter
+from fossa_ros.core.errors import FossaError
+from fossa_ros.core.freed_memory import keep_freed_memory
+from fossa_ros.parameters.parameter import Parameter
 from fossa_ros.ros import environment, parameters
 
 AUTOSTART = Parameter(

@@ -9,11 +9,12 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from fossa_ros.geometry import POINT, coloured_cloud
-from fossa_ros.message_fields import depth_fields, image_fields
+from fossa_ros.core.geometry import POINT, coloured_cloud
+from fossa_ros.core.stack import DepthMap
+from fossa_ros.messages.fields import depth_fields, image_fields
 from fossa_ros.motion import debug_picture
 from fossa_ros.msg import SweepReport
-from fossa_ros.pipeline import SweepResult
+from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import (
     calibration_of,
@@ -24,7 +25,6 @@ from fossa_ros.ros.conversions import (
     time_message,
 )
 from fossa_ros.ros.in_place import InPlacePublisher
-from fossa_ros.stack import DepthMap
 
 
 class Outputs:

@@ -9,8 +9,8 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from fossa_ros.messages.stamp_pairs import StampPairs
 from fossa_ros.ros import qos
-from fossa_ros.stamp_pairs import StampPairs
 
 FEW = 4  # messages that say nothing yet: discovery finds one topic before the other
 

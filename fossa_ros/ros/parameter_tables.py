@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from fossa_ros.parameters.settings import CAPTURE, DEPTH, DEPTH_NODE, DIAGNOSTICS, FOSSA_NODE, SWEEP_NODE
 from fossa_ros.ros import parameters
 from fossa_ros.ros.lifecycle import AUTOSTART
 from fossa_ros.ros.sim_rig_node import SIM_RIG_NODE
-from fossa_ros.settings import CAPTURE, DEPTH, DEPTH_NODE, DIAGNOSTICS, FOSSA_NODE, SWEEP_NODE
 
 TABLES = {
     "fossa_node": (*FOSSA_NODE, AUTOSTART),

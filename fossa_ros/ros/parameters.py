@@ -15,7 +15,7 @@ from rclpy.exceptions import ParameterUninitializedException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter as RosParameter
 
-from fossa_ros.parameter import Parameter
+from fossa_ros.parameters.parameter import Parameter
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
@@ -51,7 +51,6 @@ def declare(node: LifecycleNode, parameters: tuple[Parameter, ...]) -> None:
 def values(node: LifecycleNode, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
     """Return the present value of every parameter by name."""
 
-
     def value(parameter: Parameter) -> Any:
         try:
             return node.get_parameter(parameter.name).value
@@ -61,9 +60,7 @@ def values(node: LifecycleNode, parameters: tuple[Parameter, ...]) -> dict[str, 
     return {parameter.name: value(parameter) for parameter in parameters}
 
 
-def judge(
-    changes: list[RosParameter], parameters: tuple[Parameter, ...], configured: bool
-) -> SetParametersResult:
+def judge(changes: list[RosParameter], parameters: tuple[Parameter, ...], configured: bool) -> SetParametersResult:
     """Accept or refuse a set of changes, without side effects: the body of an on-set callback."""
     known = {parameter.name: parameter for parameter in parameters}
     for change in changes:

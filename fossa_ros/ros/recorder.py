@@ -17,9 +17,9 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
 
-from fossa_ros.bags import typestore
-from fossa_ros.geometry import POINT
-from fossa_ros.message_fields import nanoseconds
+from fossa_ros.core.geometry import POINT
+from fossa_ros.messages.bags import typestore
+from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import qos
 from fossa_ros.ros.sim_rig_node import RENDERING
@@ -117,7 +117,6 @@ class Recorder(Node):
             for topic, (kind, _) in written.items()
         }
         for topic, (kind, profile) in (BAG_TOPICS | written).items():
-
             # The second parameter makes rclpy tell when the message arrived, which a busy recorder notices too late.
             def on_message(data: bytes, info: dict, topic=topic, kind=kind):
                 if topic in connections:

@@ -11,11 +11,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
-from fossa_ros import exposure_times
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import metres
+from fossa_ros.messages import exposure_times
 from fossa_ros.msg import LensState
-from fossa_ros.optics import metres
-from fossa_ros.parameter import Parameter
+from fossa_ros.parameters.parameter import Parameter
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import depth_image, time_message
 from fossa_ros.ros.lifecycle import ManagedNode, run
@@ -89,9 +89,7 @@ class SimRigNode(ManagedNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
 
     def configure(self, values: dict) -> None:
-        camera = SimulatedCamera(
-            **{name: values[f"camera.{name}"] for name in CAMERA}
-        )
+        camera = SimulatedCamera(**{name: values[f"camera.{name}"] for name in CAMERA})
         config = RigConfig(
             scene=values["scene"],
             camera=camera,

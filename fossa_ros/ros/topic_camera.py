@@ -10,9 +10,9 @@ import numpy as np
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from fossa_ros.errors import InputError
-from fossa_ros.images import rgb_from_message
-from fossa_ros.message_fields import nanoseconds
+from fossa_ros.core.errors import InputError
+from fossa_ros.messages.fields import nanoseconds
+from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.ros import qos
 from fossa_ros.ros.own_node import OwnNode
 

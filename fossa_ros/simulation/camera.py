@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 
 FULL_SCALE = 65535.0
 """Linear light that saturates the sensor, in the integer units views are summed in."""

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from scipy import fft, special
 
-from fossa_ros import optics
+from fossa_ros.core import optics
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
 
 OVERSAMPLING = 2

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
 from fossa_ros.simulation.motion_path import Path, Pose, still
 from fossa_ros.simulation.moving_layer import MovingLayer, interpolated, plane_homography

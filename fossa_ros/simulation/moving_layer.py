@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
 from fossa_ros.simulation.motion_path import Pose
 from fossa_ros.simulation.scenes import Mover, Scene

@@ -15,7 +15,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-from fossa_ros import optics
+from fossa_ros.core import optics
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.simulation import textures
 from fossa_ros.simulation.builder import Builder
 from fossa_ros.simulation.camera import FULL_SCALE, LIGHT_OF_CODE, SimulatedCamera, encoded
@@ -34,7 +35,6 @@ from fossa_ros.simulation.raycast import Pinhole, cast_depth
 from fossa_ros.simulation.scenes import Mover, make_scene
 from fossa_ros.simulation.stack_renderer import true_depth
 from fossa_ros.simulation.thin_lens import Synthesis
-from fossa_ros.stack import FocusPlane, FocusStack
 
 CAMERA = SimulatedCamera(width=320, height=240, fx=300.0)
 FOCUS = tuple(float(distance) for distance in optics.metres(np.linspace(1 / 0.35, 1 / 6.0, 5)))
@@ -368,5 +368,3 @@ def _displacement(pose: Pose, depth: np.ndarray) -> float:
         shift = np.hypot(pixels[..., 0] - x, pixels[..., 1] - y)
     within = np.isfinite(shift) & (np.abs(pixels - CAMERA.K[:2, 2]) <= CAMERA.K[:2, 2]).all(axis=-1)
     return float(shift[within].max() * NETWORK_SCALE) if within.any() else np.inf
-
-

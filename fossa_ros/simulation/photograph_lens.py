@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.thin_lens import Synthesis
-from fossa_ros.stack import FocusPlane, FocusStack
 
 STEP = 0.25  # px of the photograph between the depths at which a ray is tried
 SHELL = 0.03  # neighbours whose disparities differ by more than this share belong to different surfaces

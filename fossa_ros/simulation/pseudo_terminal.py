@@ -11,7 +11,7 @@ import weakref
 from pathlib import Path
 from typing import Protocol
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 
 BURST_GAP = 0.01  # seconds of silence after which an incomplete command is given up
 BABBLE_PERIOD = 0.005  # seconds
@@ -91,9 +91,7 @@ def _make_link(link: Path, target: str) -> None:
     try:
         link.symlink_to(target)
     except OSError as error:
-        raise InputError(
-            f"Link {str(link)!r} cannot be made ({error.strerror}); give another path."
-        ) from error
+        raise InputError(f"Link {str(link)!r} cannot be made ({error.strerror}); give another path.") from error
 
 
 def _remove_link(link, target: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.focal_volume import FocalVolume
 from fossa_ros.simulation.ld4_device import SimulatedLd4
@@ -193,9 +193,7 @@ class SimulatedRig:
     def _expose(self, start_ns: int, exposure_ns: int) -> RigFrame:
         image = self._volume.exposed(self._power_at, self._path, start_ns / 1e9, exposure_ns / 1e9)
         powers = [self._power_at((start_ns + exposure_ns * share) / 1e9) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-        return RigFrame(
-            start_ns, self._sensor.expose(image), self._path(start_ns / 1e9), (min(powers), max(powers))
-        )
+        return RigFrame(start_ns, self._sensor.expose(image), self._path(start_ns / 1e9), (min(powers), max(powers)))
 
     def _power_at(self, seconds: float) -> float:
         """Return the focus of the whole optics in dioptres."""

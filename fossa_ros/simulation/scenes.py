@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation import textures
 from fossa_ros.simulation.builder import DETAIL, Builder
 from fossa_ros.simulation.motion_path import Path, rotation_matrix, rotation_vector, still

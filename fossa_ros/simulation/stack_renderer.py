@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.motion_path import Path, Pose, still
 from fossa_ros.simulation.raycast import Pinhole, cast_depth
 from fossa_ros.simulation.scenes import Scene, make_scene
 from fossa_ros.simulation.thin_lens import Synthesis
-from fossa_ros.stack import FocusPlane, FocusStack
 
 
 def render_stack(

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import FULL_SCALE, LIGHT_OF_CODE, SimulatedCamera
 from fossa_ros.simulation.motion_path import Path, Pose, still
 from fossa_ros.simulation.raycast import Pinhole, Surface, cast_view

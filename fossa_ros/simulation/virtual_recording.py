@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from fossa_ros.bags import typestore
-from fossa_ros.exposure_times import KEY
-from fossa_ros.message_fields import depth_fields, image_fields, stamp_fields
-from fossa_ros.optics import dioptres
-from fossa_ros.stack import FocusStack
+from fossa_ros.core.optics import dioptres
+from fossa_ros.core.stack import FocusStack
+from fossa_ros.messages.bags import typestore
+from fossa_ros.messages.exposure_times import KEY
+from fossa_ros.messages.fields import depth_fields, image_fields, stamp_fields
 
 MS = 1_000_000
 NOISES = 8

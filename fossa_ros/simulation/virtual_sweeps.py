@@ -14,9 +14,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from fossa_ros.errors import LensError
+from fossa_ros.core.errors import LensError
+from fossa_ros.core.optics import dioptres, metres
 from fossa_ros.lens import LensMove, LensState
-from fossa_ros.optics import dioptres, metres
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait

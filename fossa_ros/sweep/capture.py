@@ -10,9 +10,9 @@ from functools import partial
 
 import numpy as np
 
-from fossa_ros.errors import FossaError, InputError, LensError
+from fossa_ros.core.errors import FossaError, InputError, LensError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.lens import FocusLens, LensMove, LensState
-from fossa_ros.stack import FocusPlane, FocusStack
 from fossa_ros.sweep.captured import CapturedSweep, SweepDevelopment, intrinsics
 from fossa_ros.sweep.clock_offset import ClockOffset
 from fossa_ros.sweep.clock_watch import ClockUse, ClockWatch

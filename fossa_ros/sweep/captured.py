@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fossa_ros.errors import FossaError
-from fossa_ros.stack import FocusPlane, FocusStack
+from fossa_ros.core.errors import FossaError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.gyro import GyroSamples
 from fossa_ros.sweep.moving import TakenPlane

@@ -111,9 +111,7 @@ class ClockOffsetEstimator:
         best = int(total.argmin())
         # Each half of the steps tells for itself: their spread is the uncertainty (jackknife over eight groups).
         groups = np.array_split(np.arange(len(each)), 8)
-        leave_out = [
-            offsets[np.delete(each, group, axis=0).mean(axis=0).argmin()] for group in groups if len(group)
-        ]
+        leave_out = [offsets[np.delete(each, group, axis=0).mean(axis=0).argmin()] for group in groups if len(group)]
         spread = math.sqrt((len(leave_out) - 1) / len(leave_out) * np.sum((leave_out - np.mean(leave_out)) ** 2))
         # How flat the minimum is: offsets within half again of the least residual cannot be told apart.
         near = offsets[total <= total[best] * RIVAL + 1e-4]

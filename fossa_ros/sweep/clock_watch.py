@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.lens import LensMove
 from fossa_ros.sweep.clock_offset import LEAST_STEPS, ClockOffset, ClockOffsetEstimator, sharpness
 from fossa_ros.sweep.frame import Frame

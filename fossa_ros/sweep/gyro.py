@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.sweep.timed_buffer import TimedBuffer
 
 SPAN_NS = 20_000_000_000  # longer than a sweep of many planes and the wait for its motion check

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
+from fossa_ros.core.optics import dioptres, metres
 from fossa_ros.lens import LensMove, LensState
-from fossa_ros.optics import dioptres, metres
 from fossa_ros.sweep.assembler import StepAssembler
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.moving import MovingAssembler, TakenPlane

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fossa_ros.optics import dioptres, metres
+from fossa_ros.core.optics import dioptres, metres
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.timing import SweepTiming

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fossa_ros.errors import InputError
-from fossa_ros.optics import dioptre_space
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptre_space
 
 
 @dataclass(frozen=True)

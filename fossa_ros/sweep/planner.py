@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptres
 from fossa_ros.lens import LensMove, LensState
-from fossa_ros.optics import dioptres
 from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
 from fossa_ros.sweep.plan import SweepPlan
@@ -234,5 +234,3 @@ class _Ideal:
             arrival = start + self._timing.window_ns + self._line.latency_ns
             yield Frame(start, arrival, "ideal", "ideal", None)
             start += self._line.period_ns
-
-

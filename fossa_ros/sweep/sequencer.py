@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptres
 from fossa_ros.lens import LensMove, LensState
-from fossa_ros.optics import dioptres
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.machines import Ended, ExternalSweep, RampSweep, Step, StepSweep, Sweep
 from fossa_ros.sweep.moving import MovingAssembler, TakenPlane
@@ -204,9 +204,7 @@ class Sequencer:
                     self._guard,
                     self._last_move,
                     lag_ns=self.config.response.time_constant_ns,
-                    plane_ns=self.config.ramp_plane_ns(
-                        self.plan, self.timing, self._command_ns(), self.measures
-                    ),
+                    plane_ns=self.config.ramp_plane_ns(self.plan, self.timing, self._command_ns(), self.measures),
                     interval_ns=self.config.ramp_interval_ns,
                     measures=self.measures,
                     now_ns=now_ns,
@@ -342,5 +340,3 @@ class Sequencer:
         self._guard.drops.clear()
         self._sweep.drops.clear()
         return dict(drops)
-
-

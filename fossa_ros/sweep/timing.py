@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.lens import LensMove
 from fossa_ros.sweep.frame import Frame
 

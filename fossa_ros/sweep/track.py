@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptres
 from fossa_ros.lens import LensMove
-from fossa_ros.optics import dioptres
 from fossa_ros.sweep.timed_buffer import TimedBuffer
 from fossa_ros.sweep.timing import SweepTiming
 

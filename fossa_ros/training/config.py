@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from fossa_ros.errors import InputError
-from fossa_ros.fossa.factory import MODELS
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.fossa.factory import MODELS
 from fossa_ros.training.losses import LossWeights
 
 
@@ -95,7 +95,6 @@ class TrainingConfig:
         for passed, sentence in checks:
             if not passed:
                 raise InputError(f"Training configuration: {sentence}.")
-
 
     @property
     def full_rate(self) -> int:

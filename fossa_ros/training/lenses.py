@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from fossa_ros import optics
+from fossa_ros.core import optics
 from fossa_ros.training.textures import Dice
 
 IMAGE_WIDTH = 640  # px of the image that a training scene is a crop of

@@ -18,13 +18,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fossa_ros.errors import InputError
-from fossa_ros.fossa.checkpoints import load_weights
-from fossa_ros.fossa.depth_head import resize
-from fossa_ros.fossa.devices import resolve_device
-from fossa_ros.fossa.factory import create_model
-from fossa_ros.fossa.nano import Nano, NanoArchitecture
-from fossa_ros.fossa.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.fossa.checkpoints import load_weights
+from fossa_ros.estimators.fossa.depth_head import resize
+from fossa_ros.estimators.fossa.devices import resolve_device
+from fossa_ros.estimators.fossa.factory import create_model
+from fossa_ros.estimators.fossa.nano import Nano, NanoArchitecture
+from fossa_ros.estimators.fossa.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from fossa_ros.training.config import TrainingConfig, from_mapping
 from fossa_ros.training.losses import LossWeights, total_loss
 from fossa_ros.training.optimisers import make_optimisers

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fossa_ros.atomic import replacing
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.fossa.predictor import Predictor
+from fossa_ros.estimators.fossa.preprocessing import normalise
 from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
-from fossa_ros.fossa.predictor import Predictor
-from fossa_ros.fossa.preprocessing import normalise
-from fossa_ros.pictures import colour_depth, contact_sheet, depth_range, error_picture, write_picture
-from fossa_ros.stack_files import StackFile, load_stack
+from fossa_ros.io.atomic import replacing
+from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, error_picture, write_picture
+from fossa_ros.io.stack_files import StackFile, load_stack
 from fossa_ros.training.loop import Run, make_block_of
 from fossa_ros.training.stacks import TrainingStacks
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.training.surfaces import Surfaces
 
 LAYERS = 8

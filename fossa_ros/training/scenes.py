@@ -201,5 +201,14 @@ def polygon(dice: Dice, grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 SHAPES: tuple[Callable[[Dice, Grid], tuple[Tensor, Tensor]], ...] = (
-    rounded, rounded, rounded, polygon, polygon, bar, bar, blob, blob, fence,
+    rounded,
+    rounded,
+    rounded,
+    polygon,
+    polygon,
+    bar,
+    bar,
+    blob,
+    blob,
+    fence,
 )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fossa_ros import optics
+from fossa_ros.core import optics
 from fossa_ros.training.defocus import MARGIN, render_planes
 from fossa_ros.training.lenses import IMAGE_HEIGHT, IMAGE_WIDTH, TrainingLens, draw_focus, draw_lens
 from fossa_ros.training.rgbd import RgbdFrame, sliced
@@ -140,9 +140,7 @@ def rgbd_stack(dice: Dice, frame: RgbdFrame, side: int, planes: int, device: tor
     return make_stack(dice, scene, inner, planes, frame.focal_length, width)
 
 
-def photograph(
-    dice: Dice, scene: Surfaces, lens: TrainingLens, focus: np.ndarray, faults: Imperfections
-) -> Tensor:
+def photograph(dice: Dice, scene: Surfaces, lens: TrainingLens, focus: np.ndarray, faults: Imperfections) -> Tensor:
     """Return (N, 3, H, W) linear light of a crop, at a random place, of an image with the faults of its lens."""
     device = scene.colour.device
     inner = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))

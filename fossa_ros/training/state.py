@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fossa_ros.atomic import replacing
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.io.atomic import replacing
 
 LARGEST = 15 << 20  # bytes of a file
 INDEX = "state.json"

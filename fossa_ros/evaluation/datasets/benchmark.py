@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from fossa_ros.checked_arrays import read_npy
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.protocol import Sample, Setting
+from fossa_ros.io.checked_arrays import read_npy
 
 LARGEST_IMAGE = 1 << 26  # px
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.evaluation.datasets.benchmark import LARGEST_IMAGE
 from fossa_ros.evaluation.protocol import Sample, Setting, choose_planes
-from fossa_ros.stack import FocusPlane, FocusStack
 
 SOURCE = "my_ddff_trainVal.h5, linked at https://github.com/fuy34/DFV"
 BELOW = "ddff12_val_generation"

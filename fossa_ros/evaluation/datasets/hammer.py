@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.datasets.benchmark import LARGEST_IMAGE, checked_K, inside, locate, require
 from fossa_ros.evaluation.datasets.rendered import PROTOCOL, RgbdImage, check_rendered, render_sample
 from fossa_ros.evaluation.protocol import Sample, Setting
-from fossa_ros.photographs import read_photograph
+from fossa_ros.io.photographs import read_photograph
 
 SOURCE = "HAMMER.zip from https://huggingface.co/datasets/Ruicheng/monocular-geometry-evaluation"
 INDEX = ".index.txt"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fossa_ros.checked_arrays import open_npz
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.evaluation.datasets.benchmark import checked_K, inside, read_depth, require, within
 from fossa_ros.evaluation.protocol import Sample, Setting, choose_planes
-from fossa_ros.photographs import read_photograph
-from fossa_ros.stack import FocusPlane, FocusStack
+from fossa_ros.io.checked_arrays import open_npz
+from fossa_ros.io.photographs import read_photograph
 
 SOURCE = "InfinigenDefocus.zip from https://huggingface.co/datasets/venkatsubra/InfinigenDefocus"
 SPLIT = "dataset/splits/infinigen_defocus/val.json of https://github.com/princeton-vl/FOSSA"

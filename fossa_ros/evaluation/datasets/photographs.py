@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.datasets.rendered import SENSOR_WIDTH, check_rendered
 from fossa_ros.evaluation.protocol import Sample, Setting, choose_distances
-from fossa_ros.photographs import read_photograph
+from fossa_ros.io.photographs import read_photograph
+from fossa_ros.io.stack_files import centred_intrinsics
 from fossa_ros.simulation.photograph_lens import refocus_photograph
-from fossa_ros.stack_files import centred_intrinsics
 
 WIDTH = 480  # px; photographs are reduced to it, and by half as much again at least
 WORKERS = 2

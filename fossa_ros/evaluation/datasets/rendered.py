@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fossa_ros import optics
-from fossa_ros.errors import InputError
+from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.evaluation.protocol import Sample, Setting, choose_distances
-from fossa_ros.stack import FocusPlane, FocusStack
 
 SENSOR_WIDTH = 0.036  # m, of the longer side of the image
 PROTOCOL = Setting(1.4, 5, "uniform")

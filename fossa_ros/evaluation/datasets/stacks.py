@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.protocol import Sample, Setting, choose_planes
-from fossa_ros.stack_description import DESCRIPTION
-from fossa_ros.stack_files import load_stack
+from fossa_ros.io.stack_description import DESCRIPTION
+from fossa_ros.io.stack_files import load_stack
 
 
 class Stacks:

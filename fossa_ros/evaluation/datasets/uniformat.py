@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.datasets.benchmark import LARGEST_IMAGE, checked_K
 from fossa_ros.evaluation.datasets.rendered import PROTOCOL, RgbdImage, check_rendered, render_sample
 from fossa_ros.evaluation.protocol import Sample, Setting

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.evaluation.datasets.benchmark import checked_K, locate, read_depth, require, within
 from fossa_ros.evaluation.protocol import Sample, Setting, choose_planes
-from fossa_ros.photographs import read_photograph
-from fossa_ros.stack import FocusPlane, FocusStack
+from fossa_ros.io.photographs import read_photograph
 
 SOURCE = "ZEDD.zip from https://huggingface.co/datasets/venkatsubra/ZEDD"
 METADATA = "metadata.txt"

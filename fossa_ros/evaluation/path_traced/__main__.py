@@ -12,9 +12,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from fossa_ros.errors import FossaError
-from fossa_ros.pictures import colour_depth, contact_sheet, depth_range, write_picture
-from fossa_ros.stack_files import load_stack, save_npz
+from fossa_ros.core.errors import FossaError
+from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, write_picture
+from fossa_ros.io.stack_files import load_stack, save_npz
 
 TINY = ("breakfast", "living_room", "workbench")
 

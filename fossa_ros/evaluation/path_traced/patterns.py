@@ -121,9 +121,7 @@ def arcs(rng):
     """Paint Truchet tiles: quarter circles that join at random."""
     count, tile = 16, SIZE // 16
     y, x = np.mgrid[:tile, :tile] + 0.5
-    band = np.minimum(
-        np.abs(np.hypot(x, y) - tile / 2), np.abs(np.hypot(tile - x, tile - y) - tile / 2)
-    )
+    band = np.minimum(np.abs(np.hypot(x, y) - tile / 2), np.abs(np.hypot(tile - x, tile - y) - tile / 2))
     one = np.clip(tile / 7 - band + 0.5, 0, 1)
     rows = [np.hstack([one if rng.random() < 0.5 else one[:, ::-1] for _ in range(count)]) for _ in range(count)]
     return _mixed(rng, np.vstack(rows))
@@ -208,9 +206,7 @@ def _shaded(base, modulation, dark=None):
 
 def _mixed(rng, weight):
     weight = np.asarray(weight, dtype=np.float64)[..., None]
-    return _rounded(
-        paint(rng, (0.1, 0.9), (0.08, 0.4)) * weight + paint(rng, (0.05, 0.6), (0.6, 0.95)) * (1 - weight)
-    )
+    return _rounded(paint(rng, (0.1, 0.9), (0.08, 0.4)) * weight + paint(rng, (0.05, 0.6), (0.6, 0.95)) * (1 - weight))
 
 
 def _rounded(image):

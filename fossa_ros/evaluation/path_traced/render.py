@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import drjit
 import numpy as np
 
-from fossa_ros import optics
+from fossa_ros.core import optics
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.evaluation.path_traced.world import World, mi
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
-from fossa_ros.stack import FocusPlane, FocusStack
 
 BOUNCES = 4
 BRIGHT = 0.8  # linear light that the 97th percentile of the pixels is exposed to
@@ -77,9 +77,7 @@ def render_path_traced(world: World, view: View, samples: int, seed: int, focus_
         for n, s in enumerate(focus_distances)
     ]
     gain = BRIGHT / np.percentile(np.max(light[len(light) // 2], axis=2), 97)
-    planes = tuple(
-        FocusPlane(encoded(gain * image), float(s)) for image, s in zip(light, focus_distances, strict=True)
-    )
+    planes = tuple(FocusPlane(encoded(gain * image), float(s)) for image, s in zip(light, focus_distances, strict=True))
     return FocusStack(planes, camera.K, camera.f_number, camera.focal_length), truth
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fossa_ros.errors import InputError
+from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.path_traced import patterns
 
 try:

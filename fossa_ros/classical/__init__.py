@@ -1,5 +1,0 @@
-"""Depth from focus and defocus without a network: the baseline, and the estimator that needs no weights."""
-
-from fossa_ros.classical.estimator import ClassicalConfig, ClassicalEstimator
-
-__all__ = ["ClassicalConfig", "ClassicalEstimator"]

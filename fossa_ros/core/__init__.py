@@ -1,0 +1,1 @@
+"""What every room stands on: focus stacks and depth maps, optics, geometry, errors."""

@@ -1,0 +1,115 @@
+"""The all-in-focus image of a stack: every pixel from the planes in which it is sharpest."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from fossa_ros.core import optics
+from fossa_ros.core.stack import FocusStack
+from fossa_ros.core.strips import in_strips
+
+TILE = 96, 320  # px: its planes stay in the processor's cache, and few of them matter
+CONTRAST = 9  # px: side of the square over which local contrast is averaged
+REACH = CONTRAST // 2 + 1  # px around a tile on which its local contrast depends
+
+
+def compose_all_in_focus(stack: FocusStack, depth, softness=0.25) -> np.ndarray:
+    """Compose the sharp image of an aligned stack from its depth.
+
+    Every pixel is taken from the plane nearest to its depth in dioptres; within ``softness`` of half way between two
+    planes the two are blended, so that no seam shows.
+
+    Args:
+        stack: aligned planes (H, W, 3) uint8 RGB, in any order.
+        depth: (H, W) metres; where it is NaN the sharper of the planes decides by local contrast.
+        softness: share of the gap between two planes over which they blend, 0..1.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    depth = np.asarray(depth, np.float32)
+
+    def power(tile):
+        with np.errstate(divide="ignore"):
+            power = np.reciprocal(depth[tile])
+        # Infinite depth is as unknown as a negative one.
+        return power if power.min() > 0 else np.where(power > 0, power, np.float32(np.nan))
+
+    images = [plane.image for plane in stack.planes]
+    return _composed(images, optics.dioptres(stack.focus_distances), power, depth.shape, softness)
+
+
+def blend_planes(images, focus, power, softness=0.25) -> np.ndarray:
+    """Compose the sharp image from uint8 ``images``, their (N,) ``focus`` and an (H, W) ``power``, all in dioptres.
+
+    As `compose_all_in_focus`, for images that are not a stack; NaN in ``power`` is unknown.
+    """
+    power = np.asarray(power, np.float32)
+    return _composed(images, focus, power.__getitem__, power.shape, softness)
+
+
+def _composed(images, focus, power_of, size, softness) -> np.ndarray:
+    """Compose the image tile by tile; ``power_of`` returns the dioptres of a tile, not finite where unknown."""
+    order = np.argsort(-np.asarray(focus), kind="stable")
+    images, focus = [images[i] for i in order], np.asarray(focus, np.float64)[order]
+    result = np.empty_like(images[0], order="C")
+
+    def compose(rows: slice) -> None:
+        for left in range(0, size[1], TILE[1]):
+            tile = rows, slice(left, min(left + TILE[1], size[1]))
+            power = power_of(tile)
+            bounds = power.min(), power.max()  # NaN where any is
+            if not np.isfinite(bounds).all():
+                power = power.copy()
+                unknown = ~np.isfinite(power)
+                power[unknown] = focus[_sharpest(images, tile)[unknown]]
+                bounds = power.min(), power.max()
+            result[tile] = _blended([image[tile] for image in images], focus, power, bounds, max(softness, 1e-3))
+
+    in_strips(size[0], TILE[0], compose)
+    return result
+
+
+def _blended(images, focus, power, bounds, softness: float) -> np.ndarray:
+    """Compose one tile, its ``images`` in the order of falling ``focus``; ``power`` is within ``bounds``.
+
+    From the nearest plane to the farthest, each takes its share of what lies behind the one before; a share is 0 or 1
+    but where two planes blend, so that no third has a part in it, and most planes none in a tile.
+    """
+    farthest, nearest = bounds
+    result = images[0]
+    for image, nearer, farther in zip(images[1:], focus, focus[1:], strict=False):
+        half = (nearer - farther) * softness / 2
+        middle = (nearer + farther) / 2
+        if not half > 0 or farthest >= middle + half:
+            continue
+        if nearest <= middle - half:
+            result = image
+            continue
+        slope = 127.5 / half
+        share = cv2.addWeighted(power, -slope, power, 0.0, middle * slope + 127.5, dtype=cv2.CV_8U)  # saturates
+        share = cv2.merge([share, share, share])
+        behind = cv2.multiply(image, share, scale=1 / 255)
+        result = cv2.multiply(result, cv2.bitwise_not(share, dst=share), scale=1 / 255)
+        cv2.add(result, behind, dst=result)
+    return result
+
+
+def _sharpest(images, tile):
+    """Return, for each pixel of a tile, the index of the plane with the most local contrast."""
+    # With what lies around the tile, up to the image's border, a tile's contrast is that of the whole image.
+    around = tuple(slice(max(part.start - REACH, 0), part.stop + REACH) for part in tile)
+    inner = tuple(
+        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(tile, around, strict=True)
+    )
+    best, position = None, None
+    for index, image in enumerate(images):
+        gray = cv2.cvtColor(image[around], cv2.COLOR_RGB2GRAY)
+        contrast = cv2.boxFilter(np.abs(cv2.Laplacian(gray, cv2.CV_32F)), -1, (CONTRAST, CONTRAST))[inner]
+        if best is None:
+            best, position = contrast, np.zeros(contrast.shape, np.uint8)
+        else:
+            position[contrast > best] = index
+            best = np.maximum(best, contrast)
+    return position

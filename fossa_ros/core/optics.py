@@ -1,0 +1,94 @@
+"""Thin-lens optics: the one home of dioptres, blur, canonical scale and breathing.
+
+Distances are in metres from the lens along the optical axis, powers in dioptres (1/m), and every function
+works element-wise on numbers and arrays alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def dioptres(distance):
+    """Convert distances in metres to dioptres; infinity becomes 0."""
+    with np.errstate(divide="ignore"):
+        return 1.0 / np.asarray(distance, dtype=np.float64)
+
+
+def metres(power):
+    """Convert dioptres to distances in metres; 0 becomes infinity."""
+    with np.errstate(divide="ignore"):
+        return 1.0 / np.asarray(power, dtype=np.float64)
+
+
+def dioptre_space(near, far, count):
+    """Space ``count`` focus distances (m) evenly in dioptres from ``near`` to ``far``.
+
+    Even steps in dioptres are even steps in blur, which is what depth from defocus resolves.
+    """
+    return metres(np.linspace(dioptres(near), dioptres(far), count))
+
+
+def circle_of_confusion(depth, focus_distance, focal_length, f_number):
+    """Return the signed diameter (m, on the sensor) of the blur disc of a point at ``depth``.
+
+    Thin lens of aperture A = f/F# focused at s: c = A f (z - s) / (z (s - f)). Positive behind the focus
+    distance, negative in front of it. A focus distance of infinity gives -A f / z.
+    """
+    power_gap = dioptres(focus_distance) - dioptres(depth)
+    return (focal_length / f_number) * focal_length * power_gap / (1.0 - focal_length * dioptres(focus_distance))
+
+
+def blur_radius(depth, focus_distance, focal_length, f_number, pixel_size):
+    """Return the radius (px) of the blur disc; ``pixel_size`` is the pixel pitch in metres."""
+    return np.abs(circle_of_confusion(depth, focus_distance, focal_length, f_number)) / (2.0 * pixel_size)
+
+
+def blur_per_dioptre(focus_distance, focal_length, f_number, pixel_size):
+    """Return by how much (px) the diameter of the blur disc grows with each dioptre off ``focus_distance``.
+
+    The blur disc is linear in dioptres: A f / (1 - f / s) for each, A = f/F#, focused at s.
+    """
+    across = (focal_length / f_number) * focal_length / (1.0 - focal_length * dioptres(focus_distance))
+    return across / pixel_size
+
+
+def depth_of_field(focus_distance, margin):
+    """Return the distances (m) that are ``margin`` dioptres nearer and farther than the focus; infinity is possible."""
+    focus = dioptres(focus_distance)
+    return metres(focus + margin), metres(np.maximum(focus - margin, 0.0))
+
+
+def depth_error(depth, dioptre_error):
+    """Return half the span (m) of the distances within ``dioptre_error`` (D) of ``depth`` (m).
+
+    e / (D^2 - e^2), about e z^2: the square of the distance. Infinite where infinity is within the error.
+    """
+    power = dioptres(depth)
+    with np.errstate(divide="ignore"):
+        span = dioptre_error / (power**2 - np.square(dioptre_error))
+    return np.where(power > dioptre_error, span, np.inf)
+
+
+def pixel_size(focal_length, focal_length_px):
+    """Return the pixel pitch (m) of a camera whose focal length is known in metres and in pixels."""
+    return focal_length / focal_length_px
+
+
+def magnification(focus_distance, length):
+    """Return the image scale at ``focus_distance`` relative to focus at infinity (focus breathing).
+
+    A lens that focuses by moving keeps its focal length f, so its image distance grows to v = s f / (s - f) and
+    the image with it: scale = s / (s - f), ``length`` being f (m). A tunable lens before the entrance pupil of
+    fixed optics that are focused at infinity scales in the same way, ``length`` being its distance from the pupil.
+    """
+    return 1.0 / (1.0 - length * dioptres(focus_distance))
+
+
+def canonical_scale(K, width):
+    """Return the factor from metres to FOSSA's canonical metres: width / max(fx, fy).
+
+    The canonical camera's focal length equals its image width (arXiv 2603.26658), so canonical = metres * scale.
+    ``K`` is the (3, 3) intrinsic matrix at the resolution whose width is given.
+    """
+    return width / max(K[0, 0], K[1, 1])

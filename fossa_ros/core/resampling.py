@@ -1,0 +1,57 @@
+"""Focus stacks made smaller for an estimate, and depth brought back to the size of the photographs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from fossa_ros.core.geometry import scaled_intrinsics
+from fossa_ros.core.stack import FocusStack
+
+_STEP = 1.05  # ratio of neighbouring depths beyond which they lie on two surfaces
+
+
+def shrink_stack(stack: FocusStack, max_size: int) -> FocusStack:
+    """Return ``stack`` with its long edge at most ``max_size`` px and K to match; 0 keeps it as it is."""
+    height, width = stack.size
+    scale = max_size / max(height, width)
+    if max_size == 0 or scale >= 1.0:
+        return stack
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    planes = tuple(
+        replace(plane, image=cv2.resize(plane.image, size[::-1], interpolation=cv2.INTER_AREA))
+        for plane in stack.planes
+    )
+    K = None if stack.K is None else scaled_intrinsics(stack.K, stack.size, size)
+    return replace(stack, planes=planes, K=K)
+
+
+def enlarge_depth(depth, size) -> np.ndarray:
+    """Resample an (H, W) float32 depth map (m) to ``size`` (height, width) without inventing surfaces.
+
+    Within a surface 1 / depth is interpolated bilinearly, which is exact for a plane. Across a step, where
+    neighbours differ by more than 5 %, and for what is unknown (NaN), the nearest pixel decides: a mixture of
+    foreground and background would be a depth at which nothing is.
+    """
+    if depth.shape == tuple(size):
+        return depth
+    known = depth > 0
+    power = np.where(known, np.float32(1.0) / np.where(known, depth, np.float32(1.0)), np.float32(0.0))
+    largest = cv2.dilate(power, np.ones((3, 3)))
+    smallest = cv2.erode(np.where(known, power, np.float32(np.inf)), np.ones((3, 3)))
+    surface = (known & (largest / _STEP <= smallest)).astype(np.uint8)
+
+    def to_size(image, interpolation):
+        return cv2.resize(image, tuple(size)[::-1], interpolation=interpolation)
+
+    enlarged = to_size(np.where(known, depth, np.float32(np.nan)), cv2.INTER_NEAREST_EXACT)
+    weight = to_size(known.astype(np.float32), cv2.INTER_LINEAR)
+    np.divide(
+        weight,
+        to_size(power, cv2.INTER_LINEAR),
+        out=enlarged,
+        where=to_size(surface, cv2.INTER_NEAREST_EXACT).astype(bool),
+    )
+    return enlarged

@@ -1,0 +1,187 @@
+"""The values that travel through the package: focus planes, focus stacks and depth maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from fossa_ros.core.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class FocusPlane:
+    """One frame of a focus stack.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        focus_distance: distance of the plane in focus, metres along the optical axis; infinity is allowed.
+        stamp_ns: start of the first row's exposure in nanoseconds, None where unknown (files).
+    """
+
+    image: np.ndarray
+    focus_distance: float
+    stamp_ns: int | None = None
+
+    def __post_init__(self):
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise InputError(
+                f"A plane is an (H, W, 3) uint8 RGB image, not {self.image.shape} {self.image.dtype}; convert it first."
+            )
+        if not self.focus_distance > 0:  # also refuses NaN
+            raise InputError(
+                f"A focus distance must be a positive number of metres, not {self.focus_distance}; correct it."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class FocusStack:
+    """Frames of one scene from one camera at different focus distances.
+
+    Attributes:
+        planes: two or more planes of equal size, in the order they were taken.
+        K: (3, 3) float64 intrinsic matrix at the planes' resolution, None where unknown.
+        f_number: focal length over aperture diameter, None where unknown.
+        focal_length: metres, None where unknown.
+        reference: index of the plane whose viewpoint and stamp the depth map takes.
+
+    Raises:
+        InputError: fewer than two planes, planes of different sizes, a focus distance within the focal length,
+            or intrinsics that cannot belong to these planes.
+    """
+
+    planes: tuple[FocusPlane, ...]
+    K: np.ndarray | None = None
+    f_number: float | None = None
+    focal_length: float | None = None
+    reference: int | None = None
+
+    def __post_init__(self):
+        if len(self.planes) < 2:
+            raise InputError(f"A focus stack needs at least 2 planes, not {len(self.planes)}; add frames.")
+        sizes = {plane.image.shape[:2] for plane in self.planes}
+        if len(sizes) > 1:
+            listed = ", ".join(f"{w}x{h}" for h, w in sorted(sizes))
+            raise InputError(f"All planes of a stack must have one size, not {listed}; resize or remove the odd ones.")
+        if self.reference is None:
+            object.__setattr__(self, "reference", len(self.planes) // 2)
+        elif not 0 <= self.reference < len(self.planes):
+            raise InputError(f"Reference plane {self.reference} is not among the {len(self.planes)} planes.")
+        for name in ("f_number", "focal_length"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise InputError(f"{name} must be a positive number, not {value}; correct or remove it.")
+        if self.focal_length is not None and min(self.focus_distances) <= self.focal_length:
+            raise InputError(
+                f"Focus distance {min(self.focus_distances):g} m is not beyond the focal length "
+                f"{self.focal_length:g} m; check that both are in metres."
+            )
+        if self.K is not None:
+            object.__setattr__(self, "K", checked_intrinsics(self.K, self.size))
+
+    def __len__(self):
+        return len(self.planes)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every plane in pixels."""
+        return self.planes[0].image.shape[:2]
+
+    @property
+    def stamp_ns(self) -> int | None:
+        """Stamp of the reference plane."""
+        return self.planes[self.reference].stamp_ns
+
+    @cached_property
+    def focus_distances(self) -> np.ndarray:
+        """(N,) float64 focus distances in metres."""
+        return np.array([plane.focus_distance for plane in self.planes])
+
+    def images(self) -> np.ndarray:
+        """Copy the planes into one (N, H, W, 3) uint8 array."""
+        return np.stack([plane.image for plane in self.planes])
+
+    def with_images(self, images) -> FocusStack:
+        """Return the same stack with other pixels (aligned, resampled), one image a plane."""
+        planes = tuple(replace(plane, image=image) for plane, image in zip(self.planes, images, strict=True))
+        return replace(self, planes=planes)
+
+
+class _Asked:
+    """A field of a dataclass: a value, or a function without arguments that makes it when it is first asked for."""
+
+    def __set_name__(self, owner, name: str):
+        self._name = f"_{name}"
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            raise AttributeError(self._name)  # no default
+        value = getattr(instance, self._name)
+        if callable(value):
+            value = value()
+            self.__set__(instance, value)
+        return value
+
+    def __set__(self, instance, value) -> None:
+        object.__setattr__(instance, self._name, value)
+
+
+@dataclass(frozen=True, eq=False)
+class DepthMap:
+    """Metric depth of one focus stack, seen from its reference plane.
+
+    Attributes:
+        depth: (H, W) float32 metres along the optical axis; NaN where unknown.
+        confidence: (H, W) float32 in 0..1; 0 where depth is unknown.
+        all_in_focus: (H, W, 3) uint8 RGB, registered to the depth. A function that makes it may be given instead,
+            and is called when the image is first asked for.
+        K: (3, 3) float64 intrinsic matrix, None where unknown.
+        stamp_ns: stamp of the reference plane, None where unknown.
+        estimator: name of what made it.
+    """
+
+    depth: np.ndarray
+    confidence: np.ndarray
+    all_in_focus: np.ndarray = _Asked()
+    K: np.ndarray | None = None
+    stamp_ns: int | None = None
+    estimator: str = ""
+
+    def __post_init__(self):
+        shape = self.depth.shape
+        if self.depth.dtype != np.float32 or self.confidence.dtype != np.float32:
+            raise TypeError("depth and confidence are float32")
+        sharp = (*shape, 3) if callable(self._all_in_focus) else self._all_in_focus.shape
+        if len(shape) != 2 or self.confidence.shape != shape or sharp != (*shape, 3):
+            raise ValueError(f"depth {shape}, confidence {self.confidence.shape} and all-in-focus {sharp} disagree")
+
+    def within(self, valid) -> DepthMap:
+        """Return the same map with depth unknown wherever ``valid``, (H, W) bool, is False; None keeps all."""
+        if valid is None:
+            return self
+        depth = np.where(valid, self.depth, np.float32(np.nan))
+        confidence = np.where(valid, self.confidence, np.float32(0))
+        return replace(self, depth=depth, confidence=confidence, all_in_focus=self._all_in_focus)
+
+
+def checked_intrinsics(K, size) -> np.ndarray:
+    """Return ``K`` as a (3, 3) float64 matrix that can belong to images of ``size`` (height, width).
+
+    Raises:
+        InputError: K has another shape, a focal length that is not positive, or a principal point outside the image.
+    """
+    K = np.asarray(K, dtype=np.float64)
+    height, width = size
+    if K.shape != (3, 3) or not np.isfinite(K).all():
+        raise InputError(f"K must be a finite 3x3 intrinsic matrix, not shape {K.shape}; calibrate the camera.")
+    if K[0, 0] <= 0 or K[1, 1] <= 0:
+        raise InputError(
+            f"K has focal lengths {K[0, 0]:g}, {K[1, 1]:g} px: the camera is uncalibrated; calibrate it or give --fx."
+        )
+    if not (0 <= K[0, 2] < width and 0 <= K[1, 2] < height):
+        raise InputError(
+            f"K has its principal point at ({K[0, 2]:g}, {K[1, 2]:g}), outside the {width}x{height} image; "
+            "give the K of this resolution."
+        )
+    return K

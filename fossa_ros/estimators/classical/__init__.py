@@ -1,0 +1,5 @@
+"""Depth from focus and defocus without a network: the baseline, and the estimator that needs no weights."""
+
+from fossa_ros.estimators.classical.estimator import ClassicalConfig, ClassicalEstimator
+
+__all__ = ["ClassicalConfig", "ClassicalEstimator"]

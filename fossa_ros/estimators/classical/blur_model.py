@@ -1,0 +1,64 @@
+"""What defocus does to each spatial frequency band: the signature of a depth across the planes of a stack.
+
+A point at power d (dioptres) is blurred in plane i by a disc of radius ``gain_i * |d - d_i|`` pixels, which scales
+a band of spatial frequencies by H_i(d). The vector (H_1 .. H_N), normalised, depends on the depth alone: texture,
+contrast and any blur that all planes share cancel. It is what the estimator looks for in the images.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import j1
+
+from fossa_ros.core import optics
+from fossa_ros.estimators.classical.bands import RADIAL_FREQUENCIES, band_transfer
+
+SLOPES = np.linspace(0.5, 5.0, 46)  # of power spectra: granite 1, natural scenes 2.4, smooth paint 4
+LENS_SOFTNESS = 0.1  # Gaussian roll-off of the disc's rim (aberrations), as a share of the radius
+
+
+def disc_transfer(radius, frequency):
+    """Return the transfer function of a soft-edged disc of ``radius`` px at ``frequency`` rad/px.
+
+    A disc gives 2 J1(rw) / (rw); the rim of a real lens is soft, which damps the lobes behind the first zero.
+    """
+    x = np.maximum(radius * frequency, 1e-6)
+    return 2.0 * j1(x) / x * np.exp(-0.5 * (LENS_SOFTNESS * x) ** 2)
+
+
+def known_blur_gains(stack, width) -> np.ndarray | None:
+    """Return blur radius per dioptre (px / D, at image ``width``) of each plane, None where the lens is unknown."""
+    if stack.K is None or stack.f_number is None or stack.focal_length is None:
+        return None
+    pixel = optics.pixel_size(stack.focal_length, stack.K[0, 0] * width / stack.size[1])
+    focus = optics.dioptres(stack.focus_distances)
+    return optics.blur_radius(
+        optics.metres(focus + 1.0), stack.focus_distances, stack.focal_length, stack.f_number, pixel
+    )
+
+
+class BlurModel:
+    """The blur of every plane at every depth level, and what it does to textures.
+
+    Args:
+        levels: (L,) hypothesised depths in dioptres.
+        focus: (N,) focus of the planes in dioptres.
+        gains: (N,) blur radius in px per dioptre of defocus.
+    """
+
+    def __init__(self, levels, focus, gains):
+        radius = np.asarray(gains) * np.abs(np.asarray(levels)[:, None] - np.asarray(focus))
+        transfer = disc_transfer(radius[..., None], RADIAL_FREQUENCIES)
+        self._pairs = transfer[:, :, None] * transfer[:, None]  # (L, N, N, F)
+
+    def signatures(self, steepness) -> np.ndarray:
+        """Return (B, L, N) unit vectors: relative strength of each band in each plane at each depth level.
+
+        ``steepness`` is the ln of the power in the coarsest over the finest band, which tells how steeply the
+        spectrum of the texture falls within the bands.
+        """
+        power = band_transfer() ** 2 @ RADIAL_FREQUENCIES[:, None] ** (1.0 - SLOPES)
+        slope = np.interp(steepness, np.log(power[-1] / power[0]), SLOPES)
+        energy = band_transfer() ** 2 * RADIAL_FREQUENCIES ** (1.0 - slope)
+        moments = np.moveaxis(self._pairs @ energy.T, -1, 0)
+        return np.linalg.eigh(moments)[1][..., -1]

@@ -1,0 +1,130 @@
+"""The classical estimator: blur matching between the planes, then edge-aware regression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fossa_ros.core import optics
+from fossa_ros.core.all_in_focus import blend_planes, compose_all_in_focus
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import DepthMap, FocusStack
+from fossa_ros.estimators.classical import blur_model, depth_profile, filling, focus_measure
+from fossa_ros.estimators.classical.bands import gaussian
+
+HALF_CONFIDENCE = 0.1  # relative depth error at which confidence is 0.5
+EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
+LEAST_SUPPORT = 0.2  # 1.6 times the reach away from texture
+EDGE_REACH = 9  # px at half resolution: width of the window in which that can happen
+
+
+@dataclass(frozen=True)
+class ClassicalConfig:
+    """Settings of the classical estimator; pixels are those of half the processing resolution.
+
+    Attributes:
+        width: images wider than this are processed at this width (px).
+        levels: depth hypotheses, evenly spaced in dioptres.
+        margin: how far depth may lie beyond the nearest and the farthest plane, in mean plane spacings.
+        window: standard deviation (px) of the window over which texture is pooled.
+        model_error: share of the texture's amplitude that the blur model is expected to get wrong.
+        slope: how much the depth of neighbouring pixels of one surface differs (D).
+        edge: contrast between neighbours (grey levels) that is an edge of the scene rather than texture.
+        jump: strength of the tie between neighbours across such an edge, 0..1.
+        step: difference between neighbours (D) that is a depth edge rather than a slope.
+        reach: how far depth is carried into regions without texture (px); beyond 1.6 times as far it is NaN.
+        min_confidence: depth less certain than this is NaN too, 0..1.
+    """
+
+    width: int = 640
+    levels: int = 48
+    margin: float = 0.5
+    window: float = 0.8
+    model_error: float = 0.1
+    slope: float = 0.004
+    edge: float = 16.0
+    jump: float = 0.01
+    step: float = 0.03
+    reach: float = 60.0
+    min_confidence: float = 0.0
+
+
+class ClassicalEstimator:
+    """Estimate depth from an aligned focus stack without learnt weights.
+
+    With the intrinsics, the focal length and the f-number of the stack the blur of every depth is known; without
+    them its one unknown, pixels of blur per dioptre, is estimated from the stack itself.
+    """
+
+    name = "classical"
+
+    def __init__(self, config: ClassicalConfig = ClassicalConfig()):
+        self.config = config
+
+    def estimate(self, stack: FocusStack) -> DepthMap:
+        """Return metric depth, confidence and the all-in-focus image, seen from the reference plane.
+
+        The order of the planes does not matter. Depth is NaN where nothing near enough shows texture. The
+        confidence is 1 / (1 + (e / 0.1)^2), e the relative error of depth that the images let expect, times how
+        well the pixel is tied to places with texture.
+
+        Raises:
+            InputError: all planes are focused at one distance.
+        """
+        config = self.config
+        height, width = stack.size
+        order = np.argsort(-optics.dioptres(stack.focus_distances), kind="stable")
+        focus = optics.dioptres(stack.focus_distances)[order]
+        if focus[0] == focus[-1]:
+            raise InputError(
+                f"All planes are focused at {stack.focus_distances[0]:g} m; depth needs two different focus distances."
+            )
+        images = _reduced([stack.planes[i].image for i in order], config.width)
+
+        gray = focus_measure.luminance(images)
+        statistics = focus_measure.band_statistics(gray, focus_measure.noise_sigma(gray), config.window)
+        moments = depth_profile.normalised_moments(statistics, config.model_error)
+        levels = depth_profile.dioptre_levels(focus, config.levels, config.margin)
+        gains = blur_model.known_blur_gains(stack, images[0].shape[1])
+        if gains is None:
+            gains = depth_profile.estimate_blur_gains(moments, statistics.steepness, levels, focus)
+        else:
+            gains = gains[order]
+        measured, precision, texture = depth_profile.most_likely(moments, statistics.steepness, levels, focus, gains)
+
+        half = measured.shape
+        sharp = blend_planes([cv2.resize(i, half[::-1], interpolation=cv2.INTER_AREA) for i in images], focus, measured)
+        ties = filling.ties(sharp, measured, precision, config)
+        power = np.clip(filling.regress(measured, precision, ties), float(levels[0]), float(levels[-1]))
+        support = filling.support(texture, ties, config.reach, config.slope)
+        confidence = _confidence(power, precision) * support
+
+        power = cv2.resize(power, (width, height), interpolation=cv2.INTER_LINEAR)
+        confidence = cv2.resize(confidence, (width, height), interpolation=cv2.INTER_LINEAR)
+        unknown = cv2.resize(support, (width, height), interpolation=cv2.INTER_LINEAR) < LEAST_SUPPORT
+        unknown |= confidence < config.min_confidence
+        guessed = 1.0 / power
+        depth = np.where(unknown, np.float32(np.nan), guessed)
+        confidence[unknown] = 0.0
+        return DepthMap(
+            depth, confidence, lambda: compose_all_in_focus(stack, guessed), stack.K, stack.stamp_ns, self.name
+        )
+
+
+def _reduced(images, width):
+    """Return ``images`` resampled to at most ``width`` px wide."""
+    scale = width / images[0].shape[1]
+    if scale >= 1.0:
+        return images
+    return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for image in images]
+
+
+def _confidence(power, precision):
+    """Return 0..1 from the expected error of the data around a pixel, and of taking the wrong side of an edge."""
+    variance = 1.0 / np.maximum(gaussian(precision, 4.0), 1e-6)
+    window = np.ones((EDGE_REACH, EDGE_REACH), np.uint8)
+    jump = np.maximum(cv2.dilate(power, window) - power, power - cv2.erode(power, window))
+    variance += EDGE_RISK * np.square(jump)
+    return 1.0 / (1.0 + variance / np.square(HALF_CONFIDENCE * power))

@@ -1,0 +1,110 @@
+"""What the planes show: band-pass responses of a stack, their noise, and how they co-vary across the planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import cv2
+import numpy as np
+
+from fossa_ros.estimators.classical.bands import OCTAVES, band_noise, bandpass, gaussian, next_octave
+
+MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
+
+
+def luminance(images) -> np.ndarray:
+    """Return (N, H, W) float32 grey images with the brightness differences between the planes divided out.
+
+    Defocus keeps the local mean, so the median ratio of strongly reduced images is the flicker and nothing else.
+    """
+    mean = np.full((1, 3), 1.0 / 3.0)  # equal weights have the least noise
+    gray = np.empty((len(images), *images[0].shape[:2]), np.float32)
+    for image, out in zip(images, gray, strict=True):
+        cv2.transform(image.astype(np.float32), mean, dst=out)
+    small = np.stack([cv2.resize(g, (32, 24), interpolation=cv2.INTER_AREA) for g in gray])
+    reference = np.median(small, axis=0)
+    gains = np.median(reference / np.maximum(small, 1.0), axis=(1, 2))
+    gray *= np.clip(gains, 0.5, 2.0).astype(np.float32)[:, None, None]
+    return gray
+
+
+def noise_sigma(gray) -> float:
+    """Estimate the noise (grey levels) of (N, H, W) images from their flattest blocks.
+
+    Immerkaer's operator (CVIU 64(2), 1996) removes ramps; a low quantile over blocks removes what texture is left
+    and lies 9 % below the mean where there is none.
+    """
+    second = np.array([1.0, -2.0, 1.0])
+    height, width = gray.shape[1:]
+    size = (max(width // 16, 1), max(height // 16, 1))
+    sigmas = []
+    for image in gray:
+        response = cv2.sepFilter2D(image, -1, second, second / 6.0)
+        response = cv2.resize(np.abs(response, out=response), size, interpolation=cv2.INTER_AREA)
+        level = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        usable = response[(level > 4) & (level < 250)]
+        if usable.size:
+            sigmas.append(1.09 * np.sqrt(np.pi / 2) * np.quantile(usable, 0.1))
+    return max(float(np.median(sigmas)) if sigmas else 0.0, MIN_NOISE)
+
+
+@dataclass(frozen=True, eq=False)
+class BandStatistics:
+    """Second moments of the band responses across the planes.
+
+    Attributes:
+        products: (B, P, h, w) float32 local means of b_i b_j for the P = N (N + 1) / 2 pairs i <= j, noise removed.
+        energy: (B, h, w) float32 sum over the planes of b_i^2, noise included.
+        noise: (B,) variance of the noise in each band.
+        steepness: (h, w) float32 ln of the power in the coarsest over that in the finest band, each in the plane
+            where it is strongest; the median of the image where there is too little texture.
+    """
+
+    products: np.ndarray
+    energy: np.ndarray
+    noise: np.ndarray
+    steepness: np.ndarray
+
+
+def band_statistics(gray, noise, window) -> BandStatistics:
+    """Measure how the band responses of (N, H, W) images co-vary, at half resolution.
+
+    Args:
+        gray: (N, H, W) float32.
+        noise: standard deviation of white noise in ``gray``.
+        window: standard deviation (px at half resolution) of the Gaussian window of the local means.
+    """
+    count, height, width = gray.shape
+    half = ((width + 1) // 2, (height + 1) // 2)
+    pairs = [(i, j) for i in range(count) for j in range(i, count)]
+    products = np.empty((OCTAVES, len(pairs), half[1], half[0]), np.float32)
+    energy = np.zeros((OCTAVES, half[1], half[0]), np.float32)
+    variances = noise**2 * band_noise()
+    images = list(gray)
+    for octave in range(OCTAVES):
+        bands = [bandpass(image) for image in images]
+        for index, (i, j) in enumerate(pairs):
+            product, out = cv2.multiply(bands[i], bands[j]), products[octave, index]
+            if octave == 0:
+                product = cv2.resize(product, half, interpolation=cv2.INTER_AREA)
+            if octave < 2:
+                gaussian(product, window, out)
+            else:
+                product = gaussian(product, window / 2.0 ** (octave - 1))
+                cv2.resize(product, half, dst=out, interpolation=cv2.INTER_LINEAR)
+            if i == j:
+                energy[octave] += out
+                out -= variances[octave]
+        images = [next_octave(image) for image in images]
+    return BandStatistics(products, energy, variances, _steepness(products, count, variances))
+
+
+def _steepness(products, count, variances):
+    i, j = np.triu_indices(count)
+    squares = np.flatnonzero(i == j)
+    finest, coarsest = (gaussian(reduce(cv2.max, (products[octave, k] for k in squares)), 2.0) for octave in (0, -1))
+    steepness = np.log(np.maximum(coarsest, variances[-1]) / np.maximum(finest, variances[0]))
+    textured = finest > variances[0]
+    steepness[~textured] = np.median(steepness[textured]) if textured.any() else 0.0
+    return steepness.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Files: stacks, photographs, pictures and point clouds, read with checks and written whole."""

@@ -1,0 +1,125 @@
+"""Photographs and what their EXIF tags say about the lens."""
+
+from __future__ import annotations
+
+import math
+import struct
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from fossa_ros.core.errors import InputError
+
+_EIGHT_BIT = {"RGB", "RGBA", "L", "LA", "P", "CMYK", "YCbCr"}
+_BROKEN = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error)
+_FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
+_UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}  # FocalPlaneResolutionUnit
+
+
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """One photograph, upright.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        focal_length: metres, None where EXIF does not say.
+        f_number: focal length over aperture diameter, None where EXIF does not say.
+        focal_length_px: focal length in pixels of ``image``, None where EXIF does not say.
+    """
+
+    image: np.ndarray
+    focal_length: float | None = None
+    f_number: float | None = None
+    focal_length_px: float | None = None
+
+
+def photograph_size(path) -> tuple[int, int]:
+    """Return width and height of a JPEG or PNG file, in the order stored, without decoding it.
+
+    Raises:
+        InputError: the file is missing, no such image, or larger than Pillow takes for harmless.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with _opened(path) as image:
+            return image.size
+
+
+def read_photograph(path, upright=True) -> Photograph:
+    """Decode a JPEG or PNG of 8 bits a channel and turn it upright as its EXIF orientation asks.
+
+    Without ``upright`` it stays as it is stored: data sets whose depth lies beside the pixels want that.
+
+    Raises:
+        InputError: the file is missing, damaged, cut short, or no 8-bit image.
+    """
+    with _opened(path) as image:
+        if image.mode not in _EIGHT_BIT:
+            raise InputError(f"{path} has pixels of kind {image.mode}; save it as 8-bit RGB.")
+        tags = _lens_tags(image)
+        size = image.size
+        if upright:
+            ImageOps.exif_transpose(image, in_place=True)
+        return Photograph(
+            np.array(image if image.mode == "RGB" else image.convert("RGB")),
+            focal_length=None if tags["focal_length_mm"] is None else 1e-3 * tags["focal_length_mm"],
+            f_number=tags["f_number"],
+            focal_length_px=_focal_length_px(tags, *size),
+        )
+
+
+@contextmanager
+def _opened(path):
+    try:
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
+            yield image
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; correct the file name or add the image.") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise InputError(f"{path} is larger than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels; shrink it.") from None
+    except _BROKEN as error:
+        raise InputError(f"{path} is no JPEG or PNG that can be read, or is cut short; replace it.") from error
+
+
+def _lens_tags(image):
+    """Return the numbers of the tags that matter here, None for each that is absent or senseless."""
+    base = ExifTags.Base
+    wanted = {
+        "focal_length_mm": base.FocalLength,
+        "f_number": base.FNumber,
+        "film_mm": base.FocalLengthIn35mmFilm,
+        "x_resolution": base.FocalPlaneXResolution,
+        "unit": base.FocalPlaneResolutionUnit,
+        "width": base.ExifImageWidth,
+        "height": base.ExifImageHeight,
+    }
+    try:
+        tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
+    except _BROKEN:  # a damaged tag block does not make the picture worthless
+        tags = {}
+    return {name: _positive(tags.get(tag)) for name, tag in wanted.items()}
+
+
+def _positive(value):
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return number if 0 < number < math.inf else None
+
+
+def _focal_length_px(tags, width, height):
+    taken = (tags["width"] or width, tags["height"] or height)
+    if abs(width * taken[1] - height * taken[0]) > 0.01 * width * taken[1]:
+        return None  # cropped since: the tags are about another field of view
+    if tags["focal_length_mm"] and tags["x_resolution"]:
+        # Pixels per unit on the sensor at the size taken (Exif 2.32, 4.6.5); the unit is inches if unsaid.
+        pitch_mm = _UNIT_MM.get(tags["unit"] or 2, 25.4) / tags["x_resolution"]
+        return tags["focal_length_mm"] / pitch_mm * width / taken[0]
+    if tags["film_mm"]:
+        # The equivalent focal length gives the same diagonal angle of view on 36 x 24 mm film (CIPA DCG-001).
+        return tags["film_mm"] * math.hypot(width, height) / _FULL_FRAME_DIAGONAL_MM
+    return None

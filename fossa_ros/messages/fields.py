@@ -1,0 +1,168 @@
+"""What goes into the fields of messages and comes out of them, whoever makes the messages: rclpy, or a bag without ROS.
+
+A message is anything with the fields of its definition. ``*_fields`` return them by name, without headers; arrays of
+bytes are (N,) uint8 views of the pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.geometry import POINT
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.lens import LensState
+from fossa_ros.messages.images import rgb_from_message
+from fossa_ros.sweep import CapturedSweep, Frame, GyroSamples
+
+FLOAT32 = 7  # sensor_msgs/PointField
+
+
+def nanoseconds(stamp) -> int:
+    """Return a stamp in nanoseconds."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def stamp_fields(stamp_ns: int) -> dict[str, int]:
+    """Return nanoseconds as a stamp."""
+    return {"sec": stamp_ns // 1_000_000_000, "nanosec": stamp_ns % 1_000_000_000}
+
+
+def image_fields(pixels: np.ndarray, encoding: str) -> dict[str, Any]:
+    """Return ``pixels`` (H, W) or (H, W, C), C-contiguous, as an image."""
+    return {
+        "height": pixels.shape[0],
+        "width": pixels.shape[1],
+        "encoding": encoding,
+        "is_bigendian": 0,
+        "step": pixels.strides[0],
+        "data": pixels.reshape(-1).view(np.uint8),
+    }
+
+
+def depth_fields(depth: np.ndarray, encoding: str) -> dict[str, Any]:
+    """Return (H, W) float32 metres as 32FC1 (NaN unknown) or 16UC1 (millimetres, 0 unknown), REP 118."""
+    if encoding == "16UC1":
+        millimetres = np.rint(depth * 1e3)
+        known = (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)  # false for NaN
+        depth = np.where(known, millimetres, 0).astype(np.uint16)
+    return image_fields(np.ascontiguousarray(depth), encoding)
+
+
+def depth_from_message(message) -> np.ndarray:
+    """Return the (H, W) float32 metres of a depth image, NaN where unknown: the inverse of ``depth_fields``."""
+    dtype = np.dtype(np.uint16 if message.encoding == "16UC1" else np.float32)
+    dtype = dtype.newbyteorder(">" if message.is_bigendian else "<")
+    rows = np.frombuffer(message.data, np.uint8)[: message.step * message.height].reshape(message.height, message.step)
+    pixels = np.ascontiguousarray(rows[:, : message.width * dtype.itemsize]).view(dtype)
+    if dtype.itemsize == 4:
+        return pixels.astype(np.float32)
+    return np.where(pixels == 0, np.float32(np.nan), pixels * np.float32(1e-3)).astype(np.float32)
+
+
+def cloud_fields(points: np.ndarray) -> dict[str, Any]:
+    """Return (H, W) structured points (``geometry.POINT``) as an organised XYZRGB cloud; NaN where unknown."""
+    return cloud_layout(*points.shape) | {"data": points.reshape(-1).view(np.uint8)}
+
+
+def cloud_layout(height: int, width: int) -> dict[str, Any]:
+    """Return what an organised XYZRGB cloud says of its data, which is (H, W) of ``geometry.POINT``.
+
+    ``fields`` holds one dictionary each.
+    """
+    return {
+        "height": height,
+        "width": width,
+        "fields": [
+            {"name": name, "offset": offset, "datatype": FLOAT32, "count": 1}
+            for name, (_, offset) in POINT.fields.items()
+        ],
+        "is_bigendian": False,
+        "point_step": POINT.itemsize,
+        "row_step": POINT.itemsize * width,
+        "is_dense": False,
+    }
+
+
+def lens_state(message) -> LensState:
+    """Return what a lens said, from its message (``fossa_ros/LensState``)."""
+    return LensState(
+        stamp_ns=nanoseconds(message.header.stamp),
+        focus_distance=message.focus_distance,
+        command=float("nan"),
+        temperature=None if math.isnan(message.temperature) else message.temperature,
+        faults=tuple(message.faults),
+    )
+
+
+def camera_frame(image, info, arrival_ns: int) -> Frame:
+    """Return a frame from its image, raw or compressed, and calibration, pixels untouched; its payload is the two."""
+    compressed = hasattr(image, "format")  # sensor_msgs/CompressedImage
+    size, coding = (
+        ((info.width, info.height), image.format) if compressed else ((image.width, image.height), image.encoding)
+    )
+    return Frame(
+        stamp_ns=nanoseconds(image.header.stamp),
+        arrival_ns=arrival_ns,
+        format=(*size, coding, image.header.frame_id),
+        intrinsics=tuple(info.k),
+        payload=(image, info),
+    )
+
+
+def angular_velocity(message) -> tuple[float, float, float] | None:
+    """Return what a gyroscope measured (``sensor_msgs/Imu``), rad/s; None where the sensor has none."""
+    if message.angular_velocity_covariance[0] == -1:
+        return None
+    rate = message.angular_velocity
+    return rate.x, rate.y, rate.z
+
+
+def captured_sweep(message) -> CapturedSweep:
+    """Return a sweep from its message (``fossa_ros/FocusStack``); one that cannot be used has a reason and no stack."""
+    stamps = tuple(nanoseconds(plane.header.stamp) for plane in message.planes)
+    stack, reason, gyro, breathing = None, "", None, None
+    try:
+        distances, count = message.focus_distances, len(message.planes)
+        if len(distances) != count or len(message.breathing) not in (0, 3 * count):
+            raise InputError(
+                f"A focus_stack of {count} planes has {len(distances)} focus distances and {len(message.breathing)} "
+                "numbers of breathing; send one distance and none or three numbers a plane."
+            )
+        if len(message.gyro_rates) != 3 * len(message.gyro_stamps):
+            raise InputError("A focus_stack must have three gyro_rates for each of its gyro_stamps; correct them.")
+        planes = zip(message.planes, distances, stamps, strict=True)
+        stack = FocusStack(
+            planes=tuple(FocusPlane(rgb_from_message(image), float(focus), stamp) for image, focus, stamp in planes),
+            K=np.reshape(message.camera_info.k, (3, 3)),
+            f_number=message.f_number or None,
+            focal_length=message.focal_length or None,
+            reference=message.reference,
+        )
+        if len(message.breathing):
+            breathing = np.reshape(np.array(message.breathing, np.float64), (count, 3))
+        if len(message.gyro_stamps):
+            rates = np.reshape(np.array(message.gyro_rates, np.float64), (-1, 3))
+            gyro = GyroSamples(np.array(message.gyro_stamps, np.int64), rates)
+    except InputError as error:
+        reason, stack = str(error), None
+    return CapturedSweep(
+        number=message.sweep,
+        stack=stack,
+        reason=reason,
+        focus_distances=tuple(float(distance) for distance in message.focus_distances),
+        stamps_ns=stamps,
+        frames=tuple(
+            Frame(stamp, stamp, image.encoding, None, (image, message.camera_info))
+            for stamp, image in zip(stamps, message.planes, strict=True)
+        ),
+        drops={reason: int(count) for reason, count in zip(message.drop_reasons, message.drop_counts, strict=False)},
+        started_ns=nanoseconds(message.started),
+        duration_ns=round(message.sweep_ms * 1e6) if math.isfinite(message.sweep_ms) else 0,
+        uncertainties=tuple(float(uncertainty) for uncertainty in message.uncertainties),
+        gyro=gyro,
+        breathing=breathing,
+    )

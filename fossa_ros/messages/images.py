@@ -1,0 +1,134 @@
+"""Image messages to RGB arrays, without a copy where the encoding allows it.
+
+A message is anything with the fields of ``sensor_msgs/Image`` or ``sensor_msgs/CompressedImage``: rclpy's own, or one
+read from a bag without ROS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fossa_ros.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How an encoding's pixels lie in memory, and OpenCV's name for the way to RGB."""
+
+    channels: int
+    to_rgb: int | None  # None: it is RGB
+    dtype: type = np.uint8
+
+
+# OpenCV names a Bayer pattern by its second row, ROS by its first: rggb is what OpenCV calls BG.
+_BAYER = {
+    "rggb": cv2.COLOR_BayerBG2RGB,
+    "bggr": cv2.COLOR_BayerRG2RGB,
+    "gbrg": cv2.COLOR_BayerGR2RGB,
+    "grbg": cv2.COLOR_BayerGB2RGB,
+}
+_LAYOUTS = {
+    "rgb8": _Layout(3, None),
+    "bgr8": _Layout(3, cv2.COLOR_BGR2RGB),
+    "rgba8": _Layout(4, cv2.COLOR_RGBA2RGB),
+    "bgra8": _Layout(4, cv2.COLOR_BGRA2RGB),
+    "mono8": _Layout(1, cv2.COLOR_GRAY2RGB),
+    "mono16": _Layout(1, cv2.COLOR_GRAY2RGB, np.uint16),
+    **{f"bayer_{pattern}8": _Layout(1, code) for pattern, code in _BAYER.items()},
+    **{f"bayer_{pattern}16": _Layout(1, code, np.uint16) for pattern, code in _BAYER.items()},
+    # The older and the newer names of sensor_msgs: BT.601, 16 to 235.
+    "yuv422": _Layout(2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": _Layout(2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": _Layout(2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": _Layout(2, cv2.COLOR_YUV2RGB_YUY2),
+}
+_TO_8_BITS = 255 / 65535  # the whole range of 16 bits, as cv_bridge has it
+
+
+def rgb_from_message(message) -> np.ndarray:
+    """Return the (H, W, 3) uint8 RGB pixels of an image message; rgb8 is a view of the message's own data.
+
+    16-bit encodings are scaled by their whole range. Encodings that are not among the common ones go through cv_bridge
+    where it is installed. A compressed image may be JPEG or PNG.
+
+    Raises:
+        InputError: an encoding nobody here can decode, or data that does not fill the stated size.
+    """
+    if hasattr(message, "format"):
+        return _decompressed(message)
+    layout = _LAYOUTS.get(message.encoding)
+    if layout is None:
+        return _rgb_by_cv_bridge(message)
+    height, width = message.height, message.width
+    row = width * layout.channels * np.dtype(layout.dtype).itemsize
+    data = np.frombuffer(message.data, np.uint8)
+    if message.step < row or data.size < message.step * height or 0 in (row, height):
+        raise InputError(
+            f"An image of {width}x{height} {message.encoding} with step {message.step} cannot have "
+            f"{data.size} bytes; check the camera driver."
+        )
+    if layout.channels == 2 and width % 2:
+        raise InputError(f"An image of {message.encoding} must have an even width, not {width}; check the driver.")
+    pixels = data[: message.step * height].reshape(height, message.step)[:, :row]
+    if layout.dtype is np.uint16:
+        pixels = np.ascontiguousarray(pixels).view(">u2" if message.is_bigendian else "<u2").astype("=u2", copy=False)
+    if layout.channels > 1:
+        pixels = pixels.reshape(height, width, layout.channels)
+    return _rgb(pixels, layout.to_rgb)
+
+
+def rgb_of_frame(message, info) -> np.ndarray:
+    """Return the pixels of an image as ``rgb_from_message`` does, if ``info``, its camera_info, is of that size.
+
+    Raises:
+        InputError: also where the intrinsics are those of another size, binned or a part of the view.
+    """
+    rgb = rgb_from_message(message)
+    height, width = rgb.shape[:2]
+    if (info.width, info.height) != (width, height):
+        raise InputError(
+            f"camera_info holds the calibration of {info.width}x{info.height} images, but the image is "
+            f"{width}x{height}; let the camera publish both for one size, without binning."
+        )
+    return rgb
+
+
+def _rgb(pixels: np.ndarray, to_rgb: int | None) -> np.ndarray:
+    if to_rgb is not None:
+        pixels = cv2.cvtColor(pixels, to_rgb)
+    return cv2.convertScaleAbs(pixels, alpha=_TO_8_BITS) if pixels.dtype == np.uint16 else pixels
+
+
+def _decompressed(message) -> np.ndarray:
+    """Decode what image_transport compressed; its ``format`` is "ENCODING; jpeg compressed bgr8" or just "jpeg"."""
+    data = np.frombuffer(message.data, np.uint8)
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error:  # larger than OpenCV allows
+        pixels = None
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"A compressed image of format '{message.format}' cannot be decoded; let the camera send jpeg or png."
+        )
+    if pixels.ndim == 3:
+        return _rgb(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    encoding = message.format.split(";")[0].strip()  # a mosaic is compressed as it is
+    layout = _LAYOUTS.get(encoding) if encoding.startswith("bayer_") else None
+    return _rgb(pixels, layout.to_rgb if layout else cv2.COLOR_GRAY2RGB)
+
+
+def _rgb_by_cv_bridge(message) -> np.ndarray:
+    try:
+        from cv_bridge import CvBridge, CvBridgeError
+    except ImportError:
+        raise InputError(
+            f"Images of encoding '{message.encoding}' need cv_bridge; install it, or let the camera publish one of "
+            f"{', '.join(_LAYOUTS)}."
+        ) from None
+    try:
+        return CvBridge().imgmsg_to_cv2(message, "rgb8")
+    except CvBridgeError as error:
+        raise InputError(f"Cannot decode '{message.encoding}': {error}; let the camera publish rgb8.") from error

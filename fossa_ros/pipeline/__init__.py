@@ -1,0 +1,1 @@
+"""From a captured sweep to a depth map: motion check, estimator, temporal filter."""

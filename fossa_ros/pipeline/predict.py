@@ -1,0 +1,86 @@
+"""From a focus stack on disk to depth on disk: what ``fossa predict`` does."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fossa_ros.core.geometry import coloured_cloud
+from fossa_ros.core.resampling import enlarge_depth, shrink_stack
+from fossa_ros.core.stack import DepthMap, FocusStack
+from fossa_ros.estimators.estimator import Estimator
+from fossa_ros.io.atomic import replacing_files
+from fossa_ros.io.pictures import confidence_picture, depth_picture, write_picture
+from fossa_ros.io.ply import write_ply
+from fossa_ros.motion.alignment import AlignmentReport, align_stack
+
+OUTPUTS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply", "metrics.json")
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What an estimator made of one stack.
+
+    Attributes:
+        depth: (H, W) float32 metres at the size of the input's images, NaN where unknown.
+        depth_map: the estimate at the size it was made.
+        alignment: how the planes lay and what is left of it, px of the working size; None if not aligned.
+        seconds: time the estimator took.
+        alignment_seconds: time the alignment took.
+    """
+
+    depth: np.ndarray
+    depth_map: DepthMap
+    alignment: AlignmentReport | None
+    seconds: float
+    alignment_seconds: float = 0.0
+
+
+def predict(stack: FocusStack, estimator: Estimator, *, align: bool, max_size: int = 0) -> Prediction:
+    """Estimate the depth of a stack at a working size, its long edge at most ``max_size`` px (0: as it is).
+
+    Depth is unknown where, after alignment, some plane has no pixels; the image there is the reference plane's.
+
+    Raises:
+        InputError: the planes cannot be aligned, or the estimator needs something that the stack does not have.
+    """
+    size = stack.size
+    stack = shrink_stack(stack, max_size)
+    began = time.perf_counter()
+    stack, alignment = align_stack(stack) if align else (stack, None)
+    aligned = time.perf_counter()
+    depth_map = estimator.estimate(stack)
+    estimated = time.perf_counter()
+    if alignment is not None:
+        seen, reference = alignment.valid, stack.planes[stack.reference].image
+        whole = np.where(seen[..., None], depth_map.all_in_focus, reference)
+        depth_map = replace(depth_map.within(seen), all_in_focus=whole)
+    depth = enlarge_depth(depth_map.depth, size)
+    return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - began)
+
+
+def write_outputs(folder, prediction: Prediction, metrics: dict[str, float] | None = None) -> list[str]:
+    """Write a prediction's files to ``folder``, all of them or none; return their names.
+
+    ``cloud.ply`` needs intrinsics and ``metrics.json`` metrics; where this run lacks one, that of an earlier
+    run is removed.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    depth_map = prediction.depth_map
+    with replacing_files(folder, outdated=OUTPUTS) as partial:
+        np.save(partial / "depth.npy", prediction.depth)
+        write_picture(partial / "depth.png", depth_picture(depth_map.depth))
+        write_picture(partial / "all_in_focus.png", depth_map.all_in_focus)
+        write_picture(partial / "confidence.png", confidence_picture(depth_map.confidence))
+        if depth_map.K is not None:
+            write_ply(partial / "cloud.ply", coloured_cloud(depth_map.depth, depth_map.K, depth_map.all_in_focus))
+        if metrics is not None:
+            known = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+            (partial / "metrics.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        return [name for name in OUTPUTS if (partial / name).exists()]
