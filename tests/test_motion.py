@@ -256,7 +256,7 @@ def test_a_change_of_size_forgets_the_previous_sweep():
     whole = renders.sweep(TABLE, rng)
     cropped = whole.with_images([np.ascontiguousarray(plane.image[:200]) for plane in whole.planes])
     assert check.check(cropped).verdict == "still"
-    check.forget()
+    check.reset()
     assert check.check(renders.sweep(CARDS, rng)).verdict == "still"
 
 
@@ -299,11 +299,11 @@ def test_what_is_done_while_planes_arrive_changes_nothing():
     rng = np.random.default_rng(11)
     sweeps = [renders.sweep(TABLE, rng, backwards=number % 2 == 1) for number in range(3)]
     sweeps.append(renders.sweep(TABLE, rng, [STILL, STILL, renders.turn(6.0), renders.turn(6.0)], backwards=True))
-    plain, glancing = MotionCheck(), MotionCheck()
+    plain, early = MotionCheck(), MotionCheck()
     for stack in sweeps:
         for plane in stack.planes:
-            glancing.glance(plane, stack.K)
-        a, b = plain.check(stack), glancing.check(stack)
+            early.add_plane(plane, stack.K)
+        a, b = plain.check(stack), early.check(stack)
         assert a.verdict == b.verdict
         assert b.motion_px == pytest.approx(a.motion_px, rel=1e-9)
         assert b.uncertainty_px == pytest.approx(a.uncertainty_px, rel=1e-9)

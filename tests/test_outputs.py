@@ -160,7 +160,7 @@ def test_a_slow_estimator_delays_no_capture_and_works_on_nothing_that_is_old():
 
     def on_sweep(sweep):
         sweeps.append(sweep)
-        worker.offer(sweep)
+        worker.submit(sweep)
 
     capture = SweepCapture(
         SweepPlan.evenly(0.35, 6.0, 3),

@@ -133,10 +133,10 @@ def test_a_slow_estimator_delays_nobody_and_the_newest_sweep_wins():
     worker = DepthWorker(MotionCheck(), estimator, results.append)
     worker.start()
     estimator.gate.clear()
-    worker.offer(sweep(0))
+    worker.submit(sweep(0))
     assert estimator.begun.acquire(timeout=10)
     for number in range(1, 6):  # each is checked before the next comes, as in life
-        worker.offer(sweep(number))
+        worker.submit(sweep(number))
         wait_until(lambda number=number: len(results) >= number - 1 and not worker._checking._waiting)
     wait_until(lambda: len(results) == 4)
     assert [(r.sweep.number, r.verdict) for r in results] == [(n, "superseded") for n in (1, 2, 3, 4)]
@@ -154,7 +154,7 @@ def test_depth_that_is_too_old_is_dropped_with_a_reason_and_any_other_tells_its_
     now = 10**9 + 7 + round(age_s * 1e9)  # the sweeps are stamped 1 s and their number
     worker = DepthWorker(MotionCheck(), estimator, results.append, clock=lambda: now, max_age_ns=300_000_000)
     worker.start()
-    worker.offer(sweep(7))
+    worker.submit(sweep(7))
     wait_until(lambda: results)
     worker.stop()
     assert (results[0].verdict, results[0].depth is not None) == (verdict, verdict == "still")
@@ -170,11 +170,11 @@ def test_a_moved_sweep_is_rejected_even_while_the_estimator_is_busy_and_displace
     worker = DepthWorker(MotionCheck(), estimator, results.append)
     worker.start()
     estimator.gate.clear()
-    worker.offer(sweep(0))
+    worker.submit(sweep(0))
     assert estimator.begun.acquire(timeout=10)
-    worker.offer(sweep(1))
+    worker.submit(sweep(1))
     wait_until(lambda: worker._estimating._waiting is not None)
-    worker.offer(sweep(2, shift=60))
+    worker.submit(sweep(2, shift=60))
     wait_until(lambda: results)
     assert [(r.sweep.number, r.verdict) for r in results] == [(2, "rejected")]
     threading.Timer(0.1, estimator.gate.set).start()
@@ -209,7 +209,7 @@ def test_the_estimator_is_prepared_once_before_the_first_sweep_whatever_comes_of
     worker.start()
     for _ in range(2):
         worker.expect((48, 64), 3)
-    worker.offer(sweep(0))
+    worker.submit(sweep(0))
     may.set()
     wait_until(lambda: results)
     worker.stop()
@@ -222,7 +222,7 @@ def test_a_worker_can_be_started_again(restarts):
     worker = DepthWorker(MotionCheck(), Estimator(), results.append)
     for number in range(restarts):
         worker.start()
-        worker.offer(sweep(number))
+        worker.submit(sweep(number))
         wait_until(lambda number=number: len(results) > number)
         worker.stop()
     assert [r.verdict for r in results] == ["still"] * restarts

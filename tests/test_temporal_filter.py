@@ -75,7 +75,7 @@ def test_unknown_stays_unknown_and_confidence_weighs(picture):
     found = steady.filter(second)
     assert np.isnan(found.depth[50:60, 50:60]).all()
     assert found.depth[20, 80] == pytest.approx(1 / (0.9 / 2.2 + 0.1 / 2.0), rel=1e-3)
-    steady.forget()
+    steady.reset()
     assert steady.filter(second) is second
 
 
@@ -98,7 +98,7 @@ def test_the_worker_steadies_depth_when_it_is_told_to(picture):
         worker = DepthWorker(check, Wavering(), results.append, temporal=temporal)
         worker.start()
         for number in range(6):
-            worker.offer(sweep(number))
+            worker.submit(sweep(number))
             wait_until(lambda number=number, results=results: len(results) > number)
         worker.stop()
         depths = [float(np.nanmedian(result.depth.depth)) for result in results]

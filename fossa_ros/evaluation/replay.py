@@ -163,7 +163,7 @@ def replay(
             outputs = stack.enter_context(_Outputs(work, topics.namespace, options))
             line = stack.enter_context(_Line(motion, estimator, keep, options.workers))
             for sweep in _paced(replayed_sweeps(bag, topics, options.values), bag.begin_ns, options.rate, ended):
-                line.offer(sweep)
+                line.submit(sweep)
         done.interrupted = ended.is_set()
         if not done.interrupted:
             done.seconds = total
@@ -188,7 +188,8 @@ def _paced(sweeps: Iterator[ReplayedSweep], begin_ns: int, rate: float, ended: t
 class _Line:
     """Check, estimate and write sweeps, each on threads of its own, in their order and never too many at once.
 
-    Nothing is superseded: who offers waits. A context manager; what is under way is finished at its end.
+    Nothing is superseded: ``submit`` blocks until there is room. A context manager: leaving it finishes all sweeps
+    under way.
     """
 
     def __init__(
@@ -217,7 +218,7 @@ class _Line:
         if kind is None and self._failure is not None:
             raise self._failure
 
-    def offer(self, sweep: ReplayedSweep) -> None:
+    def submit(self, sweep: ReplayedSweep) -> None:
         """Queue a sweep once there is room; raises what went wrong with an earlier one."""
         self._room.acquire()
         if self._failure is not None:

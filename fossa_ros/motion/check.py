@@ -70,16 +70,16 @@ class MotionCheck:
         self._previous: Measurement | None = None
         self._past: deque[tuple[frozenset[int | None], Measurement]] = deque(maxlen=PAST)
         self._memory = FrameMemory()
-        self._glanced: tuple[float, Frame] | None = None  # focus distance and frame of the plane seen last
+        self._newest: tuple[float, Frame] | None = None  # focus distance and frame of the plane seen last
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget the previous sweep: after a gap, or when the camera is another."""
         self._previous = None
         self._past.clear()
         self._memory.clear()
-        self._glanced = None
+        self._newest = None
 
-    def glance(self, plane: FocusPlane, K: np.ndarray | None = None) -> None:
+    def add_plane(self, plane: FocusPlane, K: np.ndarray | None = None) -> None:
         """Do what can be done before the sweep is complete: compare a plane with the one before it and the last sweep.
 
         Args:
@@ -98,13 +98,13 @@ class MotionCheck:
                 pair = self._memory.register(frame, last.frames[other], TILE_FLOOR[False])
                 frame.detail()
                 last.frames[other].detail(pixel_offset(pair, tiling))
-        if self._glanced is not None:
+        if self._newest is not None:
             (near, nearer), (far, farther) = sorted(
-                (self._glanced, (plane.focus_distance, frame)), key=lambda seen: seen[0]
+                (self._newest, (plane.focus_distance, frame)), key=lambda seen: seen[0]
             )
             if nearer.tiling is farther.tiling and not is_same_focus(near, far, self.config):
                 self._memory.register(nearer, farther, TILE_FLOOR[True])
-        self._glanced = plane.focus_distance, frame
+        self._newest = plane.focus_distance, frame
 
     def check(self, stack: FocusStack, gyro: GyroSamples | None = None) -> MotionResult:
         """Return the verdict on a stack, repaired where that is possible.
@@ -119,9 +119,9 @@ class MotionCheck:
             InputError: planes too small to see motion in.
         """
         tiling = Tiling.for_stack(stack)
-        self._glanced = None
+        self._newest = None
         if self._past and self._past[-1][1].tiling.size != tiling.size:
-            self.forget()
+            self.reset()
         stamps = frozenset(plane.stamp_ns for plane in stack.planes) - {None}
         apart = [measured for others, measured in self._past if not others & stamps]
         self._previous = apart[-1] if apart else None

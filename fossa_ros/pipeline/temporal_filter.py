@@ -41,7 +41,7 @@ class TemporalFilter:
         self._last: DepthMap | None = None
         self._weight: np.ndarray | None = None  # (H, W) float32: confidence gathered so far
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget the past: after a gap, or when the camera is another."""
         self._last = self._weight = None
 

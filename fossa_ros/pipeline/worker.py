@@ -103,7 +103,7 @@ class DepthWorker:
 
     Every sweep is checked, because each is the next one's evidence; the estimator takes the newest that passed. Each
     stage holds one sweep at work and at most one waiting, which a newer one replaces, so latency never accumulates.
-    ``on_result`` receives exactly one result for every offered sweep, from any of the threads.
+    ``on_result`` receives exactly one result for every submitted sweep, from any of the threads.
 
     Args:
         motion: the check.
@@ -133,18 +133,18 @@ class DepthWorker:
         self._looking = threading.Lock()  # the check is one, and not thread-safe
         self._using = threading.Lock()  # nor is the estimator
         self._warming: threading.Thread | None = None
-        self._glancing = Stage("motion-glance", self._glance)
+        self._adding = Stage("motion-planes", self._add_plane)
         self._checking = Stage("motion-check", self._check)
         self._estimating = Stage("depth-estimate", self._estimate)
 
     def start(self) -> None:
         """Begin to work; the previous sweep that motion is measured against is forgotten."""
-        self._motion.forget()
+        self._motion.reset()
         if self._temporal is not None:
-            self._temporal.forget()
+            self._temporal.reset()
         self._estimating.start()
         self._checking.start()
-        self._glancing.start()
+        self._adding.start()
 
     def expect(self, size: tuple[int, int], planes: int) -> None:
         """Let the estimator prepare for ``planes`` images of ``size`` (H, W), so that its first stack need not wait."""
@@ -167,34 +167,34 @@ class DepthWorker:
         if self._warming is not None:
             self._warming.join()
             self._warming = None
-        self._glancing.stop()
+        self._adding.stop()
         unchecked = self._checking.stop()
         unestimated = self._estimating.stop()
         left = [SweepResult(unchecked, Verdict.SUPERSEDED)] if unchecked is not None else []
         for result in left + ([unestimated] if unestimated is not None else []):
             self._supersede(result, "The node was stopped before its depth was begun.")
 
-    def offer(self, sweep: CapturedSweep) -> None:
+    def submit(self, sweep: CapturedSweep) -> None:
         """Queue a sweep."""
         if sweep.stack is None:
             self._on_result(check_motion(sweep, self._motion))
             return
-        replaced = self._checking.offer(sweep)
+        replaced = self._checking.submit(sweep)
         if replaced is not None:
             self._supersede(SweepResult(replaced, Verdict.SUPERSEDED), _newer(sweep))
 
-    def glance(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
+    def add_plane(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
         """Let the motion check see a plane of the sweep in the making; one that comes too fast is not looked at.
 
         ``develop`` returns the plane and its K, and is called from a thread of the worker.
         """
-        self._glancing.offer(develop)
+        self._adding.submit(develop)
 
-    def _glance(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
+    def _add_plane(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
         try:
             plane, K = develop()
             with self._looking:
-                self._motion.glance(plane, K)
+                self._motion.add_plane(plane, K)
         except Exception:  # which its sweep will meet again, and report
             LOG.debug("A plane cannot be looked at early", exc_info=True)
 
@@ -204,7 +204,7 @@ class DepthWorker:
         if result.stack is None:
             self._on_result(result)
             return
-        replaced = self._estimating.offer(result)
+        replaced = self._estimating.submit(result)
         if replaced is not None:
             self._supersede(replaced, _newer(sweep))
 
@@ -265,7 +265,7 @@ class Stage(Generic[Item]):
         waiting, self._waiting = self._waiting, None
         return waiting
 
-    def offer(self, item: Item) -> Item | None:
+    def submit(self, item: Item) -> Item | None:
         """Queue an item; return the one that waited and gives way to it."""
         with self._changed:
             replaced, self._waiting = self._waiting, item

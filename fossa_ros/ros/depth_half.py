@@ -68,17 +68,17 @@ class DepthHalf:
         """Bring ``health`` up to date."""
         health.gpu_memory = self._gpu_memory()
 
-    def offer(self, sweep: CapturedSweep) -> None:
+    def submit(self, sweep: CapturedSweep) -> None:
         """Queue a sweep, complete or not; a newer one replaces it if it must wait."""
-        self._worker.offer(sweep)
+        self._worker.submit(sweep)
 
     def expect(self, size: tuple[int, int], planes: int) -> None:
         """Prepare for ``planes`` images of ``size`` (H, W)."""
         self._worker.expect(size, planes)
 
-    def glance(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
+    def add_plane(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
         """Let the motion check see a plane of the sweep in the making, which ``develop`` decodes."""
-        self._worker.glance(develop)
+        self._worker.add_plane(develop)
 
     def _on_result(self, result: SweepResult) -> None:
         """Worker thread: the sweep's depth is known, or why there is none."""

@@ -51,7 +51,7 @@ class DepthNode(ManagedNode):
     def _on_stack(self, message: FocusStack) -> None:
         """Executor thread: queue the sweep; one that cannot be is reported as incomplete."""
         self._last_stack = time.monotonic()
-        self._depth.offer(captured_sweep(message))
+        self._depth.submit(captured_sweep(message))
 
     def _on_result(self, result: SweepResult, report: SweepReport) -> None:
         self._watch.health.on_result(result)

@@ -31,7 +31,7 @@ class FossaNode(ManagedNode):
 
     def configure(self, values: dict) -> None:
         estimator = self._depth.configure(values, self._on_result)
-        identity = self._capture.configure(values, self._on_sweep, self._depth.glance, self._depth.expect)
+        identity = self._capture.configure(values, self._on_sweep, self._depth.add_plane, self._depth.expect)
         self._stacks.configure()
         self._watch.health = Health(hardware_id=identity, estimator=estimator)
 
@@ -54,8 +54,8 @@ class FossaNode(ManagedNode):
 
     def _on_sweep(self, sweep: CapturedSweep) -> None:
         """Capture thread: the sweep has ended."""
-        self._depth.offer(sweep)
-        self._stacks.offer(sweep)
+        self._depth.submit(sweep)
+        self._stacks.submit(sweep)
 
     def _on_result(self, result: SweepResult, report: SweepReport) -> None:
         """Worker thread: depth is out, or it is known why there is none."""

@@ -57,11 +57,11 @@ class StackSender:
         """Whether somebody subscribes."""
         return self._publisher is not None and self._publisher.get_subscription_count() > 0
 
-    def offer(self, sweep: CapturedSweep) -> None:
+    def submit(self, sweep: CapturedSweep) -> None:
         """Queue a complete sweep; others, and those that nobody wants, are ignored."""
         if sweep.stack is None or not self.wanted:
             return
-        replaced = self._stage.offer(sweep)
+        replaced = self._stage.submit(sweep)
         if replaced is not None:
             self._on_replaced(replaced)
 

@@ -73,7 +73,7 @@ class SweepNode(ManagedNode):
             self._report(sweep, Verdict.FAILED, NOBODY)
         else:
             self._deliveries.sent(sweep)
-            self._stacks.offer(sweep)
+            self._stacks.submit(sweep)
 
     def _on_replaced(self, sweep: CapturedSweep) -> None:
         """Capture thread: the sweep gave way to a newer one before it was sent."""
