@@ -36,7 +36,7 @@ from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import LensState
 from fossa_ros.parameters import settings
 from fossa_ros.pipeline import worker as pipeline
-from fossa_ros.ros import capture_half, environment, lifecycle, outputs, qos
+from fossa_ros.ros import capture_component, environment, lifecycle, outputs, qos
 from fossa_ros.ros.conversions import image_message, time_message
 from fossa_ros.ros.fossa_node import FossaNode
 from fossa_ros.ros.in_place import InPlacePublisher
@@ -211,7 +211,7 @@ class Stopwatch:
 def instrument(watch: Stopwatch) -> None:
     """Wrap what the node calls."""
     settings.estimator = lambda values: Known()
-    watch.wrap(capture_half, "rgb_of_frame", "decode")
+    watch.wrap(capture_component, "rgb_of_frame", "decode")
     watch.wrap(captured.SweepDevelopment, "captured", "assemble", lambda args: args[1])
     watch.wrap(pipeline, "check_motion", "align", lambda args: args[0].number)
     watch.wrap(Known, "estimate", "inference")
@@ -220,7 +220,7 @@ def instrument(watch: Stopwatch) -> None:
     watch.wrap(InPlacePublisher, "write", "encode")
     watch.wrap(outputs.Outputs, "_write_cloud", "cloud")
     watch.wrap(InPlacePublisher, "send", lambda args: SENT["/".join(args[0].topic.split("/")[1:])])
-    on_frame, publish = capture_half.CaptureHalf._on_frame, outputs.Outputs.publish
+    on_frame, publish = capture_component.CaptureComponent._on_frame, outputs.Outputs.publish
 
     def arrived(self, image, info):
         watch.arrived(nanoseconds(image.header.stamp))
@@ -232,7 +232,7 @@ def instrument(watch: Stopwatch) -> None:
         watch.published(result)
         return report
 
-    capture_half.CaptureHalf._on_frame, outputs.Outputs.publish = arrived, published
+    capture_component.CaptureComponent._on_frame, outputs.Outputs.publish = arrived, published
 
 
 def run(width, height, rate, encoding, sweeps, subscribed, frugal, advance) -> tuple[Stopwatch, list[float]]:

@@ -19,7 +19,7 @@ from fossa_ros.calibration.series import Direction
 from fossa_ros.core.errors import InputError
 from fossa_ros.ros import environment, qos
 from fossa_ros.ros.conversions import image_message, time_message
-from fossa_ros.ros.own_node import OwnNode
+from fossa_ros.ros.isolated_node import IsolatedNode
 from fossa_ros.ros.topic_camera import TopicCamera
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.flat_target import FlatTarget
@@ -42,7 +42,7 @@ class TargetCamera:
     def __init__(self, dynamics: LensDynamics, profile=qos.FRAMES):
         self.distance, self.behind_ns = 1.0, 0
         self._dynamics, self._target = dynamics, FlatTarget(CAMERA)
-        self.own = OwnNode("target_camera")
+        self.own = IsolatedNode("target_camera")
         self._publisher = self.own.node.create_publisher(Image, "/camera/image_raw", profile)
         self.own.node.create_timer(PERIOD_S, self._expose)
         self.own.start()

@@ -68,7 +68,7 @@ def opened(camera):
 
 @pytest.fixture
 def lens(camera, opened):
-    camera.reverts_after, camera.tells = 0, True
+    camera.reverts_after, camera.publishes_metadata = 0, True
     opened.park()
     return opened
 
@@ -85,25 +85,25 @@ def test_what_the_camera_offers(camera, lens):
 def test_a_move_returns_when_frames_have_shown_it_and_what_they_show_stays(camera, lens):
     for distance in (0.2, 1.0, math.inf, 0.5):  # 5 D, 1 D, 0 D, 2 D: some frames away at 1.5 D a frame
         move = lens.move_to(distance)
-        frames = len(camera.taken)
+        frames = len(camera.positions)
         assert move.command == pytest.approx(1 / distance)
-        assert camera.taken[-1] == pytest.approx(move.command)
+        assert camera.positions[-1] == pytest.approx(move.command)
         assert lens.state().focus_distance == pytest.approx(distance)
         lens.verify()
-        assert camera.taken[frames - 1 :] == pytest.approx([move.command] * (len(camera.taken) - frames + 1))
+        assert camera.positions[frames - 1 :] == pytest.approx([move.command] * (len(camera.positions) - frames + 1))
         assert move.acknowledged_ns - move.sent_ns > 4e9 / 60  # the pipeline's latency and the second confirmation
 
 
 def test_held_although_the_camera_reverts_what_is_set_only_once(camera, lens):
     camera.reverts_after = 8  # frames: longer than the period of holding
     lens.move_to(0.25)
-    frames = len(camera.taken)
+    frames = len(camera.positions)
     time.sleep(0.5)
-    assert set(camera.taken[frames:]) == {4.0}
+    assert set(camera.positions[frames:]) == {4.0}
     lens.verify()
     lens.park()
     time.sleep(0.5)
-    assert camera.taken[-1] == START  # parked: nobody holds it any more
+    assert camera.positions[-1] == START  # parked: nobody holds it any more
 
 
 def test_one_driver_at_a_time_in_any_process(camera, lens):
@@ -147,7 +147,7 @@ def test_a_camera_that_never_holds_is_never_confirmed(camera, lens):
 
 
 def test_a_camera_that_tells_nothing(camera, lens):
-    camera.tells = False
+    camera.publishes_metadata = False
     time.sleep(0.3)  # what it said last has arrived
     with pytest.raises(LensError, match=r"told nothing of LensPosition in /diagnostics .* 0\.7\.0 or newer"):
         lens.move_to(0.5)
@@ -226,5 +226,5 @@ def test_the_node_drives_it_beside_its_own_context(listener, tmp_path):
         assert listener.change("/robot/fossa_node", Transition.TRANSITION_ACTIVATE)
         state = listener.wait_for("/robot/lens/state")[-1]
         assert state.backend == "camera_ros" and state.reachable and not state.measured
-        nearest = max(camera.taken)
+        nearest = max(camera.positions)
         assert nearest == pytest.approx(1 / 0.35, abs=0.01)  # sweep.near: the plane that waits for a frame

@@ -14,8 +14,8 @@ from fossa_ros.lens import LensState
 from fossa_ros.parameters.thresholds import DEFAULTS, DIAGNOSTICS
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.ros import diagnostics
-from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.diagnostics import Health
+from fossa_ros.ros.log_throttle import LogThrottle
 from fossa_ros.sweep import CapturedSweep
 from fossa_ros.sweep.clock_offset import ClockOffset
 
@@ -99,7 +99,7 @@ def test_silence_is_a_warning_then_an_error_with_the_last_reason_but_not_at_rest
     health.resting = True
     assert status(health)[:2] == (DiagnosticStatus.OK, "at rest")
     health.resting = False
-    health.began()
+    health.on_activated()
     assert status(health)[0] == DiagnosticStatus.OK
 
 
@@ -135,11 +135,11 @@ def test_every_threshold_changes_while_running_and_is_never_by_zero():
 
 
 def test_a_complaint_is_said_when_it_is_new_and_every_ten_seconds_with_a_count(now):
-    complaints = Complaints()
+    throttle = LogThrottle()
     said = []
     for sweep in range(60):  # 20 s at 3 Hz
-        said.append(complaints.due(f"Sweep {sweep} incomplete: No frame for the plane at {sweep / 7:.2f} m."))
+        said.append(throttle.apply(f"Sweep {sweep} incomplete: No frame for the plane at {sweep / 7:.2f} m."))
         now[0] += 1 / 3
-    assert complaints.due("Sweep 61 failed: IndexError.") == "Sweep 61 failed: IndexError."
+    assert throttle.apply("Sweep 61 failed: IndexError.") == "Sweep 61 failed: IndexError."
     told = [sentence for sentence in said if sentence]
     assert told[0].endswith(" m.") and len(told) == 2 and "(and 29 more like it" in told[1]

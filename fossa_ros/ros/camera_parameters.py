@@ -15,7 +15,7 @@ from rclpy.task import Future
 from fossa_ros.core.errors import LensError
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.ros import qos
-from fossa_ros.ros.own_node import OwnNode
+from fossa_ros.ros.isolated_node import IsolatedNode
 
 DISCOVERY_S = 5.0  # how long a node that has just started may take to be seen
 
@@ -38,7 +38,7 @@ class CameraParameters:
         self._on_metadata = on_metadata
         self._sent: Future | None = None
         self._hardware: set[str] = set()
-        self._own = OwnNode("fossa_lens")
+        self._own = IsolatedNode("fossa_lens")
         self._node = self._own.node
         try:
             self._claim = _claim(self.camera, self._own.context.get_domain_id())

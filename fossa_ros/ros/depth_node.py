@@ -12,8 +12,8 @@ from fossa_ros.msg import FocusStack, SweepReport
 from fossa_ros.parameters import settings
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.ros import qos
-from fossa_ros.ros.depth_half import DepthHalf
-from fossa_ros.ros.diagnostics import Health, HealthWatch
+from fossa_ros.ros.depth_component import DepthComponent
+from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.lifecycle import ManagedNode, run
 
 REST_S = 3.0  # without a focus stack: nobody sweeps
@@ -24,18 +24,18 @@ class DepthNode(ManagedNode):
 
     def __init__(self, **kwargs):
         super().__init__("depth_node", settings.DEPTH_NODE, **kwargs)
-        self._watch = HealthWatch(self, self._tick)
-        self._depth = DepthHalf(self)
+        self._diagnostics = HealthPublisher(self, self._tick)
+        self._depth = DepthComponent(self)
         self._stacks = None
         self._last_stack = -math.inf  # monotonic seconds
 
     def configure(self, values: dict) -> None:
         estimator = self._depth.configure(values, self._on_result)
-        self._watch.health = Health(hardware_id=f"estimator {estimator}", estimator=estimator)
+        self._diagnostics.health = Health(hardware_id=f"estimator {estimator}", estimator=estimator)
 
     def activate(self) -> None:
         self._depth.activate()
-        self._watch.health.began()
+        self._diagnostics.health.on_activated()
         self._stacks = self.create_subscription(FocusStack, "focus_stack", self._on_stack, qos.STACKS)
 
     def deactivate(self) -> None:
@@ -46,7 +46,7 @@ class DepthNode(ManagedNode):
 
     def cleanup(self) -> None:
         self._depth.cleanup()
-        self._watch.health = None
+        self._diagnostics.health = None
 
     def _on_stack(self, message: FocusStack) -> None:
         """Executor thread: queue the sweep; one that cannot be is reported as incomplete."""
@@ -54,13 +54,13 @@ class DepthNode(ManagedNode):
         self._depth.submit(captured_sweep(message))
 
     def _on_result(self, result: SweepResult, report: SweepReport) -> None:
-        self._watch.health.on_result(result)
+        self._diagnostics.health.on_result(result)
 
     def _tick(self, health: Health) -> None:
         self._depth.tick(health)
         resting = time.monotonic() - self._last_stack > REST_S  # sweep_node, which knows why, says so
         if health.resting and not resting:
-            health.began()
+            health.on_activated()
         health.resting = resting
 
 

@@ -73,13 +73,13 @@ class Health:
     lens_failure: str = ""  # why the lens is lost; empty while it answers
     _ends: deque[tuple[float, str]] = field(default_factory=deque)  # monotonic seconds and what became of a sweep
     _last_depth: float = field(default_factory=lambda: time.monotonic())
-    _began: float = field(default_factory=lambda: time.monotonic())
+    _activated: float = field(default_factory=lambda: time.monotonic())
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def began(self) -> None:
+    def on_activated(self) -> None:
         """Note that the node was activated, or woken from its rest: what was missed meanwhile does not count."""
         with self._lock:
-            self._began = self._last_depth = time.monotonic()
+            self._activated = self._last_depth = time.monotonic()
             self._ends.clear()
 
     def on_result(self, result: SweepResult) -> None:
@@ -124,7 +124,7 @@ class Health:
             now = time.monotonic()
             while self._ends and self._ends[0][0] < now - WINDOW_S:
                 self._ends.popleft()
-            span = min(WINDOW_S, max(now - self._began, 1e-3))
+            span = min(WINDOW_S, max(now - self._activated, 1e-3))
             depths = sum(end == ACCEPTED for _, end in self._ends)
             rate = depths / span
             # Superseded sweeps say that the estimator is slower than the camera, not that anything is wrong.
@@ -200,7 +200,7 @@ class Health:
         return figures
 
 
-class HealthWatch:
+class HealthPublisher:
     """Publish a node's health once a second, and whenever it is told to.
 
     Args:
@@ -218,7 +218,7 @@ class HealthWatch:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
         node.create_timer(PERIOD_S, self._tick)
 
-    def tell(self) -> None:
+    def publish(self) -> None:
         """Publish it now; from any thread."""
         health = self.health
         if health is not None:
@@ -228,4 +228,4 @@ class HealthWatch:
     def _tick(self) -> None:
         if self.health is not None:
             self._before(self.health)
-            self.tell()
+            self.publish()

@@ -8,9 +8,9 @@ from functools import partial
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters import settings
 from fossa_ros.pipeline.result import SweepResult
-from fossa_ros.ros.capture_half import CaptureHalf
-from fossa_ros.ros.depth_half import DepthHalf
-from fossa_ros.ros.diagnostics import Health, HealthWatch
+from fossa_ros.ros.capture_component import CaptureComponent
+from fossa_ros.ros.depth_component import DepthComponent
+from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.ros.stack_sender import StackSender
 from fossa_ros.sweep import CapturedSweep
@@ -24,16 +24,16 @@ class FossaNode(ManagedNode):
 
     def __init__(self, **kwargs):
         super().__init__("fossa_node", settings.FOSSA_NODE, **kwargs)
-        self._watch = HealthWatch(self, self._tick)
-        self._capture = CaptureHalf(self, self._watch)
-        self._depth = DepthHalf(self)
+        self._diagnostics = HealthPublisher(self, self._tick)
+        self._capture = CaptureComponent(self, self._diagnostics)
+        self._depth = DepthComponent(self)
         self._stacks = StackSender(self)
 
     def configure(self, values: dict) -> None:
         estimator = self._depth.configure(values, self._on_result)
         identity = self._capture.configure(values, self._on_sweep, self._depth.add_plane, self._depth.expect)
         self._stacks.configure()
-        self._watch.health = Health(hardware_id=identity, estimator=estimator)
+        self._diagnostics.health = Health(hardware_id=identity, estimator=estimator)
 
     def activate(self) -> None:
         self._depth.activate()
@@ -44,13 +44,13 @@ class FossaNode(ManagedNode):
         self._capture.deactivate()
         self._stacks.deactivate()
         self._depth.deactivate()
-        self._capture.give_up("The node was deactivated.")
+        self._capture.fail_requests("The node was deactivated.")
 
     def cleanup(self) -> None:
         self._capture.cleanup()
         self._stacks.cleanup()
         self._depth.cleanup()
-        self._watch.health = None
+        self._diagnostics.health = None
 
     def _on_sweep(self, sweep: CapturedSweep) -> None:
         """Capture thread: the sweep has ended."""
@@ -59,7 +59,7 @@ class FossaNode(ManagedNode):
 
     def _on_result(self, result: SweepResult, report: SweepReport) -> None:
         """Worker thread: depth is out, or it is known why there is none."""
-        self._watch.health.on_result(result)
+        self._diagnostics.health.on_result(result)
         self._capture.answer(report)
 
     def _tick(self, health: Health) -> None:

@@ -57,7 +57,7 @@ class ManagedNode(LifecycleNode):
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
         # Registered first: it also judges start-up values.
-        self.add_on_set_parameters_callback(self._judge_parameters)
+        self.add_on_set_parameters_callback(self._validate_parameters)
         parameters.declare(self, self.table)
         self._autostart_timer = None
         if self.get_parameter(AUTOSTART.name).value:
@@ -156,7 +156,7 @@ class ManagedNode(LifecycleNode):
             response.success = False
             return response
 
-    def _judge_parameters(self, changes: list[RosParameter]):
+    def _validate_parameters(self, changes: list[RosParameter]):
         return parameters.judge(changes, self.table, self._configured)
 
     def _autostarting(self) -> bool:

@@ -30,15 +30,15 @@ class SimulatedLibcamera(Node):
 
     Attributes:
         reverts_after: frames that a control holds unless it is set again; 0 for ever.
-        tells: whether the metadata is published, as versions before 0.7.0 do not.
-        taken: the LensPosition of every frame.
+        publishes_metadata: whether the metadata is published, as versions before 0.7.0 do not.
+        positions: the LensPosition of every frame.
     """
 
     def __init__(self, name: str = "camera", *, rate: float = 30.0, frame_id: str = "camera", **kwargs):
         super().__init__(name, **kwargs)
         self.reverts_after = 0
-        self.tells = True
-        self.taken: list[float] = []
+        self.publishes_metadata = True
+        self.positions: list[float] = []
         self._mode, self._target, self._position = CONTINUOUS, START, START
         self._pending: dict[str, float] = {}
         self._pipeline: deque[dict[str, float]] = deque([{}] * LATENCY, maxlen=LATENCY)
@@ -51,12 +51,12 @@ class SimulatedLibcamera(Node):
             "LensPosition", START, ParameterDescriptor(dynamic_typing=True, floating_point_range=[focus])
         )
         self.declare_parameter("AfMode", CONTINUOUS, ParameterDescriptor(dynamic_typing=True, integer_range=[mode]))
-        self.add_on_set_parameters_callback(self._judge)
-        self.add_post_set_parameters_callback(self._take)
+        self.add_on_set_parameters_callback(self._validate)
+        self.add_post_set_parameters_callback(self._on_parameters_set)
         self._publisher = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
         self.create_timer(1.0 / rate, self._expose)
 
-    def _judge(self, parameters: list[Parameter]) -> SetParametersResult:
+    def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
             wanted = TYPES.get(parameter.name)
             if wanted not in (None, parameter.type_):
@@ -65,7 +65,7 @@ class SimulatedLibcamera(Node):
                 return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 
-    def _take(self, parameters: list[Parameter]) -> None:
+    def _on_parameters_set(self, parameters: list[Parameter]) -> None:
         # Whatever was set since the last frame and has not been applied is lost, whichever controls it was about.
         self._pending = {parameter.name: parameter.value for parameter in parameters if parameter.name in TYPES}
 
@@ -80,8 +80,8 @@ class SimulatedLibcamera(Node):
         if self.reverts_after and self._since_set >= self.reverts_after:
             self._target = START
         self._position += min(max(self._target - self._position, -SLEW), SLEW)
-        self.taken.append(self._position)
-        if self.tells:
+        self.positions.append(self._position)
+        if self.publishes_metadata:
             self._publisher.publish(self._metadata())
 
     def _metadata(self) -> DiagnosticArray:

@@ -18,8 +18,8 @@ from fossa_ros.msg import LensState
 from fossa_ros.parameters.parameter import Parameter
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import depth_image, time_message
+from fossa_ros.ros.fault_injection import faulty_messages
 from fossa_ros.ros.lifecycle import ManagedNode, run
-from fossa_ros.ros.spoilt_frames import messages
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.lens_dynamics import LensModel
 from fossa_ros.simulation.rig import RigConfig, RigFrame, SimulatedRig
@@ -81,7 +81,7 @@ class SimRigNode(ManagedNode):
     def __init__(self, **kwargs):
         super().__init__("sim_rig_node", SIM_RIG_NODE, **kwargs)
         self._rig: SimulatedRig | None = None
-        self._offered = []
+        self._rig_services = []
         self._last_pose = None
         self._at_rest = False
         self._fault = RigFault.NONE
@@ -101,7 +101,7 @@ class SimRigNode(ManagedNode):
         )
         self.get_logger().info("Rendering the scene at every focus")
         self._rig = SimulatedRig(
-            config, self._on_frame, clock=self.now_ns, link=values["lens.link"] or None, progress=self._tell_progress
+            config, self._on_frame, clock=self.now_ns, link=values["lens.link"] or None, progress=self._publish_progress
         )
         self._frame_id = values["frame_id"]
         self._info = _camera_info(camera)
@@ -112,7 +112,7 @@ class SimRigNode(ManagedNode):
         self._truth = self.create_lifecycle_publisher(Image, "truth/depth", qos.LATCHED)
         self._lens_truth = self.create_lifecycle_publisher(LensState, "truth/lens", qos.REPORTS)
         self._published = self._images, self._infos, self._metadata, self._truth, self._lens_truth
-        self._offered = [
+        self._rig_services = [
             self.create_service(Trigger, "bump", self._on_bump),
             self.create_service(SetBool, "plug_lens", self._on_plug_lens),
         ]
@@ -132,11 +132,11 @@ class SimRigNode(ManagedNode):
                 self.get_logger().warning("The lens is taken away although nobody has parked it")
             self._rig.close()
             self._rig = None
-        for service in self._offered:
+        for service in self._rig_services:
             self.destroy_service(service)
-        for publisher in self._published if self._offered else ():
+        for publisher in self._published if self._rig_services else ():
             self.destroy_lifecycle_publisher(publisher)
-        self._offered = []
+        self._rig_services = []
 
     def _on_frame(self, frame: RigFrame) -> None:
         fault = RigFault(self.get_parameter("fault").value)
@@ -144,16 +144,16 @@ class SimRigNode(ManagedNode):
             self._fault = fault
             self._rig.set_fault(fault)
         self._frames += 1
-        self._tell_truth(frame, Header(stamp=time_message(frame.stamp_ns), frame_id=self._frame_id))
-        image, info = messages(frame, self._frames, self._info, self._frame_id, fault)
+        self._publish_truth(frame, Header(stamp=time_message(frame.stamp_ns), frame_id=self._frame_id))
+        image, info = faulty_messages(frame, self._frames, self._info, self._frame_id, fault)
         if info is not None:
             self._infos.publish(info)
         if image is not None:
-            self._tell_lens_truth(frame, image.header)
+            self._publish_lens_truth(frame, image.header)
             self._images.publish(image)
-            self._tell_metadata(image.header)
+            self._publish_metadata(image.header)
 
-    def _tell_lens_truth(self, frame: RigFrame, header: Header) -> None:
+    def _publish_lens_truth(self, frame: RigFrame, header: Header) -> None:
         if self._lens_truth.get_subscription_count():
             least, greatest = frame.powers
             power = (least + greatest) / 2 if greatest - least <= MOVED else float("nan")
@@ -161,14 +161,14 @@ class SimRigNode(ManagedNode):
             state.focus_distance = float(metres(power))
             self._lens_truth.publish(state)
 
-    def _tell_metadata(self, header: Header) -> None:
+    def _publish_metadata(self, header: Header) -> None:
         """Tell the exposure time of a frame as camera_ros does."""
         if self._metadata.get_subscription_count():
             pair = KeyValue(key=exposure_times.KEY, value=str(self._exposure_us))
             status = DiagnosticStatus(level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), values=[pair])
             self._metadata.publish(DiagnosticArray(header=header, status=[status]))
 
-    def _tell_truth(self, frame: RigFrame, header: Header) -> None:
+    def _publish_truth(self, frame: RigFrame, header: Header) -> None:
         at_rest = self._last_pose is None or frame.pose.is_close(self._last_pose, STILL)
         if self._last_pose is None or at_rest != self._at_rest:
             depth = self._rig.depth(frame.pose) if at_rest else np.full(frame.image.shape[:2], np.nan, np.float32)
@@ -189,7 +189,7 @@ class SimRigNode(ManagedNode):
         response.success, response.message = True, "The lens is plugged in." if request.data else "The lens is gone."
         return response
 
-    def _tell_progress(self, share: float) -> None:
+    def _publish_progress(self, share: float) -> None:
         self.check_ended()
         status = DiagnosticStatus(
             level=DiagnosticStatus.OK,

@@ -9,12 +9,12 @@ from fossa_ros.msg import SweepReport
 from fossa_ros.parameters import settings
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.ros import qos
-from fossa_ros.ros.capture_half import CaptureHalf
-from fossa_ros.ros.complaints import Complaints
+from fossa_ros.ros.capture_component import CaptureComponent
 from fossa_ros.ros.conversions import sweep_report
-from fossa_ros.ros.deliveries import Deliveries
-from fossa_ros.ros.diagnostics import Health, HealthWatch
+from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.lifecycle import ManagedNode, run
+from fossa_ros.ros.log_throttle import LogThrottle
+from fossa_ros.ros.pending_reports import PendingReports
 from fossa_ros.ros.stack_sender import StackSender
 from fossa_ros.sweep import CapturedSweep
 
@@ -30,18 +30,18 @@ class SweepNode(ManagedNode):
 
     def __init__(self, **kwargs):
         super().__init__("sweep_node", settings.SWEEP_NODE, **kwargs)
-        self._watch = HealthWatch(self, self._tick)
-        self._capture = CaptureHalf(self, self._watch)
+        self._diagnostics = HealthPublisher(self, self._tick)
+        self._capture = CaptureComponent(self, self._diagnostics)
         self._stacks = StackSender(self, self._on_replaced)
-        self._deliveries = Deliveries()
+        self._pending = PendingReports()
         self._reports = self._heard = None
-        self._complaints = Complaints()
+        self._log_throttle = LogThrottle()
 
     def configure(self, values: dict) -> None:
         identity = self._capture.configure(values, self._on_sweep)
         self._stacks.configure()
         self._reports = self.create_lifecycle_publisher(SweepReport, "sweep", qos.REPORTS)
-        self._watch.health = Health(hardware_id=identity)
+        self._diagnostics.health = Health(hardware_id=identity)
 
     def activate(self) -> None:
         self._heard = self.create_subscription(SweepReport, "sweep", self._on_report, qos.REPORTS)
@@ -54,8 +54,8 @@ class SweepNode(ManagedNode):
         if self._heard is not None:
             self.destroy_subscription(self._heard)
             self._heard = None
-        self._deliveries.forget()
-        self._capture.give_up("The node was deactivated.")
+        self._pending.clear()
+        self._capture.fail_requests("The node was deactivated.")
 
     def cleanup(self) -> None:
         self._capture.cleanup()
@@ -63,7 +63,7 @@ class SweepNode(ManagedNode):
         if self._reports is not None:
             self.destroy_lifecycle_publisher(self._reports)
             self._reports = None
-        self._watch.health = None
+        self._diagnostics.health = None
 
     def _on_sweep(self, sweep: CapturedSweep) -> None:
         """Capture thread: the sweep has ended."""
@@ -72,7 +72,7 @@ class SweepNode(ManagedNode):
         elif not self._stacks.wanted:
             self._report(sweep, Verdict.FAILED, NOBODY)
         else:
-            self._deliveries.sent(sweep)
+            self._pending.add(sweep)
             self._stacks.submit(sweep)
 
     def _on_replaced(self, sweep: CapturedSweep) -> None:
@@ -84,19 +84,19 @@ class SweepNode(ManagedNode):
 
     def _on_report(self, report: SweepReport) -> None:
         """Executor thread: what became of a sweep, from here or from depth_node."""
-        for lost in self._deliveries.reported(report):
+        for lost in self._pending.on_report(report):
             self._reports.publish(lost)
-        self._watch.health.on_report(report)
+        self._diagnostics.health.on_report(report)
         self._capture.answer(report)
         if report.verdict in (Verdict.INCOMPLETE, Verdict.FAILED) and (
-            told := self._complaints.due(f"Sweep {report.sweep} {report.verdict}: {report.reason}")
+            told := self._log_throttle.apply(f"Sweep {report.sweep} {report.verdict}: {report.reason}")
         ):
             self.get_logger().warning(told)
 
     def _tick(self, health: Health) -> None:
         self._capture.tick(health)
         if self._heard is not None and not self._stacks.wanted:  # whoever had the others will not report them
-            for lost in self._deliveries.forget():
+            for lost in self._pending.clear():
                 self._reports.publish(lost)
 
 

@@ -14,7 +14,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.ros import qos
-from fossa_ros.ros.own_node import OwnNode
+from fossa_ros.ros.isolated_node import IsolatedNode
 
 LOOK_S = 0.05
 KIND = "sensor_msgs/msg/Image"
@@ -37,7 +37,7 @@ class TopicCamera:
         self._topic, self._lead_ns, self._patience = "/" + topic.lstrip("/"), round(lead * 1e9), patience
         self._changed = threading.Condition()
         self._newest: Image | None = None
-        self._own = OwnNode("fossa_calibrate")
+        self._own = IsolatedNode("fossa_calibrate")
         try:
             profile = qos.FRAMES_BEST_EFFORT if self._best_effort() else qos.FRAMES
             self._own.node.create_subscription(Image, self._topic, self._on_image, profile)

@@ -12,21 +12,21 @@ from fossa_ros.msg import SweepReport
 from fossa_ros.parameters import settings
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.worker import DepthWorker
-from fossa_ros.ros.complaints import Complaints
 from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.lifecycle import ManagedNode
+from fossa_ros.ros.log_throttle import LogThrottle
 from fossa_ros.ros.outputs import Outputs
 from fossa_ros.sweep import CapturedSweep
 
 
-class DepthHalf:
+class DepthComponent:
     """Motion check, estimator and publishers of a node; the worker's threads check, estimate and publish."""
 
     def __init__(self, node: ManagedNode):
         self._node = node
         self._worker: DepthWorker | None = None
         self._outputs: Outputs | None = None
-        self._complaints = Complaints()
+        self._log_throttle = LogThrottle()
 
     def configure(self, values: dict, on_result: Callable[[SweepResult, SweepReport], None]) -> str:
         """Load the estimator; return its name. Raises FossaError.
@@ -86,6 +86,6 @@ class DepthHalf:
         told = f"Sweep {result.sweep.number} {result.verdict}: {result.reason}"
         if result.verdict == Verdict.SUPERSEDED:  # the camera is faster than the estimator: nothing is wrong
             self._node.get_logger().debug(told)
-        elif result.depth is None and (told := self._complaints.due(told)):
+        elif result.depth is None and (told := self._log_throttle.apply(told)):
             self._node.get_logger().warning(told)
         self._told(result, report)

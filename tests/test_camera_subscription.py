@@ -8,8 +8,8 @@ import random
 import pytest
 from sensor_msgs.msg import CameraInfo, Image
 
+from fossa_ros.messages.stamp_pairs import StampPairs
 from fossa_ros.ros.conversions import time_message
-from fossa_ros.ros.pairing import StampPairs
 
 
 def stamped(kind, stamp_ns):

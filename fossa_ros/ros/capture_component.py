@@ -25,22 +25,22 @@ from fossa_ros.msg import SweepReport
 from fossa_ros.parameters import settings
 from fossa_ros.pipeline.result import Verdict
 from fossa_ros.ros import qos
+from fossa_ros.ros.camera_subscription import CameraSubscription
 from fossa_ros.ros.conversions import lens_state_message
-from fossa_ros.ros.diagnostics import Health, HealthWatch
+from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.lifecycle import ManagedNode
-from fossa_ros.ros.pairing import CameraSubscription
 from fossa_ros.sweep import CapturedSweep, ClockUse, GyroBuffer, SweepCapture, SweepMode
 
 
-class CaptureHalf:
+class CaptureComponent:
     """Camera, lens and gyroscope of a node, and its services ``capture`` and ``set_enabled``.
 
     The executor's callbacks only enqueue; the capture's own thread waits for lens and frames, and calls ``on_sweep``.
     """
 
-    def __init__(self, node: ManagedNode, watch: HealthWatch):
+    def __init__(self, node: ManagedNode, diagnostics: HealthPublisher):
         self._node = node
-        self._watch = watch
+        self._diagnostics = diagnostics
         self._capture: SweepCapture | None = None
         self._camera: CameraSubscription | None = None
         self._subscriptions = []
@@ -118,8 +118,8 @@ class CaptureHalf:
             # One that is lost costs little: the longest exposure is assumed.
             self._subscribe(DiagnosticArray, self._exposure_topic, self._exposures.add_metadata, qos.SENSOR)
         self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
-        self._watch.health.began()
-        self._rate_told = False
+        self._diagnostics.health.on_activated()
+        self._rate_logged = False
         # Best-effort, which every driver's offer satisfies: one sample more or less is nothing.
         self._subscribe(Imu, "imu", self._on_imu, qos.SENSOR)
         if self._external:
@@ -147,12 +147,12 @@ class CaptureHalf:
     def tick(self, health: Health) -> None:
         """Look after what changes slowly, about once a second, and bring ``health`` up to date."""
         if self._camera is not None:
-            self._camera.follow_offer()
-            self._tell_rate()
+            self._camera.match_reliability()
+            self._log_expected_rate()
             before, health.camera_fault = health.camera_fault, self._camera.fault()
             if health.camera_fault and not before:
                 self._node.get_logger().warning(f"No frame can be used: {health.camera_fault}.")
-            self._tell_exposure_fault()
+            self._log_exposure_fault()
         health.clock_offset = self._capture.clock_offset
         health.camera_period_ns = self._capture.period_ns
 
@@ -175,7 +175,7 @@ class CaptureHalf:
         for outcome in outcomes:
             outcome.set_result((report.accepted, told))
 
-    def give_up(self, reason: str) -> None:
+    def fail_requests(self, reason: str) -> None:
         """Answer everybody who awaits a sweep that there will be none."""
         with self._lock:
             outcomes, self._awaited = [outcome for each in self._awaited.values() for outcome in each], {}
@@ -209,17 +209,17 @@ class CaptureHalf:
 
     def _on_lens_state(self, state: LensState | None) -> None:
         """Capture thread: the lens said how it is, or stopped answering."""
-        changed = self._watch.health.on_lens_state(state, self._capture.lens_failure)
+        changed = self._diagnostics.health.on_lens_state(state, self._capture.lens_failure)
         self._lens_states.publish(
             lens_state_message(state, self._lens_backend, "", self._lens_measures, self._node.now_ns())
         )
         if changed:
-            self._watch.tell()  # not only when the timer next does
+            self._diagnostics.publish()  # not only when the timer next does
         if state is None:
             lost = f"The lens is lost: {self._capture.lens_failure}"
             if changed:
                 self._node.get_logger().error(f"{lost} Trying again until it returns.")
-            self.give_up(lost)
+            self.fail_requests(lost)
         elif changed:
             self._node.get_logger().info("The lens is back")
 
@@ -238,15 +238,15 @@ class CaptureHalf:
             response.message = "The node is not configured; configure it first."
             return response
         self._capture.set_enabled(request.data)
-        health = self._watch.health
+        health = self._diagnostics.health
         if request.data and health.resting:
-            health.began()
+            health.on_activated()
         health.resting = not request.data
         response.success = True
         response.message = "Sweeping." if request.data else "The lens rests; call 'capture' for a single sweep."
         return response
 
-    def _tell_exposure_fault(self) -> None:
+    def _log_exposure_fault(self) -> None:
         """Say when the camera's exposure times begin to be missing, and why."""
         before, self._exposure_fault = self._exposure_fault, self._exposures.fault() if self._exposures else ""
         if self._exposure_fault and not before:
@@ -255,11 +255,11 @@ class CaptureHalf:
                 "sweep.exposure is used; correct sweep.exposure_topic, or leave it empty."
             )
 
-    def _tell_rate(self) -> None:
+    def _log_expected_rate(self) -> None:
         """Say what rate to expect and why, once the camera's rate is known."""
-        if self._rate_told or self._capture.period_ns is None:
+        if self._rate_logged or self._capture.period_ns is None:
             return
-        self._rate_told = True
+        self._rate_logged = True
         try:
             self._node.get_logger().info(self._capture.expectation())
         except InputError as error:

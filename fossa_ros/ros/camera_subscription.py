@@ -18,7 +18,7 @@ FEW = 4  # messages that say nothing yet: discovery finds one topic before the o
 class CameraSubscription:
     """Subscribe to ``image`` and ``camera_info`` and call ``on_pair(image, info)`` for each pair of one stamp.
 
-    The subscription asks for reliable delivery; ``follow_offer`` gives that up where the camera does not offer it.
+    The subscription asks for reliable delivery; ``match_reliability`` gives that up where the camera does not offer it.
 
     Pairs are ``StampPairs``'s, also where message_filters is installed: its TimeSynchronizer makes the same pairs until
     time goes back, as when a bag begins anew, and then none while images without partner fill its queue.
@@ -65,7 +65,7 @@ class CameraSubscription:
             return f"{info} arrives but no images on {image}: check the camera, or remap image"
         return f"no image on {image} has the stamp of a message on {info}: let one driver publish both"
 
-    def follow_offer(self) -> None:
+    def match_reliability(self) -> None:
         """Subscribe best-effort if a camera publishes so: a reliable subscriber would never hear from it."""
         if self._qos is qos.FRAMES_BEST_EFFORT:
             return

@@ -11,13 +11,13 @@ REMEMBERED = 32
 _NUMBERS = re.compile(r"[-+\d.,]+")
 
 
-class Complaints:
+class LogThrottle:
     """Sentences that differ in their numbers alone are one complaint."""
 
     def __init__(self):
         self._said: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when last, and how often unsaid since
 
-    def due(self, sentence: str) -> str:
+    def apply(self, sentence: str) -> str:
         """Return what to log of ``sentence``, empty while the like was said within AGAIN_S."""
         kind, now = _NUMBERS.sub("#", sentence), time.monotonic()
         last, unsaid = self._said.pop(kind, (-AGAIN_S, 0))

@@ -17,7 +17,7 @@ PAST_NS = 3600 * 10**9
 KEPT = 3 / 4  # of width and height
 
 
-def messages(
+def faulty_messages(
     frame: RigFrame, number: int, info: CameraInfo, frame_id: str, fault: RigFault
 ) -> tuple[Image | None, CameraInfo | None]:
     """Return what the camera publishes of its ``number``-th frame while it has ``fault``; None for nothing."""

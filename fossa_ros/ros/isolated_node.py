@@ -12,7 +12,7 @@ from fossa_ros.ros import environment
 SPIN_S = 0.1
 
 
-class OwnNode:
+class IsolatedNode:
     """A node with a context and, once started, a thread of its own; callbacks run in that thread.
 
     Attributes:
