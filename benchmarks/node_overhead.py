@@ -32,6 +32,7 @@ from fossa_ros.core.all_in_focus import compose_all_in_focus
 from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.core.geometry import POINT
 from fossa_ros.core.stack import DepthMap
+from fossa_ros.estimators import Estimator
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import LensState
 from fossa_ros.parameters import settings
@@ -129,7 +130,7 @@ def subscriber(ended, frugal: bool) -> None:
     rclpy.try_shutdown()
 
 
-class Known:
+class Known(Estimator):
     """An estimator that knows the answer, a slanted wall, and composes the all-in-focus image as the real ones do."""
 
     name = "known"

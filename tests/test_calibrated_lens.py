@@ -13,6 +13,7 @@ from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, LensCalibration, TemperatureModel
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
+from fossa_ros.estimators import Estimator
 from fossa_ros.lens import open_lens
 from fossa_ros.motion import MotionCheck
 from fossa_ros.pipeline.worker import check_motion, estimate_depth
@@ -170,7 +171,7 @@ def test_depth_is_unknown_where_a_resampled_plane_saw_nothing():
     places = np.array([0.0, 2.0, 5.2])
     breathing = Breathing(160, 120, 2.0, places, (1 - 0.008) / (1 - 0.004 * places), np.zeros((3, 2)))
 
-    class Flat:
+    class Flat(Estimator):
         name = "flat"
 
         def estimate(self, stack):

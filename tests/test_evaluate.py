@@ -19,7 +19,7 @@ from fossa_ros.commands.compare import command as compare_command
 from fossa_ros.commands.evaluate import command as evaluate_command
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap
-from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.estimator import Estimator, create_estimator
 from fossa_ros.estimators.fossa import create_model
 from fossa_ros.evaluation import zedd_submission
 from fossa_ros.evaluation.comparison import compare_runs, mean_interval
@@ -37,7 +37,7 @@ KEPT = Path(__file__).parent / "data" / "path_traced"
 RGBD = Path(__file__).parents[2] / "shared" / "data" / "rgbd"
 
 
-class Even:
+class Even(Estimator):
     """An estimator that takes everything for one depth; least certain at the left."""
 
     name = "even"
@@ -348,7 +348,7 @@ def test_networks_are_given_unrounded_planes(tmp_path):
     ibims = open_set("ibims", tmp_path)
     sample = ibims.sample(0, ibims.protocol)
     (result,) = evaluate(ibims, [ibims.protocol], predictor)
-    fine = np.abs(predictor.estimate(sample.stack, sample.unrounded).depth - sample.truth) / sample.truth
+    fine = np.abs(predictor.estimate_unrounded(sample.stack, sample.unrounded).depth - sample.truth) / sample.truth
     coarse = np.abs(predictor.estimate(sample.stack).depth - sample.truth) / sample.truth
     assert result.images["000000"]["abs_rel"] == pytest.approx(np.nanmean(fine), rel=1e-5)
     assert np.nanmean(fine) != pytest.approx(np.nanmean(coarse), rel=1e-7)

@@ -79,7 +79,7 @@ def test_unrounded_planes_reach_the_network_as_they_are():
     model = Readback(1.0)
     stack = make_stack()
     unrounded = stack.images() + np.float32(0.25)
-    Predictor(model).estimate(stack, unrounded)
+    Predictor(model).estimate_unrounded(stack, unrounded)
     expected = (unrounded / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     assert torch.allclose(model.frames.permute(0, 2, 3, 1), torch.from_numpy(expected).float(), atol=1e-5)
 

@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 
 from fossa_ros.core.geometry import coloured_cloud
 from fossa_ros.core.stack import DepthMap
-from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.estimator import Estimator, create_estimator
 from fossa_ros.lens import open_lens
 from fossa_ros.motion import MotionCheck, MotionConfig
 from fossa_ros.pipeline.result import SweepResult
@@ -136,7 +136,7 @@ def test_a_message_written_in_place_arrives_with_and_without_the_c_library_at_ha
     in_place._publish.cache_clear()
 
 
-class Slow:
+class Slow(Estimator):
     """The classical estimator, which does not begin until it is let."""
 
     name = "slow"

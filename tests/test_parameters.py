@@ -12,7 +12,7 @@ import yaml
 from rclpy.parameter import Parameter as RosParameter
 
 from fossa_ros.core.errors import InputError
-from fossa_ros.estimators.estimator import create_estimator, gpu_at_hand
+from fossa_ros.estimators.estimator import create_estimator, gpu_available
 from fossa_ros.motion import MotionConfig
 from fossa_ros.parameters import settings
 from fossa_ros.ros import parameters
@@ -39,12 +39,12 @@ def test_the_defaults_are_the_librarys():
     assert settings.sweep_timing(DEFAULTS) == SweepTiming()
     assert settings.motion_config(DEFAULTS) == MotionConfig()
     assert settings.camera_optics(DEFAULTS) == {"focal_length": None, "f_number": None}
-    assert settings.estimator(DEFAULTS).name == ("fossa-nano" if gpu_at_hand() else "classical")
+    assert settings.estimator(DEFAULTS).name == ("fossa-nano" if gpu_available() else "classical")
 
 
 def test_auto_is_the_network_where_there_is_a_gpu_that_it_may_use(monkeypatch):
-    assert gpu_at_hand() == torch.cuda.is_available()
-    monkeypatch.setattr("fossa_ros.estimators.estimator.gpu_at_hand", lambda: True)
+    assert gpu_available() == torch.cuda.is_available()
+    monkeypatch.setattr("fossa_ros.estimators.estimator.gpu_available", lambda: True)
     assert create_estimator("auto", device="auto").name == "fossa-nano"
     assert create_estimator("auto", device="cpu", model="nano").name == "classical"
 

@@ -12,6 +12,7 @@ import pytest
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
+from fossa_ros.estimators import Estimator
 from fossa_ros.motion import MotionCheck
 from fossa_ros.pipeline.worker import DepthWorker, check_motion, estimate_depth
 from fossa_ros.sweep import CapturedSweep
@@ -20,7 +21,7 @@ TEXTURE = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (240, 320, 
 TEXTURE = cv2.normalize(TEXTURE, None, 0, 255, cv2.NORM_MINMAX)
 
 
-class Estimator:
+class Constant(Estimator):
     """A real estimator of one constant depth that can be held up."""
 
     name = "constant"
@@ -58,7 +59,7 @@ def sweep(number: int, stack=True, shift=0) -> CapturedSweep:
 
 
 def test_a_good_sweep_has_depth_and_times():
-    result = estimate_depth(check_motion(sweep(0), MotionCheck()), Estimator())
+    result = estimate_depth(check_motion(sweep(0), MotionCheck()), Constant())
     assert result.verdict == "still" and result.reason == ""
     assert result.depth.depth[0, 0] == 1.0
     assert result.motion_ms > 0 and result.inference_ms > 0
@@ -72,7 +73,7 @@ def test_an_incomplete_sweep_says_why():
 
 @pytest.mark.parametrize("error", [InputError("K is missing; calibrate the camera."), ZeroDivisionError("bad luck")])
 def test_an_estimator_that_raises_is_a_verdict(error):
-    class Raising(Estimator):
+    class Raising(Constant):
         def estimate(self, stack):
             raise error
 
@@ -84,7 +85,7 @@ def test_an_estimator_that_raises_is_a_verdict(error):
 def test_a_gpu_without_memory_is_a_sentence_that_names_parameters_and_no_traceback(caplog):
     import torch
 
-    class Greedy(Estimator):
+    class Greedy(Constant):
         def estimate(self, stack):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore")
 
@@ -95,7 +96,7 @@ def test_a_gpu_without_memory_is_a_sentence_that_names_parameters_and_no_traceba
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.inf])
 def test_depth_that_cannot_be_is_not_passed_on_and_nan_is(value):
-    class Wrong(Estimator):
+    class Wrong(Constant):
         def estimate(self, stack):
             depth = super().estimate(stack)
             depth.depth[3, 4:6] = value
@@ -110,7 +111,7 @@ def test_depth_that_cannot_be_is_not_passed_on_and_nan_is(value):
 
 
 def test_depth_of_another_view_is_not_passed_on():
-    class Other(Estimator):
+    class Other(Constant):
         def estimate(self, stack):
             return replace(super().estimate(stack), stamp_ns=7)
 
@@ -119,7 +120,7 @@ def test_depth_of_another_view_is_not_passed_on():
 
 
 def test_the_traceback_of_one_fault_is_logged_once(caplog):
-    class Raising(Estimator):
+    class Raising(Constant):
         def estimate(self, stack):
             raise KeyError("a fault of this test alone")
 
@@ -129,7 +130,7 @@ def test_the_traceback_of_one_fault_is_logged_once(caplog):
 
 
 def test_a_slow_estimator_delays_nobody_and_the_newest_sweep_wins():
-    results, estimator = [], Estimator()
+    results, estimator = [], Constant()
     worker = DepthWorker(MotionCheck(), estimator, results.append)
     worker.start()
     estimator.gate.clear()
@@ -150,7 +151,7 @@ def test_a_slow_estimator_delays_nobody_and_the_newest_sweep_wins():
 
 @pytest.mark.parametrize(("age_s", "verdict"), [(0.2, "still"), (0.4, "stale")])
 def test_depth_that_is_too_old_is_dropped_with_a_reason_and_any_other_tells_its_age(age_s, verdict):
-    results, estimator = [], Estimator()
+    results, estimator = [], Constant()
     now = 10**9 + 7 + round(age_s * 1e9)  # the sweeps are stamped 1 s and their number
     worker = DepthWorker(MotionCheck(), estimator, results.append, clock=lambda: now, max_age_ns=300_000_000)
     worker.start()
@@ -166,7 +167,7 @@ def test_depth_that_is_too_old_is_dropped_with_a_reason_and_any_other_tells_its_
 
 
 def test_a_moved_sweep_is_rejected_even_while_the_estimator_is_busy_and_displaces_nobody():
-    results, estimator = [], Estimator()
+    results, estimator = [], Constant()
     worker = DepthWorker(MotionCheck(), estimator, results.append)
     worker.start()
     estimator.gate.clear()
@@ -194,7 +195,7 @@ def wait_until(condition, timeout=10):
 def test_the_estimator_is_prepared_once_before_the_first_sweep_whatever_comes_of_it(works):
     results, done, may = [], [], threading.Event()
 
-    class Preparing(Estimator):
+    class Preparing(Constant):
         def warm_up(self, size, planes):
             assert may.wait(10)
             done.append((size, planes))
@@ -219,7 +220,7 @@ def test_the_estimator_is_prepared_once_before_the_first_sweep_whatever_comes_of
 @pytest.mark.parametrize("restarts", [3])
 def test_a_worker_can_be_started_again(restarts):
     results = []
-    worker = DepthWorker(MotionCheck(), Estimator(), results.append)
+    worker = DepthWorker(MotionCheck(), Constant(), results.append)
     for number in range(restarts):
         worker.start()
         worker.submit(sweep(number))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fossa_ros.core.stack import DepthMap
+from fossa_ros.estimators import Estimator
 from fossa_ros.motion import MotionCheck, MotionConfig
 from fossa_ros.pipeline.temporal_filter import TemporalConfig, TemporalFilter
 from fossa_ros.pipeline.worker import DepthWorker
@@ -80,7 +81,7 @@ def test_unknown_stays_unknown_and_confidence_weighs(picture):
 
 
 def test_the_worker_steadies_depth_when_it_is_told_to(picture):
-    class Wavering:
+    class Wavering(Estimator):
         name = "wavering"
 
         def __init__(self):

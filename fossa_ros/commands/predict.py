@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fossa_ros.estimators.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator
+from fossa_ros.estimators.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.atomic import check_writable
 from fossa_ros.io.stack_files import load_stack
@@ -43,7 +43,7 @@ def command(stack, estimator, out, align, fx, max_size, **network):
     known, and metrics.json where the true depth is.
     """
     options = {name: value for name, value in network.items() if value is not None}
-    if options and estimator != "fossa":
+    if options and (estimator == DEFAULT_ESTIMATOR or not estimator_options(estimator)):
         raise click.UsageError(f"--{next(iter(options))} belongs to --estimator fossa.")
     out = out or Path(f"{stack.resolve().stem}-depth")
     check_writable(out)
@@ -57,7 +57,7 @@ def command(stack, estimator, out, align, fx, max_size, **network):
         metrics = None if source.truth is None else depth_metrics(prediction.depth, source.truth)
         written = write_outputs(out, prediction, metrics)
     table = Table(show_header=False, box=None, title=escape(str(stack)), title_justify="left")
-    for row in _summary(source, prediction, getattr(estimator, "description", estimator.name)):
+    for row in _summary(source, prediction, estimator.description):
         table.add_row(*row)
     if metrics is not None:
         table.add_row("errors", _errors(metrics))

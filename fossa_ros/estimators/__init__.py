@@ -1,1 +1,5 @@
 """From a focus stack to a depth map: the classical estimator, FOSSA, and those of other packages."""
+
+from fossa_ros.estimators.estimator import ESTIMATORS, Estimator, create_estimator
+
+__all__ = ["ESTIMATORS", "Estimator", "create_estimator"]

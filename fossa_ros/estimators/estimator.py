@@ -1,88 +1,132 @@
-"""What turns a focus stack into a depth map, and the one place where it is chosen by name.
+"""The interface of depth estimators, and the factory that makes one by name.
 
-A package adds an estimator by declaring, in the entry-point group ``fossa_ros.estimators``, a name and a class that is
-constructed without arguments and satisfies Estimator.
+A package adds an estimator by declaring, in the entry-point group ``fossa_ros.estimators``, a name and a subclass of
+:class:`Estimator` whose constructor takes no arguments.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
+from abc import ABC, abstractmethod
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any
+
+import numpy as np
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusStack
 
+GROUP = "fossa_ros.estimators"
+BUILT_IN = ("auto", "classical", "fossa")
+ESTIMATORS = (*BUILT_IN, *sorted({point.name for point in entry_points(group=GROUP)} - set(BUILT_IN)))
+DEFAULT_ESTIMATOR = "auto"
+NETWORK_OPTIONS = ("model", "checkpoint", "device", "precision", "compile")
 
-class Estimator(Protocol):
-    """Depth from defocus.
+LOG = logging.getLogger(__name__)
 
-    One that has a choice of devices may have a string ``description``: what runs where. One that computes on a GPU may
-    have a method ``gpu_memory`` that returns the bytes in use and those there are. One whose first estimate is slower
-    than the others may have a method ``warm_up(size, planes)``, called once the (H, W) of the images to come is known.
+
+class Estimator(ABC):
+    """Depth from defocus: a focus stack in, the depth map of its reference plane out.
+
+    Only :meth:`estimate` must be implemented, and ``name`` set. One instance is used by one thread at a time.
+
+    Attributes:
+        name: what reports and depth maps call the estimator.
     """
 
     name: str
 
+    @abstractmethod
     def estimate(self, stack: FocusStack) -> DepthMap:
         """Return the metric depth of an aligned stack, seen from its reference plane.
 
         Raises:
             FossaError: the stack cannot be used; the sentence becomes the reason in its SweepReport.
         """
-        ...
+
+    def estimate_unrounded(self, stack: FocusStack, images: np.ndarray) -> DepthMap:
+        """Estimate a stack whose planes are also known before they were rounded to 8 bits; benchmarks have such planes.
+
+        Args:
+            stack: the planes as a camera would deliver them.
+            images: (N, H, W, 3) float32 in 0..255. The default ignores them.
+        """
+        return self.estimate(stack)
+
+    @property
+    def description(self) -> str:
+        """Say what runs where, for the log; by default the name."""
+        return self.name
+
+    def gpu_memory(self) -> tuple[int, int] | None:
+        """Return (used, total) bytes of the estimator's GPU, all processes; None if it uses no GPU."""
+        return None
+
+    def warm_up(self, size: tuple[int, int], planes: int) -> None:
+        """Prepare for stacks of ``planes`` images of ``size`` (H, W), so that the first is as fast as the others.
+
+        Called once, from another thread than ``estimate`` but never at the same time. By default nothing is done.
+        """
+        return
 
 
-GROUP = "fossa_ros.estimators"
-BUILT_IN = ("auto", "classical", "fossa")
-ESTIMATORS = (*BUILT_IN, *sorted({point.name for point in entry_points(group=GROUP)} - set(BUILT_IN)))
-DEFAULT_ESTIMATOR = "auto"
-
-LOG = logging.getLogger(__name__)
+def estimator_options(name: str) -> tuple[str, ...]:
+    """Return the names of the options that ``create_estimator(name)`` accepts: those of a network, or none."""
+    return NETWORK_OPTIONS if name in ("auto", "fossa") else ()
 
 
-def create_estimator(name: str, **options) -> Estimator:
-    """Make an estimator by name; only ``fossa`` needs torch, and imports it when asked for.
+def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator:
+    """Make an estimator by name. Only ``fossa`` imports torch.
 
     Args:
-        name: one of ``ESTIMATORS``; ``auto`` is ``fossa`` where there is a GPU for it, else ``classical``, which is
+        name: one of ``ESTIMATORS``; ``auto`` is ``fossa`` on a machine with a GPU, else ``classical``, which is
             several times as fast on a CPU.
-        options: of ``fossa_ros.estimators.fossa.create_predictor`` (model, checkpoint, device, precision, compile), for
-            ``fossa`` and for ``auto`` where it selects ``fossa``; the others have none. None is the default.
+        options: ``NETWORK_OPTIONS`` as :func:`fossa_ros.estimators.fossa.create_predictor` explains them, for ``fossa``
+            and for ``auto``, which ignores them if it selects ``classical``. None means the default.
 
     Raises:
-        InputError: an unknown name, or options the estimator cannot be made from.
+        InputError: an unknown name, options that the estimator does not accept, or another package's class that is no
+            Estimator.
     """
     options = {option: value for option, value in options.items() if value is not None}
+    if unknown := [option for option in options if option not in estimator_options(name)]:
+        raise InputError(f"Estimator '{name}' has no option {unknown[0]}; remove it, or choose estimator fossa.")
     if name == "auto":
-        name = "fossa" if options.get("device") != "cpu" and gpu_at_hand() else "classical"
-        options = options if name == "fossa" else {}
+        name = "fossa" if options.get("device") != "cpu" and gpu_available() else "classical"
         LOG.info("estimator auto: %s", name)
     if name == "classical":
         from fossa_ros.estimators.classical import ClassicalEstimator
 
-        return ClassicalEstimator(**options)
+        return ClassicalEstimator()
     if name == "fossa":
         try:
             from fossa_ros.estimators.fossa import create_predictor
         except ModuleNotFoundError as error:
             raise InputError(f"estimator fossa needs the Python package {error.name}; install it.") from error
         return create_predictor(**options)
+    return _from_entry_point(name)
+
+
+def _from_entry_point(name: str) -> Estimator:
     for point in entry_points(group=GROUP, name=name):
         try:
-            return point.load()(**options)
+            estimator = point.load()()
+            if not isinstance(estimator, Estimator):
+                raise TypeError("it is no subclass of fossa_ros.estimators.Estimator")
+            _ = estimator.name
         except (ImportError, AttributeError, TypeError) as error:
             raise InputError(
                 f"Estimator '{name}' ({point.value}) cannot be made ({error}); repair or remove the package that "
                 "provides it."
             ) from error
+        return estimator
     raise InputError(f"There is no estimator '{name}'; choose one of {', '.join(ESTIMATORS)}.")
 
 
-def gpu_at_hand() -> bool:
-    """Tell whether PyTorch has an NVIDIA GPU here; without the driver it need not even be imported to know."""
+def gpu_available() -> bool:
+    """Tell whether PyTorch can use an NVIDIA GPU; torch is imported only where the driver is installed."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

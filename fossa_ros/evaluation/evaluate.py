@@ -92,9 +92,9 @@ def evaluate(
 
 def estimate(estimator: Estimator, sample: Sample) -> DepthMap:
     """Estimate a sample; networks are given planes as they were computed, before rounding."""
-    if sample.unrounded is not None and getattr(estimator, "takes_unrounded", False):
-        return estimator.estimate(sample.stack, sample.unrounded)
-    return estimator.estimate(sample.stack)
+    if sample.unrounded is None:
+        return estimator.estimate(sample.stack)
+    return estimator.estimate_unrounded(sample.stack, sample.unrounded)
 
 
 def score(benchmark: Benchmark, depth: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -15,7 +15,13 @@ from fossa_ros.calibration.calibration_file import read_calibration
 from fossa_ros.calibration.lens_calibration import LensCalibration
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
-from fossa_ros.estimators.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, Estimator, create_estimator
+from fossa_ros.estimators.estimator import (
+    DEFAULT_ESTIMATOR,
+    ESTIMATORS,
+    Estimator,
+    create_estimator,
+    estimator_options,
+)
 from fossa_ros.lens import FocusLens, open_lens
 from fossa_ros.lens.options import parse_options
 from fossa_ros.motion import MotionConfig
@@ -379,10 +385,8 @@ def camera_optics(values: dict[str, Any]) -> dict[str, float | None]:
 
 def estimator(values: dict[str, Any]) -> Estimator:
     """Return the estimator, its model loaded; raises InputError."""
-    if values["estimator"] not in ("auto", "fossa"):
-        return create_estimator(values["estimator"])
-    options = ("model", "checkpoint", "device", "precision", "compile")
-    return create_estimator(values["estimator"], **{name: values[name] or None for name in options})
+    name = values["estimator"]
+    return create_estimator(name, **{option: values[option] or None for option in estimator_options(name)})
 
 
 def lens_calibration(values: dict[str, Any]) -> LensCalibration | None:

@@ -148,14 +148,13 @@ class DepthWorker:
 
     def expect(self, size: tuple[int, int], planes: int) -> None:
         """Let the estimator prepare for ``planes`` images of ``size`` (H, W), so that its first stack need not wait."""
-        warm_up = getattr(self._estimator, "warm_up", None)
-        if warm_up is None or self._warming is not None:
+        if self._warming is not None:
             return
 
         def work() -> None:
             try:
                 with self._using:
-                    warm_up(size, planes)
+                    self._estimator.warm_up(size, planes)
             except Exception:  # which the first sweep will meet again, and report
                 LOG.debug("The estimator cannot be prepared", exc_info=True)
 

@@ -36,7 +36,7 @@ class DepthComponent:
         """
         estimator = settings.estimator(values)
         self._told = on_result
-        self._gpu_memory = getattr(estimator, "gpu_memory", lambda: None)  # of no estimator that needs no GPU
+        self._gpu_memory = estimator.gpu_memory
         self._worker = DepthWorker(
             MotionCheck(settings.motion_config(values)),
             estimator,
@@ -46,7 +46,7 @@ class DepthComponent:
             temporal=settings.temporal_filter(values),
         )
         self._outputs = Outputs(self._node, values["depth.encoding"])
-        self._node.get_logger().info(f"Estimator {getattr(estimator, 'description', estimator.name)}")
+        self._node.get_logger().info(f"Estimator {estimator.description}")
         return estimator.name
 
     def activate(self) -> None:

@@ -13,6 +13,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.classical import blur_model, depth_profile, filling, focus_measure
 from fossa_ros.estimators.classical.bands import gaussian
+from fossa_ros.estimators.estimator import Estimator
 
 HALF_CONFIDENCE = 0.1  # relative depth error at which confidence is 0.5
 EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
@@ -51,7 +52,7 @@ class ClassicalConfig:
     min_confidence: float = 0.0
 
 
-class ClassicalEstimator:
+class ClassicalEstimator(Estimator):
     """Estimate depth from an aligned focus stack without learnt weights.
 
     With the intrinsics, the focal length and the f-number of the stack the blur of every depth is known; without

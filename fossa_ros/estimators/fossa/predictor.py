@@ -12,6 +12,7 @@ from fossa_ros.core import optics
 from fossa_ros.core.all_in_focus import compose_all_in_focus
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack, checked_intrinsics
+from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.fossa.checkpoints import Weights, chosen_checkpoint
 from fossa_ros.estimators.fossa.confidence import bracketing_confidence
 from fossa_ros.estimators.fossa.cuda_graphs import GraphedCall
@@ -20,15 +21,12 @@ from fossa_ros.estimators.fossa.factory import create_model
 from fossa_ros.estimators.fossa.preprocessing import normalise
 
 
-class Predictor:
+class Predictor(Estimator):
     """Estimate depth from focus stacks with one of the networks.
 
     ``estimate`` takes a whole stack. ``begin``, ``add_plane`` and ``finish`` take it plane by plane, and do each
-    plane's share of the work while the next one is being captured; the depth is the same. ``description`` says what
-    runs where and in which precision.
+    plane's share of the work while the next one is being captured; the depth is the same.
     """
-
-    takes_unrounded = True  # ``estimate`` has an argument for planes that were not rounded to 8 bits
 
     def __init__(self, model: torch.nn.Module, *, name: str = "fossa", compile: bool = False):
         """Wrap a network of :func:`create_model`.
@@ -55,19 +53,24 @@ class Predictor:
         self._size = None
         self._planes: list[FocusPlane] = []
         number = next(key for key, dtype in PRECISIONS.items() if dtype == model.dtype)
-        self.description = f"{name} on {describe_device(self.device)}, {number}{', compiled' * compile}"
+        self._description = f"{name} on {describe_device(self.device)}, {number}{', compiled' * compile}"
 
-    def estimate(self, stack: FocusStack, unrounded: np.ndarray | None = None) -> DepthMap:
+    def estimate(self, stack: FocusStack) -> DepthMap:
         """Return the metric depth of an aligned stack, seen from its reference plane.
-
-        Args:
-            stack: the planes.
-            unrounded: (N, H, W, 3) float32 in 0..255, what was rounded to the planes; for benchmarks.
 
         Raises:
             InputError: a stack without intrinsics, or focused at infinity, which the network cannot take.
         """
-        return self._depth_map(stack, *self._estimate(stack, unrounded))
+        return self._depth_map(stack, *self._estimate(stack))
+
+    def estimate_unrounded(self, stack: FocusStack, images: np.ndarray) -> DepthMap:
+        """Do the same with (N, H, W, 3) float32 planes in 0..255 that were not rounded to 8 bits."""
+        return self._depth_map(stack, *self._estimate(stack, images))
+
+    @property
+    def description(self) -> str:
+        """Say what runs where and in which precision."""
+        return self._description
 
     def depth(self, stack: FocusStack) -> np.ndarray:
         """Return ``estimate``'s depth alone: (H, W) float32 metres, NaN where unknown."""
@@ -81,11 +84,11 @@ class Predictor:
             return self._metric(stack, *self._calls[2](images, focus))
 
     def gpu_memory(self) -> tuple[int, int] | None:
-        """Return the bytes of its GPU in use, by whomever, and those there are; None on a CPU."""
+        """Return (used, total) bytes of the GPU, all processes; None on a CPU."""
         if self.device.type != "cuda":
             return None
-        free, there_is = torch.cuda.mem_get_info(self.device)
-        return there_is - free, there_is
+        free, total = torch.cuda.mem_get_info(self.device)
+        return total - free, total
 
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Run once on ``planes`` black images of ``size`` (H, W), so that compilation and CUDA graphs are done."""
