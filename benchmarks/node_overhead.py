@@ -213,7 +213,7 @@ def instrument(watch: Stopwatch) -> None:
     """Wrap what the node calls."""
     settings.estimator = lambda values: Known()
     watch.wrap(capture_component, "rgb_of_frame", "decode")
-    watch.wrap(captured.SweepDevelopment, "captured", "assemble", lambda args: args[1])
+    watch.wrap(captured.SweepDecoder, "decode_sweep", "assemble", lambda args: args[1])
     watch.wrap(pipeline, "check_motion", "align", lambda args: args[0].number)
     watch.wrap(Known, "estimate", "inference")
     watch.wrap(sys.modules[__name__], "compose_all_in_focus", "fuse")

@@ -71,7 +71,7 @@ def rig_row(rig_of, mode, output, count, progress) -> list[str]:
     def on_frame(frame):
         stamps.append(frame.stamp_ns)
         arrival = time.time_ns()
-        capture.offer(Frame(frame.stamp_ns, arrival, frame.image.shape, intrinsics, frame.image))
+        capture.add_frame(Frame(frame.stamp_ns, arrival, frame.image.shape, intrinsics, frame.image))
 
     rig.start()
     capture.start()

@@ -60,5 +60,5 @@ def test_nothing_is_certain_where_no_image_shows_the_step():
 def test_too_few_steps_are_no_estimate():
     assert run(5, steps=10).estimate() is None
     estimator = run(5)
-    estimator.forget()
+    estimator.reset()
     assert estimator.estimate() is None

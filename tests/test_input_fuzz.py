@@ -117,12 +117,12 @@ def test_frames_and_lens_states_of_any_time_never_stop_the_sequencer(mode, frame
     sequencer.begin(now)
     for index, (stamp, wait, kind) in enumerate(frames):
         now += wait
-        sequencer.offer(Frame(stamp, now, kind, (600.0,), index))
+        sequencer.add_frame(Frame(stamp, now, kind, (600.0,), index))
         if index < len(states) and mode is SweepMode.EXTERNAL:
             focus, when, measured = states[index]
             stamp = Time(sec=(when // 10**9) % 2**31, nanosec=when % 10**9)
             message = LensStateMessage(header=Header(stamp=stamp), focus_distance=focus)
-            sequencer.heard(lens_state(message), measured)
+            sequencer.on_external_state(lens_state(message), measured)
         if isinstance(sequencer.next(now), Ended):
             sequencer.begin(now)
     sequencer.abort("over", now)

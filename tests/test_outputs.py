@@ -174,7 +174,7 @@ def test_a_slow_estimator_delays_no_capture_and_works_on_nothing_that_is_old():
 
     def on_frame(frame):
         intrinsics = tuple(camera.K.ravel())
-        capture.offer(Frame(frame.stamp_ns, time.time_ns(), frame.image.shape, intrinsics, frame.image))
+        capture.add_frame(Frame(frame.stamp_ns, time.time_ns(), frame.image.shape, intrinsics, frame.image))
 
     try:
         rig.start()

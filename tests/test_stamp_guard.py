@@ -19,7 +19,7 @@ def play(guard, first, count, *, delay=5 * MS, off=0, every=1):
     for number in range(first, first + count * every, every):
         start = number * PERIOD
         arrival = start + 10 * MS + delay
-        passed, drop = guard.offer(Frame(start + off, arrival, None, None, number))
+        passed, drop = guard.add_frame(Frame(start + off, arrival, None, None, number))
         told.append((bool(passed), drop))
     return told
 

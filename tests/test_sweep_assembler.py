@@ -39,8 +39,8 @@ def test_without_a_settling_time_the_lens_says_how_long_each_move_takes():
     assembler = StepAssembler(replace(TIMING, settling_ns=0))
     assembler.commanded(move(0.5, 100, 103, settling_ms=40))
     assert assembler.ready_ns() == 145 * MS
-    assert assembler.offer(frame(144.9)) == Drop.SETTLING
-    assert assembler.offer(frame(145)) is None
+    assert assembler.add_frame(frame(144.9)) == Drop.SETTLING
+    assert assembler.add_frame(frame(145)) is None
     assembler.commanded(move(0.5, 200, 203, settling_ms=7))
     assert assembler.ready_ns() == 212 * MS
 
@@ -51,7 +51,7 @@ def test_without_a_settling_time_the_lens_says_how_long_each_move_takes():
 )
 def test_a_frame_counts_from_the_instant_the_lens_has_settled(start_ms, drop):
     assembler = one_plane()
-    assert assembler.offer(frame(start_ms)) == drop
+    assert assembler.add_frame(frame(start_ms)) == drop
     assert assembler.current_taken() == (drop is None)
     assert sum(assembler.drops.values()) == (drop is not None)
 
@@ -60,34 +60,34 @@ def test_a_frame_whose_exposure_meets_the_next_command_is_dropped():
     assembler = one_plane()
     assembler.commanding(150 * MS)
     # exposure 10 ms + readout 5 ms + margin 2 ms must end by 150 ms
-    assert assembler.offer(frame(133.1)) == Drop.COMMAND_DURING
-    assert assembler.offer(frame(133.0)) is None
+    assert assembler.add_frame(frame(133.1)) == Drop.COMMAND_DURING
+    assert assembler.add_frame(frame(133.0)) is None
 
 
 def test_a_late_frame_still_finds_the_plane_it_was_exposed_in():
     assembler = one_plane()
     assembler.commanded(move(0.8, 200, 203))
-    assert assembler.offer(frame(230, 255)) is None
-    assert assembler.offer(frame(130, 260)) is None
+    assert assembler.add_frame(frame(230, 255)) is None
+    assert assembler.add_frame(frame(130, 260)) is None
     assert [m.focus_distance for m, _ in assembler.frames()] == [0.5, 0.8]
     assert [f.payload for _, f in assembler.frames()] == [130, 230]
 
 
 def test_duplicates_further_frames_and_stamps_of_the_future_are_dropped_by_name():
     assembler = one_plane()
-    assert assembler.offer(frame(130)) is None
-    assert assembler.offer(frame(130)) == Drop.DUPLICATE
-    assert assembler.offer(frame(163)) == Drop.PLANE_TAKEN
+    assert assembler.add_frame(frame(130)) is None
+    assert assembler.add_frame(frame(130)) == Drop.DUPLICATE
+    assert assembler.add_frame(frame(163)) == Drop.PLANE_TAKEN
     # 15 ms of exposure and readout cannot have passed by 180 ms
-    assert assembler.offer(frame(170, 180)) == Drop.FUTURE
+    assert assembler.add_frame(frame(170, 180)) == Drop.FUTURE
 
 
 def test_a_change_of_format_or_intrinsics_within_a_sweep_is_dropped():
     assembler = one_plane()
-    assembler.offer(frame(130))
+    assembler.add_frame(frame(130))
     assembler.commanded(move(0.8, 200, 203))
-    assert assembler.offer(frame(230, format=(320, 240, "rgb8"))) == Drop.FORMAT
-    assert assembler.offer(frame(231, intrinsics=(610.0,))) == Drop.CAMERA_INFO
+    assert assembler.add_frame(frame(230, format=(320, 240, "rgb8"))) == Drop.FORMAT
+    assert assembler.add_frame(frame(231, intrinsics=(610.0,))) == Drop.CAMERA_INFO
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_stamp_reference_gives_the_same_start_of_exposure(reference, stamp_ms):
     for stamp, drop in ((stamp_ms - 0.1, Drop.SETTLING), (stamp_ms, None)):
         assembler = StepAssembler(timing)
         assembler.commanded(move(0.5, 100, 103))
-        assert assembler.offer(frame(stamp, 200)) == drop
+        assert assembler.add_frame(frame(stamp, 200)) == drop
 
 
 def test_a_stamp_of_arrival_widens_the_exposure_by_the_delay_it_may_hide():
@@ -121,7 +121,7 @@ def test_a_stamp_of_arrival_widens_the_exposure_by_the_delay_it_may_hide():
     for stamp, drop in ((145.9, Drop.SETTLING), (146, None)):
         assembler = StepAssembler(timing)
         assembler.commanded(move(0.5, 100, 103))
-        assert assembler.offer(frame(stamp, 200)) == drop
+        assert assembler.add_frame(frame(stamp, 200)) == drop
 
 
 @st.composite
@@ -153,13 +153,13 @@ def test_no_frame_ever_lands_in_a_plane_the_lens_was_not_holding(run):
     pending, taken = list(frames), 0
     for number, one_move in enumerate(moves):
         while pending and pending[0].arrival_ns < one_move.sent_ns:
-            assembler.offer(pending.pop(0))
+            assembler.add_frame(pending.pop(0))
         assembler.commanded(one_move)
         next_sent = moves[number + 1].sent_ns if number + 1 < len(moves) else math.inf
         while pending and pending[0].arrival_ns < next_sent:
-            assembler.offer(pending.pop(0))
+            assembler.add_frame(pending.pop(0))
     for left in pending:
-        assembler.offer(left)
+        assembler.add_frame(left)
     for number, (one_move, one_frame) in enumerate(assembler.frames()):
         start = one_frame.stamp_ns
         index = moves.index(one_move)

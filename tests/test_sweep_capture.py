@@ -66,7 +66,7 @@ class Rig:
             image = np.full((6, 8, 3), round(power * 50), np.uint8)
             image[:, 4:] = 0  # an edge as strong as the lens is powerful
             stamp = start + self.stamp_error
-            self.capture.offer(Frame(stamp, time.time_ns(), (8, 6, "rgb8"), self.intrinsics, image))
+            self.capture.add_frame(Frame(stamp, time.time_ns(), (8, 6, "rgb8"), self.intrinsics, image))
 
     def wait_for(self, count, timeout=10):
         deadline = time.monotonic() + timeout

@@ -28,7 +28,7 @@ from fossa_ros.messages.images import rgb_of_frame
 from fossa_ros.messages.stamp_pairs import StampPairs
 from fossa_ros.parameters import settings
 from fossa_ros.sweep import CapturedSweep, Sequencer, SweepMode
-from fossa_ros.sweep.captured import SweepDevelopment
+from fossa_ros.sweep.captured import SweepDecoder
 from fossa_ros.sweep.machines import Ended
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -201,14 +201,14 @@ class _FrameSweeps:
         self._timing = settings.sweep_timing(values)
         self._sequencer = Sequencer(settings.sweep_plan(values), self._timing, config)
         self._gyro = settings.gyro_buffer(values)
-        self._development = SweepDevelopment(
+        self._decoder = SweepDecoder(
             lambda payload: rgb_of_frame(*payload),
             gyro=self._gyro.between,
             breathing=settings.plane_scales(calibration),
             **settings.camera_optics(values),
         )
         self._pairs = StampPairs(self._offer)
-        self._exposures = ExposureTimes(self._sequencer.offer) if values["sweep.exposure_topic"] else None
+        self._exposures = ExposureTimes(self._sequencer.add_frame) if values["sweep.exposure_topic"] else None
         self._now_ns: int | None = None
         self._wake_ns = 0
         self._number = 0
@@ -237,13 +237,13 @@ class _FrameSweeps:
                     "The recorded lens told its set-points, not its position: set sweep.settling to the time that it "
                     "takes to settle (--set sweep.settling=SECONDS)."
                 )
-            self._sequencer.heard(lens_state(message), bool(message.measured))
+            self._sequencer.on_external_state(lens_state(message), bool(message.measured))
         yield from self._step(recorded.recorded_ns)
 
     def _offer(self, image, info) -> None:
         frame = camera_frame(image, info, self._now_ns)
         if self._exposures is None:
-            self._sequencer.offer(frame)
+            self._sequencer.add_frame(frame)
         else:
             self._exposures.add_frame(frame, image.header.frame_id)
 
@@ -257,5 +257,5 @@ class _FrameSweeps:
 
     def _ended(self) -> Iterator[CapturedSweep]:
         for outcome in self._sequencer.outcomes():
-            yield self._development.captured(self._number, outcome, self._timing)
+            yield self._decoder.decode_sweep(self._number, outcome, self._timing)
             self._number += 1

@@ -114,7 +114,7 @@ class CaptureComponent:
         self._camera_seen = False
         self._exposures, self._exposure_fault = None, ""
         if self._exposure_topic:
-            self._exposures = ExposureTimes(self._capture.offer)
+            self._exposures = ExposureTimes(self._capture.add_frame)
             # One that is lost costs little: the longest exposure is assumed.
             self._subscribe(DiagnosticArray, self._exposure_topic, self._exposures.add_metadata, qos.SENSOR)
         self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
@@ -192,7 +192,7 @@ class CaptureComponent:
             self._camera_seen = True
             self._on_camera((info.height, info.width), self._planes)
         if self._exposures is None:
-            self._capture.offer(frame)
+            self._capture.add_frame(frame)
         else:
             self._exposures.add_frame(frame, image.header.frame_id)
 
@@ -205,7 +205,7 @@ class CaptureComponent:
     def _on_external_lens(self, message: LensStateMessage) -> None:
         """Executor thread: whoever drives the lens says where it is."""
         if message.reachable:
-            self._capture.heard(lens_state(message), message.measured)
+            self._capture.on_external_state(lens_state(message), message.measured)
 
     def _on_lens_state(self, state: LensState | None) -> None:
         """Capture thread: the lens said how it is, or stopped answering."""

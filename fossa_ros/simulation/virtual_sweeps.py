@@ -239,9 +239,9 @@ class VirtualRun:
     def _deliver(self) -> None:
         _, _, what = heapq.heappop(self._arrivals)
         if isinstance(what, Frame):
-            self.sequencer.offer(what)
+            self.sequencer.add_frame(what)
         else:
-            self.sequencer.heard(what, True)
+            self.sequencer.on_external_state(what, True)
 
     # What arrives
 

@@ -71,7 +71,7 @@ class StepAssembler:
         """Return the planes that have a frame, in the order they were commanded."""
         return [(plane.move, plane.frame) for plane in self._planes if plane.frame is not None]
 
-    def offer(self, frame: Frame) -> Drop | None:
+    def add_frame(self, frame: Frame) -> Drop | None:
         """Assign ``frame`` to its plane; return None when it was taken, else the reason it was not."""
         drop = self._assign(frame)
         if drop is not None:

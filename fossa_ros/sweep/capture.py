@@ -13,7 +13,7 @@ import numpy as np
 from fossa_ros.core.errors import FossaError, InputError, LensError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.lens import FocusLens, LensMove, LensState
-from fossa_ros.sweep.captured import CapturedSweep, SweepDevelopment, intrinsics
+from fossa_ros.sweep.captured import CapturedSweep, SweepDecoder, intrinsics
 from fossa_ros.sweep.clock_offset import ClockOffset
 from fossa_ros.sweep.clock_watch import ClockUse, ClockWatch
 from fossa_ros.sweep.frame import Frame
@@ -34,8 +34,8 @@ LOOK_S = 0.05  # how often a wait looks at the clock, which need not run as fast
 class SweepCapture:
     """Take sweeps on a thread of its own: it supplies a ``Sequencer`` with time, lens and frames.
 
-    ``offer`` is cheap and may be called from a camera callback; ``on_sweep`` and ``on_lens_state`` are called from the
-    capture thread. A lens that fails ends its sweep and is opened again with back-off.
+    ``add_frame`` is cheap and may be called from a camera callback; ``on_sweep`` and ``on_lens_state`` are called from
+    the capture thread. A lens that fails ends its sweep and is opened again with back-off.
 
     Args:
         plan: where to focus.
@@ -91,7 +91,7 @@ class SweepCapture:
         self._on_sweep = on_sweep
         self._on_lens_state = on_lens_state
         self._clock = clock
-        self._development = SweepDevelopment(
+        self._decoder = SweepDecoder(
             decode, focal_length=focal_length, f_number=f_number, gyro=gyro, breathing=breathing
         )
         self._lens: FocusLens | None = None
@@ -187,18 +187,18 @@ class SweepCapture:
         if lens is not None:
             lens.close()
 
-    def offer(self, frame: Frame) -> None:
+    def add_frame(self, frame: Frame) -> None:
         """Hand over a frame that has just arrived."""
         if self._clock_watch is not None:
-            self._clock_watch.offer(frame)
+            self._clock_watch.add_frame(frame)
         with self._changed:
-            if self._sequencer.offer(frame):
+            if self._sequencer.add_frame(frame):
                 self._changed.notify_all()
 
-    def heard(self, state: LensState, measured: bool) -> None:
+    def on_external_state(self, state: LensState, measured: bool) -> None:
         """Hand over what a lens says that somebody else drives; ``measured`` or as it was told."""
         with self._changed:
-            if self._external and self._sequencer.heard(state, measured):
+            if self._external and self._sequencer.on_external_state(state, measured):
                 self._changed.notify_all()
 
     def set_enabled(self, enabled: bool) -> None:
@@ -304,7 +304,7 @@ class SweepCapture:
         match step:
             case Wait():
                 if unseen is not None:
-                    self._on_plane(partial(self._developed, unseen))
+                    self._on_plane(partial(self._decode_plane, unseen))
             case MoveLens():
                 self._tell_set_point(self._clock())
                 move = self._holding = lens.move_to(step.focus_distance)
@@ -339,8 +339,8 @@ class SweepCapture:
         self._shown_ns = newest.start_ns
         return newest
 
-    def _developed(self, plane: TakenPlane) -> tuple[FocusPlane, np.ndarray]:
-        return self._development.developed(plane), intrinsics(plane)
+    def _decode_plane(self, plane: TakenPlane) -> tuple[FocusPlane, np.ndarray]:
+        return self._decoder.decode_plane(plane), intrinsics(plane)
 
     def _report(self) -> None:
         """Hand over what the sequencer has finished."""
@@ -353,7 +353,7 @@ class SweepCapture:
             with self._changed:
                 number = self._next_number
                 self._next_number += 1
-            self._on_sweep(self._development.captured(number, outcome, self._sequencer.timing))
+            self._on_sweep(self._decoder.decode_sweep(number, outcome, self._sequencer.timing))
 
     def _read_lens_state(self, lens: FocusLens | None) -> None:
         if lens is not None and time.monotonic() >= self._lens_state_due:
@@ -383,7 +383,7 @@ class SweepCapture:
         with self._changed:
             self._sequencer.rested()
         if self._clock_watch is not None:
-            self._clock_watch.forget()
+            self._clock_watch.reset()
         self._lens_state_due = 0.0
         self.lens_failure = str(failure)
         self._on_lens_state(None)  # before closing, which takes its time with a lens that is silent

@@ -54,7 +54,7 @@ class CapturedSweep:
     breathing: np.ndarray | None = None
 
 
-class SweepDevelopment:
+class SweepDecoder:
     """Make a ``CapturedSweep`` of each outcome of a sequencer: decode its frames, number it. Thread-safe.
 
     Args:
@@ -82,7 +82,7 @@ class SweepDevelopment:
         self._lock = threading.Lock()
         self._decoded: dict[int, FocusPlane] = {}  # by stamp, of the last stack: a rolling one shares its planes
 
-    def captured(self, number: int, outcome: Outcome, timing: SweepTiming) -> CapturedSweep:
+    def decode_sweep(self, number: int, outcome: Outcome, timing: SweepTiming) -> CapturedSweep:
         """Return sweep ``number``; frames that cannot be decoded or do not fit together are its reason."""
         planes, reason, stack, breathing = outcome.planes, outcome.reason, None, None
         if not reason:
@@ -106,7 +106,7 @@ class SweepDevelopment:
             breathing=breathing,
         )
 
-    def developed(self, plane: TakenPlane) -> FocusPlane:
+    def decode_plane(self, plane: TakenPlane) -> FocusPlane:
         """Return a plane of a sweep that goes on; it is decoded once. Raises InputError."""
         with self._lock:
             if plane.start_ns not in self._decoded:

@@ -94,7 +94,7 @@ class ClockOffsetEstimator:
         """Note a frame: its exposure as its stamp tells it, and how sharp it is."""
         self._frames.append(_Seen(start_ns, end_ns, sharpness))
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget everything: the clock was set, or the lens lost."""
         self._moves.clear()
         self._frames.clear()

@@ -30,7 +30,7 @@ class ClockUse(StrEnum):
 class ClockWatch:
     """Measure frames beside the capture, estimate now and then, and say which timing to use.
 
-    ``offer`` may be called from any thread; everything else belongs to the capture's.
+    ``add_frame`` may be called from any thread; everything else belongs to the capture's.
     """
 
     def __init__(self, timing: SweepTiming, response: LensResponse, use: ClockUse):
@@ -42,7 +42,7 @@ class ClockWatch:
         self._steps = 0
         self.found: ClockOffset | None = None
 
-    def offer(self, frame: Frame) -> None:
+    def add_frame(self, frame: Frame) -> None:
         """Take a frame, to be measured when the capture has time."""
         if self._use is not ClockUse.OFF:
             self._waiting.append(frame)
@@ -81,7 +81,7 @@ class ClockWatch:
                 self._timing = replace(self._base, clock_offset_ns=wanted)
         return self._timing
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Begin anew: the lens was lost."""
         self._estimator = None
         self._steps = 0

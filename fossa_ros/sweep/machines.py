@@ -73,7 +73,7 @@ class Sweep(Protocol):
     def verified(self) -> None:
         """Note that the lens still held its last command."""
 
-    def offer(self, frame: Frame) -> None:
+    def add_frame(self, frame: Frame) -> None:
         """Take a frame that passed the guard."""
 
     def planes(self) -> list[TakenPlane]:
@@ -191,9 +191,9 @@ class StepSweep:
         """The present plane was held until now."""
         self._proved = True
 
-    def offer(self, frame: Frame) -> None:
+    def add_frame(self, frame: Frame) -> None:
         """Assign a frame."""
-        self._assembler.offer(frame)
+        self._assembler.add_frame(frame)
 
     def planes(self) -> list[TakenPlane]:
         """Return the planes that have a frame; where each is to be proved, the present one only once it is."""
@@ -232,7 +232,7 @@ class StepSweep:
             )
         return (
             f"No frame for the plane at {distance:.2f} m within {self._timeout_s:.2f} s "
-            f"(frames not used: {told(self.drops + self._refused) or 'none arrived'}); check the camera and "
+            f"(frames not used: {describe_drops(self.drops + self._refused) or 'none arrived'}); check the camera and "
             "sweep.frame_timeout."
         )
 
@@ -339,9 +339,9 @@ class RampSweep:
         self._read_ns = state.stamp_ns + self._interval_ns
         self._assembler.resolve()
 
-    def offer(self, frame: Frame) -> None:
+    def add_frame(self, frame: Frame) -> None:
         """Assign a frame."""
-        self._assembler.offer(frame)
+        self._assembler.add_frame(frame)
 
     def verified(self) -> None:
         """The lens has obeyed until now."""
@@ -394,15 +394,15 @@ class RampSweep:
         planes = ", ".join(f"{distance:.2f}" for distance in self._assembler.missing())
         return Ended(
             f"The lens passed the planes at {planes} m without a certain frame "
-            f"(frames not used: {told(self.drops + self._guard.drops) or 'none'}); check the camera's rate, or take "
-            "fewer planes."
+            f"(frames not used: {describe_drops(self.drops + self._guard.drops) or 'none'}); check the camera's rate, "
+            "or take fewer planes."
         )
 
     def _no_frames(self) -> str:
         return (
             f"Too few frames within {self._timing.frame_timeout_ns / 1e9:.2f} s to know the camera's rate "
-            f"(frames not used: {told(self.drops + self._guard.drops) or 'none arrived'}); check the camera and "
-            "sweep.frame_timeout."
+            f"(frames not used: {describe_drops(self.drops + self._guard.drops) or 'none arrived'}); check the camera "
+            "and sweep.frame_timeout."
         )
 
 
@@ -441,7 +441,7 @@ class ExternalSweep:
         missing = ", ".join(f"{distance:.2f}" for distance in self._assembler.missing())
         return Ended(
             f"No certain frame for the planes at {missing} m "
-            f"(frames not used: {told(self.drops + self._refused) or 'none arrived'}); "
+            f"(frames not used: {describe_drops(self.drops + self._refused) or 'none arrived'}); "
             "check 'lens/state' and that the lens passes through sweep.near to sweep.far within sweep.max_span."
         )
 
@@ -458,15 +458,15 @@ class ExternalSweep:
     def verified(self) -> None:
         """Never called: the lens is another's."""
 
-    def offer(self, frame: Frame) -> None:
+    def add_frame(self, frame: Frame) -> None:
         """Assign a frame."""
-        self._assembler.offer(frame)
+        self._assembler.add_frame(frame)
 
     def planes(self) -> list[TakenPlane]:
         """Return the planes that have a frame."""
         return self._assembler.planes()
 
 
-def told(drops: Counter[Drop]) -> str:
+def describe_drops(drops: Counter[Drop]) -> str:
     """Say how many frames were not used, and why."""
     return "; ".join(f"{count} {drop}" for drop, count in drops.most_common())

@@ -97,7 +97,7 @@ class MovingAssembler:
             self._pending.pop(0)
             self.drops[Drop.NO_LENS_STATE] += 1
 
-    def offer(self, frame: Frame) -> None:
+    def add_frame(self, frame: Frame) -> None:
         """Take a frame; what becomes of it shows once the lens's position is known."""
         self.wait(frame)
         self.resolve()

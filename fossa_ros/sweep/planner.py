@@ -223,7 +223,7 @@ class _Ideal:
         end = self.now + span_ns
         while self._next.arrival_ns <= end:
             self.now = max(self.now, self._next.arrival_ns)
-            self._sequencer.offer(self._next)
+            self._sequencer.add_frame(self._next)
             self._next = next(self._frames)
         self.now = end
 

@@ -168,7 +168,7 @@ class Sequencer:
         """Note that the lens was parked or lost: where it stands is not known."""
         self._last_move = None
         self._rolling.clear()
-        self._track.forget()
+        self._track.reset()
 
     def begin(self, now_ns: int) -> None:
         """Begin a sweep."""
@@ -217,7 +217,7 @@ class Sequencer:
         behind = self._last_now_ns - now_ns
         if behind > self.timing.clock_margin_ns and not self._failure:
             self._failure = f"The clock was set back by {behind / 1e9:.3f} s during the sweep."
-            self._guard.forget()
+            self._guard.reset()
             self.rested()
         self._last_now_ns = now_ns
         step = Ended(self._failure) if self._failure else self._sweep.next(now_ns)
@@ -265,20 +265,20 @@ class Sequencer:
         """Note that the lens still held its last command."""
         self._sweep.verified()
 
-    def heard(self, state: LensState, measured: bool) -> bool:
+    def on_external_state(self, state: LensState, measured: bool) -> bool:
         """Note what somebody else's lens said, ``measured`` or as it was told; return whether a sweep waits for it."""
         if measured is not self._state_measured:
             self._follow(measured)
         self._track.measured(state.stamp_ns, float(dioptres(state.focus_distance)))
         return self._sweep is not None
 
-    def offer(self, frame: Frame) -> bool:
+    def add_frame(self, frame: Frame) -> bool:
         """Take a frame that has just arrived; return whether a sweep may have come farther by it."""
-        passed, drop = self._guard.offer(frame)
+        passed, drop = self._guard.add_frame(frame)
         if self._guard.jumped and drop is Drop.CLOCK_JUMP:
             self._rolling.clear()
         external = self.config.mode is SweepMode.EXTERNAL  # between two sweeps that lens moves on
-        take = self._sweep.offer if self._sweep is not None else self._assembler.wait if external else None
+        take = self._sweep.add_frame if self._sweep is not None else self._assembler.wait if external else None
         for one in passed if take is not None else ():
             take(one)
         return bool(passed)

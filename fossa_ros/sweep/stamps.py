@@ -95,9 +95,9 @@ class StampGuard:
         self._anew_ns = anew_ns
         self.drops: Counter[Drop] = Counter()
         self._last_arrival_ns: int | None = None
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Learn anew how long frames take: after a gap, or when the clock was set."""
         self._seen = _Stamps()
         self._period_ns: int | None = None
@@ -145,7 +145,7 @@ class StampGuard:
         """The newest stamp believed."""
         return self._newest_ns
 
-    def offer(self, frame: Frame) -> tuple[list[Frame], Drop | None]:
+    def add_frame(self, frame: Frame) -> tuple[list[Frame], Drop | None]:
         """Return the frames that may now be used, oldest arrival first, and why ``frame`` never will be."""
         passed, drop = self._judge(frame)
         if drop is not None:
@@ -158,7 +158,7 @@ class StampGuard:
         )
         self._last_arrival_ns = frame.arrival_ns
         if silent:
-            self.forget()
+            self.reset()
         self._expire(frame.arrival_ns)
         if frame.stamp_ns in self._seen:
             return [], Drop.DUPLICATE
@@ -185,7 +185,7 @@ class StampGuard:
                 steady = max(self._suspect) - min(self._suspect) <= self._jitter_ns
                 if not steady or frame.arrival_ns - self._jumped_ns < self._anew_ns:
                     return [], Drop.CLOCK_JUMP
-                self.forget()
+                self.reset()
                 self._saw(frame.stamp_ns)
                 self._recent.append(one)
                 return self._learn(one)

@@ -111,9 +111,9 @@ class CommandTrack:
     def __init__(self, response: LensResponse, timing: SweepTiming):
         self._response = response
         self._timing = timing
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget all: the lens was parked, or lost."""
         tau, spread = self._response.time_constant_ns, self._response.spread
         self._followers = tuple(_Follower(tau * factor) for factor in (1.0 - spread, 1.0, 1.0 + spread))
@@ -167,7 +167,7 @@ class MeasuredTrack:
         self._offset_ns = offset_ns
         self._samples: TimedBuffer[float] = TimedBuffer(HISTORY_NS)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget all samples."""
         self._samples.clear()
 
@@ -221,7 +221,7 @@ class SetPointTrack:
         self._offset_ns = offset_ns
         self._samples: TimedBuffer[float] = TimedBuffer(HISTORY_NS)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget all samples."""
         self._samples.clear()
 
