@@ -1,6 +1,6 @@
 """What the motion check lets through and throws away, what repair and masks are worth, and what it costs.
 
-The sweeps are those of ``fossa_ros.simulation.moving_sweeps``: half of them stand still, with noise, flicker and focus
+The sweeps are those of ``benchmarks/moving_sweeps.py``: half of them stand still, with noise, flicker and focus
 errors; in the others the camera or an object moves, by how much is known. docs/motion.md holds the figures.
 
     python benchmarks/motion.py [--sweeps 2000] [--cache DIR] [--out DIR]
@@ -20,6 +20,7 @@ import click
 import cv2
 import matplotlib
 import numpy as np
+from moving_sweeps import CAMERA_TURNS, OBJECT_MOVES, Motion, MovingSweep, ScenePool
 from rich.progress import Progress
 
 from fossa_ros.core.stack import FocusStack
@@ -29,7 +30,6 @@ from fossa_ros.io.atomic import replacing
 from fossa_ros.motion import MotionCheck, MotionConfig
 from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.simulation.camera import SimulatedCamera
-from fossa_ros.simulation.moving_sweeps import CAMERA_TURNS, OBJECT_MOVES, Motion, MovingSweep, ScenePool
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.sweep.gyro import GyroSamples
 

@@ -8,8 +8,8 @@ import pytest
 import motion_renders as renders
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.motion import MotionCheck, MotionConfig
+from fossa_ros.motion.gyro_rotation import rotations, turn_differences
 from fossa_ros.motion.tiling import Tiling, in_pixels, transform
-from fossa_ros.motion.turning import rotations, turn_differences
 from fossa_ros.simulation.motion_path import Pose, angular_velocity, bump, rotation_matrix, sinusoid
 from fossa_ros.sweep import GyroSamples
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.motion.config import MotionConfig
-from fossa_ros.motion.following import follow
+from fossa_ros.motion.flow_warp import follow
 from fossa_ros.motion.frame_memory import FrameMemory
 from fossa_ros.motion.measurement import TILE_FLOOR, Measurement, is_same_focus, measure, pixel_offset
 from fossa_ros.motion.moving_region import at_size

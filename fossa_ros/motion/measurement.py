@@ -14,8 +14,9 @@ import numpy as np
 
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.config import MotionConfig
-from fossa_ros.motion.evidence import Difference, Misalignment, Prior, combine
 from fossa_ros.motion.frame_memory import FrameMemory
+from fossa_ros.motion.gyro_rotation import turn_differences
+from fossa_ros.motion.misalignment import Difference, Misalignment, Prior, combine
 from fossa_ros.motion.moving_region import moving_region
 from fossa_ros.motion.registration import (
     DISTINCT,
@@ -27,7 +28,6 @@ from fossa_ros.motion.registration import (
     noise_level,
 )
 from fossa_ros.motion.tiling import FINEST, ZOOM, Tiling, transform
-from fossa_ros.motion.turning import turn_differences
 
 if TYPE_CHECKING:
     from fossa_ros.sweep.gyro import GyroSamples

@@ -14,7 +14,7 @@ import numpy as np
 
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.config import MotionConfig
-from fossa_ros.motion.evidence import Difference
+from fossa_ros.motion.misalignment import Difference
 from fossa_ros.motion.tiling import ZOOM, Tiling
 
 if TYPE_CHECKING:
