@@ -47,8 +47,10 @@ $(COLCON_VENV)/installed: .ci/colcon-requirements.txt | $(VENV)/installed
 test: venv lint ## lint, then run the tests; skipped ones say why
 	$(VENV)/bin/pytest
 
-lint: venv ## check the sources with ruff
+lint: venv ## check style, formatting and types: ruff and mypy
 	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
 
 demo: venv ## the whole way from a simulated rig to depth, written to out/demo
 	$(VENV)/bin/fossa demo --out out/demo

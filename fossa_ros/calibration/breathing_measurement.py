@@ -94,7 +94,7 @@ def measure_breathing(
     Raises:
         InputError: too few images that show the same.
     """
-    ends, found = [], []
+    pair_ends, steps_found = [], []
     missed, factor = 0, 1.0
     for frames in series:
         frames = _evenly(frames, images)
@@ -114,9 +114,9 @@ def measure_breathing(
         missed += sum(step is None for *_, step in pairs)
         for first, second, step in pairs:
             if step is not None:
-                ends.append((frames[first][0], frames[second][0]))
-                found.append(step * [1, 1 / factor, 1 / factor])
-    ends, found = np.array(ends).reshape(-1, 2), np.array(found).reshape(-1, 3)
+                pair_ends.append((frames[first][0], frames[second][0]))
+                steps_found.append(step * [1, 1 / factor, 1 / factor])
+    ends, found = np.array(pair_ends).reshape(-1, 2), np.array(steps_found).reshape(-1, 3)
     places = np.unique(ends) if knots is None or not len(ends) else np.linspace(ends.min(), ends.max(), knots)
     if len(found) < 2 * (knots or 4) or not _linked(places, ends):
         raise InputError(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ class RecordingWriter:
             InputError: it cannot be made, or holds a recording already.
         """
         self.folder = Path(folder)
-        self._content = {"lens": asdict(device), "series": []}
+        self._content: dict[str, Any] = {"lens": asdict(device), "series": []}
         if (self.folder / DESCRIPTION).exists():
             raise InputError(f"{folder} holds a recording already; give another folder or remove it.")
         try:

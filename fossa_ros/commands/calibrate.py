@@ -210,8 +210,8 @@ def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out
 @calibrates
 def demo(steps, record, out, settings):
     """Calibrate a simulated lens over a real pseudo-terminal, and compare with its hidden truth."""
-    from fossa_ros.calibration import demo as simulation
     from fossa_ros.calibration.recording import read_recording
+    from fossa_ros.commands import calibrate_demo as simulation
 
     record = record or out.with_name(f"{out.stem}-recording")
     with Progress(console=Console(stderr=True)) as bar:

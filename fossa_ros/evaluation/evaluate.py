@@ -11,7 +11,7 @@ import numpy as np
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators.estimator import Estimator
-from fossa_ros.evaluation.datasets import Benchmark
+from fossa_ros.evaluation.datasets.benchmark import Benchmark
 from fossa_ros.evaluation.disturbance import Disturbance
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.evaluation.protocol import Sample, Setting

@@ -236,7 +236,8 @@ class _Line:
     def _finish(self, estimated: Future, sweep: ReplayedSweep) -> None:
         try:
             if self._failure is None:
-                self._keep(*estimated.result(), sweep)
+                result, figures = estimated.result()
+                self._keep(result, figures, sweep)
         except BaseException as error:
             self._failure = error
         finally:

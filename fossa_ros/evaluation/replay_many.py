@@ -68,10 +68,10 @@ def shard_of(text: str, environment=os.environ) -> tuple[int, int]:
                 index = int(environment[part]) - (int(first) if part.startswith("SLURM") else 0)
                 return _shard(index, int(environment[count]), text)
         raise InputError("--shard auto works under torchrun or in a Slurm array; give --shard i/n elsewhere.")
-    index, slash, count = text.partition("/")
-    if not slash or not index.isdecimal() or not count.isdecimal():
+    part, slash, parts = text.partition("/")
+    if not slash or not part.isdecimal() or not parts.isdecimal():
         raise InputError(f"--shard takes i/n with i from 0 to n-1, for example 0/4, or auto; not '{text}'.")
-    return _shard(int(index), int(count), text)
+    return _shard(int(part), int(parts), text)
 
 
 def _shard(index: int, count: int, text: str) -> tuple[int, int]:

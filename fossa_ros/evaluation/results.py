@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from fossa_ros import __version__
 from fossa_ros.core.errors import InputError
@@ -37,7 +38,7 @@ class Run:
 
     setting: Mapping[str, Plain]
     images: Mapping[str, Mapping[str, float]]
-    extra: Mapping[str, object] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

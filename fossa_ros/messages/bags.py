@@ -152,7 +152,7 @@ class BagReader:
             raise InputError(f"{self.path} cannot be read as a bag (no such file); give the folder of a ROS 2 bag.")
         complaint = None
         try:
-            self._source = _Indexed(self.path, self._stack)
+            self._source: _Indexed | _Sequential = _Indexed(self.path, self._stack)
         except Exception as error:  # a damaged bag makes its reader raise whatever the bytes lead to
             complaint = error
             self._source = _Sequential(self.path, self._stack)
@@ -165,7 +165,7 @@ class BagReader:
             raise InputError(
                 f"{self.path} cannot be read as a bag ({_brief(complaint)}); give the folder of a ROS 2 bag."
             ) from complaint
-        if self._source.broken is not None:
+        if isinstance(self._source, _Sequential) and self._source.broken is not None:
             self.damage = self._told(self.end_ns, self._source.broken)
 
     def _told(self, last_ns: int, error: Exception) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidTopicNameException
+from rclpy.lifecycle import LifecyclePublisher
 from rclpy.task import Future
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
@@ -44,7 +45,7 @@ class CaptureComponent:
         self._capture: SweepCapture | None = None
         self._camera: CameraSubscription | None = None
         self._subscriptions = []
-        self._lens_states = None  # the publisher, where this node drives the lens
+        self._lens_states: LifecyclePublisher | None = None  # the publisher, where this node drives the lens
         self._gyro: GyroBuffer | None = None
         self._exposures: ExposureTimes | None = None  # where the camera tells them
         self._exposure_fault = ""

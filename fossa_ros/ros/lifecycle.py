@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 
 import cv2
 import rclpy
@@ -186,7 +187,7 @@ def prepare_process(opencv_threads: int | None = OPENCV_THREADS) -> None:
         cv2.setNumThreads(opencv_threads)
 
 
-def run(node_class: type[ManagedNode], args=None, *, opencv_threads: int | None = OPENCV_THREADS) -> int:
+def run(node_class: Callable[[], ManagedNode], args=None, *, opencv_threads: int | None = OPENCV_THREADS) -> int:
     """Run one node until SIGINT or SIGTERM; return the process's exit status.
 
     rclpy's own signal handlers would tear the context down under the running threads, so that the lens could not be

@@ -85,9 +85,9 @@ class Outputs:
             one.result()
 
     def _write_cloud(self, depth: DepthMap, header: Header) -> None:
-        shape = depth.depth.shape
-        data = self._points.lay_out(empty_cloud(*shape, header), depth.depth.size * POINT.itemsize)
-        coloured_cloud(depth.depth, depth.K, depth.all_in_focus, out=data.view(POINT).reshape(shape))
+        height, width = depth.depth.shape
+        data = self._points.lay_out(empty_cloud(height, width, header), depth.depth.size * POINT.itemsize)
+        coloured_cloud(depth.depth, depth.K, depth.all_in_focus, out=data.view(POINT).reshape(height, width))
 
     def _publisher(self, kind, topic: str, profile) -> LifecyclePublisher:
         publisher = self._node.create_lifecycle_publisher(

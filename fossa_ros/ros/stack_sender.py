@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from fossa_ros.msg import FocusStack
@@ -27,7 +28,7 @@ class StackSender:
     def __init__(self, node: ManagedNode, on_replaced: Callable[[CapturedSweep], None] = lambda sweep: None):
         self._node = node
         self._on_replaced = on_replaced
-        self._publisher = None
+        self._publisher: LifecyclePublisher | None = None
         self._stage = Stage("stack-sender", self._send)
 
     def configure(self) -> None:

@@ -111,8 +111,7 @@ class SimulatedRig:
         self._dynamics = LensDynamics(config.lens)
         self._device = SimulatedLd4(self._dynamics, clock)
         self._link = link
-        self._terminal: PseudoTerminal | None = None
-        self.plug_lens()
+        self._terminal: PseudoTerminal | None = PseudoTerminal(self._device, self._link)
         self.port = self._terminal.port
 
     def start(self) -> None:

@@ -113,9 +113,8 @@ def _table(rng, build: Builder) -> list[Surface]:
     tilt = rotation_matrix(turn)
     far, top = rng.uniform(2.0, 4.0), rng.uniform(0.24, 0.34)
     things = build.room(2.2, 1.1, 1.8, far, (textures.FLOORS, textures.WALLS, textures.WALLS), turn)
-    table = np.array([-0.8, top, 0.25]), np.array([1.6, 0, 0]), np.array([0, 0, 1.1])
-    tops = (textures.planks, textures.granite, textures.fabric)
-    things.append(build.rectangle(*(tilt @ vector for vector in table), tops))
+    corner, edge_x, edge_y = tilt @ [-0.8, top, 0.25], tilt @ [1.6, 0, 0], tilt @ [0, 0, 1.1]
+    things.append(build.rectangle(corner, edge_x, edge_y, (textures.planks, textures.granite, textures.fabric)))
     for _ in range(rng.integers(7, 12)):
         z = rng.uniform(0.5, 1.2)
         x = rng.uniform(-0.5, 0.5) * z

@@ -158,10 +158,10 @@ class Run:
         save_state(self.folder, tensors, {"step": self.step, "world": self.world, "config": asdict(self.config)})
 
     def _restore(self) -> None:
-        found = load_state(self.folder, self.device)
-        if found is None:
+        saved = load_state(self.folder, self.device)
+        if saved is None:
             return
-        tensors, values = found
+        tensors, values = saved
         begun = from_mapping(TrainingConfig, values["config"], str(self.folder))
         now, then = (json.loads(json.dumps(asdict(c))) for c in (self.config, begun))  # a file has lists for tuples
         changed = [name for name in now if now[name] != then[name]]

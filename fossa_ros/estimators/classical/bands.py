@@ -64,8 +64,8 @@ def band_noise() -> np.ndarray:
     for octave in range(OCTAVES):
         kernels = [np.convolve(reduction, _spread(cv2.getGaussianKernel(_size(s), s)[:, 0], octave)) for s in SIGMAS]
         length = max(map(len, kernels))
-        kernels = np.array([np.pad(k, (length - len(k)) // 2) for k in kernels])
-        variances.append(np.array(WEIGHTS) @ np.square(kernels @ kernels.T) @ np.array(WEIGHTS))
+        padded = np.array([np.pad(k, (length - len(k)) // 2) for k in kernels])
+        variances.append(np.array(WEIGHTS) @ np.square(padded @ padded.T) @ np.array(WEIGHTS))
         reduction = np.convolve(reduction, _spread(REDUCTION, octave))
     return np.array(variances)
 

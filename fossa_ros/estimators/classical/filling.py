@@ -39,9 +39,10 @@ def ties(guide, value, precision, config):
         step = np.square(value[second] - value[first])
         joined = 1.0 / (1.0 + step / (config.step**2 + variance[first] + variance[second]))
         strengths.append((alike * np.square(joined) / config.slope**2).astype(np.float32))
-    grids = [tuple(strengths)]
+    grids: list[tuple[np.ndarray, ...]] = [tuple(strengths)]
     while not _solved_directly(*(size := _size(grids[-1]))):
-        grids.append(_coarsen(*grids[-1], *size))
+        right, down = grids[-1]
+        grids.append(_coarsen(right, down, *size))
     return grids
 
 

@@ -125,8 +125,7 @@ def unwrap(content: object, source: str) -> dict[str, Tensor]:
     """Take the state dict out of a checkpoint's ``model`` entry and its keys out of their ``module.`` prefix."""
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
-    tensors = isinstance(content, Mapping) and all(isinstance(value, Tensor) for value in content.values())
-    if not tensors or not content:
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise InputError(f"{source} holds no state dict of tensors; give a FOSSA checkpoint.")
     return {key.removeprefix("module."): value for key, value in content.items()}
 

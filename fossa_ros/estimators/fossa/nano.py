@@ -129,7 +129,9 @@ class Nano(nn.Module):
         """
         # What a network is trained on are crops of larger images, at the scale that those would have here.
         most = 1.0 if self.training else MOST_ENLARGED
-        x = resize(frames, network_size(*frames.shape[2:], most)).to(self.dtype, memory_format=torch.channels_last)
+        x = resize(frames, network_size(*frames.shape[2:], most_enlarged=most)).to(
+            self.dtype, memory_format=torch.channels_last
+        )
         half = torch.cat([self.stem[0](x), log_sharpness(x).to(self.dtype)], 1)
         quarter = self.stem[1](half)
         eighth = self.stem[2](quarter)

@@ -22,7 +22,7 @@ class Benchmark(Protocol):
     Attributes:
         title: its name for people.
         protocol: how its stacks are taken for the published figures.
-        in_disparity: whether errors are those of disparity and not of depth: the set then has ``disparity(depth)``.
+        in_disparity: whether errors are those of ``disparity(depth)`` and not of depth.
         names: of the images, in order.
     """
 
@@ -37,6 +37,10 @@ class Benchmark(Protocol):
 
     def sample(self, index: int, setting: Setting) -> Sample | None:
         """Read or render a stack; None where this image cannot be taken like that while others can."""
+        ...
+
+    def disparity(self, depth: np.ndarray) -> np.ndarray:
+        """Return the disparity in pixels of depth in metres; called only where ``in_disparity``."""
         ...
 
 
