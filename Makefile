@@ -44,8 +44,9 @@ $(COLCON_VENV)/installed: .ci/colcon-requirements.txt | $(VENV)/installed
 	$(VENV)/bin/python -c $(SITE_PACKAGES) > "$$($(COLCON_VENV)/bin/python -c $(SITE_PACKAGES))/fossa_venv.pth"
 	touch $@
 
-test: venv lint ## lint, then run the tests; skipped ones say why
-	$(VENV)/bin/pytest
+# Groups and their order: tests/conftest.py.
+test: venv lint ## lint, then run the tests in two processes; skipped ones say why
+	$(VENV)/bin/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: venv ## check style, formatting and types: ruff and mypy
 	$(VENV)/bin/ruff check

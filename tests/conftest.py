@@ -1,6 +1,8 @@
-"""Keep what the tests do with ROS to themselves: an own domain, no network, logs in a temporary folder.
+"""Isolate what the tests do with ROS (domain, network, logs) and share them out between the workers of pytest-xdist.
 
-Property tests draw the same examples in every run, so that a failure is the change's and not the draw's.
+``make test`` runs two workers. Tests marked ``real_time`` depend on the clock: one worker runs them, one after the
+other, and the other worker computes at a lower priority. A test process uses one thread for numerics, so that two of
+them fit two cores. Property tests draw the same examples in every run: a failure then comes from a change of the code.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+NICENESS = 10  # of the tests that compute, while others depend on the clock
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
@@ -32,10 +38,31 @@ def reserve_domain():
 DOMAIN, _LOCK = reserve_domain()
 _ROS_HOME = tempfile.TemporaryDirectory(prefix="fossa_ros_test_")
 
-# Before any test imports rclpy, and for the processes that tests start.
+# Before any test imports numpy, OpenCV, torch or rclpy, and for the processes that tests start.
+os.environ.update(dict.fromkeys(THREADS, "1"))
 os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_HOME"] = _ROS_HOME.name
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """Put the real-time tests first and into one group, which the first worker takes."""
+    items.sort(key=lambda item: not is_real_time(item))
+    if WORKER is not None:
+        for item in filter(is_real_time, items):
+            item.add_marker(pytest.mark.xdist_group("real_time"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Give way to the real-time tests of the other worker. A process cannot raise its priority again, nor needs to."""
+    if WORKER is not None and not is_real_time(item):
+        os.nice(max(NICENESS - os.nice(0), 0))
+
+
+def is_real_time(item) -> bool:
+    return item.get_closest_marker("real_time") is not None
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 
 import cv2
 import numpy as np
+import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from rosgraph_msgs.msg import Clock
@@ -22,6 +23,8 @@ from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.sweep import SweepPlan
 from node_processes import process
+
+pytestmark = pytest.mark.real_time
 
 CAMERA = SimulatedCamera(width=320, height=240, fx=300.0)
 PLAN = SweepPlan.evenly(0.35, 6.0, 3)

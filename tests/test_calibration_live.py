@@ -27,6 +27,8 @@ from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 
+pytestmark = pytest.mark.real_time
+
 CAMERA = SimulatedCamera(width=128, height=96, fx=300.0)
 PERIOD_S, EXPOSURE_NS, FIXED_D = 0.033, 8_000_000, 2.0
 

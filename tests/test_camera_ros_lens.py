@@ -23,6 +23,8 @@ from fossa_ros.ros import environment, qos
 from fossa_ros.ros.sim_libcamera_node import START, SimulatedLibcamera
 from node_processes import process
 
+pytestmark = pytest.mark.real_time
+
 TIMEOUT = 1.5
 
 

@@ -24,6 +24,8 @@ from fossa_ros.parameters.parameter_file import read_values
 from fossa_ros.ros import environment
 from fossa_ros.ros.recorder import BAG_TOPICS
 
+pytestmark = pytest.mark.real_time
+
 COMMAND = [sys.executable, "-m", "fossa_ros.commands.cli", "demo"]
 
 

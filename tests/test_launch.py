@@ -22,9 +22,10 @@ from fossa_ros.ros import environment, qos
 
 # The folder launch/ of this project is importable as an empty package, so ask for something inside.
 MISSING = [name for name in ("launch_ros", "launch_testing_ros", "ros2cli") if importlib.util.find_spec(name) is None]
-pytestmark = pytest.mark.skipif(
-    bool(MISSING), reason=f"{', '.join(MISSING)}: not installed, comes with a ROS distribution"
-)
+pytestmark = [
+    pytest.mark.real_time,
+    pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)}: not installed, comes with a ROS distribution"),
+]
 ROOT = Path(__file__).parents[1]
 COMMON = {"namespace", "params_file", "use_sim_time", "autostart", "rviz", "log_level"}
 TIMEOUT_S = 30.0

@@ -21,6 +21,8 @@ from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 from fossa_ros.simulation.usbm_device import SimulatedUsbM
 
+pytestmark = pytest.mark.real_time
+
 ENVIRONMENT = {**os.environ, "COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
 
 

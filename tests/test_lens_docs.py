@@ -44,6 +44,7 @@ def block(language: str) -> str:
     return re.search(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)[1]
 
 
+@pytest.mark.real_time
 def test_the_example_is_found_by_its_entry_point_and_drives_its_device(tmp_path, monkeypatch):
     (tmp_path / "acme_lens.py").write_text(block("python"))
     metadata = tmp_path / "acme_lens-1.0.dist-info"

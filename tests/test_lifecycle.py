@@ -22,6 +22,8 @@ from fossa_ros.msg import LensState, SweepReport
 from fossa_ros.ros import environment, qos
 from node_processes import CONFIG, Listener, process, simulated_rig
 
+pytestmark = pytest.mark.real_time
+
 CYCLES = 50
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = (
     Transition.TRANSITION_CONFIGURE,

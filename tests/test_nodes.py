@@ -22,6 +22,8 @@ from fossa_ros.msg import FocusStack, LensState, SweepReport
 from fossa_ros.ros import environment, qos
 from node_processes import process, simulated_rig
 
+pytestmark = pytest.mark.real_time
+
 WIDTH, HEIGHT, FX = 320, 240, 300.0
 
 

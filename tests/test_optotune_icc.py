@@ -19,6 +19,8 @@ from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 
+pytestmark = pytest.mark.real_time
+
 TIMEOUT = 0.2
 
 

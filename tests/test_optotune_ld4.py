@@ -26,6 +26,8 @@ from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 
+pytestmark = pytest.mark.real_time
+
 TIMEOUT = 0.25  # seconds; a reply takes a fraction of a millisecond unless the machine is busy
 MS = 1_000_000
 

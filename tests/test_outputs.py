@@ -152,6 +152,7 @@ class Slow(Estimator):
         return self._estimator.estimate(stack)
 
 
+@pytest.mark.real_time
 def test_a_slow_estimator_delays_no_capture_and_works_on_nothing_that_is_old():
     camera = SimulatedCamera(width=96, height=72, fx=90.0)
     rig = SimulatedRig(RigConfig(camera=camera, rate=60.0, exposure=0.004), lambda frame: on_frame(frame))

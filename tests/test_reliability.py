@@ -28,6 +28,8 @@ from fossa_ros.msg import LensState, SweepReport
 from fossa_ros.ros import environment, qos
 from node_processes import Listener, process, simulated_rig
 
+pytestmark = pytest.mark.real_time
+
 WIDTH, HEIGHT, FX = 160, 120, 150.0
 MOVED = 0.06  # dioptres: position tolerance and ringing
 FACTOR = 1.5  # by which the error of a depth that is right may exceed that of the first one

@@ -25,6 +25,8 @@ from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.simulation.virtual_recording import Recording, write_recording
 from node_processes import Listener, process
 
+pytestmark = pytest.mark.real_time
+
 CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
 OURS = {"sweep.settling": 0.018, "sweep.exposure": 0.008}
 MISSED = 10.0  # s that the player waits for the node's report of a sweep

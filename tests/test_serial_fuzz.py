@@ -25,6 +25,8 @@ from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 from fossa_ros.simulation.usbm_device import SimulatedUsbM
 
+pytestmark = pytest.mark.real_time
+
 TIMEOUT = 0.08  # seconds for one reply
 LONGEST = 16 * TIMEOUT  # connecting is the longest call: two handshakes, and every reply at the last moment
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))

@@ -19,6 +19,8 @@ from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 
+pytestmark = pytest.mark.real_time
+
 
 def usb_port(device: str, vid: int, pid: int, serial_number: str | None = None, product: str | None = None):
     info = ListPortInfo(device)

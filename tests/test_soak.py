@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from fossa_ros.ros import environment
 
 SOAK = Path(__file__).parents[1] / "benchmarks" / "soak.py"
@@ -26,6 +28,7 @@ def test_600_sweeps_with_everything_wrong_at_once_are_right_or_have_a_reason(tmp
     assert figures["accepted"] > 150 and figures["wrong_planes"] == figures["unaccounted"] == figures["crashes"] == 0
 
 
+@pytest.mark.real_time
 def test_a_rig_with_random_faults_ends_well(tmp_path):
     figures = soak(tmp_path, "rig", "--minutes", "0.3", "--seed", "4")
     assert figures["planes_compared"] >= 10 and figures["depth_after_all_that"]

@@ -19,6 +19,8 @@ from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import time_message
 from node_processes import process, simulated_rig
 
+pytestmark = pytest.mark.real_time
+
 DEPTHS = ("depth/image", "confidence/image", "all_in_focus/image")
 
 

@@ -25,6 +25,8 @@ from fossa_ros.sweep import (
     SweepTiming,
 )
 
+pytestmark = pytest.mark.real_time
+
 MS = 1_000_000
 OFFSET = 2.0  # dioptres of the fixed optics
 TIMING = SweepTiming(settling_ns=20 * MS, exposure_ns=4 * MS, frame_timeout_ns=300 * MS)

@@ -21,6 +21,8 @@ from fossa_ros.lens import v4l2_protocol as v4l2
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.v4l2_driver import SimulatedV4l2Focus
 
+pytestmark = pytest.mark.real_time
+
 MODEL = LensModel(min_power=0.0, max_power=10.0, time_constant=0.02, slew_limit=60.0, ringing=0.0)
 
 HEADER_PROGRAM = r"""

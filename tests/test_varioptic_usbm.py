@@ -18,6 +18,8 @@ from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 from fossa_ros.simulation.usbm_device import SimulatedUsbM
 
+pytestmark = pytest.mark.real_time
+
 TIMEOUT = 0.2
 MODEL = LensModel(min_power=-5.0, max_power=13.0, neutral_power=-5.0)
 
