@@ -32,9 +32,9 @@ TIMEOUT_S = 30.0
 
 
 @contextmanager
-def launched(log, file, *arguments):
+def launched(log, file, *arguments, **environ):
     """Run ``ros2 launch`` as from a shell where nothing was set up, and end it as Ctrl-C does."""
-    child_environment = environment.child_environment()
+    child_environment = environment.child_environment(**environ)
     if (Path(sys.prefix) / "share" / "ament_index").is_dir():  # an environment of wheels, which have no setup.bash
         child_environment.pop("AMENT_PREFIX_PATH", None)
     command = [sys.executable, "-c", "from ros2cli.cli import main; main()", "launch", str(ROOT / "launch" / file)]
@@ -137,9 +137,11 @@ def test_each_half_starts_where_it_is_wanted(tmp_path, half, started):
     assert log.read_text().count("process started with pid") == started
 
 
-def test_ending_while_the_scene_is_rendered_leaves_nothing_behind(tmp_path):
+def test_ending_while_the_scene_is_rendered_leaves_nothing_behind(tmp_path, tmp_path_factory):
     log, link = tmp_path / "launch.log", tmp_path / "lens"
-    with launched(log, "sim.launch.py", f"lens_link:={link}", f"params_file:={ROOT}/tests/data/small_rig.yaml"):
+    small = f"params_file:={ROOT}/tests/data/small_rig.yaml"
+    nothing_cached = tmp_path_factory.mktemp("cache")
+    with launched(log, "sim.launch.py", f"lens_link:={link}", small, XDG_CACHE_HOME=str(nothing_cached)):
         wait_for(log, "Rendering the scene")
         assert not link.exists()
     assert not link.is_symlink() and os.listdir(tmp_path) == ["launch.log"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
 from fossa_ros.simulation.motion_path import Path, Pose, still
 from fossa_ros.simulation.moving_layer import MovingLayer, interpolated, plane_homography
+from fossa_ros.simulation.render_cache import cached
 from fossa_ros.simulation.scenes import Scene, make_scene
 from fossa_ros.simulation.stack_renderer import true_depth
 from fossa_ros.simulation.thin_lens import Synthesis
@@ -42,6 +44,8 @@ class FocalVolume:
         workers: threads that render.
         progress: called with the share of the work done, 0..1, from any thread.
         reference_power: focus in dioptres at which a breathing camera's images have scale 1.
+        detail: of a scene that is given by its seed, see make_scene; as fine as the camera can see by default.
+        cache: keep the slices of a scene that is given by its seed on disk, and use those that are there already.
 
     Raises:
         InputError: focus within the focal length.
@@ -58,8 +62,10 @@ class FocalVolume:
         workers: int = 2,
         progress: Callable[[float], None] | None = None,
         reference_power: float = 1.0,
+        detail: float | None = None,
+        cache: bool = False,
     ):
-        self.scene = scene if isinstance(scene, Scene) else make_scene(scene, detail=1.5 * camera.fx)
+        self._given, self._detail = scene, 1.5 * camera.fx if detail is None else detail
         self.camera, self.margin, self.reference_power = camera, margin, reference_power
         low, high = min(powers), max(powers)
         if low < 0:
@@ -69,17 +75,33 @@ class FocalVolume:
         )
         per_dioptre = radius / max(high, 1e-6)
         self.powers = np.linspace(low, high, max(2, 1 + int(np.ceil((high - low) * per_dioptre / BLUR_STEP))))
-        backdrop = self.scene.with_mover(None)
-        frame = -margin, -margin, camera.width + 2 * margin, camera.height + 2 * margin
-        synthesis = Synthesis(camera, optics.metres(self.powers), views, frame)
-        light = synthesis.light(backdrop.at, workers=workers, progress=progress)
-        self.slices = [encoded(image) for image in light]
-        self.rest_depth = true_depth(backdrop, camera)
+
+        def render() -> dict[str, np.ndarray]:
+            backdrop = self.scene.with_mover(None)
+            frame = -margin, -margin, camera.width + 2 * margin, camera.height + 2 * margin
+            synthesis = Synthesis(camera, optics.metres(self.powers), views, frame)
+            light = synthesis.light(backdrop.at, workers=workers, progress=progress)
+            slices = np.stack([encoded(image) for image in light])
+            return {"slices": slices, "rest_depth": true_depth(backdrop, camera)}
+
+        if cache and not isinstance(scene, Scene):
+            description = repr((scene, self._detail, camera, self.powers.tolist(), margin, views))
+            rendered = cached(description, render)
+            if progress is not None:
+                progress(1.0)
+        else:
+            rendered = render()
+        self.slices, self.rest_depth = list(rendered["slices"]), rendered["rest_depth"]
         seen = self.rest_depth[np.isfinite(self.rest_depth)]
         self.median_depth = float(np.median(seen)) if seen.size else np.inf
         self.layer = None
-        if self.scene.mover is not None:
-            self.layer = MovingLayer(self.scene.mover, camera, self.powers, views, workers)
+        if isinstance(scene, Scene) and scene.mover is not None:
+            self.layer = MovingLayer(scene.mover, camera, self.powers, views, workers)
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The scene; one that is given by its seed is drawn when it is needed."""
+        return self._given if isinstance(self._given, Scene) else make_scene(self._given, detail=self._detail)
 
     def image(self, power: float, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
         """Return the (H, W, 3) uint8 RGB image at lens position ``power`` (dioptres), without noise.

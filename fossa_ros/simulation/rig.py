@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.simulation.builder import DETAIL
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.focal_volume import FocalVolume
 from fossa_ros.simulation.ld4_device import SimulatedLd4
@@ -18,7 +19,6 @@ from fossa_ros.simulation.live_sensor import LiveSensor
 from fossa_ros.simulation.motion_path import Pose, bump, compose, still
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 from fossa_ros.simulation.rig_faults import RigFault, spoil_lens
-from fossa_ros.simulation.scenes import make_scene
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class SimulatedRig:
         on_frame: receives every frame once its exposure is over, in the rig's thread.
         clock: nanoseconds; stamps and lens dynamics are on it.
         link: where to put a symbolic link to the lens's port, None for none.
-        progress: called with 0..1 while the scene is rendered, which takes some seconds.
+        progress: called with 0..1 while the scene is rendered, which takes some seconds the first time and is cached.
     """
 
     def __init__(
@@ -102,11 +102,13 @@ class SimulatedRig:
         nearest = config.lens.max_power + config.power_offset
         farthest = max(config.lens.min_power + config.power_offset, 0.0)
         self._volume = FocalVolume(
-            make_scene(config.scene),
+            config.scene,
             config.camera,
             (farthest, nearest),
             progress=progress,
             reference_power=max(config.lens.neutral_power + config.power_offset, 0.0),
+            detail=DETAIL,
+            cache=True,
         )
         self._dynamics = LensDynamics(config.lens)
         self._device = SimulatedLd4(self._dynamics, clock)
