@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+GROUPS = ("real_time", "build", None)
 NICENESS = 10  # of the tests that compute, while others depend on the clock
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
@@ -47,22 +48,23 @@ os.environ["ROS_HOME"] = _ROS_HOME.name
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Put the real-time tests first and into one group, which the first worker takes."""
-    items.sort(key=lambda item: not is_real_time(item))
+    """Make groups of the real-time tests and of the builds: these are long, and begin first, on a worker each."""
+    items.sort(key=lambda item: GROUPS.index(group(item)))
     if WORKER is not None:
-        for item in filter(is_real_time, items):
-            item.add_marker(pytest.mark.xdist_group("real_time"))
+        for item in items:
+            if group(item) is not None:
+                item.add_marker(pytest.mark.xdist_group(group(item)))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Give way to the real-time tests of the other worker. A process cannot raise its priority again, nor needs to."""
-    if WORKER is not None and not is_real_time(item):
+    if WORKER is not None and group(item) != "real_time":
         os.nice(max(NICENESS - os.nice(0), 0))
 
 
-def is_real_time(item) -> bool:
-    return item.get_closest_marker("real_time") is not None
+def group(item) -> str | None:
+    return next((name for name in GROUPS[:-1] if item.get_closest_marker(name)), None)
 
 
 @pytest.fixture

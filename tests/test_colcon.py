@@ -25,7 +25,7 @@ import sweep_report_exchange as exchange
 ROOT = Path(__file__).parents[1]
 COLCON_VENV = ROOT / ".venv-colcon"
 
-pytestmark = pytest.mark.timeout(900)  # the first test waits for the environment and the build
+pytestmark = [pytest.mark.build, pytest.mark.timeout(900)]  # the first test waits for the environment and the build
 
 
 def run(*command, env, cwd) -> str:

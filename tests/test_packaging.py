@@ -133,6 +133,7 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
     return zipfile.ZipFile(next(folder.glob("*.whl")))
 
 
+@pytest.mark.build
 @pytest.mark.timeout(400)
 def test_wheel_made_from_the_source_distribution_is_complete(wheel):
     names = set(wheel.namelist())
