@@ -48,9 +48,10 @@ $(COLCON_VENV)/installed: .ci/colcon-requirements.txt | $(VENV)/installed
 test: venv lint ## lint, then run the tests in two processes; skipped ones say why
 	$(VENV)/bin/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-lint: venv ## check style, formatting and types: ruff and mypy
+lint: venv ## check style, formatting, imports and types: ruff, import-linter and mypy
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/lint-imports --no-logo --no-cache
 	$(VENV)/bin/mypy
 
 demo: venv ## the whole way from a simulated rig to depth, written to out/demo
