@@ -85,7 +85,7 @@ def test_without_distances_there_are_curves_but_no_metres(recorded, tmp_path):
 
 
 def test_recordings_that_cannot_be_used_are_refused_by_entry(recorded, tmp_path):
-    with pytest.raises(InputError, match="has no calibration"):
+    with pytest.raises(InputError, match=r"calibration\.json does not exist"):
         read_recording(tmp_path)
     Image.new("L", (64, 48)).save(tmp_path / "a.png")
     Image.new("L", (48, 48)).save(tmp_path / "b.png")
@@ -96,9 +96,9 @@ def test_recordings_that_cannot_be_used_are_refused_by_entry(recorded, tmp_path)
             read_recording(tmp_path)
 
     refused("{", "not valid JSON")
-    refused('{"series": []}', 'no list "series"')
-    refused('{"series": [{"frames": []}]}', r"series\[0\].frames must be a list")
-    refused('{"series": [{"frames": [{"file": "a.png"}]}]}', r"series\[0\].frames\[0\].command must be a number")
+    refused('{"series": []}', "series must be a list of length >= 1")
+    refused('{"series": [{"frames": []}]}', r"series\[0\].frames must be a list of length >= 1")
+    refused('{"series": [{"frames": [{"file": "a.png"}]}]}', r"series\[0\].frames\[0\].command is missing")
     refused('{"series": [{"frames": [{"file": "../x.png", "command": 1}]}]}', "outside its folder")
     refused('{"series": [{"distance_m": -1, "frames": [{"file": "a.png", "command": 1}]}]}', "positive number of met")
     frames = '{"file": "a.png", "command": 1}, {"file": "b.png", "command": 2}'

@@ -387,7 +387,7 @@ def test_files_that_do_not_compare(tmp_path):
     done = run("compare", tmp_path / "s.json", tmp_path / "i.json")
     assert done.exit_code == 1 and "of stacks and" in done.output
     done = run("compare", tmp_path / "s.json", KEPT / "workbench.npz")
-    assert done.exit_code == 1 and "not JSON" in done.output
+    assert done.exit_code == 1 and "not valid JSON" in done.output
 
 
 def test_the_command_as_a_process(tmp_path):

@@ -60,14 +60,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     ("change", "sentence"),
     [
         (lambda content: content.update(format="another"), "not marked"),
-        (lambda content: content.update(runs=[]), "layout"),
-        (lambda content: content.update(runs={}), "layout"),
-        (lambda content: content.pop("made"), "layout"),
-        (lambda content: content["model"].update(name=["vits"]), "layout"),
-        (lambda content: content["runs"][0].update(images={}), "layout"),
-        (lambda content: content["runs"][0]["images"]["one"].update(abs_rel="small"), "layout"),
-        (lambda content: content["runs"][0]["images"]["one"].pop("abs_rel"), "layout"),
-        (lambda content: content["runs"].append(3), "layout"),
+        (lambda content: content.update(runs=[]), "runs must be a list of length >= 1"),
+        (lambda content: content.update(runs={}), "runs must be a list, not a mapping"),
+        (lambda content: content.pop("made"), "made is missing"),
+        (lambda content: content["model"].update(name=["vits"]), r"model\[...\] must be true or false or .* or text"),
+        (lambda content: content["runs"][0].update(images={}), "images must be a mapping of length >= 1"),
+        (
+            lambda content: content["runs"][0]["images"]["one"].update(abs_rel="small"),
+            "images.* must be a finite number",
+        ),
+        (lambda content: content["runs"][0]["images"]["one"].pop("abs_rel"), "images must have the same figures each"),
+        (lambda content: content["runs"].append(3), r"runs\[2\] must be a mapping, not 3"),
     ],
 )
 def test_another_layout_is_refused(tmp_path, change, sentence):
@@ -84,7 +87,7 @@ def test_another_file_is_refused(tmp_path, content):
     (tmp_path / "r.json").write_bytes(content)
     with pytest.raises(InputError):
         read_results(tmp_path / "r.json")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         read_results(tmp_path / "none.json")
 
 

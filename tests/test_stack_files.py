@@ -273,13 +273,13 @@ def test_absurd_sizes_are_refused_before_they_are_allocated(tmp_path, shape, exp
 
 
 UNUSABLE_DESCRIPTIONS = {
-    "no frames": ({"frames": None}, 'no list "frames"'),
-    "frames is text": ({"frames": "a.png"}, 'no list "frames"'),
-    "frame is text": ({"frames": ["a.png", "b.png"]}, 'no list "frames"'),
+    "no frames": ({"frames": None}, "frames must be a list, not null"),
+    "frames is text": ({"frames": "a.png"}, 'frames must be a list, not "a.png"'),
+    "frame is text": ({"frames": ["a.png", "b.png"]}, "frames[0] must be a mapping"),
     "one frame": ({"frames": frames()[:1]}, "2 to 1000 planes"),
     "empty": ({"frames": []}, "2 to 1000 planes"),
-    "no file": ({"frames": frames(file=None)}, "needs a file name"),
-    "file is a number": ({"frames": frames(file=3)}, "needs a file name"),
+    "no file": ({"frames": frames(file=None)}, "frames[1].file must be text, not null"),
+    "file is a number": ({"frames": frames(file=3)}, "frames[1].file must be text, not 3"),
     "missing file": ({"frames": frames(file="gone.png")}, "does not have"),
     "file is a folder": ({"frames": frames(file=".")}, "does not have"),
     "traversal": ({"frames": frames(file="../outside.png")}, "outside its folder"),
@@ -287,16 +287,16 @@ UNUSABLE_DESCRIPTIONS = {
     "NUL": ({"frames": frames(file="a\0.png")}, "outside its folder"),
     "link outside": ({"frames": frames(file="link.png")}, "outside its folder"),
     "truth outside": ({"ground_truth": "../outside.png"}, "outside its folder"),
-    "no distance": ({"frames": frames(focus_distance_m=None)}, 'no "focus_distance_m"'),
-    "distance is text": ({"frames": frames(focus_distance_m="near")}, "must be a number"),
-    "distance is true": ({"frames": frames(focus_distance_m=True)}, "must be a number"),
+    "no distance": ({"frames": frames(focus_distance_m=None)}, "frames[1].focus_distance_m must be a finite number or"),
+    "distance is text": ({"frames": frames(focus_distance_m="near")}, "focus_distance_m must be a number"),
+    "distance is true": ({"frames": frames(focus_distance_m=True)}, "must be a finite number or text, not true"),
     "negative distance": ({"frames": frames(focus_distance_m=-0.8)}, "positive number of metres"),
-    "NaN distance": ({"frames": frames(focus_distance_m=math.nan)}, "must be a number"),
-    "huge distance": ({"frames": frames(focus_distance_m=10**400)}, "must be a number"),
+    "NaN distance": ({"frames": frames(focus_distance_m=math.nan)}, "must be a finite number, not NaN"),
+    "huge distance": ({"frames": frames(focus_distance_m=10**400)}, "must be a finite number"),
     "focus within focal length": ({"focal_length_mm": 350}, "beyond the focal length"),
-    "ragged K": ({"K": [[1, 2], [3]]}, "three rows of three"),
-    "K is text": ({"K": "none"}, "three rows of three"),
-    "K holds objects": ({"K": [[{}] * 3] * 3}, "three rows of three"),
+    "ragged K": ({"K": [[1, 2], [3]]}, "K must be a list of 3 entries, not a list of 2"),
+    "K is text": ({"K": "none"}, "K must be a list"),
+    "K holds objects": ({"K": [[{}] * 3] * 3}, "K[0][0] must be a finite number"),
     "zero K": ({"K": [[0, 0, 0]] * 3}, "uncalibrated"),
     "zero f-number": ({"f_number": 0}, "f_number must be a positive number"),
     "reference between": ({"reference": 0.5}, "the number of a frame"),
@@ -325,11 +325,11 @@ def test_no_json(tmp_path, text):
 def test_json_of_another_kind(tmp_path):
     folder = write_folder(tmp_path / "a")
     (folder / "stack.json").write_text("[1, 2]")
-    assert "must be a JSON object" in refusal(folder)
+    assert "must be a JSON mapping" in refusal(folder)
 
 
 def test_folder_without_description(tmp_path):
-    assert "has no stack.json" in refusal(tmp_path)
+    assert "stack.json does not exist" in refusal(tmp_path)
 
 
 def png_header(width, height):

@@ -1,12 +1,12 @@
-"""Lens calibrations on disk: YAML for people and nodes, laid out as docs/calibration.md says."""
+"""Lens calibrations on disk: YAML for people and nodes, in the layout that docs/calibration.md lists."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import yaml
 
@@ -15,14 +15,102 @@ from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, 
 from fossa_ros.calibration.peaks import FocusPass
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import replacing
+from fossa_ros.io.documents import Finite, NotNegative, convert, load_yaml
 
 VERSION = 1
 _KEY = "fossa_lens_calibration"
-_MAX_BYTES = 1_000_000
-_MAX_KNOTS = 1000
+_ADVICE = "give the file that 'fossa calibrate' wrote"
+
+_Numbers = Annotated[list[Finite], msgspec.Meta(min_length=2, max_length=1000)]
+_Scales = Annotated[list[Annotated[float, msgspec.Meta(ge=0.5, le=2.0)]], msgspec.Meta(min_length=2, max_length=1000)]
+_Celsius = Annotated[float, msgspec.Meta(ge=-273.15, le=1e300)]
+_Pixels = Annotated[float, msgspec.Meta(ge=1, le=1e300)]  # written as whole numbers
+_FocalLength = Annotated[float, msgspec.Meta(ge=1e-6, le=1e300)]
 
 
-def write_calibration(path, calibration: LensCalibration, passes: Sequence[FocusPass] = ()) -> None:
+class _Lens(msgspec.Struct):
+    backend: str
+    identity: str
+    quantity: str
+    unit: str
+    least: Finite
+    greatest: Finite
+
+    def __post_init__(self) -> None:
+        if self.least >= self.greatest:
+            raise ValueError("greatest must be greater than lens.least")
+
+
+class _Curve(msgspec.Struct):
+    command: _Numbers
+    dioptres: _Numbers
+
+    def __post_init__(self) -> None:
+        _check_length("dioptres", self.dioptres, self.command)
+        try:
+            self.curve()
+        except InputError as error:
+            raise ValueError(f"command {error}") from error
+
+    def curve(self) -> FocusCurve:
+        return FocusCurve(self.command, self.dioptres)
+
+
+class _Focus(msgspec.Struct):
+    rising: _Curve
+    falling: _Curve
+    uncertainty_dioptres: NotNegative
+
+    def __post_init__(self) -> None:
+        rising, falling = (curve.dioptres[-1] > curve.dioptres[0] for curve in (self.rising, self.falling))
+        if rising != falling:
+            raise ValueError("falling.dioptres must run the same way as focus.rising.dioptres")
+
+
+class _Temperature(msgspec.Struct):
+    reference_celsius: _Celsius
+    dioptres_per_celsius: Finite | None = None
+    uncertainty: NotNegative | None = None
+    low_celsius: Finite | None = None
+    high_celsius: Finite | None = None
+
+
+class _Breathing(msgspec.Struct):
+    width: _Pixels
+    height: _Pixels
+    reference_dioptres: NotNegative
+    dioptres: _Numbers
+    scale: _Scales
+    shift_x_px: _Numbers
+    shift_y_px: _Numbers
+    scale_uncertainty: NotNegative
+
+    def __post_init__(self) -> None:
+        if (np.diff(self.dioptres) <= 0).any():
+            raise ValueError("dioptres must rise from each number to the next")
+        for name in ("scale", "shift_x_px", "shift_y_px"):
+            _check_length(name, getattr(self, name), self.dioptres)
+
+
+class _Intrinsics(msgspec.Struct):
+    fx: _FocalLength
+    fy: _FocalLength
+    cx: Finite
+    cy: Finite
+
+
+class _File(msgspec.Struct):
+    """The entries that are read; ``measured`` and ``intrinsics.at_focus`` are notes for people."""
+
+    lens: _Lens
+    focus: _Focus
+    temperature: _Temperature | None = None
+    breathing: _Breathing | None = None
+    intrinsics: _Intrinsics | None = None
+    created: Any = ""  # YAML reads a date without quotes as a datetime
+
+
+def write_calibration(path: str | Path, calibration: LensCalibration, passes: Sequence[FocusPass] = ()) -> None:
     """Write a calibration, and as notes for people the measurements it came from.
 
     Raises:
@@ -41,8 +129,8 @@ def write_calibration(path, calibration: LensCalibration, passes: Sequence[Focus
             "greatest": device.greatest,
         },
         "focus": {
-            "rising": _curve(calibration.rising),
-            "falling": _curve(calibration.falling),
+            "rising": {"command": calibration.rising.commands, "dioptres": calibration.rising.dioptres},
+            "falling": {"command": calibration.falling.commands, "dioptres": calibration.falling.dioptres},
             "uncertainty_dioptres": calibration.uncertainty,
         },
     }
@@ -87,158 +175,65 @@ def write_calibration(path, calibration: LensCalibration, passes: Sequence[Focus
         partial.write_text(f"# Made by 'fossa calibrate'; set lens.calibration of fossa_node to this file.\n{text}")
 
 
-def read_calibration(path) -> LensCalibration:
-    """Read and check a calibration; entries this version does not know are left alone.
+def read_calibration(path: str | Path) -> LensCalibration:
+    """Read and check a calibration; entries that this version does not know are ignored.
 
     Raises:
-        InputError: the file is missing, no YAML, of another version, or an entry cannot be used; names the entry.
+        InputError: the file is missing, not YAML, of another version, or an entry cannot be used; names the entry.
     """
-    top = _Entries(path, _load(Path(path)), "")
-    version = top.content.get(_KEY)
-    if version != VERSION:
+    content = load_yaml(path, _ADVICE)
+    if content.get(_KEY) != VERSION:
         raise InputError(
-            f"{path} is no lens calibration of version {VERSION} ({_KEY}: {version!r:.40}); "
-            "make one with 'fossa calibrate'."
+            f"{path} is no lens calibration of version {VERSION} ({_KEY} must be {VERSION}); make one with "
+            "'fossa calibrate'."
         )
-    lens, focus = top.section("lens"), top.section("focus")
-    device = CalibratedDevice(
-        backend=lens.text("backend"),
-        identity=lens.text("identity"),
-        quantity=lens.text("quantity"),
-        unit=lens.text("unit"),
-        least=lens.number("least"),
-        greatest=lens.number("greatest"),
-    )
-    if device.least >= device.greatest:
-        raise lens.refused("greatest", "must be greater than lens.least")
-    rising, falling = (_read_curve(focus.section(way)) for way in ("rising", "falling"))
-    if (rising.dioptres[-1] > rising.dioptres[0]) != (falling.dioptres[-1] > falling.dioptres[0]):
-        raise focus.refused("falling.dioptres", "must run the same way as focus.rising.dioptres")
-    breathing = _read_breathing(top.section("breathing")) if "breathing" in top.content else None
+    file = convert(content, _File, path)
+    lens, focus, breathing, intrinsics = file.lens, file.focus, file.breathing, file.intrinsics
     return LensCalibration(
-        device=device,
-        rising=rising,
-        falling=falling,
-        uncertainty=focus.number("uncertainty_dioptres", least=0.0),
-        temperature=_read_temperature(top.section("temperature")) if "temperature" in top.content else None,
-        breathing=breathing,
-        K=_read_intrinsics(top.section("intrinsics")) if breathing and "intrinsics" in top.content else None,
-        created=str(top.content.get("created", "")),
+        device=CalibratedDevice(lens.backend, lens.identity, lens.quantity, lens.unit, lens.least, lens.greatest),
+        rising=focus.rising.curve(),
+        falling=focus.falling.curve(),
+        uncertainty=focus.uncertainty_dioptres,
+        temperature=None if file.temperature is None else _temperature(file.temperature),
+        breathing=None if breathing is None else _breathing(breathing),
+        K=None if breathing is None or intrinsics is None else _matrix(intrinsics),
+        created=str(file.created),
     )
 
 
-class _Entries:
-    """One section of the file; whatever is wrong in it is told by the name of the entry."""
-
-    def __init__(self, path, content: Mapping, prefix: str):
-        self.path, self.content, self.prefix = path, content, prefix
-
-    def refused(self, name: str, why: str) -> InputError:
-        return InputError(f"{self.path}: {self.prefix}{name} {why}; correct it, or calibrate again.")
-
-    def section(self, name: str) -> _Entries:
-        value = self.content.get(name)
-        if not isinstance(value, Mapping):
-            raise self.refused(name, "must be a section of named entries" if name in self.content else "is missing")
-        return _Entries(self.path, value, f"{self.prefix}{name}.")
-
-    def text(self, name: str) -> str:
-        value = self.content.get(name)
-        if not isinstance(value, str):
-            raise self.refused(name, f"must be text, not {value!r:.40}")
-        return value
-
-    def number(self, name: str, least: float = -math.inf) -> float:
-        return self._number(name, self.content.get(name), least)
-
-    def optional(self, name: str, least: float = -math.inf) -> float | None:
-        value = self.content.get(name)
-        return None if value is None else self._number(name, value, least)
-
-    def numbers(self, name: str, count: int | None = None, least: float = -math.inf) -> np.ndarray:
-        values = self.content.get(name)
-        if not isinstance(values, list) or not 2 <= len(values) <= _MAX_KNOTS:
-            raise self.refused(name, "must be a list of two or more numbers")
-        if count is not None and len(values) != count:
-            raise self.refused(name, f"must have {count} numbers, not {len(values)}")
-        return np.array([self._number(f"{name}[{index}]", value, least) for index, value in enumerate(values)])
-
-    def _number(self, name: str, value, least: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-            raise self.refused(name, f"must be a finite number, not {value!r:.40}")
-        if value < least:
-            raise self.refused(name, f"must be {least:g} or more, not {value:g}")
-        return float(value)
+def _temperature(entries: _Temperature) -> TemperatureModel:
+    return TemperatureModel(
+        reference=entries.reference_celsius,
+        coefficient=entries.dioptres_per_celsius,
+        uncertainty=entries.uncertainty,
+        low=entries.low_celsius,
+        high=entries.high_celsius,
+    )
 
 
-def _load(path: Path) -> Mapping:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise InputError(f"{path} is too large for a lens calibration; give the file 'fossa calibrate' wrote.")
-        content = yaml.safe_load(data)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; set lens.calibration to a file of 'fossa calibrate'.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}); check the file.") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{path} is not valid YAML ({' '.join(str(error).split())[:200]}); correct it.") from error
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path} is no lens calibration; give the file 'fossa calibrate' wrote.")
-    return content
+def _breathing(entries: _Breathing) -> Breathing:
+    return Breathing(
+        width=int(entries.width),
+        height=int(entries.height),
+        reference=entries.reference_dioptres,
+        dioptres=np.array(entries.dioptres),
+        scale=np.array(entries.scale),
+        shift=np.column_stack([entries.shift_x_px, entries.shift_y_px]),
+        uncertainty=entries.scale_uncertainty,
+    )
+
+
+def _matrix(entries: _Intrinsics) -> np.ndarray:
+    return np.array([[entries.fx, 0, entries.cx], [0, entries.fy, entries.cy], [0, 0, 1.0]])
+
+
+def _check_length(name: str, values: Sequence[float], others: Sequence[float]) -> None:
+    if len(values) != len(others):
+        raise ValueError(f"{name} must have {len(others)} numbers, not {len(values)}")
 
 
 def _four(K: np.ndarray) -> dict[str, float]:
     return {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
-
-
-def _curve(curve: FocusCurve) -> dict:
-    return {"command": curve.commands, "dioptres": curve.dioptres}
-
-
-def _read_curve(entries: _Entries) -> FocusCurve:
-    commands = entries.numbers("command")
-    dioptres = entries.numbers("dioptres", len(commands))
-    try:
-        return FocusCurve(commands, dioptres)
-    except InputError as error:
-        raise entries.refused("command", str(error)) from error
-
-
-def _read_temperature(entries: _Entries) -> TemperatureModel:
-    return TemperatureModel(
-        reference=entries.number("reference_celsius", least=-273.15),
-        coefficient=entries.optional("dioptres_per_celsius"),
-        uncertainty=entries.optional("uncertainty", least=0.0),
-        low=entries.optional("low_celsius"),
-        high=entries.optional("high_celsius"),
-    )
-
-
-def _read_breathing(entries: _Entries) -> Breathing:
-    dioptres = entries.numbers("dioptres")
-    if (np.diff(dioptres) <= 0).any():
-        raise entries.refused("dioptres", "must rise from each number to the next")
-    count = len(dioptres)
-    scale = entries.numbers("scale", count, least=0.5)
-    if scale.max() > 2:
-        raise entries.refused("scale", f"must be 0.5 to 2, not {scale.max():g}")
-    return Breathing(
-        width=int(entries.number("width", least=1)),
-        height=int(entries.number("height", least=1)),
-        reference=entries.number("reference_dioptres", least=0.0),
-        dioptres=dioptres,
-        scale=scale,
-        shift=np.column_stack([entries.numbers("shift_x_px", count), entries.numbers("shift_y_px", count)]),
-        uncertainty=entries.number("scale_uncertainty", least=0.0),
-    )
-
-
-def _read_intrinsics(entries: _Entries) -> np.ndarray:
-    fx, fy = (entries.number(name, least=1e-6) for name in ("fx", "fy"))
-    cx, cy = (entries.number(name) for name in ("cx", "cy"))
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
 
 def _plain(value):

@@ -14,16 +14,21 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from fossa_ros import __version__
 from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.metrics import mean_metrics
 from fossa_ros.io.atomic import replacing
+from fossa_ros.io.documents import convert, load_json
 
 FORMAT = "fossa_ros results 1"
 LARGEST_FILE = 256_000_000  # bytes
 Plain = str | float | int | bool | None
+_ADVICE = "give a file that 'fossa evaluate' wrote"
+_Figures = Annotated[dict[str, float | None], msgspec.Meta(min_length=1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +97,7 @@ def software_versions() -> dict[str, str]:
     return found
 
 
-def write_results(path, results: Results) -> None:
+def write_results(path: str | Path, results: Results) -> None:
     """Write ``results`` to a JSON file, whole or not at all.
 
     Raises:
@@ -113,76 +118,50 @@ def write_results(path, results: Results) -> None:
         partial.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_results(path) -> Results:
-    """Read what ``write_results`` wrote.
+class _Run(msgspec.Struct):
+    setting: dict[str, Plain]
+    images: Annotated[dict[str, _Figures], msgspec.Meta(min_length=1)]
+    extra: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if len({tuple(figures) for figures in self.images.values()}) != 1:
+            raise ValueError("images must have the same figures each")
+
+
+class _File(msgspec.Struct):
+    """The layout of the file, as docs/evaluation.md lists it; the means are computed again."""
+
+    benchmark: str
+    model: dict[str, Plain]
+    versions: dict[str, str]
+    made: str
+    runs: Annotated[list[_Run], msgspec.Meta(min_length=1)]
+
+
+def read_results(path: str | Path) -> Results:
+    """Read a file that ``write_results`` wrote.
 
     Raises:
-        InputError: no such file, or another kind of one, in a sentence.
+        InputError: the file is missing, of another format, or an entry cannot be used; names the entry.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f"{path} is too large for results; give a file that fossa evaluate wrote.")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give a file that fossa evaluate wrote.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON; give a file that fossa evaluate wrote.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is not marked '{FORMAT}'; give a file that fossa evaluate of this version wrote.")
-    try:
-        runs = tuple(
-            Run(
-                _plain(run["setting"]),
-                {_text(name): _figures(figures) for name, figures in _filled(run["images"], dict).items()},
-                _a(run.get("extra", {}), dict),
-            )
-            for run in _filled(content["runs"], list)
-        )
-        for run in runs:
-            if len({tuple(figures) for figures in run.images.values()}) != 1:
-                raise TypeError
-        return Results(
-            _text(content["benchmark"]),
-            _plain(content["model"]),
-            runs,
-            {name: _text(value) for name, value in _a(content["versions"], dict).items()},
-            _text(content["made"]),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} does not have the layout of docs/evaluation.md; make it again.") from error
+    content = load_json(path, _ADVICE, LARGEST_FILE)
+    if content.get("format") != FORMAT:
+        raise InputError(f"{path} is not marked '{FORMAT}'; give a file that 'fossa evaluate' of this version wrote.")
+    file = convert(content, _File, path)
+    runs = (
+        Run(run.setting, {name: _figures(figures) for name, figures in run.images.items()}, run.extra)
+        for run in file.runs
+    )
+    return Results(file.benchmark, file.model, tuple(runs), file.versions, file.made)
 
 
-def _without_nan(value):
+def _figures(figures: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in figures.items()}
+
+
+def _without_nan(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _without_nan(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _a(value, kind):
-    if not isinstance(value, kind):
-        raise TypeError
-    return value
-
-
-def _filled(value, kind):
-    if not _a(value, kind):
-        raise TypeError
-    return value
-
-
-def _text(value) -> str:
-    return _a(value, str)
-
-
-def _plain(value) -> dict[str, Plain]:
-    return {name: _a(part, str | float | int | bool | None) for name, part in _a(value, dict).items()}
-
-
-def _figures(value) -> dict[str, float]:
-    return {
-        name: float("nan") if part is None else float(_a(part, float | int))
-        for name, part in _filled(value, dict).items()
-    }

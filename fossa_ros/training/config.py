@@ -1,15 +1,14 @@
-"""What a training run is: one frozen dataclass, read from YAML."""
+"""Settings of a training run: one frozen dataclass, read from YAML."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa.factory import MODELS
+from fossa_ros.io.documents import convert, load_yaml
 from fossa_ros.training.losses import LossWeights
 
 
@@ -47,7 +46,7 @@ class TrainingConfig:
     """
 
     model: str = "nano"
-    architecture: dict = field(default_factory=dict)
+    architecture: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     seed: int = 0
     steps: int = 10000
@@ -72,7 +71,7 @@ class TrainingConfig:
     focus_dropout: float = 0.15
     precision: str = "fp32"
     loss: LossWeights = field(default_factory=lambda: LossWeights(log=1.0, planes=0.3, edges=0.3, scores=0.3))
-    rgbd: dict = field(default_factory=dict)
+    rgbd: dict[str, str] = field(default_factory=dict)
     rgbd_share: float = 0.5
 
     def __post_init__(self) -> None:
@@ -102,39 +101,15 @@ class TrainingConfig:
         return max(self.warm_up, round((1 - self.decay) * self.steps))
 
 
-def load_config(path: str | Path, **changes) -> TrainingConfig:
-    """Read a configuration from YAML; what the file leaves out keeps its default.
+def load_config(path: str | Path, **changes: Any) -> TrainingConfig:
+    """Read a configuration from YAML; fields that the file leaves out keep their defaults.
+
+    Args:
+        path: of the file.
+        changes: values that replace those of the file.
 
     Raises:
-        InputError: a file that cannot be read, a field that is not known, or a value of another type.
+        InputError: the file cannot be read, or a field is unknown or has a value of another type.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"Training configuration '{path}' cannot be read ({reason}).") from error
-    if not isinstance(content, dict):
-        raise InputError(f"Training configuration '{path}' must be a mapping of fields to values.")
-    return from_mapping(TrainingConfig, {**content, **changes}, str(path))
-
-
-def from_mapping(kind: type, values: dict, source: str):
-    """Make a dataclass from a mapping, its nested dataclasses too."""
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    unknown = [str(name) for name in values if name not in fields]
-    if unknown:
-        raise InputError(f"'{source}' has the unknown field {', '.join(unknown)}; known are {', '.join(fields)}.")
-    defaults = kind()
-    made = {}
-    for name, value in values.items():
-        default = getattr(defaults, name)
-        if dataclasses.is_dataclass(default) and isinstance(value, dict):
-            value = from_mapping(type(default), value, source)
-        elif isinstance(default, tuple) and isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if default is not None and type(value) is not type(default):
-            raise InputError(f"'{source}': {name} must be of type {type(default).__name__}, not {value!r}.")
-        made[name] = value
-    return kind(**made)
+    content = load_yaml(path, "give a file of fields and values such as those in config/training")
+    return convert({**content, **changes}, TrainingConfig, path, only_known=True)

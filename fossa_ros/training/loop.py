@@ -25,7 +25,8 @@ from fossa_ros.estimators.fossa.devices import resolve_device
 from fossa_ros.estimators.fossa.factory import create_model
 from fossa_ros.estimators.fossa.nano import Nano, NanoArchitecture
 from fossa_ros.estimators.fossa.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from fossa_ros.training.config import TrainingConfig, from_mapping
+from fossa_ros.io.documents import convert
+from fossa_ros.training.config import TrainingConfig
 from fossa_ros.training.losses import LossWeights, total_loss
 from fossa_ros.training.optimisers import make_optimisers
 from fossa_ros.training.pool import Rounds, draw_batch
@@ -162,7 +163,7 @@ class Run:
         if saved is None:
             return
         tensors, values = saved
-        begun = from_mapping(TrainingConfig, values["config"], str(self.folder))
+        begun = convert(values["config"], TrainingConfig, self.folder, only_known=True)
         now, then = (json.loads(json.dumps(asdict(c))) for c in (self.config, begun))  # a file has lists for tuples
         changed = [name for name in now if now[name] != then[name]]
         if changed == ["steps"] and values["step"] <= min(self.config.full_rate, begun.full_rate):
@@ -189,7 +190,7 @@ class Run:
 def new_model(config: TrainingConfig) -> nn.Module:
     """Return the network of a run, with the weights it starts from."""
     if config.model == "nano" and config.architecture:
-        model = Nano(from_mapping(NanoArchitecture, config.architecture, "architecture"))
+        model = Nano(convert(config.architecture, NanoArchitecture, "architecture", only_known=True))
     else:
         model = create_model(config.model, device="cpu")
     if config.weights is not None:
