@@ -129,11 +129,11 @@ def _sentence(message: str, content: object) -> str:
     return f"{entry} must be {wanted}{_but_is(content, place)}"
 
 
-def _but_is(content: object, place: str) -> str:
+def _but_is(content: Any, place: str) -> str:
     """Return ", not VALUE" for a place such as ``focus.rising.command[2]``, with 40 characters of the value at most."""
     try:
         for name, index in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", place):
-            content = content[name or int(index)]  # type: ignore[index]
+            content = content[name or int(index)]
         if isinstance(content, dict):  # not its entries: aliases in YAML make a small file enormous
             return f", not {_KINDS['object']}"
         if isinstance(content, list):
