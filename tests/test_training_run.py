@@ -201,7 +201,7 @@ def test_configuration_errors_name_the_field(tmp_path):
     path = tmp_path / "c.yaml"
     for text, message in (
         ("stepz: 3", "unknown field stepz"),
-        ("steps: many", "steps must be a whole number, not \"many\""),
+        ("steps: many", 'steps must be a whole number, not "many"'),
         ("model: huge", "model must be one of"),
         ("loss: {logg: 1}", "unknown field loss.logg"),
         ("- 1", "must be a YAML mapping"),
