@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import cv2
 import numpy as np
 
@@ -9,12 +11,13 @@ from fossa_ros.core import optics
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.core.strips import in_strips
 
+Tile = tuple[slice, slice]
 TILE = 96, 320  # px: its planes stay in the processor's cache, and few of them matter
 CONTRAST = 9  # px: side of the square over which local contrast is averaged
 REACH = CONTRAST // 2 + 1  # px around a tile on which its local contrast depends
 
 
-def compose_all_in_focus(stack: FocusStack, depth, softness=0.25) -> np.ndarray:
+def compose_all_in_focus(stack: FocusStack, depth: np.ndarray, softness: float = 0.25) -> np.ndarray:
     """Compose the sharp image of an aligned stack from its depth.
 
     Every pixel is taken from the plane nearest to its depth in dioptres; within ``softness`` of half way between two
@@ -30,7 +33,7 @@ def compose_all_in_focus(stack: FocusStack, depth, softness=0.25) -> np.ndarray:
     """
     depth = np.asarray(depth, np.float32)
 
-    def power(tile):
+    def power(tile: Tile) -> np.ndarray:
         with np.errstate(divide="ignore"):
             power = np.reciprocal(depth[tile])
         # Infinite depth is as unknown as a negative one.
@@ -40,7 +43,9 @@ def compose_all_in_focus(stack: FocusStack, depth, softness=0.25) -> np.ndarray:
     return _composed(images, optics.dioptres(stack.focus_distances), power, depth.shape, softness)
 
 
-def blend_planes(images, focus, power, softness=0.25) -> np.ndarray:
+def blend_planes(
+    images: Sequence[np.ndarray], focus: np.ndarray, power: np.ndarray, softness: float = 0.25
+) -> np.ndarray:
     """Compose the sharp image from uint8 ``images``, their (N,) ``focus`` and an (H, W) ``power``, all in dioptres.
 
     As `compose_all_in_focus`, for images that are not a stack; NaN in ``power`` is unknown.
@@ -49,7 +54,13 @@ def blend_planes(images, focus, power, softness=0.25) -> np.ndarray:
     return _composed(images, focus, power.__getitem__, power.shape, softness)
 
 
-def _composed(images, focus, power_of, size, softness) -> np.ndarray:
+def _composed(
+    images: Sequence[np.ndarray],
+    focus: np.ndarray,
+    power_of: Callable[[Tile], np.ndarray],
+    size: tuple[int, int],
+    softness: float,
+) -> np.ndarray:
     """Compose the image tile by tile; ``power_of`` returns the dioptres of a tile, not finite where unknown."""
     order = np.argsort(-np.asarray(focus), kind="stable")
     images, focus = [images[i] for i in order], np.asarray(focus, np.float64)[order]
@@ -71,7 +82,9 @@ def _composed(images, focus, power_of, size, softness) -> np.ndarray:
     return result
 
 
-def _blended(images, focus, power, bounds, softness: float) -> np.ndarray:
+def _blended(
+    images: Sequence[np.ndarray], focus: np.ndarray, power: np.ndarray, bounds: tuple[float, float], softness: float
+) -> np.ndarray:
     """Compose one tile, its ``images`` in the order of falling ``focus``; ``power`` is within ``bounds``.
 
     From the nearest plane to the farthest, each takes its share of what lies behind the one before; a share is 0 or 1
@@ -96,20 +109,22 @@ def _blended(images, focus, power, bounds, softness: float) -> np.ndarray:
     return result
 
 
-def _sharpest(images, tile):
+def _sharpest(images: Sequence[np.ndarray], tile: Tile) -> np.ndarray:
     """Return, for each pixel of a tile, the index of the plane with the most local contrast."""
     # With what lies around the tile, up to the image's border, a tile's contrast is that of the whole image.
     around = tuple(slice(max(part.start - REACH, 0), part.stop + REACH) for part in tile)
     inner = tuple(
         slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(tile, around, strict=True)
     )
-    best, position = None, None
-    for index, image in enumerate(images):
+
+    def contrast(image: np.ndarray) -> np.ndarray:
         gray = cv2.cvtColor(image[around], cv2.COLOR_RGB2GRAY)
-        contrast = cv2.boxFilter(np.abs(cv2.Laplacian(gray, cv2.CV_32F)), -1, (CONTRAST, CONTRAST))[inner]
-        if best is None:
-            best, position = contrast, np.zeros(contrast.shape, np.uint8)
-        else:
-            position[contrast > best] = index
-            best = np.maximum(best, contrast)
+        return cv2.boxFilter(np.abs(cv2.Laplacian(gray, cv2.CV_32F)), -1, (CONTRAST, CONTRAST))[inner]
+
+    best = contrast(images[0])
+    position = np.zeros(best.shape, np.uint8)
+    for index, image in enumerate(images[1:], 1):
+        found = contrast(image)
+        position[found > best] = index
+        best = np.maximum(best, found)
     return position

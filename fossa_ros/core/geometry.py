@@ -18,7 +18,7 @@ ROWS = 16  # of a cloud at once: they stay in the processor's cache
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<f4")])
 
 
-def scaled_intrinsics(K, size, new_size) -> np.ndarray:
+def scaled_intrinsics(K: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
     """Return ``K`` (3, 3) of images of ``size`` (height, width) for the same images resized to ``new_size``.
 
     Resizing keeps the image's outer border, so coordinates scale about the corner (-0.5, -0.5).
@@ -32,7 +32,9 @@ def scaled_intrinsics(K, size, new_size) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _slopes(fx, fy, cx, cy, skew, height, width):
+def _slopes(
+    fx: float, fy: float, cx: float, cy: float, skew: float, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return x/z as (H or 1, W) and y/z as (H, 1) float32, read-only; they change with the camera only."""
     y = (np.arange(height)[:, None] - cy) / fy
     x = (np.arange(width)[None, :] - cx - (skew * y if skew else 0.0)) / fx
@@ -42,14 +44,14 @@ def _slopes(fx, fy, cx, cy, skew, height, width):
     return slopes
 
 
-def point_cloud(depth, K) -> np.ndarray:
+def point_cloud(depth: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Return the (H, W, 3) float32 points (m) of an (H, W) depth map; NaN where depth is not positive."""
     x_slope, y_slope = _slopes(K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], *depth.shape)
     z = _positive(depth)
     return cv2.merge([z * x_slope, z * y_slope, z])
 
 
-def coloured_cloud(depth, K, colour, out=None) -> np.ndarray:
+def coloured_cloud(depth: np.ndarray, K: np.ndarray, colour: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Return an organised cloud, (H, W) of POINT, C-contiguous: the data of a PointCloud2 as it stands.
 
     ``depth`` is (H, W) metres, ``K`` (3, 3), ``colour`` (H, W, 3) uint8 RGB. Where depth is not a positive
@@ -73,7 +75,7 @@ def coloured_cloud(depth, K, colour, out=None) -> np.ndarray:
     return cloud
 
 
-def _positive(depth) -> np.ndarray:
+def _positive(depth: np.ndarray) -> np.ndarray:
     """Return (H, W) ``depth`` as float32, NaN where it is not a positive number."""
     depth = np.asarray(depth, np.float32)
     lowest, highest = depth.min(), depth.max()

@@ -6,30 +6,38 @@ works element-wise on numbers and arrays alike.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
+
+Elementwise = Any
+"""np.float64 of numbers, (…) float64 array of arrays; as NumPy types its own element-wise functions."""
 
 
-def dioptres(distance):
+def dioptres(distance: ArrayLike) -> Elementwise:
     """Convert distances in metres to dioptres; infinity becomes 0."""
     with np.errstate(divide="ignore"):
         return 1.0 / np.asarray(distance, dtype=np.float64)
 
 
-def metres(power):
+def metres(power: ArrayLike) -> Elementwise:
     """Convert dioptres to distances in metres; 0 becomes infinity."""
     with np.errstate(divide="ignore"):
         return 1.0 / np.asarray(power, dtype=np.float64)
 
 
-def dioptre_space(near, far, count):
+def dioptre_space(near: float, far: float, count: int) -> np.ndarray:
     """Space ``count`` focus distances (m) evenly in dioptres from ``near`` to ``far``.
 
     Even steps in dioptres are even steps in blur, which is what depth from defocus resolves.
     """
-    return metres(np.linspace(dioptres(near), dioptres(far), count))
+    return np.asarray(metres(np.linspace(dioptres(near), dioptres(far), count)))
 
 
-def circle_of_confusion(depth, focus_distance, focal_length, f_number):
+def circle_of_confusion(
+    depth: ArrayLike, focus_distance: ArrayLike, focal_length: float, f_number: float
+) -> Elementwise:
     """Return the signed diameter (m, on the sensor) of the blur disc of a point at ``depth``.
 
     Thin lens of aperture A = f/F# focused at s: c = A f (z - s) / (z (s - f)). Positive behind the focus
@@ -39,12 +47,14 @@ def circle_of_confusion(depth, focus_distance, focal_length, f_number):
     return (focal_length / f_number) * focal_length * power_gap / (1.0 - focal_length * dioptres(focus_distance))
 
 
-def blur_radius(depth, focus_distance, focal_length, f_number, pixel_size):
+def blur_radius(
+    depth: ArrayLike, focus_distance: ArrayLike, focal_length: float, f_number: float, pixel_size: float
+) -> Elementwise:
     """Return the radius (px) of the blur disc; ``pixel_size`` is the pixel pitch in metres."""
     return np.abs(circle_of_confusion(depth, focus_distance, focal_length, f_number)) / (2.0 * pixel_size)
 
 
-def blur_per_dioptre(focus_distance, focal_length, f_number, pixel_size):
+def blur_per_dioptre(focus_distance: ArrayLike, focal_length: float, f_number: float, pixel_size: float) -> Elementwise:
     """Return by how much (px) the diameter of the blur disc grows with each dioptre off ``focus_distance``.
 
     The blur disc is linear in dioptres: A f / (1 - f / s) for each, A = f/F#, focused at s.
@@ -53,13 +63,13 @@ def blur_per_dioptre(focus_distance, focal_length, f_number, pixel_size):
     return across / pixel_size
 
 
-def depth_of_field(focus_distance, margin):
+def depth_of_field(focus_distance: ArrayLike, margin: ArrayLike) -> tuple[Elementwise, Elementwise]:
     """Return the distances (m) that are ``margin`` dioptres nearer and farther than the focus; infinity is possible."""
     focus = dioptres(focus_distance)
     return metres(focus + margin), metres(np.maximum(focus - margin, 0.0))
 
 
-def depth_error(depth, dioptre_error):
+def depth_error(depth: ArrayLike, dioptre_error: ArrayLike) -> Elementwise:
     """Return half the span (m) of the distances within ``dioptre_error`` (D) of ``depth`` (m).
 
     e / (D^2 - e^2), about e z^2: the square of the distance. Infinite where infinity is within the error.
@@ -70,12 +80,12 @@ def depth_error(depth, dioptre_error):
     return np.where(power > dioptre_error, span, np.inf)
 
 
-def pixel_size(focal_length, focal_length_px):
+def pixel_size(focal_length: float, focal_length_px: float) -> float:
     """Return the pixel pitch (m) of a camera whose focal length is known in metres and in pixels."""
     return focal_length / focal_length_px
 
 
-def magnification(focus_distance, length):
+def magnification(focus_distance: ArrayLike, length: float) -> Elementwise:
     """Return the image scale at ``focus_distance`` relative to focus at infinity (focus breathing).
 
     A lens that focuses by moving keeps its focal length f, so its image distance grows to v = s f / (s - f) and
@@ -85,10 +95,10 @@ def magnification(focus_distance, length):
     return 1.0 / (1.0 - length * dioptres(focus_distance))
 
 
-def canonical_scale(K, width):
+def canonical_scale(K: np.ndarray, width: int) -> float:
     """Return the factor from metres to FOSSA's canonical metres: width / max(fx, fy).
 
     The canonical camera's focal length equals its image width (arXiv 2603.26658), so canonical = metres * scale.
     ``K`` is the (3, 3) intrinsic matrix at the resolution whose width is given.
     """
-    return width / max(K[0, 0], K[1, 1])
+    return width / float(max(K[0, 0], K[1, 1]))

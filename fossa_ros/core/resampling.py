@@ -28,7 +28,7 @@ def shrink_stack(stack: FocusStack, max_size: int) -> FocusStack:
     return replace(stack, planes=planes, K=K)
 
 
-def enlarge_depth(depth, size) -> np.ndarray:
+def enlarge_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resample an (H, W) float32 depth map (m) to ``size`` (height, width) without inventing surfaces.
 
     Within a surface 1 / depth is interpolated bilinearly, which is exact for a plane. Across a step, where
@@ -43,7 +43,7 @@ def enlarge_depth(depth, size) -> np.ndarray:
     smallest = cv2.erode(np.where(known, power, np.float32(np.inf)), np.ones((3, 3)))
     surface = (known & (largest / _STEP <= smallest)).astype(np.uint8)
 
-    def to_size(image, interpolation):
+    def to_size(image: np.ndarray, interpolation: int) -> np.ndarray:
         return cv2.resize(image, tuple(size)[::-1], interpolation=interpolation)
 
     enlarged = to_size(np.where(known, depth, np.float32(np.nan)), cv2.INTER_NEAREST_EXACT)

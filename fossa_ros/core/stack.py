@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fossa_ros.core.errors import InputError
 
@@ -24,7 +26,7 @@ class FocusPlane:
     focus_distance: float
     stamp_ns: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             raise InputError(
                 f"A plane is an (H, W, 3) uint8 RGB image, not {self.image.shape} {self.image.dtype}; convert it first."
@@ -44,7 +46,7 @@ class FocusStack:
         K: (3, 3) float64 intrinsic matrix at the planes' resolution, None where unknown.
         f_number: focal length over aperture diameter, None where unknown.
         focal_length: metres, None where unknown.
-        reference: index of the plane whose viewpoint and stamp the depth map takes.
+        reference: index of the plane whose viewpoint and stamp the depth map takes; the middle one by default.
 
     Raises:
         InputError: fewer than two planes, planes of different sizes, a focus distance within the focal length,
@@ -55,9 +57,9 @@ class FocusStack:
     K: np.ndarray | None = None
     f_number: float | None = None
     focal_length: float | None = None
-    reference: int | None = None
+    reference: int = None  # type: ignore[assignment]  # __post_init__ makes it the middle one
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.planes) < 2:
             raise InputError(f"A focus stack needs at least 2 planes, not {len(self.planes)}; add frames.")
         sizes = {plane.image.shape[:2] for plane in self.planes}
@@ -80,13 +82,14 @@ class FocusStack:
         if self.K is not None:
             object.__setattr__(self, "K", checked_intrinsics(self.K, self.size))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.planes)
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of every plane in pixels."""
-        return self.planes[0].image.shape[:2]
+        height, width, _ = self.planes[0].image.shape
+        return height, width
 
     @property
     def stamp_ns(self) -> int | None:
@@ -102,7 +105,7 @@ class FocusStack:
         """Copy the planes into one (N, H, W, 3) uint8 array."""
         return np.stack([plane.image for plane in self.planes])
 
-    def with_images(self, images) -> FocusStack:
+    def with_images(self, images: Iterable[np.ndarray]) -> FocusStack:
         """Return the same stack with other pixels (aligned, resampled), one image a plane."""
         planes = tuple(replace(plane, image=image) for plane, image in zip(self.planes, images, strict=True))
         return replace(self, planes=planes)
@@ -111,19 +114,19 @@ class FocusStack:
 class _Asked:
     """A field of a dataclass: a value, or a function without arguments that makes it when it is first asked for."""
 
-    def __set_name__(self, owner, name: str):
+    def __set_name__(self, owner: type, name: str) -> None:
         self._name = f"_{name}"
 
-    def __get__(self, instance, owner=None):
+    def __get__(self, instance: DepthMap | None, owner: type | None = None) -> np.ndarray:
         if instance is None:
             raise AttributeError(self._name)  # no default
-        value = getattr(instance, self._name)
+        value: np.ndarray | Callable[[], np.ndarray] = getattr(instance, self._name)
         if callable(value):
             value = value()
             self.__set__(instance, value)
         return value
 
-    def __set__(self, instance, value) -> None:
+    def __set__(self, instance: DepthMap, value: np.ndarray | Callable[[], np.ndarray]) -> None:
         object.__setattr__(instance, self._name, value)
 
 
@@ -143,29 +146,30 @@ class DepthMap:
 
     depth: np.ndarray
     confidence: np.ndarray
-    all_in_focus: np.ndarray = _Asked()
+    all_in_focus: _Asked = _Asked()
     K: np.ndarray | None = None
     stamp_ns: int | None = None
     estimator: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shape = self.depth.shape
         if self.depth.dtype != np.float32 or self.confidence.dtype != np.float32:
             raise TypeError("depth and confidence are float32")
-        sharp = (*shape, 3) if callable(self._all_in_focus) else self._all_in_focus.shape
+        given = vars(self)["_all_in_focus"]
+        sharp = (*shape, 3) if callable(given) else given.shape
         if len(shape) != 2 or self.confidence.shape != shape or sharp != (*shape, 3):
             raise ValueError(f"depth {shape}, confidence {self.confidence.shape} and all-in-focus {sharp} disagree")
 
-    def within(self, valid) -> DepthMap:
+    def within(self, valid: np.ndarray | None) -> DepthMap:
         """Return the same map with depth unknown wherever ``valid``, (H, W) bool, is False; None keeps all."""
         if valid is None:
             return self
         depth = np.where(valid, self.depth, np.float32(np.nan))
         confidence = np.where(valid, self.confidence, np.float32(0))
-        return replace(self, depth=depth, confidence=confidence, all_in_focus=self._all_in_focus)
+        return replace(self, depth=depth, confidence=confidence, all_in_focus=vars(self)["_all_in_focus"])
 
 
-def checked_intrinsics(K, size) -> np.ndarray:
+def checked_intrinsics(K: ArrayLike, size: tuple[int, int]) -> np.ndarray:
     """Return ``K`` as a (3, 3) float64 matrix that can belong to images of ``size`` (height, width).
 
     Raises:

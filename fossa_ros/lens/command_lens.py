@@ -8,6 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.core.optics import dioptres
@@ -171,10 +172,10 @@ class CommandLens(ABC):
                 if last:
                     LOG.warning("The lens was closed without being parked: %s", error)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _move(self, value: float) -> LensMove:
@@ -197,12 +198,13 @@ class CommandLens(ABC):
         )
 
     def _command_for(self, focus_distance: float) -> float:
+        near, far = self.capabilities.nearest, self.capabilities.farthest
+        assert self._optics is not None and near is not None and far is not None  # the lens is metric
         if focus_distance > 0:  # also refuses NaN
             try:
                 return self.capabilities.command.check(self._optics.power(focus_distance))
             except InputError:
                 pass  # said in metres below
-        near, far = self.capabilities.nearest, self.capabilities.farthest
         raise InputError(
             f"A focus distance of {focus_distance:g} m is outside the lens's range of {near:.4g} m "
             f"({float(dioptres(near)):.2f} D) to {far:.4g} m ({float(dioptres(far)):.2f} D); "

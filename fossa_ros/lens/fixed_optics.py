@@ -15,7 +15,7 @@ class FixedOptics:
 
     offset: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not math.isfinite(self.offset):
             raise InputError(f"power_offset must be a finite number of dioptres, not {self.offset}.")
 

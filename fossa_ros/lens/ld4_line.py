@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from fossa_ros.core.errors import LensError
 from fossa_ros.lens import ld4_protocol as ld4
@@ -40,13 +41,13 @@ class Ld4Line(SerialLine):
             "set port to an Optotune Lens Driver 4 and check its power."
         )
 
-    def tell(self, command: ld4.Command, *values) -> None:
+    def tell(self, command: ld4.Command, *values: float) -> None:
         """Send a command that is not answered; should it be refused, the next query says so."""
         self._settle()
         self.send(command.encode(*values))
         self._unanswered = True
 
-    def query(self, command: ld4.Command, *values) -> tuple:
+    def query(self, command: ld4.Command, *values: float) -> tuple[Any, ...]:
         """Send a command and return the fields of its reply.
 
         Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 BAUD_RATE = 115200
 USB_ID = "03eb:2018"
@@ -128,11 +129,11 @@ class Command:
             return 0
         return len(self.echo) + struct.calcsize(self.fields) + CRC_LENGTH + len(LINE_END)
 
-    def encode(self, *values) -> bytes:
+    def encode(self, *values: float) -> bytes:
         """Return the command as sent."""
         return frame(self.code + struct.pack(self.arguments, *values))
 
-    def decode(self, data: bytes) -> tuple:
+    def decode(self, data: bytes) -> tuple[Any, ...]:
         """Return the arguments of a received command.
 
         Raises:
@@ -142,16 +143,18 @@ class Command:
             raise FrameError("another command or length")
         return struct.unpack(self.arguments, unframe(data)[len(self.code) :])
 
-    def encode_reply(self, *values) -> bytes:
-        """Return the reply as sent."""
+    def encode_reply(self, *values: float) -> bytes:
+        """Return the reply as sent, of a command that has one."""
+        assert self.fields is not None
         return frame(self.echo + struct.pack(self.fields, *values)) + LINE_END
 
-    def decode_reply(self, reply: bytes) -> tuple:
+    def decode_reply(self, reply: bytes) -> tuple[Any, ...]:
         """Return the fields of a received reply.
 
         Raises:
             FrameError: wrong length, line end, CRC or echo.
         """
+        assert self.fields is not None
         payload = _unreply(reply, self.reply_length)
         if payload[:1] != self.echo[:1]:
             raise FrameError("the reply to another command")

@@ -58,7 +58,7 @@ class SettlingModel:
     fixed: float
     per_unit: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (0 <= self.fixed < math.inf and 0 <= self.per_unit < math.inf):
             raise InputError(f"settling takes times of 0 s or more, not {self.fixed:g} and {self.per_unit:g}.")
 

@@ -74,8 +74,8 @@ class OptotuneIcc(CommandLens):
         return told
 
     def _read(self) -> LensReading:
-        power = self._exchange(icc.POWER)
-        return LensReading(power, self._exchange(icc.TEMPERATURE) if self._measures_temperature else None)
+        power = self._ask(icc.POWER)
+        return LensReading(power, self._ask(icc.TEMPERATURE) if self._measures_temperature else None)
 
     def _rest(self) -> None:
         """Take the current away; a firmware that has no such command holds the power nearest to none instead."""
@@ -91,8 +91,8 @@ class OptotuneIcc(CommandLens):
         return self._line.is_open
 
     def _power_range(self) -> CommandRange:
-        least = round(self._exchange(icc.LEAST_POWER) + icc.MARGIN, icc.SET_POWER.decimals)
-        greatest = round(self._exchange(icc.GREATEST_POWER) - icc.MARGIN, icc.SET_POWER.decimals)
+        least = round(self._ask(icc.LEAST_POWER) + icc.MARGIN, icc.SET_POWER.decimals)
+        greatest = round(self._ask(icc.GREATEST_POWER) - icc.MARGIN, icc.SET_POWER.decimals)
         if greatest <= least:
             raise LensError(
                 f"The lens driver at {self._line.name!r} offers no range of focal power "
@@ -108,6 +108,11 @@ class OptotuneIcc(CommandLens):
             LOG.info("The lens driver does without %s: %s", command.word, answer)
             return False
         return True
+
+    def _ask(self, query: icc.Query) -> float:
+        number = self._exchange(query)
+        assert number is not None  # only an order is answered OK
+        return number
 
     def _exchange(self, command: icc.Query | icc.Order, *value: float) -> float | None:
         try:

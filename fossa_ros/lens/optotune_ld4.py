@@ -136,7 +136,7 @@ class OptotuneLd4(CommandLens):
                 f"The lens driver at {line.name!r} has firmware type {letter!r}, whose scale of focal power "
                 "is not known; use one of type A to F or H."
             ) from None
-        self._max_current = line.query(ld4.MAX_CURRENT)[0] * ld4.MAX_CURRENT_UNIT
+        self._max_current: float = line.query(ld4.MAX_CURRENT)[0] * ld4.MAX_CURRENT_UNIT
         if self._max_current <= 0:
             raise LensError(f"The lens driver at {line.name!r} allows no current; check the lens and its cable.")
         self._limits = tuple(round(limit / ld4.TEMPERATURE_UNIT) for limit in (high, low))

@@ -10,6 +10,7 @@ import inspect
 import time
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens.lens import FocusLens
@@ -32,7 +33,7 @@ def lens_backends() -> dict[str, EntryPoint]:
     return {point.name: point for point in (*entry_points(group=GROUP), *BUILT_IN)}
 
 
-def open_lens(backend: str, port: str, *, clock: Callable[[], int] = time.time_ns, **options) -> FocusLens:
+def open_lens(backend: str, port: str, *, clock: Callable[[], int] = time.time_ns, **options: Any) -> FocusLens:
     """Open the lens at ``port`` with the named backend.
 
     Args:
@@ -63,4 +64,5 @@ def open_lens(backend: str, port: str, *, clock: Callable[[], int] = time.time_n
         raise InputError(
             f"Lens backend {backend!r} cannot take these options ({error}); it has: {allowed or 'none'}."
         ) from error
-    return make(port, clock=clock, **options)
+    lens: FocusLens = make(port, clock=clock, **options)
+    return lens

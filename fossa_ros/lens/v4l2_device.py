@@ -90,7 +90,8 @@ class V4l2Device:
     def get(self, control: int) -> int:
         """Return the value of a control, which is its set-point; raises LensError."""
         try:
-            return v4l2.CONTROL.unpack(self._call(v4l2.G_CTRL, v4l2.CONTROL.pack(control, 0)))[1]
+            _, value = v4l2.CONTROL.unpack(self._call(v4l2.G_CTRL, v4l2.CONTROL.pack(control, 0)))
+            return int(value)
         except OSError as error:
             raise self._lost(error) from error
 
@@ -113,10 +114,10 @@ class V4l2Device:
     def _call(self, request: int, data: bytes) -> bytes:
         if self._stuck is not None and self._stuck.is_alive():
             raise LensError(f"The camera at {self.path!r} still has not answered; unplug it and plug it in again.")
-        outcome: list = []
+        outcome: list[bytes | OSError] = []
         descriptor = self._descriptor
 
-        def call():
+        def call() -> None:
             try:
                 outcome.append(self._ioctl(descriptor, request, data))
             except OSError as error:
@@ -128,9 +129,10 @@ class V4l2Device:
         if not outcome:
             self._stuck = thread
             raise LensError(f"The camera at {self.path!r} did not answer within {self._timeout:g} s; check its cable.")
-        if isinstance(outcome[0], OSError):
-            raise outcome[0]
-        return outcome[0]
+        (answer,) = outcome
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
 
     def _lost(self, error: OSError) -> LensError:
         return LensError(f"The camera at {self.path!r} failed ({error}); check its cable and open the lens again.")
