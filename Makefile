@@ -12,7 +12,7 @@ TORCH ?= torch==2.13.0
 unexport PYTHONPATH AMENT_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo clean
+.PHONY: help venv test lint docs demo clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -53,6 +53,10 @@ lint: venv ## check style, formatting, imports and types: ruff, import-linter an
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/lint-imports --no-logo --no-cache
 	$(VENV)/bin/mypy
+
+# The theme announces its successor on every build; see mkdocs.yml.
+docs: venv ## build the documentation site into out/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
 demo: venv ## the whole way from a simulated rig to depth, written to out/demo
 	$(VENV)/bin/fossa demo --out out/demo
