@@ -1,73 +1,85 @@
-"""From which figures on ``/diagnostics`` warns or reports an error: the parameters, and who judges by them."""
+"""The figures on ``/diagnostics`` that have thresholds, and the thresholds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fossa_ros.parameters.parameter import Parameter
+from fossa_ros.core.parameter import parameter
 
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"  # diagnostic_msgs/DiagnosticStatus
 
 
 @dataclass(frozen=True)
-class Judged:
+class Figure:
     """A figure that has thresholds.
 
     Attributes:
         name: of its parameters, ``diagnostics.NAME_warn`` and ``diagnostics.NAME_error``; 0 stands for never.
         meaning: in a sentence, after "less than" or "more than".
         unit: of figure and thresholds.
-        warn, error: defaults.
-        least: whether it is a least, not a most.
-        maximum: of the thresholds; None for open.
+        beyond: whether a figure that is "less" or "more" than its threshold is bad.
+        maximum: of the thresholds; None for no limit.
     """
 
     name: str
     meaning: str
-    unit: str
-    warn: float
-    error: float
-    least: bool = False
+    unit: str = ""
+    beyond: str = "more"
     maximum: float | None = None
 
-    def parameters(self) -> tuple[Parameter, Parameter]:
-        """Return the two parameters of its thresholds."""
-        beyond = "less" if self.least else "more"
-        return tuple(
-            Parameter(
-                f"diagnostics.{self.name}_{level}",
-                default,
-                f"/diagnostics turns to {level.upper()} when the {self.meaning} is {beyond} than this; 0: never",
-                self.unit,
-                minimum=0.0,
-                maximum=self.maximum,
-                live=True,
-            )
-            for level, default in (("warn", self.warn), ("error", self.error))
+    def warn(self, default: float) -> float:
+        """Declare the field ``NAME_warn`` of Thresholds."""
+        return self._threshold("WARN", default)
+
+    def error(self, default: float) -> float:
+        """Declare the field ``NAME_error`` of Thresholds."""
+        return self._threshold("ERROR", default)
+
+    def _threshold(self, level: str, default: float) -> float:
+        return parameter(
+            default,
+            f"/diagnostics turns to {level} when the {self.meaning} is {self.beyond} than this; 0: never",
+            unit=self.unit,
+            minimum=0.0,
+            maximum=self.maximum,
+            live=True,
         )
 
-    def judge(self, value: float, values: Mapping[str, float]) -> tuple[bytes, str]:
-        """Return the level of a figure, and a sentence that names the parameter where that is not OK."""
+    def level(self, value: float, thresholds: Thresholds) -> tuple[bytes, str]:
+        """Return the level of a value, and a sentence that names the parameter unless that is OK."""
         for level, suffix in ((ERROR, "error"), (WARN, "warn")):
-            name = f"diagnostics.{self.name}_{suffix}"
-            bound = values[name]
-            if bound and (value < bound if self.least else value > bound):
-                unit, beyond = f" {self.unit}" if self.unit else "", "less" if self.least else "more"
-                return level, f"{self.meaning} {value:.3g}{unit}, {beyond} than {name} ({bound:g}{unit})"
+            bound = getattr(thresholds, f"{self.name}_{suffix}")
+            if bound and (value < bound if self.beyond == "less" else value > bound):
+                unit = f" {self.unit}" if self.unit else ""
+                name = f"diagnostics.{self.name}_{suffix}"
+                return level, f"{self.meaning} {value:.3g}{unit}, {self.beyond} than {name} ({bound:g}{unit})"
         return OK, ""
 
 
-DEPTH_RATE = Judged("depth_rate", "depth rate", "Hz", 0.0, 0.0, least=True)
-ACCEPTANCE = Judged("acceptance", "share of sweeps accepted", "", 0.5, 0.0, least=True, maximum=1.0)
-SILENCE = Judged("silence", "time since the last depth", "s", 3.0, 10.0)
-INFERENCE = Judged("inference", "inference", "ms", 0.0, 0.0)
-TEMPERATURE = Judged("temperature", "lens temperature", "degC", 60.0, 70.0)
-CLOCK_OFFSET = Judged("clock_offset", "clock offset of the camera", "s", 0.005, 0.05)
-GPU_MEMORY = Judged("gpu_memory", "share of GPU memory in use", "", 0.9, 0.98, maximum=1.0)
-DIAGNOSTICS = tuple(
-    parameter
-    for figure in (DEPTH_RATE, ACCEPTANCE, SILENCE, INFERENCE, TEMPERATURE, CLOCK_OFFSET, GPU_MEMORY)
-    for parameter in figure.parameters()
-)
-DEFAULTS = {parameter.name: parameter.default for parameter in DIAGNOSTICS}
+DEPTH_RATE = Figure("depth_rate", "depth rate", "Hz", "less")
+ACCEPTANCE = Figure("acceptance", "share of sweeps accepted", "", "less", 1.0)
+SILENCE = Figure("silence", "time since the last depth", "s")
+INFERENCE = Figure("inference", "inference", "ms")
+TEMPERATURE = Figure("temperature", "lens temperature", "degC")
+CLOCK_OFFSET = Figure("clock_offset", "clock offset of the camera", "s")
+GPU_MEMORY = Figure("gpu_memory", "share of GPU memory in use", "", "more", 1.0)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Group ``diagnostics``: the values from which ``/diagnostics`` warns, or reports an error."""
+
+    depth_rate_warn: float = DEPTH_RATE.warn(0.0)
+    depth_rate_error: float = DEPTH_RATE.error(0.0)
+    acceptance_warn: float = ACCEPTANCE.warn(0.5)
+    acceptance_error: float = ACCEPTANCE.error(0.0)
+    silence_warn: float = SILENCE.warn(3.0)
+    silence_error: float = SILENCE.error(10.0)
+    inference_warn: float = INFERENCE.warn(0.0)
+    inference_error: float = INFERENCE.error(0.0)
+    temperature_warn: float = TEMPERATURE.warn(60.0)
+    temperature_error: float = TEMPERATURE.error(70.0)
+    clock_offset_warn: float = CLOCK_OFFSET.warn(0.005)
+    clock_offset_error: float = CLOCK_OFFSET.error(0.05)
+    gpu_memory_warn: float = GPU_MEMORY.warn(0.9)
+    gpu_memory_error: float = GPU_MEMORY.error(0.98)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
-from fossa_ros.core.errors import InputError
 from fossa_ros.core.optics import dioptres
+from fossa_ros.core.parameter import check_ranges, parameter, seconds, within
 from fossa_ros.lens import LensMove, LensState
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.machines import Ended, ExternalSweep, RampSweep, Step, StepSweep, Sweep
@@ -47,37 +47,58 @@ class SweepOutput(StrEnum):
 class SweepConfig:
     """How sweeps are taken.
 
-    Attributes:
-        mode: who moves the lens, and how.
-        output: when a stack is complete.
-        max_span_ns: rolling output and external lens: longest time from the oldest plane of a stack to the newest.
-        arrival_jitter_ns: how much longer than the quickest frame another may take to arrive without a doubt.
-        focus_tolerance: dioptres: how uncertain the focus of a frame may be while the lens moves.
-        position_tolerance: dioptres that a lens may be off the plane it was told.
-        response: how the lens follows a ramp.
-        ramp_interval_ns: between the commands of a ramp.
-        state_gap_ns: external lens: the longest silence of ``lens/state`` that is interpolated.
-        state_offset_ns: external lens: added to its stamps.
+    Raises:
+        InputError: a value is outside the range of its parameter.
     """
 
-    mode: SweepMode = SweepMode.STEP
-    output: SweepOutput = SweepOutput.SWEEP
-    max_span_ns: int = 1_000_000_000
-    arrival_jitter_ns: int = 20_000_000
-    focus_tolerance: float = 0.25
-    position_tolerance: float = 0.05
-    response: LensResponse = field(default_factory=LensResponse)
-    ramp_interval_ns: int = 4_000_000
-    state_gap_ns: int = 100_000_000
-    state_offset_ns: int = 0
+    mode: SweepMode = parameter(
+        SweepMode.STEP,
+        "How the lens moves: step from plane to plane, ramp evenly through them, or external: somebody else drives it "
+        "and publishes lens/state",
+    )
+    output: SweepOutput = parameter(
+        SweepOutput.SWEEP, "When there is depth: once a sweep, or rolling, whenever one plane is renewed"
+    )
+    arrival_jitter_ns: int = seconds(
+        20_000_000,
+        "How much longer than the quickest frame another may take to arrive before it is held until the camera's "
+        "clock is proved intact",
+        minimum=0.0001,
+        maximum=1.0,
+    )
+    max_span_ns: int = seconds(
+        1_000_000_000,
+        "Longest time from the oldest to the newest plane of a stack, with rolling output or an external lens",
+        minimum=0.01,
+        maximum=600.0,
+    )
+    focus_tolerance: float = parameter(
+        0.25,
+        "How uncertain a frame's focus may be while the lens moves; a ramp is made slow enough for it",
+        unit="D",
+        minimum=0.03,
+        maximum=10.0,
+    )
+    position_tolerance: float = parameter(
+        0.05, "How far a lens may be off the plane it was told", unit="D", minimum=0.001, maximum=10.0
+    )
+    response: LensResponse = field(default_factory=LensResponse, metadata=within(""))
+    ramp_interval_ns: int = seconds(4_000_000, "Between the lens commands of a ramp", minimum=0.0005, maximum=1.0)
+    state_gap_ns: int = seconds(
+        100_000_000,
+        "External lens: longest silence of lens/state that is interpolated",
+        minimum=0.001,
+        maximum=10.0,
+    )
+    state_offset_ns: int = seconds(
+        0,
+        "External lens: added to the stamps of lens/state: what their clock is behind this node's",
+        minimum=-10.0,
+        maximum=10.0,
+    )
 
-    def __post_init__(self):
-        for name in ("max_span_ns", "arrival_jitter_ns", "ramp_interval_ns", "state_gap_ns"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name.removesuffix('_ns')} must be positive; correct it.")
-        for name in ("focus_tolerance", "position_tolerance"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be a positive number of dioptres; correct it.")
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     def ramp_plane_ns(self, plan: SweepPlan, timing: SweepTiming, command_ns: int, measures: bool = False) -> int:
         """Return the least time from one plane of a ramp to the next at which its focus is certain enough.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fossa_ros.core.errors import InputError
+from fossa_ros.core.parameter import check_ranges, parameter, seconds
 from fossa_ros.lens import LensMove
 from fossa_ros.sweep.frame import Frame
 
@@ -21,35 +21,57 @@ class StampReference(StrEnum):
 
 @dataclass(frozen=True)
 class SweepTiming:
-    """Timing of camera and lens, in nanoseconds.
+    """Timing of camera and lens.
 
-    Attributes:
-        settling_ns: from the acknowledged command until the lens stands still; 0 for what the lens itself says of
-            each move.
-        exposure_ns: exposure time of one row, of frames that do not tell their own.
-        readout_ns: start of the first row's exposure to start of the last row's (0 for a global shutter).
-        delay_ns: longest delay from the end of exposure to a stamp that means arrival.
-        clock_offset_ns: added to every stamp: what the camera's clock is behind the node's.
-        clock_margin_ns: how far image stamps and the node's clock may still disagree.
-        frame_timeout_ns: how long after settling a plane waits for its frame before the sweep is given up.
-        stamp_reference: what the camera's stamps mean.
+    Raises:
+        InputError: a value is outside the range of its parameter.
     """
 
-    settling_ns: int = 0
-    exposure_ns: int = 10_000_000
-    readout_ns: int = 0
-    delay_ns: int = 0
-    clock_offset_ns: int = 0
-    clock_margin_ns: int = 2_000_000
-    frame_timeout_ns: int = 500_000_000
-    stamp_reference: StampReference = StampReference.EXPOSURE_START
+    settling_ns: int = seconds(
+        0,
+        "From the acknowledged lens command until the lens stands still; 0 for what the lens backend says of each move",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    exposure_ns: int = seconds(
+        10_000_000,
+        "Exposure time of the camera; set it to the longest that auto-exposure may choose",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    readout_ns: int = seconds(
+        0,
+        "Rolling shutter: from the first to the last row's start of exposure; 0 for a global shutter",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    clock_margin_ns: int = seconds(
+        2_000_000, "How far image stamps and this node's clock may disagree", minimum=0.0, maximum=1.0
+    )
+    frame_timeout_ns: int = seconds(
+        500_000_000,
+        "How long a settled plane waits for its frame before the sweep is given up",
+        minimum=0.001,
+        maximum=60.0,
+    )
+    stamp_reference: StampReference = parameter(
+        StampReference.EXPOSURE_START, "The instant that the camera driver's stamps mean"
+    )
+    delay_ns: int = seconds(
+        0,
+        "Longest time from the end of exposure to the stamp, where stamp_reference is arrival",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    clock_offset_ns: int = seconds(
+        0,
+        "Added to every image stamp: what the camera's clock is behind this node's",
+        minimum=-10.0,
+        maximum=10.0,
+    )
 
-    def __post_init__(self):
-        for name in ("settling_ns", "exposure_ns", "readout_ns", "delay_ns", "clock_margin_ns"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name.removesuffix('_ns')} must not be negative; correct it.")
-        if self.frame_timeout_ns <= 0:
-            raise InputError("frame_timeout must be positive; correct it.")
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     @property
     def window_ns(self) -> int:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.optics import dioptres
+from fossa_ros.core.parameter import check_ranges, seconds
 from fossa_ros.lens import LensMove
 from fossa_ros.sweep.timed_buffer import TimedBuffer
 from fossa_ros.sweep.timing import SweepTiming
@@ -58,15 +59,21 @@ class LensResponse:
         time_constant_ns: of the approach.
         spread: relative error of that.
         ringing: share of a step by which the lens may swing about its approach until it has settled.
+
+    Raises:
+        InputError: a value is out of range.
     """
 
-    time_constant_ns: int = 3_000_000
+    time_constant_ns: int = seconds(
+        3_000_000, "Of the lens's exponential approach to its command, for a ramp", minimum=0.0001, maximum=1.0
+    )
     spread: float = 0.3
     ringing: float = 0.03
 
-    def __post_init__(self):
-        if self.time_constant_ns <= 0 or not 0 <= self.spread < 1:
-            raise InputError("The lens's time constant must be positive and its spread in 0 .. 1; correct them.")
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if not 0 <= self.spread < 1:
+            raise InputError("The spread of the lens's time constant must be in 0 .. 1; correct it.")
 
     def slowest_ns(self, spacing: float, tolerance: float, margin_ns: int, command_ns: int) -> int:
         """Return the time that a ramp must take from one plane to the next for its focus to be certain enough.

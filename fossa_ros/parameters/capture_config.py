@@ -1,0 +1,122 @@
+"""Configuration of the capture: camera, lens, sweeps and gyroscope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.parameter import parameter, seconds, within
+from fossa_ros.sweep import ClockUse, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+
+
+@dataclass(frozen=True)
+class LensConfig:
+    """Group ``lens``: the lens driver and the calibration of the lens."""
+
+    backend: str = parameter("optotune_ld4", "Which lens driver to use; other packages can add theirs")
+    port: str = parameter(
+        "/dev/ttyACM0", "Where the lens is: serial port, usb:VID:PID[:SERIAL], video device, or node of a camera"
+    )
+    power_offset: float = parameter(
+        0.0,
+        "Dioptres that the fixed optics add to the tunable lens: 1 / focus distance = lens power + offset",
+        unit="D",
+    )
+    options: str = parameter(
+        "", "More options of the lens backend: NAME=VALUE, separated by blanks; docs/lenses.md lists them"
+    )
+    calibration: str | None = parameter(
+        None, "File of 'fossa calibrate', which tells metres and takes out focus breathing; empty for none"
+    )
+    temperature_limit: float = parameter(
+        5.0,
+        "How far the lens may leave the temperatures of its calibration before /diagnostics warns",
+        unit="degC",
+        minimum=0.0,
+        maximum=100.0,
+    )
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Group ``camera``: the camera's optics."""
+
+    focal_length: float | None = parameter(
+        None, "Focal length of the camera's optics, 0 if unknown", unit="m", minimum=0.0
+    )
+    f_number: float | None = parameter(None, "F-number of the camera's optics, 0 if unknown", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class SweepParameters:
+    """Group ``sweep``: where to focus, how to take a sweep, and when frames are exposed.
+
+    Raises:
+        InputError: the values do not go together.
+    """
+
+    near: float = parameter(0.35, "Nearest focus distance of a sweep", unit="m", minimum=0.01)
+    far: float = parameter(6.0, "Farthest focus distance of a sweep; .inf is allowed", unit="m", minimum=0.01)
+    planes: int = parameter(5, "Number of planes, evenly spaced in dioptres from near to far", minimum=2, maximum=64)
+    bookend: bool = parameter(
+        SweepPlan.bookend,
+        "Whether each sweep takes its first plane again at its end, which shows the motion check what moved meanwhile",
+    )
+    focus_distances: tuple[float, ...] = parameter(
+        (), "Focus distances given one by one; replaces near, far and planes where not empty", unit="m"
+    )
+    config: SweepConfig = field(default_factory=SweepConfig, metadata=within(""))
+    timing: SweepTiming = field(default_factory=SweepTiming, metadata=within(""))
+    exposure_topic: str | None = parameter(
+        None,
+        "Topic of each frame's metadata, which tell its exposure time (docs/nodes.md); empty for sweep.exposure "
+        "always, which also holds where the metadata does not come",
+    )
+    clock_estimate: ClockUse = parameter(
+        ClockUse.REPORT,
+        "Whether the camera's clock is compared with the lens's by what images show of lens steps: not at all, "
+        "reported in /diagnostics, or used to correct stamps where it is certain",
+    )
+
+    def __post_init__(self) -> None:
+        if self.bookend and (self.config.mode, self.config.output) != (SweepMode.STEP, SweepOutput.SWEEP):
+            raise InputError("sweep.bookend needs sweep.mode step and sweep.output sweep; change them or turn it off.")
+        _ = self.plan  # raises InputError if there is none
+
+    @cached_property
+    def plan(self) -> SweepPlan:
+        """The planes to sweep."""
+        try:
+            if self.focus_distances:
+                return SweepPlan(self.focus_distances, self.bookend)
+            return SweepPlan.evenly(self.near, self.far, self.planes, self.bookend)
+        except InputError as error:
+            names = "sweep.focus_distances" if self.focus_distances else "sweep.near, sweep.far, sweep.planes"
+            raise InputError(f"{names}: {error}") from error
+
+
+@dataclass(frozen=True)
+class ImuConfig:
+    """Group ``imu``: the gyroscope beside the camera."""
+
+    rotation: tuple[float, ...] = parameter(
+        (0.0, 0.0, 0.0, 1.0), "Quaternion (x, y, z, w) of the IMU's frame in the camera's optical frame"
+    )
+    clock_offset_ns: int = seconds(
+        0, "Added to every stamp of imu: what its clock is behind the camera's", minimum=-10.0, maximum=10.0
+    )
+
+
+@dataclass(frozen=True)
+class CaptureConfig:
+    """Everything that decides how sweeps are captured."""
+
+    image_transport: Literal["raw", "compressed"] = parameter(
+        "raw", "How images come: raw on image, or compressed (jpeg, png) on image/compressed"
+    )
+    lens: LensConfig = field(default_factory=LensConfig, metadata=within("lens."))
+    camera: CameraConfig = field(default_factory=CameraConfig, metadata=within("camera."))
+    sweep: SweepParameters = field(default_factory=SweepParameters, metadata=within("sweep."))
+    imu: ImuConfig = field(default_factory=ImuConfig, metadata=within("imu."))

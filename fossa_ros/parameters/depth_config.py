@@ -1,0 +1,68 @@
+"""Configuration of what makes depth of sweeps: motion check, estimator and output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fossa_ros.core.parameter import parameter, seconds, within
+from fossa_ros.estimators.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, Estimator, create_estimator
+from fossa_ros.motion import MotionConfig
+
+
+@dataclass(frozen=True)
+class EstimatorConfig:
+    """Which estimator to use, and the network of the FOSSA estimator."""
+
+    name: str = parameter(
+        DEFAULT_ESTIMATOR,
+        "What turns a focus stack into depth: auto is fossa on a GPU, else classical; other packages can add theirs",
+        choices=ESTIMATORS,
+        name="estimator",
+    )
+    model: Literal["vits", "vitb", "vitl", "nano"] = parameter("nano", "FOSSA network, for estimator fossa and auto")
+    checkpoint: str | None = parameter(
+        None,
+        "Weights of the FOSSA network: a file, or a name on the Hugging Face hub; empty for those that nano comes with",
+    )
+    device: str | None = parameter("auto", "Where the network runs: auto, cpu, cuda or cuda:N")
+    precision: Literal["fp32", "bf16", "fp16"] = parameter("fp32", "Arithmetic of the network")
+    compile: bool = parameter(False, "Compile the network with torch.compile, at the first stack of each size")
+
+    def create(self) -> Estimator:
+        """Make the estimator, its model loaded; raises InputError."""
+        if self.name not in ("auto", "fossa"):
+            return create_estimator(self.name)
+        options = ("model", "checkpoint", "device", "precision", "compile")
+        return create_estimator(self.name, **{option: getattr(self, option) for option in options})
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Group ``depth``: what becomes of a depth map before it is published."""
+
+    encoding: Literal["32FC1", "16UC1"] = parameter(
+        "32FC1",
+        "Encoding of depth/image: 32FC1 in metres with NaN, or 16UC1 in millimetres with 0, where depth is unknown",
+    )
+    temporal_memory: float = parameter(
+        0.0,
+        "Share of the past averaged into each depth map where both show the same surface; 0 leaves each map as it is",
+        minimum=0.0,
+        maximum=0.95,
+    )
+    max_age_ns: int = seconds(
+        0,
+        "Depth older than that, from its stamp until it is ready, is not published but reported as stale; 0: no bound",
+        minimum=0.0,
+        maximum=3600.0,
+    )
+
+
+@dataclass(frozen=True)
+class DepthConfig:
+    """Everything that decides how depth is made of sweeps."""
+
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig, metadata=within(""))
+    motion: MotionConfig = field(default_factory=MotionConfig, metadata=within("motion."))
+    depth: OutputConfig = field(default_factory=OutputConfig, metadata=within("depth."))
