@@ -35,7 +35,7 @@ from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators import Estimator
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import LensState
-from fossa_ros.parameters import settings
+from fossa_ros.parameters.depth_config import EstimatorConfig
 from fossa_ros.pipeline import worker as pipeline
 from fossa_ros.ros import capture_component, environment, lifecycle, outputs, qos
 from fossa_ros.ros.conversions import image_message, time_message
@@ -211,7 +211,7 @@ class Stopwatch:
 
 def instrument(watch: Stopwatch) -> None:
     """Wrap what the node calls."""
-    settings.estimator = lambda values: Known()
+    EstimatorConfig.create = lambda config: Known()
     watch.wrap(capture_component, "rgb_of_frame", "decode")
     watch.wrap(captured.SweepDecoder, "decode_sweep", "assemble", lambda args: args[1])
     watch.wrap(pipeline, "check_motion", "align", lambda args: args[0].number)

@@ -19,8 +19,8 @@ from fossa_ros.evaluation.replay import ReplayOptions, replay
 from fossa_ros.io.installed import share
 from fossa_ros.messages.bags import BagReader, typestore
 from fossa_ros.messages.fields import depth_from_message, nanoseconds
-from fossa_ros.parameters import settings
-from fossa_ros.parameters.parameter_file import read_values
+from fossa_ros.parameters.node_config import FossaNodeConfig
+from fossa_ros.parameters.parameter_file import read_config
 from fossa_ros.ros import environment
 from fossa_ros.ros.recorder import BAG_TOPICS
 
@@ -77,8 +77,8 @@ def test_a_short_run_ends_with_figures_pictures_a_cloud_and_a_bag(tmp_path):
 
 def _check_replay(bag, out):
     """Replay the stacks of the run: every sweep that the node accepted is accepted again, and has the same depth."""
-    values = read_values(share() / "config" / "rig.yaml", "fossa_node", settings.FOSSA_NODE)
-    done = replay(bag, out, ReplayOptions(values, picture_every=0))
+    config = read_config(FossaNodeConfig, "fossa_node", share() / "config" / "rig.yaml")
+    done = replay(bag, out, ReplayOptions(config, picture_every=0))
     assert done.metrics()["abs_rel"] <= 0.12
     (reports, depths), (again, depths_again) = _results(bag), _results(out / "bag")
     recorded = {sweep for sweep in depths if sweep in again}  # the bag may have begun or ended within a sweep

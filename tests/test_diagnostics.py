@@ -11,7 +11,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.lens import LensState
-from fossa_ros.parameters.thresholds import DEFAULTS, DIAGNOSTICS
+from fossa_ros.parameters.config import parameters_of
+from fossa_ros.parameters.thresholds import Thresholds
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.ros import diagnostics
 from fossa_ros.ros.diagnostics import Health
@@ -40,8 +41,7 @@ def result(verdict="still", reason="", known=1.0, inference_ms=40.0):
 
 
 def status(health, **thresholds):
-    values = {**DEFAULTS, **{f"diagnostics.{name}": value for name, value in thresholds.items()}}
-    (status,) = health.message("/node", Time(), values).status
+    (status,) = health.message("/node", Time(), Thresholds(**thresholds)).status
     return status.level, status.message, {value.key: value.value for value in status.values}
 
 
@@ -131,7 +131,7 @@ def test_a_lost_lens_a_faulty_one_and_a_depth_of_nothing_are_said(now):
 
 
 def test_every_threshold_changes_while_running_and_is_never_by_zero():
-    assert all(parameter.live and parameter.minimum == 0.0 for parameter in DIAGNOSTICS)
+    assert all(parameter.live and parameter.minimum == 0.0 for parameter in parameters_of(Thresholds))
 
 
 def test_a_complaint_is_said_when_it_is_new_and_every_ten_seconds_with_a_count(now):

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import array
 import math
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -11,35 +16,41 @@ import torch
 import yaml
 from rclpy.parameter import Parameter as RosParameter
 
+from fossa_ros.calibration.configured_lens import configured_lens
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.parameter import check_ranges, parameter, seconds, within
 from fossa_ros.estimators.estimator import create_estimator, gpu_available
+from fossa_ros.lens.config import LensConfig
 from fossa_ros.motion import MotionConfig
-from fossa_ros.parameters import settings
+from fossa_ros.parameters.capture_config import CameraConfig
+from fossa_ros.parameters.config import build, parameters_of
+from fossa_ros.parameters.node_config import FossaNodeConfig
+from fossa_ros.parameters.parameter_file import read_config
 from fossa_ros.ros import parameters
-from fossa_ros.ros.parameter_tables import TABLES, document
+from fossa_ros.ros.parameter_tables import TABLES, document, table
 from fossa_ros.sweep import SweepTiming
 
 ROOT = Path(__file__).parent.parent
-DEFAULTS = {parameter.name: parameter.default for parameter in settings.FOSSA_NODE}
+DEFAULTS = {parameter.name: parameter.default for parameter in parameters_of(FossaNodeConfig)}
 
 
 @pytest.mark.parametrize("node", TABLES)
 def test_every_parameter_is_described_and_its_default_is_allowed(node):
     names = [parameter.name for parameter in TABLES[node]]
     assert len(names) == len(set(names))
-    for parameter in TABLES[node]:
-        assert len(parameter.description) > 10 and not parameter.description.endswith(".")
-        assert parameter.complaint(parameter.default) == ""
-        if isinstance(parameter.default, int | float):
-            assert parameter.minimum is None or parameter.default >= parameter.minimum
-            assert parameter.maximum is None or parameter.default <= parameter.maximum
+    for each in TABLES[node]:
+        assert len(each.description) > 10 and not each.description.endswith(".")
+        assert each.problem(each.default) == ""
+        if isinstance(each.default, int | float):
+            assert each.minimum is None or each.default >= each.minimum
+            assert each.maximum is None or each.default <= each.maximum
 
 
 def test_the_defaults_are_the_librarys():
-    assert settings.sweep_timing(DEFAULTS) == SweepTiming()
-    assert settings.motion_config(DEFAULTS) == MotionConfig()
-    assert settings.camera_optics(DEFAULTS) == {"focal_length": None, "f_number": None}
-    assert settings.estimator(DEFAULTS).name == ("fossa-nano" if gpu_available() else "classical")
+    config = build(FossaNodeConfig, DEFAULTS)
+    assert config == FossaNodeConfig() and config.camera == CameraConfig(focal_length=None, f_number=None)
+    assert config.sweep.timing == SweepTiming() and config.motion == MotionConfig()
+    assert config.estimator.create().name == ("fossa-nano" if gpu_available() else "classical")
 
 
 def test_auto_is_the_network_where_there_is_a_gpu_that_it_may_use(monkeypatch):
@@ -50,14 +61,14 @@ def test_auto_is_the_network_where_there_is_a_gpu_that_it_may_use(monkeypatch):
 
 
 def test_focus_distances_given_one_by_one_replace_near_and_far():
-    plan = settings.sweep_plan({**DEFAULTS, "sweep.focus_distances": array.array("d", [2.0, 0.5, math.inf])})
-    assert plan.focus_distances == (0.5, 2.0, math.inf)
-    assert len(settings.sweep_plan(DEFAULTS).focus_distances) == DEFAULTS["sweep.planes"]
+    config = build(FossaNodeConfig, {"sweep.focus_distances": array.array("d", [2.0, 0.5, math.inf])})
+    assert config.sweep.plan.focus_distances == (0.5, 2.0, math.inf)
+    assert len(FossaNodeConfig().sweep.plan.focus_distances) == DEFAULTS["sweep.planes"]
 
 
 def test_an_empty_port_is_refused_by_name():
     with pytest.raises(InputError, match=r"lens\.port"):
-        settings.lens_opener({**DEFAULTS, "lens.port": ""}, lambda: 0)()
+        configured_lens(LensConfig(port=""), lambda: 0)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +82,7 @@ def test_an_empty_port_is_refused_by_name():
     ],
 )
 def test_changes_are_judged_with_a_reason_that_names_the_parameter(name, value, configured, words):
-    result = parameters.judge([RosParameter(name, value=value)], settings.FOSSA_NODE, configured)
+    result = parameters.check([RosParameter(name, value=value)], parameters_of(FossaNodeConfig), configured)
     assert result.successful == (words == "")
     assert words in result.reason and (not words or name in result.reason)
 
@@ -82,9 +93,68 @@ def test_parameter_files_set_only_known_parameters_to_values_of_their_type(file)
         table = {parameter.name: parameter for parameter in TABLES[node.split("/")[-1]]}
         for name, value in sections["ros__parameters"].items():
             assert type(value) is type(table[name].default), name
-            assert table[name].complaint(value) == ""
+            assert table[name].problem(value) == ""
+
+
+class Colour(StrEnum):
+    RED = "red"
+    GREEN = "green"
+
+
+@dataclass(frozen=True)
+class Lamp:
+    warm_up_ns: int = seconds(1_500_000_000, "How long the lamp takes to be bright", minimum=0.0, maximum=9.0)
+    colour: Colour = parameter(Colour.RED, "Colour of the lamp")
+    wavelength: float | None = parameter(None, "Wavelength, 0 if unknown", unit="nm", minimum=0.0, live=True)
+
+    def __post_init__(self):
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class LampConfig:
+    lamp: Lamp = field(default_factory=Lamp, metadata=within("lamp."))
+
+
+def test_a_parameter_is_added_by_one_field(tmp_path):
+    warm_up, colour, wavelength = parameters_of(LampConfig)
+    assert (warm_up.name, warm_up.default, warm_up.unit) == ("lamp.warm_up", 1.5, "s")
+    assert (colour.default, colour.choices) == ("red", ("red", "green"))
+    assert (wavelength.default, wavelength.live) == (0.0, True)
+    (limits,) = parameters.descriptor(warm_up).floating_point_range
+    assert (limits.from_value, limits.to_value) == (0.0, 9.0)
+    assert "| `lamp.warm_up` | 1.5 | s | 0 .. 9 | configure | How long the lamp" in table((warm_up,))
+    file = tmp_path / "lamp.yaml"
+    file.write_text("/**/lamp_node:\n  ros__parameters: {lamp: {warm_up: 2, colour: green}}\n")
+    config = read_config(LampConfig, "lamp_node", file, ["lamp.wavelength=550"])
+    assert config == LampConfig(Lamp(2_000_000_000, Colour.GREEN, 550.0))
+    assert build(LampConfig, {"lamp.wavelength": 0.0}) == LampConfig()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Lamp(warm_up_ns=-1_000_000_000), "warm_up must be within 0 .. 9 s, not -1"),
+        (lambda: build(LampConfig, {"lamp.warm_up": 10.0}), "lamp.warm_up must be within 0 .. 9 s, not 10"),
+        (lambda: build(LampConfig, {"lamp.wavelength": math.nan}), "lamp.wavelength must be a number, not NaN"),
+        (lambda: build(LampConfig, {"lamp.colour": "blue"}), "lamp.colour must be one of red, green, not 'blue'"),
+        (
+            lambda: build(FossaNodeConfig, {"sweep.bookend": True, "sweep.mode": "ramp"}),
+            "sweep.bookend needs sweep.mode step and sweep.output sweep",
+        ),
+    ],
+)
+def test_what_is_not_allowed_is_refused_by_its_name(make, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        make()
 
 
 def test_the_documented_tables_are_the_codes():
     documented = (ROOT / "docs" / "parameters.md").read_text()
     assert documented == document(), "run python -m fossa_ros.ros.parameter_tables > docs/parameters.md"
+
+
+def test_configurations_need_neither_ros_nor_torch_nor_splines():
+    code = "import sys, fossa_ros.parameters.node_config, fossa_ros.parameters.parameter_file; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"rclpy", "torch", "scipy.interpolate"} & set(loaded)

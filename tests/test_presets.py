@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import FossaError
 from fossa_ros.lens import lens_backends
-from fossa_ros.parameters import settings
+from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.ros import parameters
 from fossa_ros.ros.fossa_node import FossaNode
 from fossa_ros.sweep import SweepPlan
@@ -44,18 +44,17 @@ def node(request):
 def test_a_preset_is_what_the_node_runs_with(node, request):
     file = next(file for file in PRESETS if file.name in request.node.name)
     said = yaml.safe_load(file.read_text())["/**/fossa_node"]["ros__parameters"]
-    values = parameters.values(node, settings.FOSSA_NODE)
-    assert said.items() <= values.items()
-    assert values["lens.backend"] in lens_backends()
-    plan, timing = settings.sweep_plan(values), settings.sweep_timing(values)
-    assert len(plan.focus_distances) == values["sweep.planes"] and timing.window_ns < 0.2e9
-    settings.sweep_config(values), settings.motion_config(values)
-    optics = settings.camera_optics(values)
-    pixel = optics["focal_length"] / 600
-    assert WorkingRange(optics["focal_length"], optics["f_number"], pixel, plan).reach(0.2) > plan.focus_distances[0]
+    assert said.items() <= {name: node.get_parameter(name).value for name in said}.items()
+    config = parameters.read(node, FossaNodeConfig)
+    assert config.lens.backend in lens_backends()
+    plan, timing = config.sweep.plan, config.sweep.timing
+    assert len(plan.focus_distances) == config.sweep.planes and timing.window_ns < 0.2e9
+    optics = config.camera
+    pixel = optics.focal_length / 600
+    assert WorkingRange(optics.focal_length, optics.f_number, pixel, plan).reach(0.2) > plan.focus_distances[0]
     # Nothing is wrong with it but that the hardware is not here: that, and nothing else, the node says.
     with pytest.raises(FossaError, match=WITHOUT[file.name]):
-        node.configure(values)
+        node.configure(config)
     node.cleanup()
 
 

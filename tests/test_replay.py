@@ -28,8 +28,8 @@ from fossa_ros.evaluation.replay_sweeps import find_topics, replayed_sweeps
 from fossa_ros.evaluation.results import read_results
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.fields import depth_from_message, nanoseconds
-from fossa_ros.parameters import settings
-from fossa_ros.parameters.parameter_file import read_values
+from fossa_ros.parameters.node_config import FossaNodeConfig
+from fossa_ros.parameters.parameter_file import read_config
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.simulation.virtual_recording import Recording, write_recording
@@ -82,9 +82,9 @@ def test_the_exposure_that_the_bag_tells_is_used_in_place_of_the_configured(scen
 
     def stamps(exposure, topic):
         pairs = ["sweep.settling=0.018", f"sweep.exposure={exposure}", f"sweep.exposure_topic={topic}"]
-        values = read_values(RIG, "fossa_node", settings.FOSSA_NODE, pairs)
+        config = read_config(FossaNodeConfig, "fossa_node", RIG, pairs)
         with BagReader(path) as bag:
-            sweeps = replayed_sweeps(bag, find_topics(bag, {}, exposure_topic=topic), values)
+            sweeps = replayed_sweeps(bag, find_topics(bag, {}, exposure_topic=topic), config)
             return [one.sweep.stamps_ns for one in sweeps if one.sweep.stack is not None]
 
     assert len(stamps(0.008, "")) == 5
@@ -345,8 +345,9 @@ def test_parameter_files_are_read_as_the_node_reads_them(tmp_path):
         "/left/fossa_node:\n  ros__parameters:\n    sweep: {near: 1, far: .inf}\n    lens: {options: 'a=1'}\n"
         "/left/sim_rig_node:\n  ros__parameters: {sweep.planes: 9}\n"
     )
-    values = read_values(file, "fossa_node", settings.FOSSA_NODE, ["sweep.focus_distances=[1, 2.5]", "lens.port="])
-    assert (values["sweep.planes"], values["sweep.near"], values["lens.options"]) == (3, 1.0, "a=1")
-    assert values["sweep.far"] == float("inf") and list(values["sweep.focus_distances"]) == [1.0, 2.5]
-    assert values["lens.port"] == "" and values["estimator"] == "auto"
-    assert settings.sweep_plan(values).focus_distances == (1.0, 2.5)
+    pairs = ["sweep.focus_distances=[1, 2.5]", "lens.port="]
+    config = read_config(FossaNodeConfig, "fossa_node", file, pairs)
+    assert (config.sweep.planes, config.sweep.near, config.lens.options) == (3, 1.0, "a=1")
+    assert config.sweep.far == float("inf") and list(config.sweep.focus_distances) == [1.0, 2.5]
+    assert config.lens.port == "" and config.estimator.name == "auto"
+    assert config.sweep.plan.focus_distances == (1.0, 2.5)

@@ -17,8 +17,8 @@ from fossa_ros.evaluation.replay_sweeps import find_topics, replayed_sweeps
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.fields import depth_from_message, nanoseconds
 from fossa_ros.msg import SweepReport
-from fossa_ros.parameters import settings
-from fossa_ros.parameters.parameter_file import read_values
+from fossa_ros.parameters.node_config import FossaNodeConfig
+from fossa_ros.parameters.parameter_file import read_config
 from fossa_ros.ros import qos
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
@@ -38,11 +38,12 @@ def test_the_node_and_the_replay_make_the_same_of_a_bag(tmp_path):
     stack, truth = render_stack(0, camera, dioptre_space(0.35, 6.0, 5), views=24)
     recording = Recording(seconds=4.0, knocked_at=2.1, knock=40)
     write_recording(tmp_path / "bag", stack, truth, recording, compression=CompressionMode.STORAGE)
-    values = read_values(CONFIG, "fossa_node", settings.FOSSA_NODE, [f"{name}={value}" for name, value in OURS.items()])
+    pairs = [f"{name}={value}" for name, value in OURS.items()]
+    config = read_config(FossaNodeConfig, "fossa_node", CONFIG, pairs)
     with BagReader(tmp_path / "bag") as bag:
         topics = find_topics(bag, {})
-        ends = [(one.recorded_ns, one.sweep.stamps_ns[-1]) for one in replayed_sweeps(bag, topics, values)]
-    done = replay(tmp_path / "bag", tmp_path / "out", ReplayOptions(values, picture_every=0))
+        ends = [(one.recorded_ns, one.sweep.stamps_ns[-1]) for one in replayed_sweeps(bag, topics, config)]
+    done = replay(tmp_path / "bag", tmp_path / "out", ReplayOptions(config, picture_every=0))
     assert [sweep.accepted for sweep in done.sweeps].count(False) == 1  # the knock
 
     reports, depths = _through_the_node(tmp_path, topics.names - {topics.truth}, ends)

@@ -22,8 +22,8 @@ from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
 from fossa_ros.evaluation.replay_many import find_bags, is_bag, replay_many, shard_of
 from fossa_ros.io.atomic import check_writable
-from fossa_ros.parameters import settings
-from fossa_ros.parameters.parameter_file import read_values
+from fossa_ros.parameters.node_config import FossaNodeConfig
+from fossa_ros.parameters.parameter_file import read_config
 
 INTERRUPTED = 130
 
@@ -54,7 +54,7 @@ def command(bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures
     what there is so far.
     """
     options = ReplayOptions(
-        read_values(params, "fossa_node", settings.FOSSA_NODE, pairs),
+        read_config(FossaNodeConfig, "fossa_node", params, pairs),
         _remapped(remaps),
         frames,
         rate,

@@ -7,6 +7,7 @@ parameter with its descriptor and checks, the entries of parameter files, and do
 
 from __future__ import annotations
 
+import array
 import math
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -45,15 +46,15 @@ class Parameter:
     nanoseconds: bool = False
 
     def problem(self, value: Any) -> str:
-        """Return why ``value``, which has the right type, is not allowed, and what is; empty if it is allowed."""
+        """Return why ``value`` is not allowed, and what is; empty if it is allowed. Types are not checked."""
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, not '{value}'"
-        if isinstance(value, bool | str):
-            return ""
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
         unit = f" {self.unit}" if self.unit else ""
-        for number in [value] if isinstance(value, int | float) else value:
+        for number in value if isinstance(value, array.array) else [value]:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
             if math.isnan(number):
                 return f"{self.name} must be a number, not NaN"
             if not low <= number <= high:

@@ -27,7 +27,7 @@ from fossa_ros.io.atomic import replacing_files
 from fossa_ros.io.pictures import confidence_picture, depth_picture, error_picture, write_picture
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.motion import MotionCheck
-from fossa_ros.parameters import settings
+from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.pipeline.report import report_stamp_ns
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.pipeline.worker import check_motion, estimate_depth
@@ -42,7 +42,7 @@ class ReplayOptions:
     """How a bag is replayed.
 
     Attributes:
-        values: of the parameters of ``fossa_node``.
+        config: the parameters of ``fossa_node``.
         remapped: topics by the node's name for them, where the bag has them under another.
         frames: replay frames even though there are stacks; None for stacks where there are any.
         rate: bag time by wall time; 0 for as fast as the machine can.
@@ -52,7 +52,7 @@ class ReplayOptions:
         compress: whether to compress it.
     """
 
-    values: dict[str, Any]
+    config: FossaNodeConfig
     remapped: dict[str, str] = field(default_factory=dict)
     frames: bool | None = None
     rate: float = 0.0
@@ -142,11 +142,11 @@ def replay(
         FossaError: the bag or the parameters cannot be used, or the results not be written.
     """
     ended = ended or threading.Event()
-    estimator = settings.estimator(options.values)
+    estimator = options.config.estimator.create()
     with BagReader(path) as bag, replacing_files(out, (METRICS,)) as work:
         done = Replay(str(path), estimator.name, damage=bag.damage)
         total = (bag.end_ns - bag.begin_ns) / 1e9
-        topics = find_topics(bag, options.remapped, options.frames, options.values["sweep.exposure_topic"])
+        topics = find_topics(bag, options.remapped, options.frames, options.config.sweep.exposure_topic)
         began = time.monotonic()
 
         def keep(result: SweepResult, figures: SweepFigures, sweep: ReplayedSweep) -> None:
@@ -158,11 +158,11 @@ def replay(
                 watch(result)
             progress(done, total)
 
-        motion = MotionCheck(settings.motion_config(options.values))
+        motion = MotionCheck(options.config.motion)
         with ExitStack() as stack:
             outputs = stack.enter_context(_Outputs(work, topics.namespace, options))
             line = stack.enter_context(_Line(motion, estimator, keep, options.workers))
-            for sweep in _paced(replayed_sweeps(bag, topics, options.values), bag.begin_ns, options.rate, ended):
+            for sweep in _paced(replayed_sweeps(bag, topics, options.config), bag.begin_ns, options.rate, ended):
                 line.submit(sweep)
         done.interrupted = ended.is_set()
         if not done.interrupted:
@@ -253,7 +253,7 @@ class _Outputs:
         self._with_depth = 0
         self._bag = None
         if options.bag:
-            self._bag = ResultBag(folder / BAG, namespace, options.values["depth.encoding"], options.compress)
+            self._bag = ResultBag(folder / BAG, namespace, options.config.depth.encoding, options.compress)
 
     def __enter__(self) -> _Outputs:
         if self._bag is not None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from fossa_ros.calibration.configured_lens import configured_breathing, configured_calibration
 from fossa_ros.core.errors import InputError
 from fossa_ros.messages.bags import BagReader, Recorded
 from fossa_ros.messages.exposure_times import ExposureTimes
@@ -26,8 +26,8 @@ from fossa_ros.messages.fields import (
 )
 from fossa_ros.messages.images import rgb_of_frame
 from fossa_ros.messages.stamp_pairs import StampPairs
-from fossa_ros.parameters import settings
-from fossa_ros.sweep import CapturedSweep, Sequencer, SweepMode
+from fossa_ros.parameters.capture_config import CaptureConfig
+from fossa_ros.sweep import CapturedSweep, GyroBuffer, Sequencer, SweepMode
 from fossa_ros.sweep.captured import SweepDecoder
 from fossa_ros.sweep.machines import Ended
 
@@ -78,7 +78,7 @@ class Topics:
 
 
 def find_topics(
-    bag: BagReader, remapped: dict[str, str], frames: bool | None = None, exposure_topic: str = ""
+    bag: BagReader, remapped: dict[str, str], frames: bool | None = None, exposure_topic: str | None = None
 ) -> Topics:
     """Choose the topics of a bag by the nodes' names for them, in whatever namespace.
 
@@ -86,7 +86,7 @@ def find_topics(
         bag: an open bag.
         remapped: topics by the node's name for them, where they have another.
         frames: whether frames are to be replayed even though there are stacks; None for stacks where there are any.
-        exposure_topic: the parameter ``sweep.exposure_topic``; empty for none.
+        exposure_topic: the parameter ``sweep.exposure_topic``; None for none.
 
     Raises:
         InputError: neither stacks nor frames with lens states, or several of them; no ``exposure_topic``.
@@ -163,14 +163,14 @@ class Truth:
         return before[-1] if before and np.isfinite(before[-1]).any() else None
 
 
-def replayed_sweeps(bag: BagReader, topics: Topics, values: dict[str, Any]) -> Iterator[ReplayedSweep]:
+def replayed_sweeps(bag: BagReader, topics: Topics, config: CaptureConfig) -> Iterator[ReplayedSweep]:
     """Yield the sweeps of a bag in their order, as ``fossa_node`` with these parameters would have captured them.
 
     Raises:
         InputError: parameters that cannot be used, or a lens whose states cannot tell the focus of frames.
     """
     truth = Truth()
-    taken = None if topics.stacks else _FrameSweeps(values)
+    taken = None if topics.stacks else _FrameSweeps(config)
     for recorded in bag.messages(topics.names):
         try:
             message = bag.read(recorded)
@@ -195,20 +195,21 @@ def replayed_sweeps(bag: BagReader, topics: Topics, values: dict[str, Any]) -> I
 class _FrameSweeps:
     """Take sweeps from frames and the states of a lens that somebody drove while the bag was recorded."""
 
-    def __init__(self, values: dict[str, Any]):
-        config = replace(settings.sweep_config(values), mode=SweepMode.EXTERNAL)
-        calibration = settings.lens_calibration(values)
-        self._timing = settings.sweep_timing(values)
-        self._sequencer = Sequencer(settings.sweep_plan(values), self._timing, config)
-        self._gyro = settings.gyro_buffer(values)
+    def __init__(self, config: CaptureConfig):
+        calibration = configured_calibration(config.lens)
+        self._timing = config.sweep.timing
+        external = replace(config.sweep.config, mode=SweepMode.EXTERNAL)
+        self._sequencer = Sequencer(config.sweep.plan, self._timing, external)
+        self._gyro = GyroBuffer(config.imu.rotation, config.imu.clock_offset_ns)
         self._decoder = SweepDecoder(
             lambda payload: rgb_of_frame(*payload),
             gyro=self._gyro.between,
-            breathing=settings.plane_scales(calibration),
-            **settings.camera_optics(values),
+            breathing=configured_breathing(calibration),
+            focal_length=config.camera.focal_length,
+            f_number=config.camera.f_number,
         )
         self._pairs = StampPairs(self._offer)
-        self._exposures = ExposureTimes(self._sequencer.add_frame) if values["sweep.exposure_topic"] else None
+        self._exposures = ExposureTimes(self._sequencer.add_frame) if config.sweep.exposure_topic else None
         self._now_ns: int | None = None
         self._wake_ns = 0
         self._number = 0

@@ -8,35 +8,8 @@ from typing import Literal
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import parameter, seconds, within
+from fossa_ros.lens.config import LensConfig
 from fossa_ros.sweep import ClockUse, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
-
-
-@dataclass(frozen=True)
-class LensConfig:
-    """Group ``lens``: the lens driver and the calibration of the lens."""
-
-    backend: str = parameter("optotune_ld4", "Which lens driver to use; other packages can add theirs")
-    port: str = parameter(
-        "/dev/ttyACM0", "Where the lens is: serial port, usb:VID:PID[:SERIAL], video device, or node of a camera"
-    )
-    power_offset: float = parameter(
-        0.0,
-        "Dioptres that the fixed optics add to the tunable lens: 1 / focus distance = lens power + offset",
-        unit="D",
-    )
-    options: str = parameter(
-        "", "More options of the lens backend: NAME=VALUE, separated by blanks; docs/lenses.md lists them"
-    )
-    calibration: str | None = parameter(
-        None, "File of 'fossa calibrate', which tells metres and takes out focus breathing; empty for none"
-    )
-    temperature_limit: float = parameter(
-        5.0,
-        "How far the lens may leave the temperatures of its calibration before /diagnostics warns",
-        unit="degC",
-        minimum=0.0,
-        maximum=100.0,
-    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fossa_ros.core.parameter import parameter, seconds, within
-from fossa_ros.estimators.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, Estimator, create_estimator
+from fossa_ros.estimators.estimator import (
+    DEFAULT_ESTIMATOR,
+    ESTIMATORS,
+    Estimator,
+    create_estimator,
+    estimator_options,
+)
 from fossa_ros.motion import MotionConfig
 
 
@@ -31,10 +37,7 @@ class EstimatorConfig:
 
     def create(self) -> Estimator:
         """Make the estimator, its model loaded; raises InputError."""
-        if self.name not in ("auto", "fossa"):
-            return create_estimator(self.name)
-        options = ("model", "checkpoint", "device", "precision", "compile")
-        return create_estimator(self.name, **{option: getattr(self, option) for option in options})
+        return create_estimator(self.name, **{option: getattr(self, option) for option in estimator_options(self.name)})
 
 
 @dataclass(frozen=True)

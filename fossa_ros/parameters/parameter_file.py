@@ -1,34 +1,39 @@
-"""The parameter files of ROS, and NAME=VALUE pairs, for commands that do without ROS."""
+"""Configurations from ROS parameter files and NAME=VALUE pairs, for commands that run without ROS."""
 
 from __future__ import annotations
 
 import array
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
 from fossa_ros.core.errors import InputError
-from fossa_ros.parameters.parameter import Parameter
+from fossa_ros.core.parameter import Parameter
+from fossa_ros.parameters.config import build, parameters_of
 
-EVERY = ("/**", "**", "/*", "*")
+Config = TypeVar("Config")
+EVERY_NODE = ("/**", "**", "/*", "*")
 
 
-def read_values(path, node: str, parameters: Iterable[Parameter], pairs: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the value of every parameter as ``node`` would get it.
+def read_config(config: type[Config], node: str, path: str | Path | None = None, pairs: Iterable[str] = ()) -> Config:
+    """Make the configuration that ``node`` would have.
 
     Args:
+        config: the class; names in the file that are not among its parameters, such as use_sim_time, are ignored, as
+            rclpy ignores them.
+        node: its name; sections of the file for other nodes are ignored.
         path: of a parameter file; None for the defaults.
-        node: its name; sections for other nodes are left out.
-        parameters: the node's. What else the file holds for it, such as use_sim_time, is left out, as rclpy does.
-        pairs: NAME=VALUE, which go before the file.
+        pairs: NAME=VALUE, which override the file.
 
     Raises:
-        InputError: a file that is none, or a value of another type or out of range.
+        InputError: the file is no parameter file, a pair is no parameter, or a value has another type, is out of range
+            or does not go with the others.
     """
-    known = {parameter.name: parameter for parameter in parameters}
-    values = {name: parameter.default for name, parameter in known.items()}
-    for name, value in ({} if path is None else _of_file(path, node)).items():
+    known = {parameter.name: parameter for parameter in parameters_of(config)}
+    values: dict[str, Any] = {}
+    for name, value in ({} if path is None else _file_values(path, node)).items():
         if name in known:
             values[name] = _checked(known[name], value, str(path))
     for pair in pairs:
@@ -36,10 +41,10 @@ def read_values(path, node: str, parameters: Iterable[Parameter], pairs: Iterabl
         if not equals or name not in known:
             raise InputError(f"'{pair}' is no NAME=VALUE of a parameter of {node}; docs/parameters.md lists them.")
         values[name] = _checked(known[name], yaml.safe_load(text) if text else "", "the command line")
-    return values
+    return build(config, values)
 
 
-def _of_file(path, node: str) -> dict[str, Any]:
+def _file_values(path: str | Path, node: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             content = yaml.safe_load(file)
@@ -49,20 +54,20 @@ def _of_file(path, node: str) -> dict[str, Any]:
         raise InputError(f"{path} holds no parameters; a parameter file begins with the name of a node.")
     found: dict[str, Any] = {}
     for key, section in content.items():
-        wanted = str(key) in EVERY or str(key).rpartition("/")[2] == node
+        wanted = str(key) in EVERY_NODE or str(key).rpartition("/")[2] == node
         if wanted and isinstance(section, dict):
             found |= _flat(section.get("ros__parameters") or {})
     return found
 
 
-def _flat(section, prefix: str = "") -> dict[str, Any]:
+def _flat(section: Any, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in section.items() if isinstance(section, dict) else ():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 
 
-def _checked(parameter: Parameter, value: Any, where: str) -> Any:
+def _checked(parameter: Parameter, value: Any, source: str) -> Any:
     default = parameter.default
     try:
         if isinstance(default, array.array):
@@ -74,13 +79,8 @@ def _checked(parameter: Parameter, value: Any, where: str) -> Any:
         elif type(value) is not type(default):
             raise ValueError
     except (TypeError, ValueError):
-        raise InputError(f"{parameter.name} in {where} must be like {default!r}, not {value!r}; correct it.") from None
-    complaint = parameter.complaint(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        low = -float("inf") if parameter.minimum is None else parameter.minimum
-        high = float("inf") if parameter.maximum is None else parameter.maximum
-        if not low <= value <= high:
-            complaint = complaint or f"{parameter.name} must be within {low:g} .. {high:g}, not {value:g}"
-    if complaint:
-        raise InputError(f"{complaint} ({where}).")
+        raise InputError(f"{parameter.name} in {source} must be like {default!r}, not {value!r}; correct it.") from None
+    problem = parameter.problem(value)
+    if problem:
+        raise InputError(f"{problem} ({source}).")
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -15,6 +16,7 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from std_srvs.srv import SetBool, Trigger
 
+from fossa_ros.calibration.configured_lens import configured_breathing, configured_calibration, configured_lens
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane
 from fossa_ros.lens import LensState
@@ -23,14 +25,14 @@ from fossa_ros.messages.fields import angular_velocity, camera_frame, lens_state
 from fossa_ros.messages.images import rgb_of_frame
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
-from fossa_ros.parameters import settings
+from fossa_ros.parameters.capture_config import CaptureConfig
 from fossa_ros.pipeline.result import Verdict
 from fossa_ros.ros import qos
 from fossa_ros.ros.camera_subscription import CameraSubscription
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.lifecycle import ManagedNode
-from fossa_ros.sweep import CapturedSweep, ClockUse, GyroBuffer, SweepCapture, SweepMode
+from fossa_ros.sweep import CapturedSweep, GyroBuffer, SweepCapture, SweepMode
 
 
 class CaptureComponent:
@@ -59,7 +61,7 @@ class CaptureComponent:
 
     def configure(
         self,
-        values: dict,
+        config: CaptureConfig,
         on_sweep: Callable[[CapturedSweep], None],
         on_plane: Callable[[Callable[[], tuple[FocusPlane, np.ndarray]]], None] | None = None,
         on_camera: Callable[[tuple[int, int], int], None] = lambda size, planes: None,
@@ -69,13 +71,12 @@ class CaptureComponent:
         ``on_plane`` receives what decodes planes of a sweep in the making, from the capture's thread too; ``on_camera``
         the (H, W) of the images and the number of planes, from the executor's, when the first frame has come.
         """
-        plan = settings.sweep_plan(values)
-        config = settings.sweep_config(values)
-        calibration = settings.lens_calibration(values)
-        self._gyro = settings.gyro_buffer(values)
+        plan = config.sweep.plan
+        calibration = configured_calibration(config.lens)
+        self._gyro = GyroBuffer(config.imu.rotation, config.imu.clock_offset_ns)
         self._on_camera, self._planes = on_camera, len(plan.focus_distances)
-        self._transport = values["image_transport"]
-        self._exposure_topic = values["sweep.exposure_topic"]
+        self._transport = config.image_transport
+        self._exposure_topic = config.sweep.exposure_topic
         if self._exposure_topic:
             try:
                 validate_topic_name(self._exposure_topic)
@@ -84,20 +85,21 @@ class CaptureComponent:
                 raise InputError(f"sweep.exposure_topic cannot be '{self._exposure_topic}': {reason}") from error
         self._capture = SweepCapture(
             plan,
-            settings.sweep_timing(values),
-            settings.lens_opener(values, self._node.now_ns, calibration),
+            config.sweep.timing,
+            partial(configured_lens, config.lens, self._node.now_ns, calibration),
             decode=lambda payload: rgb_of_frame(*payload),
             on_sweep=on_sweep,
             on_lens_state=self._on_lens_state,
             clock=self._node.now_ns,
-            config=config,
-            clock_use=ClockUse(values["sweep.clock_estimate"]),
+            focal_length=config.camera.focal_length,
+            f_number=config.camera.f_number,
+            config=config.sweep.config,
+            clock_use=config.sweep.clock_estimate,
             gyro=self._gyro.between,
-            breathing=settings.plane_scales(calibration),
+            breathing=configured_breathing(calibration),
             on_plane=on_plane,
-            **settings.camera_optics(values),
         )
-        self._external = config.mode is SweepMode.EXTERNAL
+        self._external = config.sweep.config.mode is SweepMode.EXTERNAL
         identity = "a lens that somebody else drives"
         if not self._external:
             lens = self._capture.connect()

@@ -9,8 +9,9 @@ import numpy as np
 from fossa_ros.core.stack import FocusPlane
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import SweepReport
-from fossa_ros.parameters import settings
+from fossa_ros.parameters.depth_config import DepthConfig
 from fossa_ros.pipeline.result import SweepResult, Verdict
+from fossa_ros.pipeline.temporal_filter import TemporalConfig, TemporalFilter
 from fossa_ros.pipeline.worker import DepthWorker
 from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.lifecycle import ManagedNode
@@ -28,24 +29,25 @@ class DepthComponent:
         self._outputs: Outputs | None = None
         self._log_throttle = LogThrottle()
 
-    def configure(self, values: dict, on_result: Callable[[SweepResult, SweepReport], None]) -> str:
+    def configure(self, config: DepthConfig, on_result: Callable[[SweepResult, SweepReport], None]) -> str:
         """Load the estimator; return its name. Raises FossaError.
 
         ``on_result`` is called with every result and its report once they are published, from any of the worker's
         threads.
         """
-        estimator = settings.estimator(values)
+        estimator = config.estimator.create()
         self._told = on_result
         self._gpu_memory = estimator.gpu_memory
+        memory = config.depth.temporal_memory
         self._worker = DepthWorker(
-            MotionCheck(settings.motion_config(values)),
+            MotionCheck(config.motion),
             estimator,
             self._on_result,
             clock=self._node.now_ns,
-            max_age_ns=round(values["depth.max_age"] * settings.SECONDS),
-            temporal=settings.temporal_filter(values),
+            max_age_ns=config.depth.max_age_ns,
+            temporal=TemporalFilter(TemporalConfig(memory=memory)) if memory else None,
         )
-        self._outputs = Outputs(self._node, values["depth.encoding"])
+        self._outputs = Outputs(self._node, config.depth.encoding)
         self._node.get_logger().info(f"Estimator {estimator.description}")
         return estimator.name
 

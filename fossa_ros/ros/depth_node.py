@@ -9,7 +9,7 @@ from functools import partial
 
 from fossa_ros.messages.fields import captured_sweep
 from fossa_ros.msg import FocusStack, SweepReport
-from fossa_ros.parameters import settings
+from fossa_ros.parameters.node_config import DepthNodeConfig
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.ros import qos
 from fossa_ros.ros.depth_component import DepthComponent
@@ -23,14 +23,14 @@ class DepthNode(ManagedNode):
     """Publish the depth of every focus stack that passes the motion check."""
 
     def __init__(self, **kwargs):
-        super().__init__("depth_node", settings.DEPTH_NODE, **kwargs)
+        super().__init__("depth_node", DepthNodeConfig, **kwargs)
         self._diagnostics = HealthPublisher(self, self._tick)
         self._depth = DepthComponent(self)
         self._stacks = None
         self._last_stack = -math.inf  # monotonic seconds
 
-    def configure(self, values: dict) -> None:
-        estimator = self._depth.configure(values, self._on_result)
+    def configure(self, config: DepthNodeConfig) -> None:
+        estimator = self._depth.configure(config, self._on_result)
         self._diagnostics.health = Health(hardware_id=f"estimator {estimator}", estimator=estimator)
 
     def activate(self) -> None:

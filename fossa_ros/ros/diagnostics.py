@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -19,9 +19,7 @@ from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.thresholds import (
     ACCEPTANCE,
     CLOCK_OFFSET,
-    DEFAULTS,
     DEPTH_RATE,
-    DIAGNOSTICS,
     ERROR,
     GPU_MEMORY,
     INFERENCE,
@@ -29,6 +27,7 @@ from fossa_ros.parameters.thresholds import (
     SILENCE,
     TEMPERATURE,
     WARN,
+    Thresholds,
 )
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.ros import parameters, qos
@@ -118,8 +117,8 @@ class Health:
             self.lens = state or self.lens
             return bool(before) != bool(self.lens_failure)
 
-    def message(self, name: str, stamp, values: Mapping[str, float] = DEFAULTS) -> DiagnosticArray:
-        """Compose the node's status; ``values`` holds the thresholds, by the names of ``DIAGNOSTICS``."""
+    def message(self, name: str, stamp, thresholds: Thresholds | None = None) -> DiagnosticArray:
+        """Compose the node's status; the default thresholds if there are none."""
         with self._lock:
             now = time.monotonic()
             while self._ends and self._ends[0][0] < now - WINDOW_S:
@@ -130,7 +129,7 @@ class Health:
             # Superseded sweeps say that the estimator is slower than the camera, not that anything is wrong.
             judged = sum(end != Verdict.SUPERSEDED for _, end in self._ends)
             acceptance = depths / judged if judged else math.nan
-            unwell = self._unwell(values, rate, acceptance, now - self._last_depth)
+            unwell = self._unwell(thresholds or Thresholds(), rate, acceptance, now - self._last_depth)
             figures = self._figures(rate, len(self._ends) / span, acceptance)
         level = max((level for level, _ in unwell), default=OK)
         told = "; ".join(text for one, text in unwell if one == level)
@@ -140,7 +139,9 @@ class Health:
         status.values = [KeyValue(key=key, value=str(value)) for key, value in figures.items()]
         return DiagnosticArray(header=Header(stamp=stamp), status=[status])
 
-    def _unwell(self, values, rate: float, acceptance: float, silence: float) -> list[tuple[bytes, str]]:
+    def _unwell(
+        self, thresholds: Thresholds, rate: float, acceptance: float, silence: float
+    ) -> list[tuple[bytes, str]]:
         """Return everything that is not well."""
         found = []
         if self.lens_failure:
@@ -149,23 +150,23 @@ class Health:
             if self.lens.faults:
                 found.append((WARN, "lens: " + ", ".join(self.lens.faults)))
             if self.lens.temperature is not None:
-                found.append(TEMPERATURE.judge(self.lens.temperature, values))
+                found.append(TEMPERATURE.level(self.lens.temperature, thresholds))
         if self.camera_fault:
             found.append((WARN, f"camera: {self.camera_fault}"))
         if not self.resting:
-            missed = [SILENCE.judge(silence, values), DEPTH_RATE.judge(rate, values)]
+            missed = [SILENCE.level(silence, thresholds), DEPTH_RATE.level(rate, thresholds)]
             if not math.isnan(acceptance):
-                missed.append(ACCEPTANCE.judge(acceptance, values))
+                missed.append(ACCEPTANCE.level(acceptance, thresholds))
             last = self.last_reason or "no sweep finished yet"
             found += [(level, f"{text}; last reason: {last}") for level, text in missed[:1] if level != OK]
             found += missed[1:]
         if self.known == 0:
             found.append((WARN, f"{self.estimator} found no depth in the last sweep; see docs/troubleshooting.md"))
-        found.append(INFERENCE.judge(self.inference_ms, values))
+        found.append(INFERENCE.level(self.inference_ms, thresholds))
         if self.clock_offset is not None and self.clock_offset.certain:
-            found.append(CLOCK_OFFSET.judge(abs(self.clock_offset.offset_ns) / 1e9, values))
+            found.append(CLOCK_OFFSET.level(abs(self.clock_offset.offset_ns) / 1e9, thresholds))
         if self.gpu_memory is not None:
-            found.append(GPU_MEMORY.judge(self.gpu_memory[0] / self.gpu_memory[1], values))
+            found.append(GPU_MEMORY.level(self.gpu_memory[0] / self.gpu_memory[1], thresholds))
         return [(level, text) for level, text in found if level != OK]
 
     def _figures(self, rate: float, sweep_rate: float, acceptance: float) -> dict[str, object]:
@@ -204,7 +205,7 @@ class HealthPublisher:
     """Publish a node's health once a second, and whenever it is told to.
 
     Args:
-        node: whose health; it declares the thresholds of ``DIAGNOSTICS``.
+        node: whose health; it declares the parameters of Thresholds.
         before: brings the figures up to date; called each second while there is a health, on the executor's thread.
 
     Attributes:
@@ -222,7 +223,8 @@ class HealthPublisher:
         """Publish it now; from any thread."""
         health = self.health
         if health is not None:
-            now, thresholds = self._node.get_clock().now().to_msg(), parameters.values(self._node, DIAGNOSTICS)
+            now = self._node.get_clock().now().to_msg()
+            thresholds = parameters.read(self._node, Thresholds, "diagnostics.")
             self._publisher.publish(health.message(self._node.get_fully_qualified_name(), now, thresholds))
 
     def _tick(self) -> None:

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 
 from fossa_ros.msg import SweepReport
-from fossa_ros.parameters import settings
+from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.ros.capture_component import CaptureComponent
 from fossa_ros.ros.depth_component import DepthComponent
@@ -23,15 +23,15 @@ class FossaNode(ManagedNode):
     """
 
     def __init__(self, **kwargs):
-        super().__init__("fossa_node", settings.FOSSA_NODE, **kwargs)
+        super().__init__("fossa_node", FossaNodeConfig, **kwargs)
         self._diagnostics = HealthPublisher(self, self._tick)
         self._capture = CaptureComponent(self, self._diagnostics)
         self._depth = DepthComponent(self)
         self._stacks = StackSender(self)
 
-    def configure(self, values: dict) -> None:
-        estimator = self._depth.configure(values, self._on_result)
-        identity = self._capture.configure(values, self._on_sweep, self._depth.add_plane, self._depth.expect)
+    def configure(self, config: FossaNodeConfig) -> None:
+        estimator = self._depth.configure(config, self._on_result)
+        identity = self._capture.configure(config, self._on_sweep, self._depth.add_plane, self._depth.expect)
         self._stacks.configure()
         self._diagnostics.health = Health(hardware_id=identity, estimator=estimator)
 

@@ -21,14 +21,10 @@ from rclpy.signals import SignalHandlerOptions
 
 from fossa_ros.core.errors import FossaError
 from fossa_ros.core.freed_memory import keep_freed_memory
-from fossa_ros.parameters.parameter import Parameter
+from fossa_ros.parameters.config import parameters_of
+from fossa_ros.parameters.node_config import NodeConfig
 from fossa_ros.ros import environment, parameters
 
-AUTOSTART = Parameter(
-    "autostart",
-    False,
-    "Configure and activate by itself, trying again until it succeeds; otherwise a lifecycle manager does it",
-)
 AUTOSTART_PERIOD_S = 1.0
 SWITCH_S = 0.0005  # how long a thread may keep another that has a frame in hand from the interpreter
 # More make neither motion check nor classical estimator faster, and their waiting costs a fifth more of the CPU.
@@ -43,14 +39,15 @@ class Interrupted(FossaError):
 class ManagedNode(LifecycleNode):
     """A lifecycle node whose transitions fail with a sentence.
 
-    A subclass implements ``configure(values)``, ``activate()``, ``deactivate()`` and ``cleanup()``. The first two may
+    A subclass implements ``configure(config)``, ``activate()``, ``deactivate()`` and ``cleanup()``. The first two may
     raise FossaError: it is logged, what was begun is cleaned up, and the transition returns FAILURE. ``cleanup`` must
     accept a node that was configured only in part.
     """
 
-    def __init__(self, name: str, table: tuple[Parameter, ...], **kwargs):
+    def __init__(self, name: str, config: type[NodeConfig], **kwargs):
         super().__init__(name, **kwargs)
-        self.table = (*table, AUTOSTART)
+        self._config_class = config
+        self._table = parameters_of(config)
         self._configured = False
         self._last_complaint = ""
         self.ended = threading.Event()  # the process was asked to end
@@ -59,14 +56,14 @@ class ManagedNode(LifecycleNode):
         self._service_change_state.callback = self._on_change_state
         # Registered first: it also judges start-up values.
         self.add_on_set_parameters_callback(self._validate_parameters)
-        parameters.declare(self, self.table)
+        parameters.declare(self, self._table)
         self._autostart_timer = None
-        if self.get_parameter(AUTOSTART.name).value:
+        if self.get_parameter("autostart").value:
             steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may not have begun
             self._autostart_timer = self.create_timer(AUTOSTART_PERIOD_S, self._autostart, clock=steady)
 
-    def configure(self, values: dict) -> None:
-        """Build everything from the parameters' ``values``; raise FossaError if they cannot be used."""
+    def configure(self, config) -> None:
+        """Build everything from ``config``, of the class given to the constructor; raise FossaError if that fails."""
         raise NotImplementedError
 
     def activate(self) -> None:
@@ -92,7 +89,7 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         def build():
-            self.configure(parameters.values(self, self.table))
+            self.configure(parameters.read(self, self._config_class))
             self._configured = True
             self._last_complaint = ""
 
@@ -158,7 +155,7 @@ class ManagedNode(LifecycleNode):
             return response
 
     def _validate_parameters(self, changes: list[RosParameter]):
-        return parameters.judge(changes, self.table, self._configured)
+        return parameters.check(changes, self._table, self._configured)
 
     def _autostarting(self) -> bool:
         return self._autostart_timer is not None and not self._autostart_timer.is_canceled()

@@ -1,39 +1,66 @@
-"""Write docs/parameters.md: the parameters of every node, from their one description in the code."""
+"""Write docs/parameters.md: the parameters of every node, from the fields that declare them."""
 
 from __future__ import annotations
 
-from fossa_ros.parameters.settings import CAPTURE, DEPTH, DEPTH_NODE, DIAGNOSTICS, FOSSA_NODE, SWEEP_NODE
-from fossa_ros.ros import parameters
-from fossa_ros.ros.lifecycle import AUTOSTART
-from fossa_ros.ros.sim_rig_node import SIM_RIG_NODE
+import array
+
+from fossa_ros.core.parameter import Parameter
+from fossa_ros.parameters.capture_config import CaptureConfig
+from fossa_ros.parameters.config import parameters_of
+from fossa_ros.parameters.depth_config import DepthConfig
+from fossa_ros.parameters.node_config import DepthNodeConfig, FossaNodeConfig, NodeConfig, SweepNodeConfig
+from fossa_ros.parameters.thresholds import Thresholds
+from fossa_ros.ros.sim_rig_node import SimRigNodeConfig
 
 TABLES = {
-    "fossa_node": (*FOSSA_NODE, AUTOSTART),
-    "sweep_node": (*SWEEP_NODE, AUTOSTART),
-    "depth_node": (*DEPTH_NODE, AUTOSTART),
-    "sim_rig_node": (*SIM_RIG_NODE, AUTOSTART),
+    "fossa_node": parameters_of(FossaNodeConfig),
+    "sweep_node": parameters_of(SweepNodeConfig),
+    "depth_node": parameters_of(DepthNodeConfig),
+    "sim_rig_node": parameters_of(SimRigNodeConfig),
 }
-# fossa_node has the parameters of both its halves, so that they are listed once.
+_EVERY_NODE = parameters_of(NodeConfig)
+# fossa_node has the parameters of both its parts, so that they are listed once.
 SECTIONS = {
-    "Every node": (AUTOSTART,),
-    "fossa_node and sweep_node": CAPTURE,
-    "fossa_node and depth_node": DEPTH,
-    "fossa_node, sweep_node and depth_node": DIAGNOSTICS,
-    "sim_rig_node": SIM_RIG_NODE,
+    "Every node": _EVERY_NODE,
+    "fossa_node and sweep_node": parameters_of(CaptureConfig),
+    "fossa_node and depth_node": parameters_of(DepthConfig),
+    "fossa_node, sweep_node and depth_node": parameters_of(Thresholds, "diagnostics."),
+    "sim_rig_node": tuple(each for each in TABLES["sim_rig_node"] if each not in _EVERY_NODE),
 }
 PREAMBLE = """\
 # Parameters
 
-Made from the one description in the code by `python -m fossa_ros.ros.parameter_tables > docs/parameters.md`; a test
-keeps the two the same. A parameter that changes *live* takes effect within a second. One that changes at *configure*
-is refused while the node is configured: clean the node up (`ros2 lifecycle set /fossa_node cleanup`), set it, and
-configure again.
+`python -m fossa_ros.ros.parameter_tables > docs/parameters.md` writes this page from the fields that declare the
+parameters; a test compares the two. A parameter that changes *live* takes effect within a second. One that changes at
+*configure* is refused while the node is configured: clean the node up (`ros2 lifecycle set /fossa_node cleanup`), set
+it, and configure again.
 """
 
 
 def document() -> str:
     """Return docs/parameters.md."""
-    return PREAMBLE + "".join(f"\n## {nodes}\n\n{parameters.table(table)}" for nodes, table in SECTIONS.items())
+    return PREAMBLE + "".join(f"\n## {nodes}\n\n{table(parameters)}" for nodes, parameters in SECTIONS.items())
+
+
+def table(parameters: tuple[Parameter, ...]) -> str:
+    """Return parameters as a Markdown table."""
+    lines = ["| parameter | default | unit | range | changes | meaning |", "|---|---|---|---|---|---|"]
+    for parameter in parameters:
+        default = list(parameter.default) if isinstance(parameter.default, array.array) else parameter.default
+        if parameter.choices:
+            allowed = ", ".join(f"`{choice}`" for choice in parameter.choices)
+        elif parameter.minimum is None and parameter.maximum is None:
+            allowed = ""
+        else:
+            low = "" if parameter.minimum is None else f"{parameter.minimum:g}"
+            high = "" if parameter.maximum is None else f"{parameter.maximum:g}"
+            allowed = f"{low} .. {high}".strip()
+        shown = repr(default).replace("'", "") if default != "" else "(empty)"
+        changes = "live" if parameter.live else "configure"
+        lines.append(
+            f"| `{parameter.name}` | {shown} | {parameter.unit} | {allowed} | {changes} | {parameter.description} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -13,60 +14,36 @@ from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.optics import metres
+from fossa_ros.core.parameter import parameter, within
 from fossa_ros.messages import exposure_times
 from fossa_ros.msg import LensState
-from fossa_ros.parameters.parameter import Parameter
+from fossa_ros.parameters.node_config import NodeConfig
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import depth_image, time_message
 from fossa_ros.ros.fault_injection import faulty_messages
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.simulation.camera import SimulatedCamera
-from fossa_ros.simulation.lens_dynamics import LensModel
 from fossa_ros.simulation.rig import RigConfig, RigFrame, SimulatedRig
 from fossa_ros.simulation.rig_faults import RigFault
 
-SIM_RIG_NODE = (
-    Parameter("scene", RigConfig.scene, "Which scene: a seed", minimum=0, maximum=1_000_000),
-    Parameter("frame_id", "camera_optical_frame", "Optical frame of the camera"),
-    Parameter("lens.link", "", "Where to put a symbolic link to the lens's pseudo-terminal; empty for none"),
-    Parameter(
-        "lens.power_offset",
-        RigConfig.power_offset,
-        "Dioptres of the fixed optics: 1 / focus distance = lens power + offset",
-        "D",
-    ),
-    Parameter("lens.hysteresis", LensModel.hysteresis, "Play of the lens", "D", minimum=0.0, maximum=1.0),
-    Parameter("lens.nonlinearity", LensModel.nonlinearity, "Bend of its power over current", minimum=0.0, maximum=0.3),
-    Parameter("lens.drift", LensModel.drift, "Of its power with temperature", "D/degC", minimum=-0.2, maximum=0.2),
-    Parameter(
-        "camera.breathing_length",
-        SimulatedCamera.breathing_length,
-        "Focus breathing: scale grows by this times dioptres; the intrinsics hold while the lens rests",
-        "m",
-        minimum=0.0,
-        maximum=0.05,
-    ),
-    Parameter("camera.width", SimulatedCamera.width, "Image width", "px", minimum=64, maximum=4096),
-    Parameter("camera.height", SimulatedCamera.height, "Image height", "px", minimum=64, maximum=4096),
-    Parameter("camera.fx", SimulatedCamera.fx, "Focal length in pixels", "px", minimum=10.0),
-    Parameter("camera.focal_length", SimulatedCamera.focal_length, "Focal length", "m", minimum=0.001),
-    Parameter("camera.f_number", SimulatedCamera.f_number, "Focal length over aperture diameter", minimum=0.5),
-    Parameter("camera.rate", RigConfig.rate, "Frames a second", "Hz", minimum=1.0, maximum=200.0),
-    Parameter("camera.exposure", RigConfig.exposure, "Exposure time", "s", minimum=0.0001, maximum=0.1),
-    Parameter("seed", RigConfig.seed, "Of the sensor noise", minimum=0, maximum=1_000_000),
-    Parameter(
-        "fault",
-        str(RigFault.NONE),
-        "What is wrong with camera or lens, for rehearsals: docs/reliability.md",
-        choices=tuple(str(fault) for fault in RigFault),
-        live=True,
-    ),
-)
-CAMERA = ("width", "height", "fx", "focal_length", "f_number", "breathing_length")
 RENDERING = "rendered"  # key in /diagnostics: share of the scene, 0..1
 PARKING_S = 3.0  # for a node that ends on the same Ctrl-C to park its lens; launch waits 5 s before it insists
 MOVED = 0.06  # dioptres within one exposure: what the ringing of a lens may be that counts as settled
 STILL = 1.5e-4  # rad and m from one frame to the next: a tenth of a pixel of the default camera
+
+
+@dataclass(frozen=True)
+class SimRigNodeConfig(NodeConfig):
+    """Parameters of ``sim_rig_node``."""
+
+    rig: RigConfig = field(default_factory=RigConfig, metadata=within(""))
+    frame_id: str = parameter("camera_optical_frame", "Optical frame of the camera")
+    link: str | None = parameter(
+        None, "Where to put a symbolic link to the lens's pseudo-terminal; empty for none", name="lens.link"
+    )
+    fault: RigFault = parameter(
+        RigFault.NONE, "What is wrong with camera or lens, for rehearsals: docs/reliability.md", live=True
+    )
 
 
 class SimRigNode(ManagedNode):
@@ -79,7 +56,7 @@ class SimRigNode(ManagedNode):
     """
 
     def __init__(self, **kwargs):
-        super().__init__("sim_rig_node", SIM_RIG_NODE, **kwargs)
+        super().__init__("sim_rig_node", SimRigNodeConfig, **kwargs)
         self._rig: SimulatedRig | None = None
         self._rig_services = []
         self._last_pose = None
@@ -88,27 +65,17 @@ class SimRigNode(ManagedNode):
         self._frames = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
 
-    def configure(self, values: dict) -> None:
-        camera = SimulatedCamera(**{name: values[f"camera.{name}"] for name in CAMERA})
-        config = RigConfig(
-            scene=values["scene"],
-            camera=camera,
-            rate=values["camera.rate"],
-            exposure=values["camera.exposure"],
-            lens=LensModel(**{name: values[f"lens.{name}"] for name in ("hysteresis", "nonlinearity", "drift")}),
-            power_offset=values["lens.power_offset"],
-            seed=values["seed"],
-        )
+    def configure(self, config: SimRigNodeConfig) -> None:
         self.get_logger().info("Rendering the scene at every focus")
         self._rig = SimulatedRig(
-            config, self._on_frame, clock=self.now_ns, link=values["lens.link"] or None, progress=self._publish_progress
+            config.rig, self._on_frame, clock=self.now_ns, link=config.link, progress=self._publish_progress
         )
-        self._frame_id = values["frame_id"]
-        self._info = _camera_info(camera)
+        self._frame_id = config.frame_id
+        self._info = _camera_info(config.rig.camera)
         self._images = self.create_lifecycle_publisher(Image, "image", qos.FRAMES)
         self._infos = self.create_lifecycle_publisher(CameraInfo, "camera_info", qos.FRAMES)
         self._metadata = self.create_lifecycle_publisher(DiagnosticArray, "metadata", qos.FRAMES)
-        self._exposure_us = round(config.exposure * 1e6)
+        self._exposure_us = round(config.rig.exposure * 1e6)
         self._truth = self.create_lifecycle_publisher(Image, "truth/depth", qos.LATCHED)
         self._lens_truth = self.create_lifecycle_publisher(LensState, "truth/lens", qos.REPORTS)
         self._published = self._images, self._infos, self._metadata, self._truth, self._lens_truth

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 
 from fossa_ros.msg import SweepReport
-from fossa_ros.parameters import settings
+from fossa_ros.parameters.node_config import SweepNodeConfig
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.ros import qos
 from fossa_ros.ros.capture_component import CaptureComponent
@@ -29,7 +29,7 @@ class SweepNode(ManagedNode):
     """
 
     def __init__(self, **kwargs):
-        super().__init__("sweep_node", settings.SWEEP_NODE, **kwargs)
+        super().__init__("sweep_node", SweepNodeConfig, **kwargs)
         self._diagnostics = HealthPublisher(self, self._tick)
         self._capture = CaptureComponent(self, self._diagnostics)
         self._stacks = StackSender(self, self._on_replaced)
@@ -37,8 +37,8 @@ class SweepNode(ManagedNode):
         self._reports = self._heard = None
         self._log_throttle = LogThrottle()
 
-    def configure(self, values: dict) -> None:
-        identity = self._capture.configure(values, self._on_sweep)
+    def configure(self, config: SweepNodeConfig) -> None:
+        identity = self._capture.configure(config, self._on_sweep)
         self._stacks.configure()
         self._reports = self.create_lifecycle_publisher(SweepReport, "sweep", qos.REPORTS)
         self._diagnostics.health = Health(hardware_id=identity)

@@ -8,6 +8,7 @@ import numpy as np
 
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.parameter import parameter
 
 FULL_SCALE = 65535.0
 """Linear light that saturates the sensor, in the integer units views are summed in."""
@@ -46,10 +47,7 @@ class SimulatedCamera:
     the others are magnified and shifted.
 
     Attributes:
-        width, height: pixels.
-        fx: focal length in pixels; the principal point is the image's centre.
-        focal_length: metres.
-        f_number: focal length over aperture diameter.
+        fx: in pixels; the principal point is the image's centre.
         full_well: electrons at code value 255, which set shot and read noise; infinity for none.
         read_noise: electrons, standard deviation.
         vignetting: light lost in the corners, 0..1.
@@ -58,15 +56,21 @@ class SimulatedCamera:
         breathing_shift: px right and down that the image moves a dioptre, as behind a lens that stands askew.
     """
 
-    width: int = 640
-    height: int = 480
-    fx: float = 600.0
-    focal_length: float = 0.012
-    f_number: float = 1.4
+    width: int = parameter(640, "Image width", unit="px", minimum=64, maximum=4096)
+    height: int = parameter(480, "Image height", unit="px", minimum=64, maximum=4096)
+    fx: float = parameter(600.0, "Focal length in pixels", unit="px", minimum=10.0)
+    focal_length: float = parameter(0.012, "Focal length", unit="m", minimum=0.001)
+    f_number: float = parameter(1.4, "Focal length over aperture diameter", minimum=0.5)
     full_well: float = 10000.0
     read_noise: float = 5.0
     vignetting: float = 0.0
-    breathing_length: float = 0.0
+    breathing_length: float = parameter(
+        0.0,
+        "Focus breathing: scale grows by this times dioptres; the intrinsics hold while the lens rests",
+        unit="m",
+        minimum=0.0,
+        maximum=0.05,
+    )
     breathing_shift: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self):

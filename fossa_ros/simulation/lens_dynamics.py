@@ -7,6 +7,8 @@ import threading
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
+from fossa_ros.core.parameter import parameter
+
 EVER_NS = -(2**63)  # before every clock
 HISTORY = 8192  # commands remembered: more than a minute of them at 100 a second
 
@@ -43,9 +45,9 @@ class LensModel:
     ambient: float = 25.0
     heating: float = 10.0
     heating_time_constant: float = 120.0
-    drift: float = 0.0
-    hysteresis: float = 0.0
-    nonlinearity: float = 0.0
+    hysteresis: float = parameter(0.0, "Play of the lens", unit="D", minimum=0.0, maximum=1.0)
+    nonlinearity: float = parameter(0.0, "Bend of its power over current", minimum=0.0, maximum=0.3)
+    drift: float = parameter(0.0, "Of its power with temperature", unit="D/degC", minimum=-0.2, maximum=0.2)
 
     def __post_init__(self):
         if not self.min_power <= self.neutral_power <= self.max_power or self.min_power == self.max_power:

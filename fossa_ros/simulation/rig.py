@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.parameter import parameter, within
 from fossa_ros.simulation.builder import DETAIL
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.focal_volume import FocalVolume
@@ -26,29 +27,29 @@ class RigConfig:
     """What the rig simulates.
 
     Attributes:
-        scene: seed of the scene.
         camera: geometry, thin lens and sensor; its ``K`` holds while the lens rests, if it breathes.
-        rate: frames a second.
-        exposure: seconds.
         lens: physics of the tunable lens.
-        power_offset: dioptres of the fixed optics: 1 / focus distance = lens power + offset.
         bump_rotation: amplitude of a bump, radians about x, y, z. The default shakes the view by 30 px for a second,
             so that no sweep of the default camera escapes it between two swings.
         bump_frequency: of its oscillation, Hz.
         bump_decay: time constant of its decay, seconds.
-        seed: of the sensor noise.
     """
 
-    scene: int = 0
-    camera: SimulatedCamera = field(default_factory=SimulatedCamera)
-    rate: float = 30.0
-    exposure: float = 0.010
-    lens: LensModel = field(default_factory=LensModel)
-    power_offset: float = 2.0
+    scene: int = parameter(0, "Which scene: a seed", minimum=0, maximum=1_000_000)
+    power_offset: float = parameter(
+        2.0,
+        "Dioptres of the fixed optics: 1 / focus distance = lens power + offset",
+        unit="D",
+        name="lens.power_offset",
+    )
+    lens: LensModel = field(default_factory=LensModel, metadata=within("lens."))
+    camera: SimulatedCamera = field(default_factory=SimulatedCamera, metadata=within("camera."))
+    rate: float = parameter(30.0, "Frames a second", unit="Hz", minimum=1.0, maximum=200.0, name="camera.rate")
+    exposure: float = parameter(0.010, "Exposure time", unit="s", minimum=0.0001, maximum=0.1, name="camera.exposure")
     bump_rotation: tuple[float, float, float] = (0.05, 0.03, 0.0)
     bump_frequency: float = 3.7
     bump_decay: float = 0.5
-    seed: int = 0
+    seed: int = parameter(0, "Of the sensor noise", minimum=0, maximum=1_000_000)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,35 @@
+"""What a user can set about the lens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fossa_ros.core.parameter import parameter
+
+
+@dataclass(frozen=True)
+class LensConfig:
+    """Group ``lens``: the lens driver and the calibration of the lens."""
+
+    backend: str = parameter("optotune_ld4", "Which lens driver to use; other packages can add theirs")
+    port: str = parameter(
+        "/dev/ttyACM0", "Where the lens is: serial port, usb:VID:PID[:SERIAL], video device, or node of a camera"
+    )
+    power_offset: float = parameter(
+        0.0,
+        "Dioptres that the fixed optics add to the tunable lens: 1 / focus distance = lens power + offset",
+        unit="D",
+    )
+    options: str = parameter(
+        "", "More options of the lens backend: NAME=VALUE, separated by blanks; docs/lenses.md lists them"
+    )
+    calibration: str | None = parameter(
+        None, "File of 'fossa calibrate', which tells metres and takes out focus breathing; empty for none"
+    )
+    temperature_limit: float = parameter(
+        5.0,
+        "How far the lens may leave the temperatures of its calibration before /diagnostics warns",
+        unit="degC",
+        minimum=0.0,
+        maximum=100.0,
+    )
