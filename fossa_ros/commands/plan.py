@@ -6,27 +6,64 @@ from pathlib import Path
 
 import click
 
+from fossa_ros.parameters.capture_config import SweepParameters
+from fossa_ros.parameters.config import parameters_of
 from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
 from fossa_ros.sweep.planner import Line, expectation, timeline
 from fossa_ros.sweep.track import LensResponse
 
 MODES = tuple(str(mode) for mode in SweepMode if mode is not SweepMode.EXTERNAL)
+PLANES = next(each for each in parameters_of(SweepParameters) if each.name == "planes")
+MS = 1e6  # nanoseconds
 
 
 @click.command("plan")
-@click.option("--near", default=0.35, show_default=True, help="Nearest focus distance, m.")
-@click.option("--far", default=6.0, show_default=True, help="Farthest focus distance, m; inf is allowed.")
-@click.option("--planes", default=5, show_default=True, type=click.IntRange(2, 64), help="Planes of a sweep.")
+@click.option("--near", default=SweepParameters.near, show_default=True, help="Nearest focus distance, m.")
+@click.option(
+    "--far", default=SweepParameters.far, show_default=True, help="Farthest focus distance, m; inf is allowed."
+)
+@click.option(
+    "--planes",
+    default=PLANES.default,
+    show_default=True,
+    type=click.IntRange(PLANES.minimum, PLANES.maximum),
+    help="Planes of a sweep.",
+)
 @click.option("--rate", default=30.0, show_default=True, type=click.FloatRange(1, 1000), help="Frames a second.")
-@click.option("--exposure", default=10.0, show_default=True, help="Exposure time, ms.")
-@click.option("--readout", default=0.0, show_default=True, help="Rolling shutter: first to last row, ms.")
-@click.option("--settling", default=18.0, show_default=True, help="From acknowledgement until the lens stands, ms.")
-@click.option("--time-constant", default=3.0, show_default=True, help="Of the lens, for a ramp, ms.")
-@click.option("--acknowledge", default=2.0, show_default=True, help="From a command to its acknowledgement, ms.")
-@click.option("--latency", default=2.0, show_default=True, help="From the end of an exposure to its arrival, ms.")
-@click.option("--margin", default=2.0, show_default=True, help="How far the clocks may disagree, ms.")
-@click.option("--mode", default="step", show_default=True, type=click.Choice(MODES), help="How the lens moves.")
-@click.option("--output", default="sweep", show_default=True, type=click.Choice(list(map(str, SweepOutput))))
+@click.option("--exposure", default=SweepTiming.exposure_ns / MS, show_default=True, help="Exposure time, ms.")
+@click.option(
+    "--readout", default=SweepTiming.readout_ns / MS, show_default=True, help="Rolling shutter: first to last row, ms."
+)
+@click.option(
+    "--settling",
+    default=Line.settling_ns / MS,
+    show_default=True,
+    help="From acknowledgement until the lens stands, ms.",
+)
+@click.option(
+    "--time-constant",
+    default=LensResponse.time_constant_ns / MS,
+    show_default=True,
+    help="Of the lens, for a ramp, ms.",
+)
+@click.option(
+    "--acknowledge",
+    default=Line.acknowledge_ns / MS,
+    show_default=True,
+    help="From a command to its acknowledgement, ms.",
+)
+@click.option(
+    "--latency", default=Line.latency_ns / MS, show_default=True, help="From the end of an exposure to its arrival, ms."
+)
+@click.option(
+    "--margin", default=SweepTiming.clock_margin_ns / MS, show_default=True, help="How far the clocks may disagree, ms."
+)
+@click.option(
+    "--mode", default=str(SweepConfig.mode), show_default=True, type=click.Choice(MODES), help="How the lens moves."
+)
+@click.option(
+    "--output", default=str(SweepConfig.output), show_default=True, type=click.Choice(list(map(str, SweepOutput)))
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the timeline: PNG, SVG, PDF.")
 def command(
     near,
@@ -77,4 +114,4 @@ def command(
 
 
 def _ns(milliseconds: float) -> int:
-    return round(milliseconds * 1e6)
+    return round(milliseconds * MS)

@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fossa_ros.commands.lens import FocusDistance
+from fossa_ros.commands.plan import PLANES
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
+from fossa_ros.parameters.capture_config import SweepParameters
 from fossa_ros.sweep import SweepPlan
 from fossa_ros.sweep.working_range import BLUR_ERROR_PX, IN_FOCUS_PX, WorkingRange
 
@@ -23,9 +25,23 @@ ROWS = 8  # distances shown where none are given
 @click.option("--f-number", required=True, type=float, help="Focal length over aperture diameter.")
 @click.option("--pixel-size", type=float, help="Of the images that depth comes from, um: more if binned.")
 @click.option("--fx", type=float, help="Focal length in px at that size, instead of the pixel size.")
-@click.option("--near", default="0.35", show_default=True, type=FocusDistance(), help="Nearest plane of a sweep.")
-@click.option("--far", default="6.0", show_default=True, type=FocusDistance(), help="Farthest plane.")
-@click.option("--planes", default=5, show_default=True, type=click.IntRange(2, 64), help="Planes of a sweep.")
+@click.option(
+    "--near",
+    default=str(SweepParameters.near),
+    show_default=True,
+    type=FocusDistance(),
+    help="Nearest plane of a sweep.",
+)
+@click.option(
+    "--far", default=str(SweepParameters.far), show_default=True, type=FocusDistance(), help="Farthest plane."
+)
+@click.option(
+    "--planes",
+    default=PLANES.default,
+    show_default=True,
+    type=click.IntRange(PLANES.minimum, PLANES.maximum),
+    help="Planes of a sweep.",
+)
 @click.option("--distance", "distances", multiple=True, type=FocusDistance(), help="To be shown; repeatable.")
 @click.option(
     "--blur-error", default=BLUR_ERROR_PX, show_default=True, help="Deviation of a told blur, px (docs/optics.md)."

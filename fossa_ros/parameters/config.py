@@ -10,7 +10,6 @@ import array
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, replace
 from enum import Enum
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -20,7 +19,6 @@ from fossa_ros.core.parameter import SECOND, Parameter, declared_parameter, decl
 Config = TypeVar("Config")
 
 
-@cache
 def parameters_of(config: type, prefix: str = "") -> tuple[Parameter, ...]:
     """Return the parameters of a configuration class in the order of its fields, each name after ``prefix``."""
     return tuple(_parameters(config, prefix))
@@ -60,10 +58,10 @@ def _parameters(config: type, prefix: str) -> Iterator[Parameter]:
             yield _complete(declared, each, hint, prefix)
 
 
-@cache
-def _typed_fields(config: type) -> tuple[tuple[Field[Any], Any], ...]:
+def _typed_fields(config: type) -> Iterator[tuple[Field[Any], Any]]:
     hints = get_type_hints(config)
-    return tuple((each, hints[each.name]) for each in fields(config))
+    for each in fields(config):
+        yield each, hints[each.name]
 
 
 def _complete(declared: Parameter, of: Field[Any], hint: Any, prefix: str) -> Parameter:
