@@ -11,7 +11,7 @@ from fossa_ros.core.parameter import parameter
 class LensConfig:
     """Group ``lens``: the lens driver and the calibration of the lens."""
 
-    backend: str = parameter("optotune_ld4", "Which lens driver to use; other packages can add theirs")
+    backend: str = parameter("optotune_ld4", "Lens driver; other packages can add theirs")
     port: str = parameter(
         "/dev/ttyACM0", "Where the lens is: serial port, usb:VID:PID[:SERIAL], video device, or node of a camera"
     )
@@ -21,14 +21,14 @@ class LensConfig:
         unit="D",
     )
     options: str = parameter(
-        "", "More options of the lens backend: NAME=VALUE, separated by blanks; docs/lenses.md lists them"
+        "", "More options of the lens backend: NAME=VALUE, separated by spaces; docs/lenses.md lists them"
     )
     calibration: str | None = parameter(
-        None, "File of 'fossa calibrate', which tells metres and takes out focus breathing; empty for none"
+        None, "File from 'fossa calibrate', which gives metres and corrects focus breathing; empty for none"
     )
     temperature_limit: float = parameter(
         5.0,
-        "How far the lens may leave the temperatures of its calibration before /diagnostics warns",
+        "How far the lens may be outside the temperatures of its calibration before /diagnostics warns",
         unit="degC",
         minimum=0.0,
         maximum=100.0,

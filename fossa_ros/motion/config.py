@@ -12,7 +12,7 @@ class MotionConfig:
     """Thresholds of the motion check; lengths in px of an image whose short edge is 518 px."""
 
     still_px: float = parameter(
-        1.5, "Largest misalignment of a stack that is used as it is", unit="px", minimum=0.1, maximum=50.0
+        1.5, "Largest misalignment of a stack that is used unchanged", unit="px", minimum=0.1, maximum=50.0
     )
     repair_px: float = parameter(
         15.0,
@@ -22,7 +22,7 @@ class MotionConfig:
         maximum=50.0,
     )
     moving_share: float = parameter(
-        0.02, "Largest share of the view that may move by itself and yet is left as it is", minimum=0.0, maximum=1.0
+        0.02, "Largest share of the view that may move by itself without being masked", minimum=0.0, maximum=1.0
     )
     masked_share: float = parameter(
         0.4,
@@ -32,8 +32,8 @@ class MotionConfig:
     )
     follow_share: float = parameter(
         0.0,
-        "Largest share of the view that may move by itself and is followed by flow, so that only what flow cannot be "
-        "trusted with is masked; 0 masks all of it",
+        "Largest share of the view that may move by itself and is followed by optical flow, so that only the parts "
+        "where flow is unreliable are masked; 0 masks all of it",
         minimum=0.0,
         maximum=1.0,
     )
@@ -61,19 +61,20 @@ class MotionConfig:
     )
     gyro_bias: float = parameter(
         0.01,
-        "How wrong the gyroscope's rate may be about each axis (standard deviation)",
+        "Standard deviation of the error of the gyroscope's rate about each axis",
         unit="rad/s",
         minimum=0.0,
         maximum=1.0,
     )
     gyro_shift_px: float = parameter(
         1.0,
-        "Standard deviation of what shifts of the camera, which a gyroscope does not see, misalign neighbouring planes",
+        "Standard deviation of the misalignment of neighbouring planes by shifts of the camera, which a gyroscope "
+        "does not measure",
         unit="px",
         minimum=0.0,
         maximum=50.0,
     )
-    accept_unknown: bool = parameter(False, "Whether a sweep whose motion is unknown is used; else it is refused")
+    accept_unknown: bool = parameter(False, "Whether a sweep whose motion cannot be measured is used, not rejected")
 
     def __post_init__(self) -> None:
         check_ranges(self)

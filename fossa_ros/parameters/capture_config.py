@@ -38,19 +38,19 @@ class SweepParameters:
         "Whether each sweep takes its first plane again at its end, which shows the motion check what moved meanwhile",
     )
     focus_distances: tuple[float, ...] = parameter(
-        (), "Focus distances given one by one; replaces near, far and planes where not empty", unit="m"
+        (), "Focus distances one by one; replaces near, far and planes unless empty", unit="m"
     )
     config: SweepConfig = field(default_factory=SweepConfig, metadata=within(""))
     timing: SweepTiming = field(default_factory=SweepTiming, metadata=within(""))
     exposure_topic: str | None = parameter(
         None,
-        "Topic of each frame's metadata, which tell its exposure time (docs/nodes.md); empty for sweep.exposure "
-        "always, which also holds where the metadata does not come",
+        "Topic of each frame's metadata, which gives its exposure time (docs/nodes.md); sweep.exposure is used if this "
+        "is empty, and for frames without metadata",
     )
     clock_estimate: ClockUse = parameter(
         ClockUse.REPORT,
-        "Whether the camera's clock is compared with the lens's by what images show of lens steps: not at all, "
-        "reported in /diagnostics, or used to correct stamps where it is certain",
+        "What to do with the offset of the camera's clock, estimated from the lens steps that images show: nothing, "
+        "report it in /diagnostics, or also correct stamps while it is certain",
     )
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class ImuConfig:
         (0.0, 0.0, 0.0, 1.0), "Quaternion (x, y, z, w) of the IMU's frame in the camera's optical frame"
     )
     clock_offset_ns: int = seconds(
-        0, "Added to every stamp of imu: what its clock is behind the camera's", minimum=-10.0, maximum=10.0
+        0, "Added to every stamp of imu: how far its clock is behind the camera's", minimum=-10.0, maximum=10.0
     )
 
 
@@ -87,7 +87,7 @@ class CaptureConfig:
     """Everything that decides how sweeps are captured."""
 
     image_transport: Literal["raw", "compressed"] = parameter(
-        "raw", "How images come: raw on image, or compressed (jpeg, png) on image/compressed"
+        "raw", "How images arrive: raw on image, or compressed (jpeg, png) on image/compressed"
     )
     lens: LensConfig = field(default_factory=LensConfig, metadata=within("lens."))
     camera: CameraConfig = field(default_factory=CameraConfig, metadata=within("camera."))

@@ -29,7 +29,7 @@ class EstimatorConfig:
     model: Literal["vits", "vitb", "vitl", "nano"] = parameter("nano", "FOSSA network, for estimator fossa and auto")
     checkpoint: str | None = parameter(
         None,
-        "Weights of the FOSSA network: a file, or a name on the Hugging Face hub; empty for those that nano comes with",
+        "Weights of the FOSSA network: a file, or a name on the Hugging Face hub; empty for those included for nano",
     )
     device: str | None = parameter("auto", "Where the network runs: auto, cpu, cuda or cuda:N")
     precision: Literal["fp32", "bf16", "fp16"] = parameter("fp32", "Arithmetic of the network")
@@ -50,13 +50,13 @@ class OutputConfig:
     )
     temporal_memory: float = parameter(
         0.0,
-        "Share of the past averaged into each depth map where both show the same surface; 0 leaves each map as it is",
+        "Share of the past averaged into each depth map where both show the same surface; 0 leaves each map unchanged",
         minimum=0.0,
         maximum=0.95,
     )
     max_age_ns: int = seconds(
         0,
-        "Depth older than that, from its stamp until it is ready, is not published but reported as stale; 0: no bound",
+        "Depth older than this, from its stamp until it is ready, is reported as stale and not published; 0: no limit",
         minimum=0.0,
         maximum=3600.0,
     )

@@ -16,7 +16,7 @@ class NodeConfig:
 
     autostart: bool = parameter(
         False,
-        "Configure and activate by itself, trying again until it succeeds; otherwise a lifecycle manager does it",
+        "Configure and activate without a lifecycle manager, and try again until that succeeds",
     )
 
 

@@ -59,7 +59,7 @@ class Figure:
 DEPTH_RATE = Figure("depth_rate", "depth rate", "Hz", "less")
 ACCEPTANCE = Figure("acceptance", "share of sweeps accepted", "", "less", 1.0)
 SILENCE = Figure("silence", "time since the last depth", "s")
-INFERENCE = Figure("inference", "inference", "ms")
+INFERENCE = Figure("inference", "inference time", "ms")
 TEMPERATURE = Figure("temperature", "lens temperature", "degC")
 CLOCK_OFFSET = Figure("clock_offset", "clock offset of the camera", "s")
 GPU_MEMORY = Figure("gpu_memory", "share of GPU memory in use", "", "more", 1.0)

@@ -42,7 +42,7 @@ class SimRigNodeConfig(NodeConfig):
         None, "Where to put a symbolic link to the lens's pseudo-terminal; empty for none", name="lens.link"
     )
     fault: RigFault = parameter(
-        RigFault.NONE, "What is wrong with camera or lens, for rehearsals: docs/reliability.md", live=True
+        RigFault.NONE, "Fault of camera or lens to simulate; docs/reliability.md explains them", live=True
     )
 
 

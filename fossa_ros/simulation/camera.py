@@ -66,7 +66,7 @@ class SimulatedCamera:
     vignetting: float = 0.0
     breathing_length: float = parameter(
         0.0,
-        "Focus breathing: scale grows by this times dioptres; the intrinsics hold while the lens rests",
+        "Focus breathing: the scale grows by this times dioptres; the intrinsics hold while the lens rests",
         unit="m",
         minimum=0.0,
         maximum=0.05,

@@ -45,9 +45,13 @@ class LensModel:
     ambient: float = 25.0
     heating: float = 10.0
     heating_time_constant: float = 120.0
-    hysteresis: float = parameter(0.0, "Play of the lens", unit="D", minimum=0.0, maximum=1.0)
-    nonlinearity: float = parameter(0.0, "Bend of its power over current", minimum=0.0, maximum=0.3)
-    drift: float = parameter(0.0, "Of its power with temperature", unit="D/degC", minimum=-0.2, maximum=0.2)
+    hysteresis: float = parameter(0.0, "Hysteresis of the lens", unit="D", minimum=0.0, maximum=1.0)
+    nonlinearity: float = parameter(
+        0.0, "Nonlinearity of the lens: share of the square in its power over current", minimum=0.0, maximum=0.3
+    )
+    drift: float = parameter(
+        0.0, "Drift of the lens's power with temperature", unit="D/degC", minimum=-0.2, maximum=0.2
+    )
 
     def __post_init__(self):
         if not self.min_power <= self.neutral_power <= self.max_power or self.min_power == self.max_power:

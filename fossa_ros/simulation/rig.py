@@ -35,7 +35,7 @@ class RigConfig:
         bump_decay: time constant of its decay, seconds.
     """
 
-    scene: int = parameter(0, "Which scene: a seed", minimum=0, maximum=1_000_000)
+    scene: int = parameter(0, "Seed of the scene", minimum=0, maximum=1_000_000)
     power_offset: float = parameter(
         2.0,
         "Dioptres of the fixed optics: 1 / focus distance = lens power + offset",
@@ -44,12 +44,12 @@ class RigConfig:
     )
     lens: LensModel = field(default_factory=LensModel, metadata=within("lens."))
     camera: SimulatedCamera = field(default_factory=SimulatedCamera, metadata=within("camera."))
-    rate: float = parameter(30.0, "Frames a second", unit="Hz", minimum=1.0, maximum=200.0, name="camera.rate")
+    rate: float = parameter(30.0, "Frames per second", unit="Hz", minimum=1.0, maximum=200.0, name="camera.rate")
     exposure: float = parameter(0.010, "Exposure time", unit="s", minimum=0.0001, maximum=0.1, name="camera.exposure")
     bump_rotation: tuple[float, float, float] = (0.05, 0.03, 0.0)
     bump_frequency: float = 3.7
     bump_decay: float = 0.5
-    seed: int = parameter(0, "Of the sensor noise", minimum=0, maximum=1_000_000)
+    seed: int = parameter(0, "Seed of the sensor noise", minimum=0, maximum=1_000_000)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
@@ -78,7 +79,8 @@ class ClockWatch:
         if self._use is ClockUse.CORRECT and found is not None and found.certain and 2 * found.uncertainty_ns <= margin:
             wanted = self._base.clock_offset_ns + found.offset_ns
             if abs(wanted - self._timing.clock_offset_ns) > margin / 2:
-                self._timing = replace(self._base, clock_offset_ns=wanted)
+                with suppress(InputError):  # beyond the range of sweep.clock_offset
+                    self._timing = replace(self._base, clock_offset_ns=wanted)
         return self._timing
 
     def reset(self) -> None:

@@ -53,16 +53,16 @@ class SweepConfig:
 
     mode: SweepMode = parameter(
         SweepMode.STEP,
-        "How the lens moves: step from plane to plane, ramp evenly through them, or external: somebody else drives it "
+        "How the lens moves: step from plane to plane, ramp evenly through them, or external: another node drives it "
         "and publishes lens/state",
     )
     output: SweepOutput = parameter(
-        SweepOutput.SWEEP, "When there is depth: once a sweep, or rolling, whenever one plane is renewed"
+        SweepOutput.SWEEP, "When a depth map is made: once per sweep, or rolling: whenever a plane is renewed"
     )
     arrival_jitter_ns: int = seconds(
         20_000_000,
-        "How much longer than the quickest frame another may take to arrive before it is held until the camera's "
-        "clock is proved intact",
+        "How much longer than the fastest frame another may take to arrive; a later one is held until the camera's "
+        "clock is known to be intact",
         minimum=0.0001,
         maximum=1.0,
     )
@@ -74,25 +74,25 @@ class SweepConfig:
     )
     focus_tolerance: float = parameter(
         0.25,
-        "How uncertain a frame's focus may be while the lens moves; a ramp is made slow enough for it",
+        "Largest uncertainty of a frame's focus while the lens moves; a ramp is made slow enough for it",
         unit="D",
         minimum=0.03,
         maximum=10.0,
     )
     position_tolerance: float = parameter(
-        0.05, "How far a lens may be off the plane it was told", unit="D", minimum=0.001, maximum=10.0
+        0.05, "How far a lens may be from the plane it was commanded to", unit="D", minimum=0.001, maximum=10.0
     )
     response: LensResponse = field(default_factory=LensResponse, metadata=within(""))
-    ramp_interval_ns: int = seconds(4_000_000, "Between the lens commands of a ramp", minimum=0.0005, maximum=1.0)
+    ramp_interval_ns: int = seconds(4_000_000, "Time between the lens commands of a ramp", minimum=0.0005, maximum=1.0)
     state_gap_ns: int = seconds(
         100_000_000,
-        "External lens: longest silence of lens/state that is interpolated",
+        "External lens: longest gap in lens/state that is interpolated",
         minimum=0.001,
         maximum=10.0,
     )
     state_offset_ns: int = seconds(
         0,
-        "External lens: added to the stamps of lens/state: what their clock is behind this node's",
+        "External lens: added to the stamps of lens/state: how far their clock is behind this node's",
         minimum=-10.0,
         maximum=10.0,
     )

@@ -29,7 +29,7 @@ class SweepTiming:
 
     settling_ns: int = seconds(
         0,
-        "From the acknowledged lens command until the lens stands still; 0 for what the lens backend says of each move",
+        "Time from the acknowledged lens command until the lens is still; 0 for what its backend says of each move",
         minimum=0.0,
         maximum=10.0,
     )
@@ -41,7 +41,7 @@ class SweepTiming:
     )
     readout_ns: int = seconds(
         0,
-        "Rolling shutter: from the first to the last row's start of exposure; 0 for a global shutter",
+        "Rolling shutter: time from the first to the last row's start of exposure; 0 for a global shutter",
         minimum=0.0,
         maximum=1.0,
     )
@@ -50,22 +50,22 @@ class SweepTiming:
     )
     frame_timeout_ns: int = seconds(
         500_000_000,
-        "How long a settled plane waits for its frame before the sweep is given up",
+        "How long a settled plane waits for its frame before the sweep is abandoned",
         minimum=0.001,
         maximum=60.0,
     )
     stamp_reference: StampReference = parameter(
-        StampReference.EXPOSURE_START, "The instant that the camera driver's stamps mean"
+        StampReference.EXPOSURE_START, "Instant that the camera driver's stamps refer to"
     )
     delay_ns: int = seconds(
         0,
-        "Longest time from the end of exposure to the stamp, where stamp_reference is arrival",
+        "Longest time from the end of exposure to the stamp, if stamp_reference is arrival",
         minimum=0.0,
         maximum=1.0,
     )
     clock_offset_ns: int = seconds(
         0,
-        "Added to every image stamp: what the camera's clock is behind this node's",
+        "Added to every image stamp: how far the camera's clock is behind this node's",
         minimum=-10.0,
         maximum=10.0,
     )

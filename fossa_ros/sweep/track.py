@@ -65,7 +65,10 @@ class LensResponse:
     """
 
     time_constant_ns: int = seconds(
-        3_000_000, "Of the lens's exponential approach to its command, for a ramp", minimum=0.0001, maximum=1.0
+        3_000_000,
+        "Time constant of the lens's exponential approach to its command, for a ramp",
+        minimum=0.0001,
+        maximum=1.0,
     )
     spread: float = 0.3
     ringing: float = 0.03
