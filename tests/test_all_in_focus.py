@@ -8,7 +8,6 @@ import pytest
 
 from fossa_ros.core.all_in_focus import TILE, compose_all_in_focus
 from fossa_ros.core.stack import FocusPlane, FocusStack
-from fossa_ros.core.strips import in_strips
 
 
 def flat(values, distances):
@@ -67,21 +66,3 @@ def test_a_depth_that_cannot_be_is_unknown(depth):
     stack = FocusStack(tuple(FocusPlane(*plane) for plane in zip(planes, (0.5, 2.0), strict=True)))
     images = [compose_all_in_focus(stack, np.full((20, 30), value, np.float32)) for value in (depth, np.nan)]
     np.testing.assert_array_equal(*images)
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_strips_cover_all_rows_once_on_any_number_of_threads(threads):
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(threads)
-    try:
-        rows = np.zeros(103, int)
-
-        def work(strip):
-            rows[strip] += 1
-
-        in_strips(103, 10, work)
-        with pytest.raises(ZeroDivisionError):
-            in_strips(103, 10, lambda strip: 1 // (90 - strip.start))
-    finally:
-        cv2.setNumThreads(before)
-    assert (rows == 1).all()

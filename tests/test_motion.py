@@ -8,7 +8,8 @@ import motion_renders as renders
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.motion import MotionCheck, MotionConfig, debug_picture
-from fossa_ros.motion.registration import Frame, register
+from fossa_ros.motion.frame import Frame
+from fossa_ros.motion.registration import register
 from fossa_ros.motion.tiling import Tiling, in_pixels, transform
 from fossa_ros.simulation.motion_path import Pose, drift, rotation_matrix
 from fossa_ros.simulation.scenes import Scene, card_mover, make_scene
@@ -303,7 +304,7 @@ def test_what_is_done_while_planes_arrive_changes_nothing():
     for stack in sweeps:
         for plane in stack.planes:
             early.add_plane(plane, stack.K)
-        a, b = plain.check(stack), early.check(stack)
+        a, b = plain.check(stack), early.finish(stack)
         assert a.verdict == b.verdict
         assert b.motion_px == pytest.approx(a.motion_px, rel=1e-9)
         assert b.uncertainty_px == pytest.approx(a.uncertainty_px, rel=1e-9)
@@ -323,7 +324,7 @@ def test_flow_follows_a_textured_mover_where_it_can_be_trusted():
     stack, card = slowly_crossed()
     masked = MotionCheck().check(stack)
     followed = MotionCheck(MotionConfig(follow_share=0.2)).check(stack)
-    assert followed.verdict == "masked" and "which flow followed" in followed.reason
+    assert followed.verdict == "masked" and "which optical flow aligned" in followed.reason
     assert np.array_equal(followed.moving, masked.moving)
     filled = followed.valid & followed.moving
     assert not filled.all() and filled[card].mean() > 0.3

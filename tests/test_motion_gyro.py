@@ -8,7 +8,7 @@ import pytest
 import motion_renders as renders
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.motion import MotionCheck, MotionConfig
-from fossa_ros.motion.gyro_rotation import rotations, turn_differences
+from fossa_ros.motion.gyro_rotation import gyro_differences, integrate_rates
 from fossa_ros.motion.tiling import Tiling, in_pixels, transform
 from fossa_ros.simulation.motion_path import Pose, angular_velocity, bump, rotation_matrix, sinusoid
 from fossa_ros.sweep import GyroSamples
@@ -25,7 +25,7 @@ def measured(path, start=50, end=300, step=5, bias=0.0) -> GyroSamples:
 
 def test_rates_integrate_to_the_attitude():
     path = sinusoid(rotation=(0.02, -0.05, 0.03), frequency=3.0)
-    found = rotations(measured(path), STAMPS)
+    found = integrate_rates(measured(path), STAMPS)
     origin = path(0.1).rotation.T
     for attitude, stamp in zip(found, STAMPS, strict=True):
         error = attitude.T @ (origin @ path(stamp * 1e-9).rotation)
@@ -34,11 +34,11 @@ def test_rates_integrate_to_the_attitude():
 
 def test_samples_that_leave_a_gap_say_nothing():
     path = sinusoid(rotation=(0.02, 0, 0))
-    assert rotations(measured(path, start=120), STAMPS) is None
-    assert rotations(measured(path, end=240), STAMPS) is None
+    assert integrate_rates(measured(path, start=120), STAMPS) is None
+    assert integrate_rates(measured(path, end=240), STAMPS) is None
     whole = measured(path)
     kept = (whole.stamps_ns < 130 * MS) | (whole.stamps_ns > 190 * MS)
-    assert rotations(GyroSamples(whole.stamps_ns[kept], whole.rates[kept]), STAMPS) is None
+    assert integrate_rates(GyroSamples(whole.stamps_ns[kept], whole.rates[kept]), STAMPS) is None
 
 
 def stamped(stack: FocusStack) -> FocusStack:
@@ -58,7 +58,7 @@ def test_what_the_gyroscope_says_is_what_the_images_show():
     path = bump(0.12, rotation=(0.01, 0.015, -0.01), frequency=4.0)
     stack = stamped(renders.sweep(1, np.random.default_rng(0)))
     tiling, config = Tiling.for_stack(stack), MotionConfig()
-    told = turn_differences(measured(path), stack, tiling, config)
+    told = gyro_differences(measured(path), stack, tiling, config)
     assert [(each.base, each.plane) for each in told] == [(0, 1), (1, 2), (2, 3)]
     points = np.array([[10.0, 10.0], [310.0, 20.0], [160.0, 120.0], [20.0, 230.0]])
     views = turning(path)
@@ -74,7 +74,7 @@ def test_a_bias_is_within_the_uncertainty():
     stack = stamped(renders.sweep(1, np.random.default_rng(0)))
     tiling = Tiling.for_stack(stack)
     for bias in (0.0, 0.01, 0.03):
-        told = turn_differences(measured(path, bias=bias), stack, tiling, MotionConfig(gyro_bias=0.03))
+        told = gyro_differences(measured(path, bias=bias), stack, tiling, MotionConfig(gyro_bias=0.03))
         error = np.linalg.norm(tiling.fields @ told[0].value[0], axis=1).max()
         assert error < 3 * np.sqrt(told[0].covariance[0, 0, 0])
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import cv2
 import numpy as np
 
 from fossa_ros.core import optics
 from fossa_ros.core.stack import FocusStack
-from fossa_ros.core.strips import in_strips
 
 Tile = tuple[slice, slice]
 TILE = 96, 320  # px: its planes stay in the processor's cache, and few of them matter
@@ -66,23 +66,20 @@ def _composed(
     images, focus = [images[i] for i in order], np.asarray(focus, np.float64)[order]
     result = np.empty_like(images[0], order="C")
 
-    def compose(rows: slice) -> None:
-        for left in range(0, size[1], TILE[1]):
-            tile = rows, slice(left, min(left + TILE[1], size[1]))
-            power = power_of(tile)
-            bounds = power.min(), power.max()  # NaN where any is
-            if not np.isfinite(bounds).all():
-                power = power.copy()
-                unknown = ~np.isfinite(power)
-                power[unknown] = focus[_sharpest(images, tile)[unknown]]
-                bounds = power.min(), power.max()
-            result[tile] = _blended([image[tile] for image in images], focus, power, bounds, max(softness, 1e-3))
-
-    in_strips(size[0], TILE[0], compose)
+    for top, left in product(range(0, size[0], TILE[0]), range(0, size[1], TILE[1])):
+        tile = slice(top, min(top + TILE[0], size[0])), slice(left, min(left + TILE[1], size[1]))
+        power = power_of(tile)
+        bounds = power.min(), power.max()  # NaN where any is
+        if not np.isfinite(bounds).all():
+            power = power.copy()
+            unknown = ~np.isfinite(power)
+            power[unknown] = focus[_sharpest(images, tile)[unknown]]
+            bounds = power.min(), power.max()
+        result[tile] = _blend([image[tile] for image in images], focus, power, bounds, max(softness, 1e-3))
     return result
 
 
-def _blended(
+def _blend(
     images: Sequence[np.ndarray], focus: np.ndarray, power: np.ndarray, bounds: tuple[float, float], softness: float
 ) -> np.ndarray:
     """Compose one tile, its ``images`` in the order of falling ``focus``; ``power`` is within ``bounds``.

@@ -1,7 +1,7 @@
-"""Depth maps to points: organised clouds.
+"""Convert depth maps to organised point clouds, and scale camera intrinsics.
 
-Pixels are where OpenCV and ROS have them: the centre of the top left pixel is (0, 0). Images are rectified.
-Points are in metres in the optical frame of REP 103: x right, y down, z forward along the optical axis.
+Pixel coordinates follow OpenCV and ROS: the centre of the top left pixel is (0, 0). Images are rectified. Points are in
+metres in the optical frame of REP 103: x right, y down, z forward along the optical axis.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from fossa_ros.core.strips import in_strips
-
-ROWS = 16  # of a cloud at once: they stay in the processor's cache
+ROWS = 64  # of a cloud converted at once, so that intermediate arrays stay in the processor's cache
 # Layout of PCL's and RViz's XYZRGB in 16 bytes: rgb is the bytes b, g, r, 0 read as a little-endian float32.
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<f4")])
 
@@ -64,14 +62,13 @@ def coloured_cloud(depth: np.ndarray, K: np.ndarray, colour: np.ndarray, out: np
     x_slope, y_slope = _slopes(K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], *depth.shape)
     x_slope = np.broadcast_to(x_slope, (len(depth), depth.shape[1]))
 
-    def fill(rows: slice) -> None:
+    for top in range(0, len(depth), ROWS):
+        rows = slice(top, top + ROWS)
         z = _positive(depth[rows])
         bgr = cv2.cvtColor(colour[rows], cv2.COLOR_RGB2BGRA).view("<u4")[..., 0]
         bgr &= np.uint32(0x00FFFFFF)
-        # Planes are interleaved by OpenCV four times as fast as NumPy writes the fields one by one.
+        # OpenCV interleaves planes four times as fast as NumPy writes the fields one by one.
         cv2.merge([z * x_slope[rows], z * y_slope[rows], z, bgr.view(np.float32)], dst=fields[rows])
-
-    in_strips(len(depth), ROWS, fill)
     return cloud
 
 

@@ -107,7 +107,10 @@ class FocusStack:
 
     def with_images(self, images: Iterable[np.ndarray]) -> FocusStack:
         """Return the same stack with other pixels (aligned, resampled), one image a plane."""
-        planes = tuple(replace(plane, image=image) for plane, image in zip(self.planes, images, strict=True))
+        planes = tuple(
+            plane if image is plane.image else replace(plane, image=image)
+            for plane, image in zip(self.planes, images, strict=True)
+        )
         return replace(self, planes=planes)
 
 

@@ -1,4 +1,4 @@
-"""Align a focus stack whose frames were taken one by one, by hand: shift, turn, and the breathing of focus."""
+"""Align a hand-held focus stack, whose planes differ by shift, rotation and focus breathing."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import numpy as np
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
-from fossa_ros.motion.registration import Frame, Registration, agrees, noise_level, register
+from fossa_ros.motion.frame import Frame
+from fossa_ros.motion.registration import Registration, agrees, noise_level, register
 from fossa_ros.motion.tiling import Tiling, in_pixels, warp_planes
 
-_SHORT_EDGE = 480  # px at which files are aligned: they may take longer than a sweep
-_FLOOR = 0.3  # px at network resolution: what blur and parallax do to a tile
+_SHORT_EDGE = 480  # px at which files are aligned, more precisely and slower than a sweep
+_FLOOR = 0.3  # px at network resolution by which blur and parallax move a tile
 
 
 @dataclass(frozen=True, eq=False)
 class AlignmentReport:
-    """How the planes of a stack lay relative to its reference plane, and what is left of it.
+    """The misalignment of the planes of a stack relative to its reference plane, before and after alignment.
 
     Attributes:
-        homographies: (N, 3, 3): what is at pixel (x, y) of the aligned stack was at H (x, y, 1) of each plane.
+        homographies: (N, 3, 3): pixel (x, y) of the aligned stack was at H (x, y, 1) of each plane.
         shift_px: (N,) largest displacement over the view, px of the stack's images.
         scale: (N,) size of the plane's image relative to the reference plane's: the breathing of focus.
         misalignment_px: (N - 1,) median displacement of the parts of the view between neighbours in order of
             focus distance, before; NaN where nothing could be measured. Px of the stack's images.
         residual_px: (N - 1,) the same after alignment.
-        valid: (H, W) bool, False where some aligned plane lacks pixels because they lay outside its frame:
-            depth is unknown there.
+        valid: (H, W) bool, False where an aligned plane has no pixels because they lay outside its frame; depth is
+            unknown there.
     """
 
     homographies: np.ndarray
@@ -43,9 +44,9 @@ class AlignmentReport:
 def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
     """Warp every plane to the view of the reference plane.
 
-    Neighbours in focus distance differ least in blur, so they are registered to each other and the homographies
-    chained to the reference plane. Sizes and intrinsics stay; where a plane has no pixels its edge is repeated
-    and ``report.valid`` is False.
+    Neighbours in focus distance differ least in blur, so they are registered to each other and the homographies are
+    chained to the reference plane. Sizes and intrinsics are kept; where a plane has no pixels, its edge is repeated and
+    ``report.valid`` is False.
 
     Raises:
         InputError: two neighbouring planes have texture but show nothing in common.
@@ -92,7 +93,7 @@ def _scale(H: np.ndarray) -> float:
 
 
 def _misalignment(found: Registration) -> float:
-    """Return the median displacement of the tiles that know where they are, px at network resolution."""
+    """Return the median displacement of the tiles that have one, px at network resolution; NaN where none has."""
     sigma = np.sqrt(found.covariance.trace(axis1=1, axis2=2))
     known = np.isfinite(sigma) & (sigma < 1.0)
     return float(np.median(np.linalg.norm(found.displacement[known], axis=1))) if known.any() else np.nan

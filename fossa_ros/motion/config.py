@@ -78,3 +78,7 @@ class MotionConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    def is_same_focus(self, a: float, b: float) -> bool:
+        """Return whether two focus distances (m) count as the same."""
+        return bool(a == b or abs(a - b) <= self.focus_tolerance * min(a, b))

@@ -1,15 +1,15 @@
-"""One picture that shows why the motion check judged a sweep as it did."""
+"""Draw the evidence behind the verdict of the motion check."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from fossa_ros.motion.check import MotionResult
 from fossa_ros.motion.measurement import Measurement
 from fossa_ros.motion.tiling import FINEST
+from fossa_ros.motion.verdict import MotionResult
 
-MAGNIFIED = 8.0  # arrows are longer than the displacement they show
+MAGNIFIED = 8.0  # length of an arrow over the displacement
 _PANEL = 2  # px for each px of the finest level
 _LINE = 18  # px
 _STILL, _MOVED, _SUSPECT = (90, 220, 90), (255, 190, 0), (255, 60, 60)  # RGB
@@ -17,27 +17,29 @@ _COLUMNS = 3
 
 
 def debug_picture(found: MotionResult) -> np.ndarray:
-    """Paint what was found in a sweep.
+    """Draw what the motion check found in a sweep.
 
-    One panel a plane, in the order taken: an arrow in each tile with texture from where it is to where it should be,
-    magnified ``MAGNIFIED`` times; amber beyond what counts as still; tiles that moved by themselves framed in red, and
-    what is masked tinted red. The verdict and its reason on top.
+    One panel for each plane, in the order taken. An arrow in each tile with texture points from its position to where
+    the reference plane has it, magnified ``MAGNIFIED`` times: green when still, amber beyond. Tiles that moved by
+    themselves are framed in red, and the masked region is tinted red. The verdict and its reason are on top.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     measured = found.measured
+    if measured is None:
+        raise ValueError("The result holds no measurement to draw.")
     width = measured.tiling.levels[FINEST][1] * _PANEL
     panels = [_panel(found, measured, plane) for plane in range(len(measured.frames))]
     columns = min(_COLUMNS, len(panels))
     panels += [np.zeros_like(panels[0])] * (-len(panels) % columns)
     rows = [np.hstack(panels[first : first + columns]) for first in range(0, len(panels), columns)]
     head = np.zeros((2 * _LINE + 6, columns * width, 3), np.uint8)
-    told = (
+    summary = (
         f"{found.verdict}: {found.motion_px:.2f} +- {found.uncertainty_px:.2f} px, "
         f"{found.moving_share:.1%} moved by itself; evidence: {', '.join(measured.evidence())}"
     )
-    for line, text in enumerate((told, found.reason)):
+    for line, text in enumerate((summary, found.reason)):
         _write(head, text, (6, _LINE * (line + 1) - 2))
     return np.vstack([head, *rows])
 
@@ -50,7 +52,7 @@ def _panel(found: MotionResult, measured: Measurement, plane: int) -> np.ndarray
     if found.moving is not None:
         region = cv2.resize(found.moving.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
         picture[region] = picture[region] // 2 + np.array(_SUSPECT, np.uint8) // 2
-    shift = np.einsum("tik,k->ti", tiling.fields, measured.turns.planes[0, plane]) + measured.tiles.planes[:, plane]
+    shift = np.einsum("tik,k->ti", tiling.fields, measured.view.planes[0, plane]) + measured.tiles.planes[:, plane]
     scale = _PANEL / tiling.pitch(FINEST)
     middle = (np.array([width, height]) - 1) / 2
     half = tiling.tile(FINEST) * _PANEL / 2 - 2

@@ -1,7 +1,7 @@
-"""What a gyroscope says of the misalignment of planes: its rates integrated from exposure to exposure.
+"""Misalignment of planes from a gyroscope: angular velocities integrated from exposure to exposure.
 
-A camera that turns by R sees a homography K R K^-1 of what it saw, whatever the depth. What a gyroscope cannot see, a
-camera that shifts, is stated as uncertainty.
+A camera that turns by R sees a homography K R K^-1 of its earlier view, whatever the depth. A gyroscope does not
+measure shifts of the camera; they are part of the uncertainty.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from fossa_ros.motion.tiling import ZOOM, Tiling
 if TYPE_CHECKING:
     from fossa_ros.sweep.gyro import GyroSamples
 
-_LONGEST_GAP_NS = 50_000_000  # between samples: beyond it a vibration could go unseen
-_TIMING = 0.005  # seconds by which stamps of images and gyroscope may be apart: rows, exposure, transport
-_SMALL = 1e-4  # rad: step of derivatives
-_NO_VIEW_PX = 0.3  # shears and perspectives that a turn leaves to first order
+_LONGEST_GAP_NS = 50_000_000  # between samples: a vibration could go unnoticed in a longer one
+_TIMING = 0.005  # seconds by which the stamps of images and gyroscope may differ: rows, exposure, transport
+_SMALL = 1e-4  # rad: step of numerical derivatives
+_NO_VIEW_PX = 0.3  # shears and perspectives that a rotation causes beyond the first order
 
 
-def rotations(samples: GyroSamples, stamps_ns: np.ndarray) -> np.ndarray | None:
-    """Integrate angular velocities.
+def integrate_rates(samples: GyroSamples, stamps_ns: np.ndarray) -> np.ndarray | None:
+    """Integrate angular velocities to attitudes.
 
     Args:
-        samples: rad/s in the camera's axes; rates are interpolated linearly between them.
+        samples: rad/s in the camera's axes; interpolated linearly.
         stamps_ns: (N,) instants, rising.
 
     Returns:
         (N, 3, 3) attitude of the camera at each instant in its axes at the first; None where the samples do not cover
-        them all without a gap.
+        all instants without a gap.
     """
     known = np.asarray(samples.stamps_ns)
     if len(known) < 2 or known[0] > stamps_ns[0] or known[-1] < stamps_ns[-1]:
@@ -45,43 +45,45 @@ def rotations(samples: GyroSamples, stamps_ns: np.ndarray) -> np.ndarray | None:
         return None
     instants = np.union1d(known[(known > stamps_ns[0]) & (known < stamps_ns[-1])], stamps_ns)
     seconds = (instants - stamps_ns[0]) * 1e-9
-    rates = _rates(samples, instants)
+    rates = _interpolate(samples, instants)
     attitudes = [np.eye(3)]
-    for mean, lasts in zip((rates[1:] + rates[:-1]) / 2, np.diff(seconds), strict=True):
-        attitudes.append(attitudes[-1] @ cv2.Rodrigues(mean * lasts)[0])
+    for mean, duration in zip((rates[1:] + rates[:-1]) / 2, np.diff(seconds), strict=True):
+        attitudes.append(attitudes[-1] @ cv2.Rodrigues(mean * duration)[0])
     return np.stack(attitudes)[np.searchsorted(instants, stamps_ns)]
 
 
-def turn_differences(
+def gyro_differences(
     samples: GyroSamples | None, stack: FocusStack, tiling: Tiling, config: MotionConfig
 ) -> list[Difference]:
-    """Return what the gyroscope says of each two planes that follow each other in time; nothing without K or stamps."""
-    stamps = [plane.stamp_ns for plane in stack.planes]
-    if samples is None or stack.K is None or None in stamps or len(set(stamps)) < len(stamps):
+    """Return the misalignment of planes that follow each other in time; empty without samples, K or stamps."""
+    stamps = [plane.stamp_ns for plane in stack.planes if plane.stamp_ns is not None]
+    if samples is None or stack.K is None or len(set(stamps)) < len(stack):
         return []
     order = np.argsort(stamps)
     rising = np.array(stamps, np.int64)[order]
-    attitudes = rotations(samples, rising)
+    attitudes = integrate_rates(samples, rising)
     if attitudes is None:
         return []
     K = _centred(stack.K, tiling)
     inverse = np.linalg.inv(K)
     slopes = np.stack([tiling.motion(K @ cv2.Rodrigues(axis)[0] @ inverse) for axis in _SMALL * np.eye(3)], axis=1)
     slopes /= _SMALL
-    rates = _rates(samples, rising)
-    unseen = np.full(len(tiling.generators), _NO_VIEW_PX)
-    unseen[: ZOOM + 1] = config.gyro_shift_px
+    rates = _interpolate(samples, rising)
+    unmeasured = np.full(len(tiling.generators), _NO_VIEW_PX)
+    unmeasured[: ZOOM + 1] = config.gyro_shift_px
     found = []
     for (before, after), (base, plane) in zip(pairwise(range(len(order))), pairwise(order), strict=True):
         H = K @ attitudes[after].T @ attitudes[before] @ inverse
-        lasts = (rising[after] - rising[before]) * 1e-9
-        wrong = (config.gyro_bias * lasts) ** 2 * np.eye(3) + np.diag((_TIMING * (rates[after] - rates[before])) ** 2)
-        covariance = slopes @ wrong @ slopes.T + np.diag(unseen**2)
+        duration = (rising[after] - rising[before]) * 1e-9
+        bias = (config.gyro_bias * duration) ** 2 * np.eye(3)
+        timing = np.diag((_TIMING * (rates[after] - rates[before])) ** 2)
+        covariance = slopes @ (bias + timing) @ slopes.T + np.diag(unmeasured**2)
         found.append(Difference(int(plane), int(base), tiling.motion(H)[None], covariance[None], biased=False))
     return found
 
 
-def _rates(samples: GyroSamples, instants: np.ndarray) -> np.ndarray:
+def _interpolate(samples: GyroSamples, instants: np.ndarray) -> np.ndarray:
+    """Return the (N, 3) rates at (N,) instants."""
     return np.stack([np.interp(instants, samples.stamps_ns, axis) for axis in np.asarray(samples.rates).T], axis=1)
 
 

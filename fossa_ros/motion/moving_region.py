@@ -1,8 +1,8 @@
-"""Outline what moved by itself in a stack: residual flow between its planes, and against the stack before.
+"""Outline what moved by itself in a stack, by residual optical flow between its planes and from the previous stack.
 
-The tiles of the registration say surely that something moved, but only coarsely where. Here dense flow (Dense Inverse
-Search, Kroeger et al. 2016) draws the outline, and only regions that hold such a tile count, so that what blur does to
-flow never makes a region by itself.
+The tiles of the registration detect motion reliably, but locate it only coarsely. Dense flow (Dense Inverse Search,
+Kroeger et al. 2016) draws the outline. Only regions that contain a moved tile count, so flow that blur causes never
+makes a region on its own.
 """
 
 from __future__ import annotations
@@ -10,22 +10,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from fossa_ros.motion.registration import Frame
+from fossa_ros.motion.frame import Frame
 from fossa_ros.motion.tiling import FINEST, Tiling
 
-_STEP_PX = 1.0  # flow from plane to plane that blur does not make; px at network resolution
-_SAME_FOCUS_PX = 1.2  # flow against the same focus of the stack before
-_FAR_PX = 10.0  # beyond which that flow shows where the mover had been, too
+_STEP_PX = 1.0  # flow between neighbours that blur does not cause; px at network resolution
+_SAME_FOCUS_PX = 1.2  # flow from the same focus of the previous stack
+_FAR_PX = 10.0  # longer flow from there also shows where the moving object had been
 _FLAT = 3.0  # grey levels of local contrast below which a frame counts as flat
-_EVEN = 2.0  # px of the finest level: scale at which contrast is evened out; a strong edge reaches so far
-_WINDOW, _NOISE = 5, 10  # px of the finest level; of the evened views' 48 levels a standard deviation
-_REACH = 17  # px of the finest level: twice how far a region may leave its tiles
-_HALF_SURE = 0.6  # suspicion of a tile next to which a region may grow
-_OPEN, _CLOSE, _RIM = 3, 9, 3  # px of the finest level; flow's patches reach a rim beyond what moves
+_NORMALIZED = 2.0  # px of the finest level: scale of contrast normalization; a strong edge reaches that far
+_WINDOW, _NOISE = 5, 10  # px of the finest level; of the 48 levels a standard deviation in normalized views
+_REACH = 17  # px of the finest level: twice the distance that a region may extend beyond its tiles
+_HALF_SURE = 0.6  # suspicion of a tile around which a region may extend
+_OPEN, _CLOSE, _RIM = 3, 9, 3  # px of the finest level; flow patches extend a rim beyond what moves
+
+
+class SameFocusPair(NamedTuple):
+    """A plane of this stack and the frame of the same focus in the previous one.
+
+    Attributes:
+        plane: index of the plane.
+        earlier: frame of the previous stack.
+        H: (3, 3) homography from the plane to that frame.
+    """
+
+    plane: int
+    earlier: Frame
+    H: np.ndarray
 
 
 @cache
@@ -42,29 +57,34 @@ def _flow_engine() -> cv2.DISOpticalFlow:
     return engine
 
 
-def even(frame: Frame, H: np.ndarray | None = None) -> np.ndarray:
-    """Return the finest level of a frame, uint8, its contrast evened out: what flow follows whatever blur and light.
+def normalize_contrast(frame: Frame, H: np.ndarray | None = None) -> np.ndarray:
+    """Return the finest level of a frame with its local contrast normalized, so that flow ignores blur and light.
 
-    ``H`` brings it to another view: what is at H(p) comes to p.
+    Args:
+        frame: the frame.
+        H: (3, 3) homography that brings it to another view: the point at H(p) moves to p.
+
+    Returns:
+        (h, w) uint8; mean 128, 48 levels a standard deviation.
     """
     image = frame.levels[FINEST]
     if H is not None:
         image = frame.tiling.warp(image, H)
-    band = image - cv2.GaussianBlur(image, (0, 0), _EVEN)
-    spread = cv2.sqrt(cv2.GaussianBlur(band * band, (0, 0), _EVEN) + _FLAT**2)
+    band = image - cv2.GaussianBlur(image, (0, 0), _NORMALIZED)
+    spread = cv2.sqrt(cv2.GaussianBlur(band * band, (0, 0), _NORMALIZED) + _FLAT**2)
     return cv2.convertScaleAbs(cv2.divide(band, spread) * 48.0 + 128.0)
 
 
-def flow(template: np.ndarray, frame: np.ndarray, tiling: Tiling) -> np.ndarray:
-    """Return (h, w, 2) float32: where what is at p in the template is in the frame, less p; network px."""
+def optical_flow(template: np.ndarray, frame: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """Return (h, w, 2) float32 displacements from the template to the frame, network px."""
     return _flow_engine().calc(template, frame, None) * np.float32(tiling.pitch(FINEST))
 
 
 def moving_region(
     frames: Sequence[Frame],
-    order: Sequence[int],
+    order: Sequence[int] | np.ndarray,
     homographies: Sequence[np.ndarray],
-    same_focus: Sequence[tuple[int, Frame, np.ndarray]],
+    same_focus: Sequence[SameFocusPair],
     suspicion: np.ndarray,
 ) -> np.ndarray:
     """Outline what moved by itself.
@@ -72,9 +92,9 @@ def moving_region(
     Args:
         frames: the N planes.
         order: plane indices by focus distance.
-        homographies: of each plane: what is at p in the reference plane is at H(p) in it.
-        same_focus: plane, frame of the stack before, and homography from the plane to that frame.
-        suspicion: (T,) of each tile that something moved by itself; at 1 and more it did.
+        homographies: of each plane: the point at p in the reference plane is at H(p) in it.
+        same_focus: pairs with the previous stack.
+        suspicion: (T,) evidence that something moved by itself in each tile; it counts as moved from 1 on.
 
     Returns:
         (h, w) bool at the finest level, seen from the reference plane.
@@ -82,31 +102,31 @@ def moving_region(
     tiling = frames[0].tiling
     if suspicion.max() < 1.0:
         return np.zeros(tiling.levels[FINEST], bool)
-    views = [even(frame, H) for frame, H in zip(frames, homographies, strict=True)]
+    views = [normalize_contrast(frame, H) for frame, H in zip(frames, homographies, strict=True)]
     moved, unequal = np.zeros((2, *tiling.levels[FINEST]), bool)
     for a, b in pairwise(order):
         differ = _differ(views[a], views[b])
         unequal |= differ
         for first, second in ((a, b), (b, a)):
-            moved |= differ & (np.linalg.norm(flow(views[first], views[second], tiling), axis=2) > _STEP_PX)
-    # Where the planes of this stack agree, it is the stack before in which something was elsewhere.
+            moved |= differ & (np.linalg.norm(optical_flow(views[first], views[second], tiling), axis=2) > _STEP_PX)
+    # Where the planes of this stack agree, something was elsewhere in the previous stack.
     near = cv2.dilate(unequal.astype(np.uint8), _disc(_CLOSE)) > 0
-    for plane, frame, H in same_focus:
-        was = even(frame, H @ homographies[plane])
-        size = np.linalg.norm(flow(views[plane], was, tiling), axis=2)
-        moved |= near & _differ(views[plane], was) & (size > _SAME_FOCUS_PX) & (size < _FAR_PX)
-    return _grown(moved, suspicion, tiling)
+    for plane, earlier, H in same_focus:
+        before = normalize_contrast(earlier, H @ homographies[plane])
+        size = np.linalg.norm(optical_flow(views[plane], before, tiling), axis=2)
+        moved |= near & _differ(views[plane], before) & (size > _SAME_FOCUS_PX) & (size < _FAR_PX)
+    return _grow(moved, suspicion, tiling)
 
 
 def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Say where two evened views differ by more than noise does: flow says nothing where they do not."""
+    """Return where two normalized views differ by more than noise; flow is meaningless elsewhere."""
     return cv2.blur(cv2.absdiff(a, b), (_WINDOW, _WINDOW)) > _NOISE
 
 
-def _grown(moved: np.ndarray, suspicion: np.ndarray, tiling: Tiling) -> np.ndarray:
-    """Return the regions of ``moved`` that hold a sure tile, without holes; one without a region is one by itself.
+def _grow(moved: np.ndarray, suspicion: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """Return the regions of ``moved`` that contain a moved tile, without holes.
 
-    They reach little farther than the tiles that are sure or half so.
+    A moved tile without a region is a region itself. Regions extend little beyond tiles that are at least half sure.
     """
     seeded = _spread(suspicion >= 1.0, tiling)
     near = cv2.dilate(_spread(suspicion >= _HALF_SURE, tiling), _disc(_REACH))
@@ -117,16 +137,15 @@ def _grown(moved: np.ndarray, suspicion: np.ndarray, tiling: Tiling) -> np.ndarr
     cv2.drawContours(region, outlines, -1, 1, cv2.FILLED)
     region = cv2.erode(region, _disc(_RIM))
     count, label = cv2.connectedComponents(region, connectivity=4)
-    held = np.unique(label[seeded > 0])
     kept = np.zeros(count, bool)
-    kept[held] = True
+    kept[np.unique(label[seeded > 0])] = True
     kept[0] = False
     region = kept[label]
     _, part = cv2.connectedComponents(seeded, connectivity=4)
-    found = np.zeros(part.max() + 1, bool)
-    found[np.unique(part[region])] = True
-    found[0] = True
-    return region | ~found[part]
+    covered = np.zeros(part.max() + 1, bool)
+    covered[np.unique(part[region])] = True
+    covered[0] = True
+    return region | ~covered[part]
 
 
 def _spread(tiles: np.ndarray, tiling: Tiling) -> np.ndarray:
@@ -137,7 +156,7 @@ def _spread(tiles: np.ndarray, tiling: Tiling) -> np.ndarray:
     return spread
 
 
-def at_size(region: np.ndarray, tiling: Tiling) -> np.ndarray:
+def enlarge_region(region: np.ndarray, tiling: Tiling) -> np.ndarray:
     """Enlarge a region of the finest level to (H, W) bool of the frames."""
     height, width = tiling.size
     return cv2.resize(region.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)

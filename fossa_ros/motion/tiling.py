@@ -1,6 +1,6 @@
-"""The view of one kind of stack, cut into tiles, and how homographies move them.
+"""Image pyramid levels and tiles of frames of one size, and how homographies move them.
 
-Unit: px at network resolution (short edge NETWORK_SHORT_EDGE), from the image centre, x right and y down.
+Unit: px at network resolution (short edge NETWORK_SHORT_EDGE) from the image centre, x right and y down.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
 
 NETWORK_SHORT_EDGE = 518  # FOSSA resizes every plane to this short edge (arXiv 2603.26658)
-SHORT_EDGE = 160  # px, about, of the finest level
+SHORT_EDGE = 160  # px of the finest level, approximately
 FINEST = 2  # index of the finest level
 TILE = 16  # px at the finest level
 ZOOM = 2  # index of the zoom among the generators
@@ -29,7 +29,7 @@ class Tiling:
     Attributes:
         size: height and width of the frames, px.
         focal_length: px at network resolution; infinity where unknown.
-        short_edge: px, about, of the finest level looked at.
+        short_edge: px of the finest level, approximately.
     """
 
     size: tuple[int, int]
@@ -39,22 +39,24 @@ class Tiling:
     def __post_init__(self):
         if min(self.size) < TILE:
             height, width = self.size
-            raise InputError(f"Motion cannot be seen in {width}x{height} px; give frames of {TILE} px or more.")
+            raise InputError(
+                f"Motion cannot be measured in frames of {width}x{height} px; use frames of {TILE} px or more."
+            )
 
     @classmethod
     def for_stack(cls, stack: FocusStack, short_edge: int = SHORT_EDGE) -> Tiling:
-        """Return the geometry of the planes of a stack."""
+        """Return the tiling of the planes of a stack."""
         return cls.for_planes(stack.size, stack.K, short_edge)
 
     @classmethod
     def for_planes(cls, size: tuple[int, int], K: np.ndarray | None, short_edge: int = SHORT_EDGE) -> Tiling:
-        """Return the geometry of planes of (height, width) and their intrinsics."""
+        """Return the tiling of planes of (height, width) with intrinsics K; the same object for the same planes."""
         focal_length = np.inf if K is None else float(K[0, 0])
         return _tiling(tuple(size), focal_length * NETWORK_SHORT_EDGE / min(size), short_edge)
 
     @property
     def network_scale(self) -> float:
-        """Network px for each px of the frame."""
+        """Network px per px of the frame."""
         return NETWORK_SHORT_EDGE / min(self.size)
 
     @cached_property
@@ -65,11 +67,11 @@ class Tiling:
         return tuple((finest[0] // k, finest[1] // k) for k in (4, 2, 1))
 
     def pitch(self, level: int) -> float:
-        """Network px for each px of a level."""
+        """Return network px per px of a level."""
         return NETWORK_SHORT_EDGE / min(self.levels[level])
 
     def tile(self, level: int) -> int:
-        """Edge of a tile, px of a level."""
+        """Return the edge of a tile, px of a level."""
         return TILE >> (FINEST - level)
 
     @cached_property
@@ -78,7 +80,7 @@ class Tiling:
         return tuple(max(1, edge // self.tile(0)) for edge in self.levels[0])
 
     def window(self, level: int) -> tuple[slice, slice]:
-        """Rows and columns of a level that the tiles cover, centred."""
+        """Return the rows and columns of a level that the tiles cover, centred."""
         return self._windows[level]
 
     @cached_property
@@ -110,7 +112,7 @@ class Tiling:
         """(8, 3, 3) generators of homographies: pan, tilt, zoom, roll, two shears, two perspectives.
 
         Pan and tilt are those of a turning camera of this focal length, or shifts where it is unknown. Each is
-        scaled to move the image by about one px, at the corner where it differs over the view.
+        scaled to move the image by about one px; at the corner, where its effect varies over the view.
         """
         corner = self.network_scale * np.hypot(*self.size) / 2
         bend = self.focal_length**-2
@@ -140,9 +142,9 @@ class Tiling:
         return np.ascontiguousarray(self.fields.transpose(1, 0, 2))
 
     def homography(self, motion: np.ndarray) -> np.ndarray:
-        """Return the (3, 3) homography of a motion: (8,) amounts of the generators."""
+        """Return the (3, 3) homography of a motion, (8,) amounts of the generators."""
         step = (motion @ self.generators.reshape(len(motion), 9)).reshape(3, 3)
-        # The exponential series: its steps are a few px over hundreds, so four terms leave less than 1e-6 px.
+        # The exponential series: motions are a few px in hundreds, so four terms are exact to 1e-6 px.
         H = np.eye(3) + step @ (np.eye(3) + step @ (np.eye(3) / 2 + step @ (np.eye(3) / 6 + step / 24)))
         return H / H[2, 2]
 
@@ -151,7 +153,7 @@ class Tiling:
         return np.linalg.pinv(self.fields.reshape(-1, len(self.generators)))
 
     def motion(self, H: np.ndarray) -> np.ndarray:
-        """Return the (8,) amounts of the generators that make up a homography, to first order."""
+        """Return the (8,) amounts of the generators of a homography, to first order."""
         return self._amounts @ self.displacement(H).ravel()
 
     def displacement(self, H: np.ndarray) -> np.ndarray:
@@ -165,7 +167,7 @@ class Tiling:
         interpolation: int = cv2.INTER_LINEAR,
         border: int = cv2.BORDER_REPLICATE,
     ) -> np.ndarray:
-        """Resample an image of any level, or a frame, so that what was at H(p) comes to p."""
+        """Resample an image of any level, or a frame, so that the point at H(p) moves to p."""
         height, width = image.shape[:2]
         mapping = in_pixels(H, (height, width))
         flags = interpolation | cv2.WARP_INVERSE_MAP
@@ -173,7 +175,7 @@ class Tiling:
 
 
 def in_pixels(H: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return a homography between px at network resolution, from the centre, as one between pixels (x, y)."""
+    """Convert a homography between network px from the centre to one between pixels (x, y)."""
     to_centre, from_centre = _centring(size)
     mapping = from_centre @ H @ to_centre
     return mapping / mapping[2, 2]
@@ -187,7 +189,7 @@ def _centring(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return to_centre, np.linalg.inv(to_centre)
 
 
-_tiling = lru_cache(maxsize=8)(Tiling)  # its tables are made once for each kind of stack
+_tiling = lru_cache(maxsize=8)(Tiling)  # so that its tables are computed once for each kind of stack
 
 
 def transform(H: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -199,10 +201,9 @@ def transform(H: np.ndarray, points: np.ndarray) -> np.ndarray:
 def warp_planes(
     stack: FocusStack, tiling: Tiling, homographies: Sequence[np.ndarray], interpolation: int = cv2.INTER_CUBIC
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Warp each plane so that what was at H(p) comes to p.
+    """Warp each plane so that the point at H(p) moves to p.
 
-    The cubic kernel costs a third of Lanczos's and loses twice as much of fine detail: where time matters less than
-    that, ask for the other.
+    The default cubic kernel takes a third of the time of Lanczos and loses twice as much fine detail.
 
     Returns:
         The images, and (H, W) bool where every plane had pixels (None where that is everywhere).
