@@ -244,12 +244,16 @@ def test_damaged_npz(tmp_path, compressed):
     assert "damaged or cut short" in refusal(path)
 
 
-def npz_with_header(path, shape, dtype="|u1", data=b""):
-    """Write an .npz whose array 'stack' has a header that its data does not live up to."""
+def npy_header(shape, dtype):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def npz_with_header(path, shape, dtype="|u1", data=b""):
+    """Write an .npz whose array 'stack' has a header that its data does not live up to."""
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("stack.npy", header.getvalue() + data)
+        archive.writestr("stack.npy", npy_header(shape, dtype) + data)
     return path
 
 
@@ -302,6 +306,7 @@ UNUSABLE_DESCRIPTIONS = {
     "reference between": ({"reference": 0.5}, "the number of a frame"),
     "reference beyond": ({"reference": 7}, "not among the 3 planes"),
     "truth is no array": ({"ground_truth": "plane_000.png"}, "damaged"),
+    "truth claims terabytes": ({"ground_truth": "claim.npy"}, "damaged or cut short"),
 }
 
 
@@ -311,6 +316,7 @@ def test_unusable_descriptions_are_refused(tmp_path, case):
     Image.fromarray(FULL.planes[0].image).save(tmp_path / "outside.png")
     folder = write_folder(tmp_path / "a", **changed)
     (folder / "link.png").symlink_to(tmp_path / "outside.png")
+    (folder / "claim.npy").write_bytes(npy_header((10**6, 10**6), "<f4"))
     sentence = refusal(folder)
     assert expected in sentence
 

@@ -1,4 +1,4 @@
-"""NumPy files from strangers: the header is judged before anything is allocated, and nothing is unpickled."""
+"""NumPy files of unknown origin: shape and type are checked before memory is allocated, and nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -6,62 +6,77 @@ import math
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fossa_ros.core.errors import InputError
 
+Check = Callable[[tuple[int, ...], np.dtype[Any]], None]
+"""Raises InputError for a shape and dtype that the caller cannot use."""
+
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_BROKEN = (
-    *(ValueError, EOFError, OSError, RuntimeError, NotImplementedError),
+_DAMAGE = (
+    *(ValueError, KeyError, TypeError, OverflowError, EOFError, OSError, RuntimeError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 
 
-def read_npy(path, check) -> np.ndarray:
-    """Read an ``.npy`` file, unless ``check(shape, dtype)`` raises InputError because that is not wanted.
+def read_npy(path: str | Path, check: Check) -> np.ndarray:
+    """Read an ``.npy`` file whose shape and dtype pass ``check``.
 
     Raises:
-        InputError: no such array in the file, or one of Python objects, or one that ``check`` refuses.
+        InputError: the file is missing, damaged, holds Python objects, or ``check`` refuses it.
     """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the file.") from error
-    return _read(lambda: open(path, "rb"), size, str(path), check)
+    with _damage(path):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # maps no more than the file holds
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an .npz file")
+    check(array.shape, array.dtype)
+    return np.array(array)
 
 
 class Npz:
     """The arrays of an open ``.npz`` file, by name."""
 
-    def __init__(self, archive, path):
+    def __init__(self, archive: zipfile.ZipFile, path: str | Path):
         self._archive = archive
         self._path = path
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return f"{name}.npy" in self._archive.namelist()
 
     def names(self) -> list[str]:
         """Return the names of the files in it, as they are stored."""
         return self._archive.namelist()
 
-    def read(self, name, check) -> np.ndarray:
-        """Read the array ``name``, as ``read_npy`` does."""
+    def read(self, name: str, check: Check) -> np.ndarray:
+        """Read the array ``name``, as ``read_npy`` reads a file."""
         if name not in self:
             raise InputError(f"{self._path} has no array '{name}'; add it (docs/stack-files.md lists them).")
-        size = self._archive.getinfo(f"{name}.npy").file_size
-        return _read(lambda: self._archive.open(f"{name}.npy"), size, f"{self._path}: '{name}'", check)
+        member = f"{name}.npy"
+        with _damage(f"{self._path}: '{name}'"):
+            # numpy maps no member of a zip file, and allocates what its header claims.
+            with self._archive.open(member) as stream:
+                shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
+            if dtype.hasobject:
+                raise ValueError("Python objects")
+            check(shape, dtype)
+            if math.prod(shape) * dtype.itemsize > self._archive.getinfo(member).file_size:
+                raise EOFError("shorter than its header says")
+            with self._archive.open(member) as stream:
+                return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 @contextmanager
-def open_npz(path):
+def open_npz(path: str | Path) -> Iterator[Npz]:
     """Give the Npz at ``path`` for the length of the block.
 
     Raises:
-        InputError: the file cannot be read or is no ``.npz``.
+        InputError: the file cannot be read or is not an ``.npz``.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -73,19 +88,14 @@ def open_npz(path):
         yield Npz(archive, path)
 
 
-def _read(opener, size, label, check):
+@contextmanager
+def _damage(label: str | Path) -> Iterator[None]:
+    """Turn what numpy and zipfile raise for a damaged array into a sentence that begins with ``label``."""
     try:
-        with opener() as stream:
-            version = np.lib.format.read_magic(stream)
-            if version not in _HEADERS:
-                raise ValueError(f"npy version {version}")
-            shape, _, dtype = _HEADERS[version](stream)
-        if not dtype.hasobject:
-            check(shape, dtype)
-            if math.prod(shape) * dtype.itemsize > size:
-                raise EOFError("shorter than its header says")
-            with opener() as stream:
-                return np.lib.format.read_array(stream, allow_pickle=False)
-    except _BROKEN as error:
-        raise InputError(f"{label} is damaged or cut short; write the file again.") from error
-    raise InputError(f"{label} holds Python objects, which are never loaded; save plain numbers.")
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{label} does not exist; check the file.") from error
+    except _DAMAGE as error:
+        raise InputError(
+            f"{label} is damaged or cut short, or holds Python objects, which are never loaded; save plain numbers."
+        ) from error
