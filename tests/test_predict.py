@@ -19,7 +19,7 @@ from fossa_ros.core.geometry import scaled_intrinsics
 from fossa_ros.core.resampling import enlarge_depth, shrink_stack
 from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.io.atomic import replacing_files
-from fossa_ros.io.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range, ticks
+from fossa_ros.io.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range
 from fossa_ros.io.stack_files import save_folder, save_npz
 from fossa_ros.pipeline.predict import OUTPUTS
 from fossa_ros.simulation.camera import SimulatedCamera
@@ -282,11 +282,3 @@ def test_flat_and_unknown_maps_have_a_picture(depth, low, high):
     else:
         near, far = depth_range(depth)
         assert low < near < 2.0 < far < high
-
-
-@pytest.mark.parametrize(
-    "near, far, expected",
-    [(0.2, 2.5, [0.2, 0.5, 1, 2]), (2, 2.3, [2.0, 2.1, 2.2, 2.3]), (0.9, 40, [1, 2, 5, 10, 20])],
-)
-def test_ticks_are_round(near, far, expected):
-    assert ticks(near, far) == pytest.approx(expected)

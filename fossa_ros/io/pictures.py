@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,9 +14,15 @@ import numpy as np
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import replacing
 
+if TYPE_CHECKING:  # slow to import: where a figure is drawn, not before
+    from matplotlib.figure import Figure
+
 UNKNOWN = (48, 48, 48)
 _COLOURS = cv2.applyColorMap(np.arange(255, -1, -1, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]
-_INK, _PAPER = (32, 32, 32), 255
+_DPI = 100
+_FONT = 8  # points
+_TITLE = 22  # px of a line above a picture
+_LABEL = 40  # px of a label of the bar, with the gap beside it
 
 
 def depth_range(depth) -> tuple[float, float]:
@@ -52,8 +61,7 @@ def depth_picture(depth) -> np.ndarray:
         return np.full((*depth.shape, 3), UNKNOWN, np.uint8)
     near, far = depth_range(depth)
     picture = colour_depth(depth, near, far)
-    height, width = depth.shape
-    return np.vstack([picture, _bar(near, far, width, max(1.0, min(height, width) / 480))])
+    return np.vstack([picture, _bar(near, far, depth.shape)])
 
 
 def error_picture(depth, truth, worst=0.25) -> np.ndarray:
@@ -65,22 +73,30 @@ def error_picture(depth, truth, worst=0.25) -> np.ndarray:
     return picture
 
 
-def contact_sheet(panels, columns, width=400) -> np.ndarray:
-    """Lay out titled pictures of one size, (title, (H, W, 3) uint8 RGB), in rows of ``columns``; white between.
+def contact_sheet(panels: Sequence[tuple[str, np.ndarray]], columns: int, width: int = 400) -> np.ndarray:
+    """Lay out titled pictures of one size in rows of ``columns``, each about ``width`` px wide.
 
-    Each is resized to ``width`` px.
+    Args:
+        panels: title and (H, W, 3) uint8 RGB of each picture.
+        columns: pictures in a row.
+        width: px of a column, the gap between columns included.
+
+    Returns:
+        (H, columns * width, 3) uint8 RGB.
     """
-    height = round(panels[0][1].shape[0] * width / panels[0][1].shape[1])
-    panels = [(title, cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)) for title, picture in panels]
-    scale = max(1.0, min(height, width) / 480)
-    gap, line = round(8 * scale), round(30 * scale)
+    from matplotlib.figure import Figure
+
+    height, whole = panels[0][1].shape[:2]
     rows = -(-len(panels) // columns)
-    sheet = np.full((rows * (height + line + gap), columns * (width + gap) + gap, 3), _PAPER, np.uint8)
-    for index, (title, picture) in enumerate(panels):
-        top, left = index // columns * (height + line + gap), gap + index % columns * (width + gap)
-        _write(sheet, title, (left, top + line - round(9 * scale)), scale)
-        sheet[top + line : top + line + height, left : left + width] = picture
-    return sheet
+    size = columns * width, rows * (round(height * width / whole) + _TITLE)
+    figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, layout="compressed")
+    for axes, panel in itertools.zip_longest(figure.subplots(rows, columns, squeeze=False).flat, panels):
+        axes.axis("off")
+        if panel is not None:
+            title, picture = panel
+            axes.imshow(picture)
+            axes.set_title(title, loc="left", fontsize=_FONT, pad=4)
+    return _drawn(figure)
 
 
 def confidence_picture(confidence) -> np.ndarray:
@@ -124,50 +140,34 @@ def write_figure(path, figure) -> None:
             raise InputError(f"{path} cannot be drawn ({error}); name a .png, .svg or .pdf file.") from error
 
 
-def ticks(near, far) -> list[float]:
-    """Choose round depths between ``near`` and ``far`` (m) to label."""
-    decades = range(math.floor(math.log10(near)), math.ceil(math.log10(far)) + 1)
-    chosen = [m * 10.0**k for k in decades for m in (1, 2, 5) if near <= m * 10.0**k <= far]
-    if len(chosen) >= 4:
-        return chosen
-    rough = (far - near) / 4
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= rough)
-    return [n * step for n in range(math.ceil(near / step - 1e-6), math.floor(far / step + 1e-6) + 1)]
+def _bar(near: float, far: float, size: tuple[int, ...]) -> np.ndarray:
+    """Draw a horizontal colour bar with depths in metres below an (H, W) map; return (bar, W, 3) uint8 RGB."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, LogNorm
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    width = size[1]
+    scale = max(1.0, min(size) / 480)
+    dpi = _DPI * scale
+    figure = Figure(figsize=((width + 1) / dpi, 0.45), dpi=dpi)  # one px more, cut below: sizes are rounded down
+    marks = (1, 2, 5) if 3 * math.log10(far / near) * _LABEL * scale < width else (1,)
+    bar = figure.colorbar(
+        ScalarMappable(LogNorm(near, far), ListedColormap(_COLOURS / 255)),
+        cax=figure.add_axes((0.05, 0.55, 0.9, 0.3)),
+        orientation="horizontal",
+        ticks=LogLocator(subs=marks),
+        format=FuncFormatter(lambda metres, _: f"{metres:.4g} m"),
+    )
+    bar.minorticks_off()
+    bar.ax.tick_params(labelsize=_FONT)
+    return _drawn(figure)[:, :width]
 
 
-def _style(scale) -> dict:
-    return {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "fontScale": 0.45 * scale, "thickness": max(1, round(scale))}
+def _drawn(figure: Figure) -> np.ndarray:
+    """Return what a figure looks like, (H, W, 3) uint8 RGB."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-
-def _write(picture, text, origin, scale) -> None:
-    cv2.putText(picture, text, origin, color=_INK, lineType=cv2.LINE_AA, **_style(scale))
-
-
-def _bar(near, far, width, scale):
-    margin, depth_of_bar = round(14 * scale), round(16 * scale)
-    strip = np.full((round(58 * scale), width, 3), _PAPER, np.uint8)
-    left, right = margin, width - margin
-    span = max(right - left, 2)
-    shown = near * (far / near) ** np.linspace(0.0, 1.0, span)
-    top = round(10 * scale)
-    strip[top : top + depth_of_bar, left : left + span] = colour_depth(shown[None], near, far)
-    style = {
-        "fontFace": cv2.FONT_HERSHEY_SIMPLEX,
-        "fontScale": 0.45 * scale,
-        "thickness": max(1, round(scale)),
-    }
-    free_from = 0
-    for depth in ticks(near, far):
-        x = left + round(math.log(depth / near) / math.log(far / near) * (span - 1))
-        label = f"{depth:.6g} m"
-        (text_width, text_height), _ = cv2.getTextSize(label, **style)
-        start = min(max(x - text_width // 2, 0), width - text_width)
-        if start < free_from:
-            continue
-        free_from = start + text_width + round(8 * scale)
-        below = top + depth_of_bar
-        cv2.line(strip, (x, below), (x, below + round(5 * scale)), _INK, style["thickness"])
-        origin = (start, below + round(9 * scale) + text_height)
-        _write(strip, label, origin, scale)
-    return strip
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
