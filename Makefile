@@ -19,30 +19,40 @@ help: ## list the targets
 
 venv: $(VENV)/installed ## make .venv: ROS 2 from PyPI, torch, and this package, editable, with its messages
 
+# $(call step,WHAT,LOG,COMMAND): say in one line what is done; the output goes to the log, which is shown on failure.
+step = @echo '$(1)'; { $(3); } >> $(2) 2>&1 || { cat $(2); echo '$(1): failed, see above and $(2)'; exit 1; }
+LOG := $(VENV)/install.log
+COLCON_LOG := $(COLCON_VENV)/install.log
+
 $(VENV)/bin/python:
 	@$(PYTHON) .ci/check_tools.py
-	$(PYTHON) -m venv $(VENV)
+	@echo 'Making $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
 
 # The folders themselves are prerequisites because a new file in them has to be linked below.
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py build_messages.py entry_points.txt package.xml \
   $(wildcard msg/*.msg resource/* launch config config/*/)
 	@$(PYTHON) .ci/check_tools.py
-	$(VENV)/bin/python -c 'import torch' 2>/dev/null || $(VENV)/bin/pip install '$(TORCH)'
-	$(VENV)/bin/pip install --editable '.[dev]'
+	@: > $(LOG)
+	$(call step,Installing $(TORCH) unless there is a torch,$(LOG), \
+	  $(VENV)/bin/python -c 'import torch' || $(VENV)/bin/pip install '$(TORCH)')
+	$(call step,Installing fossa_ros with ROS 2 and all tools,$(LOG),$(VENV)/bin/pip install --editable '.[dev]')
 	@# Links instead of pip's copies, so that an edited launch or configuration file counts at once.
-	for file in $(wildcard launch/*.* config/*.* config/*/*.*); do ln -sf "$(CURDIR)/$$file" $(VENV)/share/fossa_ros/$$file; done
-	touch $@
+	@for file in $(wildcard launch/*.* config/*.* config/*/*.*); do ln -sf "$(CURDIR)/$$file" $(VENV)/share/fossa_ros/$$file; done
+	@touch $@
 
 # The environment of test_colcon.py, which asks for it. torch and the like come from .venv, after its own packages.
 $(COLCON_VENV)/installed: .ci/colcon-requirements.txt | $(VENV)/installed
-	$(PYTHON) -m venv --clear $(COLCON_VENV)
-	$(COLCON_VENV)/bin/pip install -r .ci/colcon-requirements.txt
+	@echo 'Making $(COLCON_VENV)'
+	@$(PYTHON) -m venv --clear $(COLCON_VENV)
+	$(call step,Installing colcon and ROS 2 for the colcon build,$(COLCON_LOG), \
+	  $(COLCON_VENV)/bin/pip install -r .ci/colcon-requirements.txt)
 	@# The wheels export include folders of the machine they were built on, which CMake refuses.
-	sed -i '/INTERFACE_INCLUDE_DIRECTORIES/s/"[^"]*"/""/' $(COLCON_VENV)/share/*/cmake/*__rosidl_generator_pyExport.cmake
+	@sed -i '/INTERFACE_INCLUDE_DIRECTORIES/s/"[^"]*"/""/' $(COLCON_VENV)/share/*/cmake/*__rosidl_generator_pyExport.cmake
 	@# colcon sources this file of every prefix it builds upon; the wheels have none.
-	touch $(COLCON_VENV)/local_setup.sh
-	$(VENV)/bin/python -c $(SITE_PACKAGES) > "$$($(COLCON_VENV)/bin/python -c $(SITE_PACKAGES))/fossa_venv.pth"
-	touch $@
+	@touch $(COLCON_VENV)/local_setup.sh
+	@$(VENV)/bin/python -c $(SITE_PACKAGES) > "$$($(COLCON_VENV)/bin/python -c $(SITE_PACKAGES))/fossa_venv.pth"
+	@touch $@
 
 # Groups and their order: tests/conftest.py.
 test: venv lint ## lint, then run the tests in two processes; skipped ones say why
