@@ -2,6 +2,7 @@
 
 VENV := .venv
 COLCON_VENV := .venv-colcon
+COLCON_INSTALLED := $(COLCON_VENV)/installed-$(shell sha256sum < .ci/colcon-requirements.txt | cut -c 1-12)
 SITE_PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
 PYTHON ?= python3
 # Any build of torch from 2.4 on serves, and one already in the environment is kept (a CUDA build, say).
@@ -12,7 +13,7 @@ TORCH ?= torch==2.13.0
 unexport PYTHONPATH AMENT_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint docs demo clean
+.PHONY: help venv colcon-venv test lint docs demo clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,7 +43,9 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py build_messages.py 
 	@touch $@
 
 # The environment of test_colcon.py, which asks for it. torch and the like come from .venv, after its own packages.
-$(COLCON_VENV)/installed: .ci/colcon-requirements.txt | $(VENV)/installed
+colcon-venv: $(COLCON_INSTALLED)
+
+$(COLCON_INSTALLED): | $(VENV)/installed
 	@echo 'Making $(COLCON_VENV)'
 	@$(PYTHON) -m venv --clear $(COLCON_VENV)
 	$(call step,Installing colcon and ROS 2 for the colcon build,$(COLCON_LOG), \
@@ -72,4 +75,4 @@ demo: venv ## the whole way from a simulated rig to depth, written to out/demo
 	$(VENV)/bin/fossa demo --out out/demo
 
 clean: ## remove the environments and everything built
-	rm -rf $(VENV) $(COLCON_VENV) build dist install log out fossa_ros.egg-info fossa_ros/msg fossa_ros/*.so
+	rm -rf $(VENV) $(COLCON_VENV) .test-builds build dist install log out fossa_ros.egg-info fossa_ros/msg fossa_ros/*.so

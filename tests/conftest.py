@@ -10,14 +10,18 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import signal
+import subprocess
+import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
-GROUPS = ("real_time", "build", None)
+GROUPS = ("real_time", None, "build")
 NICENESS = 10  # of the tests that compute, while others depend on the clock
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
@@ -48,12 +52,26 @@ os.environ["ROS_HOME"] = _ROS_HOME.name
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Make groups of the real-time tests and of the builds: these are long, and begin first, on a worker each."""
+    """Make groups of the real-time tests, which begin first, and of the builds, which are last."""
     items.sort(key=lambda item: GROUPS.index(group(item)))
     if WORKER is not None:
         for item in items:
             if group(item) is not None:
                 item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def background_builds(request):
+    """Make what the builds need while other tests run; one that is not ready in time is waited for (builds.py)."""
+    if WORKER != "gw0" or not any(group(item) == "build" for item in request.session.items):
+        yield
+        return
+    command = [sys.executable, str(Path(__file__).with_name("builds.py"))]
+    building = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield
+    with suppress(ProcessLookupError):
+        os.killpg(building.pid, signal.SIGKILL)
+    building.wait()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -64,7 +82,7 @@ def pytest_runtest_setup(item):
 
 
 def group(item) -> str | None:
-    return next((name for name in GROUPS[:-1] if item.get_closest_marker(name)), None)
+    return next((name for name in filter(None, GROUPS) if item.get_closest_marker(name)), None)
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ colcon and ament come from PyPI into an environment of their own, .venv-colcon, 
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,49 +18,26 @@ import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 
+import builds
 import sweep_report_exchange as exchange
-
-ROOT = Path(__file__).parents[1]
-COLCON_VENV = ROOT / ".venv-colcon"
+from builds import ROOT, run
 
 pytestmark = [pytest.mark.build, pytest.mark.timeout(900)]  # the first test waits for the environment and the build
 
 
-def run(*command, env, cwd) -> str:
-    """Run a command and return what it printed; fail the test with it where the command fails."""
-    done = subprocess.run(command, env=env, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert done.returncode == 0, f"{' '.join(map(str, command))} failed:\n{done.stdout[-8000:]}"
-    return done.stdout
-
-
 @pytest.fixture(scope="session")
 def colcon_env() -> dict[str, str]:
-    """Return the environment variables of .venv-colcon, made by the Makefile where it is missing or old."""
-    # Nothing of the environment that runs the tests: its libraries and marks do not fit another Python.
-    ours = {"LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS"}
-    env = {name: value for name, value in os.environ.items() if name not in ours}
-    making = subprocess.run(
-        ["make", ".venv-colcon/installed", f"PYTHON={sys._base_executable}"],
-        env=env, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    if unreachable := re.search(r"ERROR: (No matching distribution|Could not (find|install)).*", making.stdout):
-        pytest.skip(f"the colcon wheels cannot be had: {unreachable[0]}")
-    assert making.returncode == 0, making.stdout[-8000:]
-    return env | {
-        "PATH": f"{COLCON_VENV}/bin:{env['PATH']}",
-        "AMENT_PREFIX_PATH": str(COLCON_VENV),
-        "MAKEFLAGS": "-j2",
-    }
+    """Return the environment variables of .venv-colcon."""
+    try:
+        return builds.colcon_env()
+    except builds.Unreachable as error:
+        pytest.skip(f"the colcon wheels cannot be had: {error}")
 
 
 @pytest.fixture(scope="session")
-def workspace(colcon_env, tmp_path_factory) -> Path:
+def workspace(colcon_env) -> Path:
     """Build this working tree in a workspace of its own and return the workspace."""
-    workspace = tmp_path_factory.mktemp("workspace")
-    (workspace / "src").mkdir()
-    (workspace / "src" / "fossa_ros").symlink_to(ROOT)
-    run("colcon", "build", "--cmake-args", "-DBUILD_TESTING=OFF", env=colcon_env, cwd=workspace)
-    return workspace
+    return builds.colcon_workspace()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import builds
 import fossa_ros
 import sweep_report_exchange as exchange
 from fossa_ros import msg
@@ -118,19 +119,12 @@ def test_message_reaches_another_process():
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory) -> zipfile.ZipFile:
+def wheel() -> zipfile.ZipFile:
     """Build the wheel from a source distribution, as a user of either gets it."""
-    folder = tmp_path_factory.mktemp("dist")
-    # An isolated build gets Python's path from pip; ours would leak through this mark of the ROS wheels.
-    env = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
-    building = subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", folder, ROOT],
-        env=env, cwd=folder, text=True, capture_output=True,
-    )  # fmt: skip
-    if unreachable := re.search(r"ERROR: (No matching distribution|Could not (find|install)).*", building.stdout):
-        pytest.skip(f"the build requirements cannot be had: {unreachable[0]}")
-    assert building.returncode == 0, building.stdout[-8000:] + building.stderr[-4000:]
-    return zipfile.ZipFile(next(folder.glob("*.whl")))
+    try:
+        return zipfile.ZipFile(builds.wheel())
+    except builds.Unreachable as error:
+        pytest.skip(f"the build requirements cannot be had: {error}")
 
 
 @pytest.mark.build
