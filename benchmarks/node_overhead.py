@@ -33,6 +33,7 @@ from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.core.geometry import POINT
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators import Estimator
+from fossa_ros.messages import camera_frames
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import LensState
 from fossa_ros.parameters.depth_config import EstimatorConfig
@@ -41,7 +42,7 @@ from fossa_ros.ros import capture_component, environment, lifecycle, outputs, qo
 from fossa_ros.ros.conversions import image_message, time_message
 from fossa_ros.ros.fossa_node import FossaNode
 from fossa_ros.ros.in_place import InPlacePublisher
-from fossa_ros.sweep import SweepPlan, captured
+from fossa_ros.sweep import SweepDecoder, SweepPlan
 
 PLANES, EXPOSURE = 5, 0.003
 MARGIN = 0.01  # seconds: the camera is a program, and late where the machine is busy
@@ -212,8 +213,8 @@ class Stopwatch:
 def instrument(watch: Stopwatch) -> None:
     """Wrap what the node calls."""
     EstimatorConfig.create = lambda config: Known()
-    watch.wrap(capture_component, "rgb_of_frame", "decode")
-    watch.wrap(captured.SweepDecoder, "decode_sweep", "assemble", lambda args: args[1])
+    watch.wrap(camera_frames, "rgb_of_frame", "decode")
+    watch.wrap(SweepDecoder, "decode_sweep", "assemble", lambda args: args[1])
     watch.wrap(pipeline, "check_motion", "align", lambda args: args[0].number)
     watch.wrap(Known, "estimate", "inference")
     watch.wrap(sys.modules[__name__], "compose_all_in_focus", "fuse")

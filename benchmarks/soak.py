@@ -57,7 +57,7 @@ def resident_mib(pid: int | str = "self") -> float:
 def soak_virtually(sweeps: int, seed: int) -> dict:
     """Take sweeps in virtual time, all faults at once, modes and rates in turn; return what came of them."""
     from fossa_ros.simulation.virtual_sweeps import Fault, Scenario, Tally, VirtualRun
-    from fossa_ros.sweep.sequencer import SweepMode
+    from fossa_ros.sweep import SweepMode
 
     cases = [(mode, rate) for mode in SweepMode for rate in (30.0, 60.0)]
     total, crashes, memory, commanded, ends = Tally(), 0, [], 0, Counter()

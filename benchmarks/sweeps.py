@@ -25,7 +25,16 @@ from fossa_ros.lens import open_lens
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.rig import RigConfig, SimulatedRig
 from fossa_ros.simulation.virtual_sweeps import Fault, Scenario, Tally, VirtualRun
-from fossa_ros.sweep import Frame, SweepCapture, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.sweep import (
+    Frame,
+    SweepCapture,
+    SweepConfig,
+    SweepDecoder,
+    SweepMode,
+    SweepOutput,
+    SweepPlan,
+    SweepTiming,
+)
 from fossa_ros.sweep.planner import Line, timeline
 
 RATE, EXPOSURE, SETTLING, PLANES = 60.0, 0.004, 0.018, 5
@@ -65,7 +74,8 @@ def rig_row(rig_of, mode, output, count, progress) -> list[str]:
         return move
 
     lens.move_to = timed
-    capture = SweepCapture(plan, timing, lambda: lens, lambda image: image, on_sweep, config=config)
+    decoder = SweepDecoder(lambda frame: frame.image)
+    capture = SweepCapture(plan, timing, lambda: lens, decoder, on_sweep, config=config)
     intrinsics = tuple(rig_camera().K.ravel())
 
     def on_frame(frame):

@@ -102,7 +102,7 @@ def test_depth_mask_and_report_are_those_of_the_sweep_itself(sweep):
 def test_planes_travel_in_the_cameras_encoding_and_share_its_pixels(sweep):
     message = focus_stack_message(sweep)
     for plane, frame in zip(message.planes, sweep.frames, strict=True):
-        assert plane.data is frame.payload[0].data and plane.header.stamp != frame.payload[0].header.stamp
+        assert plane.data is frame.image.data and plane.header.stamp != frame.image.header.stamp
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import FocusStack
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.pipeline.worker import check_motion, estimate_depth
-from fossa_ros.sweep import Frame, SweepPlan, SweepTiming
+from fossa_ros.sweep import Frame, SweepConfig, SweepMode, SweepPlan, SweepTiming
 from fossa_ros.sweep.machines import Ended
-from fossa_ros.sweep.sequencer import Sequencer, SweepConfig, SweepMode
+from fossa_ros.sweep.sequencer import Sequencer
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 UINT32 = st.one_of(st.integers(0, 8), st.integers(0, 2**32 - 1))
@@ -125,7 +125,7 @@ def test_frames_and_lens_states_of_any_time_never_stop_the_sequencer(mode, frame
             sequencer.on_external_state(lens_state(message), measured)
         if isinstance(sequencer.next(now), Ended):
             sequencer.begin(now)
-    sequencer.abort("over", now)
+    sequencer.abort("over")
     for outcome in sequencer.outcomes():
         assert outcome.reason or len(outcome.planes) == 5
     assert sequencer.outcomes() == []

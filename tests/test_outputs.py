@@ -28,7 +28,7 @@ from fossa_ros.ros.in_place import InPlacePublisher
 from fossa_ros.ros.outputs import Outputs
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.rig import RigConfig, SimulatedRig
-from fossa_ros.sweep import CapturedSweep, Frame, SweepCapture, SweepPlan, SweepTiming
+from fossa_ros.sweep import CapturedSweep, Frame, SweepCapture, SweepDecoder, SweepPlan, SweepTiming
 
 K = np.array([[50.0, 0, 4.0], [0, 50.0, 3.0], [0, 0, 1]])
 SHARP = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -167,10 +167,8 @@ def test_a_slow_estimator_delays_no_capture_and_works_on_nothing_that_is_old():
         SweepPlan.evenly(0.35, 6.0, 3),
         SweepTiming(settling_ns=18_000_000, exposure_ns=4_000_000),
         lambda: open_lens("optotune_ld4", rig.port, power_offset=2.0),
-        lambda image: image,
+        SweepDecoder(lambda frame: frame.image, focal_length=camera.focal_length, f_number=camera.f_number),
         on_sweep,
-        focal_length=camera.focal_length,
-        f_number=camera.f_number,
     )
 
     def on_frame(frame):

@@ -19,7 +19,7 @@ TIMING = SweepTiming(settling_ns=18 * MS, exposure_ns=10 * MS, readout_ns=5 * MS
 
 def frame(start_ms: float, arrival_ms: float | None = None, **kwargs) -> Frame:
     arrival = start_ms + 25 if arrival_ms is None else arrival_ms
-    fields = {"format": (640, 480, "rgb8"), "intrinsics": (600.0,), "payload": start_ms}
+    fields = {"format": (640, 480, "rgb8"), "intrinsics": (600.0,), "image": start_ms}
     return Frame(stamp_ns=round(start_ms * MS), arrival_ns=round(arrival * MS), **{**fields, **kwargs})
 
 
@@ -70,7 +70,7 @@ def test_a_late_frame_still_finds_the_plane_it_was_exposed_in():
     assert assembler.add_frame(frame(230, 255)) is None
     assert assembler.add_frame(frame(130, 260)) is None
     assert [m.focus_distance for m, _ in assembler.frames()] == [0.5, 0.8]
-    assert [f.payload for _, f in assembler.frames()] == [130, 230]
+    assert [f.image for _, f in assembler.frames()] == [130, 230]
 
 
 def test_duplicates_further_frames_and_stamps_of_the_future_are_dropped_by_name():

@@ -19,6 +19,7 @@ from fossa_ros.sweep import (
     Frame,
     SweepCapture,
     SweepConfig,
+    SweepDecoder,
     SweepMode,
     SweepOutput,
     SweepPlan,
@@ -48,11 +49,9 @@ class Rig:
             PLAN,
             TIMING,
             lambda: open_lens("optotune_ld4", self.terminal.port, power_offset=OFFSET, timeout=0.1),
-            decode=lambda payload: payload,
+            SweepDecoder(lambda frame: frame.image, focal_length=0.012, f_number=1.4),
             on_sweep=self.sweeps.append,
             on_lens_state=self.states.append,
-            focal_length=0.012,
-            f_number=1.4,
             **options,
         )
         self.camera = threading.Thread(target=self._expose, daemon=True)
@@ -109,7 +108,7 @@ def test_every_frame_of_every_sweep_shows_the_lens_where_its_plane_says(rig):
 @pytest.mark.parametrize("mode", [SweepMode.STEP, SweepMode.RAMP])
 def test_planes_can_be_looked_at_while_their_sweep_goes_on(mode):
     shown = []
-    rig = Rig(config=SweepConfig(mode=mode), on_plane=lambda develop: shown.append((len(rig.sweeps), *develop())))
+    rig = Rig(config=SweepConfig(mode=mode), on_plane=lambda decode: shown.append((len(rig.sweeps), *decode())))
     try:
         rig.capture.start()
         rig.wait_for(3)
@@ -210,7 +209,7 @@ def test_a_plan_beyond_the_lens_is_refused_with_its_range(rig):
         SweepPlan((0.1, 1.0)),
         TIMING,
         lambda: open_lens("optotune_ld4", rig.terminal.port, power_offset=OFFSET),
-        decode=lambda payload: payload,
+        SweepDecoder(lambda frame: frame.image),
         on_sweep=lambda sweep: None,
     )
     with pytest.raises(InputError, match=r"0\.2 to .*sweep\.near"):

@@ -61,8 +61,8 @@ def test_a_ramp_delivers_a_stack_every_n_frames_plus_one(rate):
     run = VirtualRun(Scenario(Fault.NONE, SweepMode.RAMP, rate=rate))
     run.sweeps(3)
     ends = []
-    run.sweeps(20, lambda outcome: ends.append(max(plane.frame.payload for plane in outcome.planes)))
-    assert {after - before for before, after in pairwise(ends)} <= {5, 6}  # five planes; payloads count the frames
+    run.sweeps(20, lambda outcome: ends.append(max(plane.frame.image for plane in outcome.planes)))
+    assert {after - before for before, after in pairwise(ends)} <= {5, 6}  # five planes; images are numbered
 
 
 def test_a_rolling_stack_comes_with_every_plane():

@@ -64,7 +64,7 @@ class ResultBag:
     def write(self, result: SweepResult, recorded_ns: int) -> None:
         """Write what came of a sweep, as if it had been published at ``recorded_ns``."""
         self._last_ns = max(self._last_ns, recorded_ns)
-        info = result.sweep.frames[0].payload[1] if result.sweep.frames else None
+        info = result.sweep.camera_info
         frame_id = "" if info is None else info.header.frame_id
         if result.depth is not None:
             self._write_depth(result.depth, info, self._header(result.depth.stamp_ns, frame_id))

@@ -12,23 +12,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fossa_ros.calibration.configured_lens import configured_breathing, configured_calibration
+from fossa_ros.calibration.configured_lens import configured_calibration
 from fossa_ros.core.errors import InputError
 from fossa_ros.messages.bags import BagReader, Recorded
-from fossa_ros.messages.exposure_times import ExposureTimes
+from fossa_ros.messages.camera_frames import CameraFrames
 from fossa_ros.messages.fields import (
     angular_velocity,
-    camera_frame,
     captured_sweep,
     depth_from_message,
     lens_state,
     nanoseconds,
 )
-from fossa_ros.messages.images import rgb_of_frame
 from fossa_ros.messages.stamp_pairs import StampPairs
 from fossa_ros.parameters.capture_config import CaptureConfig
+from fossa_ros.parameters.configured_decoder import configured_decoder
 from fossa_ros.sweep import CapturedSweep, GyroBuffer, Sequencer, SweepMode
-from fossa_ros.sweep.captured import SweepDecoder
 from fossa_ros.sweep.machines import Ended
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -196,20 +194,13 @@ class _FrameSweeps:
     """Take sweeps from frames and the states of a lens that somebody drove while the bag was recorded."""
 
     def __init__(self, config: CaptureConfig):
-        calibration = configured_calibration(config.lens)
         self._timing = config.sweep.timing
         external = replace(config.sweep.config, mode=SweepMode.EXTERNAL)
         self._sequencer = Sequencer(config.sweep.plan, self._timing, external)
         self._gyro = GyroBuffer(config.imu.rotation, config.imu.clock_offset_ns)
-        self._decoder = SweepDecoder(
-            lambda payload: rgb_of_frame(*payload),
-            gyro=self._gyro.between,
-            breathing=configured_breathing(calibration),
-            focal_length=config.camera.focal_length,
-            f_number=config.camera.f_number,
-        )
-        self._pairs = StampPairs(self._offer)
-        self._exposures = ExposureTimes(self._sequencer.add_frame) if config.sweep.exposure_topic else None
+        self._decoder = configured_decoder(config, configured_calibration(config.lens), self._gyro)
+        self._frames = CameraFrames(self._sequencer.add_frame, exposure_times=bool(config.sweep.exposure_topic))
+        self._pairs = StampPairs(lambda image, info: self._frames.add(image, info, self._now_ns))
         self._now_ns: int | None = None
         self._wake_ns = 0
         self._number = 0
@@ -227,7 +218,7 @@ class _FrameSweeps:
         elif recorded.topic == topics.camera_info:
             self._pairs.add(1, message)
         elif recorded.topic == topics.metadata:
-            self._exposures.add_metadata(message)
+            self._frames.add_metadata(message)
         elif recorded.topic == topics.imu:
             rate = angular_velocity(message)
             if rate is not None:
@@ -240,13 +231,6 @@ class _FrameSweeps:
                 )
             self._sequencer.on_external_state(lens_state(message), bool(message.measured))
         yield from self._step(recorded.recorded_ns)
-
-    def _offer(self, image, info) -> None:
-        frame = camera_frame(image, info, self._now_ns)
-        if self._exposures is None:
-            self._sequencer.add_frame(frame)
-        else:
-            self._exposures.add_frame(frame, image.header.frame_id)
 
     def _step(self, now_ns: int) -> Iterator[CapturedSweep]:
         """Ask the sequencer as the capture does, at ``now_ns``."""

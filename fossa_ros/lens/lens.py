@@ -94,14 +94,19 @@ class LensCapabilities:
         """Whether focus distances can be commanded; if not, only a calibration makes the lens metric."""
         return self.nearest is not None
 
-    def require_metric(self) -> None:
-        """Raise InputError, with what to do, where metres mean nothing to this lens."""
-        if not self.is_metric:
+    def require_metric(self) -> tuple[float, float]:
+        """Return the nearest and the farthest focus distance (m).
+
+        Raises:
+            InputError: only a calibration can relate the command of this lens to metres.
+        """
+        if self.nearest is None or self.farthest is None:
             raise InputError(
                 f"{self.identity} is told a {self.command.quantity} ({self.command}) whose focus distance "
                 "nobody knows yet; run 'fossa calibrate' and set lens.calibration to the file it writes "
                 "(--calibration of 'fossa lens')."
             )
+        return self.nearest, self.farthest
 
 
 @dataclass(frozen=True)

@@ -98,21 +98,6 @@ def lens_state(message) -> LensState:
     )
 
 
-def camera_frame(image, info, arrival_ns: int) -> Frame:
-    """Return a frame from its image, raw or compressed, and calibration, pixels untouched; its payload is the two."""
-    compressed = hasattr(image, "format")  # sensor_msgs/CompressedImage
-    size, coding = (
-        ((info.width, info.height), image.format) if compressed else ((image.width, image.height), image.encoding)
-    )
-    return Frame(
-        stamp_ns=nanoseconds(image.header.stamp),
-        arrival_ns=arrival_ns,
-        format=(*size, coding, image.header.frame_id),
-        intrinsics=tuple(info.k),
-        payload=(image, info),
-    )
-
-
 def angular_velocity(message) -> tuple[float, float, float] | None:
     """Return what a gyroscope measured (``sensor_msgs/Imu``), rad/s; None where the sensor has none."""
     if message.angular_velocity_covariance[0] == -1:
@@ -156,7 +141,7 @@ def captured_sweep(message) -> CapturedSweep:
         focus_distances=tuple(float(distance) for distance in message.focus_distances),
         stamps_ns=stamps,
         frames=tuple(
-            Frame(stamp, stamp, image.encoding, None, (image, message.camera_info))
+            Frame(stamp, stamp, image.encoding, tuple(message.camera_info.k), image, message.camera_info)
             for stamp, image in zip(stamps, message.planes, strict=True)
         ),
         drops={reason: int(count) for reason, count in zip(message.drop_reasons, message.drop_counts, strict=False)},

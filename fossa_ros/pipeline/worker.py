@@ -15,12 +15,12 @@ import numpy as np
 
 from fossa_ros.calibration.breathing_correction import resample
 from fossa_ros.core.errors import FossaError
-from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
+from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.temporal_filter import TemporalFilter
-from fossa_ros.sweep import CapturedSweep
+from fossa_ros.sweep import CapturedSweep, DecodePlane
 
 LOG = logging.getLogger(__name__)
 _TOLD: deque[str] = deque(maxlen=16)  # failures whose traceback is in the log
@@ -182,16 +182,16 @@ class DepthWorker:
         if replaced is not None:
             self._supersede(SweepResult(replaced, Verdict.SUPERSEDED), _newer(sweep))
 
-    def add_plane(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
+    def add_plane(self, decode: DecodePlane) -> None:
         """Let the motion check see a plane of the sweep in the making; one that comes too fast is not looked at.
 
-        ``develop`` returns the plane and its K, and is called from a thread of the worker.
+        ``decode`` returns the plane and its K, and is called from a thread of the worker.
         """
-        self._adding.submit(develop)
+        self._adding.submit(decode)
 
-    def _add_plane(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
+    def _add_plane(self, decode: DecodePlane) -> None:
         try:
-            plane, K = develop()
+            plane, K = decode()
             with self._looking:
                 self._motion.add_plane(plane, K)
         except Exception:  # which its sweep will meet again, and report

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidTopicNameException
@@ -16,23 +15,22 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
 from std_srvs.srv import SetBool, Trigger
 
-from fossa_ros.calibration.configured_lens import configured_breathing, configured_calibration, configured_lens
+from fossa_ros.calibration.configured_lens import configured_calibration, configured_lens
 from fossa_ros.core.errors import InputError
-from fossa_ros.core.stack import FocusPlane
 from fossa_ros.lens import LensState
-from fossa_ros.messages.exposure_times import ExposureTimes
-from fossa_ros.messages.fields import angular_velocity, camera_frame, lens_state, nanoseconds
-from fossa_ros.messages.images import rgb_of_frame
+from fossa_ros.messages.camera_frames import CameraFrames
+from fossa_ros.messages.fields import angular_velocity, lens_state, nanoseconds
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.capture_config import CaptureConfig
+from fossa_ros.parameters.configured_decoder import configured_decoder
 from fossa_ros.pipeline.result import Verdict
 from fossa_ros.ros import qos
 from fossa_ros.ros.camera_subscription import CameraSubscription
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.lifecycle import ManagedNode
-from fossa_ros.sweep import CapturedSweep, GyroBuffer, SweepCapture, SweepMode
+from fossa_ros.sweep import CapturedSweep, DecodePlane, GyroBuffer, SweepCapture, SweepMode
 
 
 class CaptureComponent:
@@ -49,7 +47,7 @@ class CaptureComponent:
         self._subscriptions = []
         self._lens_states: LifecyclePublisher | None = None  # the publisher, where this node drives the lens
         self._gyro: GyroBuffer | None = None
-        self._exposures: ExposureTimes | None = None  # where the camera tells them
+        self._frames: CameraFrames | None = None
         self._exposure_fault = ""
         self._lock = threading.Lock()
         self._awaited: dict[int, list[Future]] = {}  # by the number of the sweep
@@ -63,7 +61,7 @@ class CaptureComponent:
         self,
         config: CaptureConfig,
         on_sweep: Callable[[CapturedSweep], None],
-        on_plane: Callable[[Callable[[], tuple[FocusPlane, np.ndarray]]], None] | None = None,
+        on_plane: Callable[[DecodePlane], None] | None = None,
         on_camera: Callable[[tuple[int, int], int], None] = lambda size, planes: None,
     ) -> str:
         """Open the lens; return who it is. Raises FossaError.
@@ -87,16 +85,12 @@ class CaptureComponent:
             plan,
             config.sweep.timing,
             partial(configured_lens, config.lens, self._node.now_ns, calibration),
-            decode=lambda payload: rgb_of_frame(*payload),
+            configured_decoder(config, calibration, self._gyro),
             on_sweep=on_sweep,
             on_lens_state=self._on_lens_state,
             clock=self._node.now_ns,
-            focal_length=config.camera.focal_length,
-            f_number=config.camera.f_number,
             config=config.sweep.config,
             clock_use=config.sweep.clock_estimate,
-            gyro=self._gyro.between,
-            breathing=configured_breathing(calibration),
             on_plane=on_plane,
         )
         self._external = config.sweep.config.mode is SweepMode.EXTERNAL
@@ -115,11 +109,11 @@ class CaptureComponent:
         """Begin to take sweeps."""
         self._capture.start()
         self._camera_seen = False
-        self._exposures, self._exposure_fault = None, ""
+        self._frames = CameraFrames(self._capture.add_frame, exposure_times=bool(self._exposure_topic))
+        self._exposure_fault = ""
         if self._exposure_topic:
-            self._exposures = ExposureTimes(self._capture.add_frame)
             # One that is lost costs little: the longest exposure is assumed.
-            self._subscribe(DiagnosticArray, self._exposure_topic, self._exposures.add_metadata, qos.SENSOR)
+            self._subscribe(DiagnosticArray, self._exposure_topic, self._frames.add_metadata, qos.SENSOR)
         self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
         self._diagnostics.health.on_activated()
         self._rate_logged = False
@@ -190,14 +184,11 @@ class CaptureComponent:
 
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Executor thread: hand the frame to the capture, pixels untouched."""
-        frame = camera_frame(image, info, self._node.now_ns())
+        arrival_ns = self._node.now_ns()
         if not self._camera_seen:
             self._camera_seen = True
             self._on_camera((info.height, info.width), self._planes)
-        if self._exposures is None:
-            self._capture.add_frame(frame)
-        else:
-            self._exposures.add_frame(frame, image.header.frame_id)
+        self._frames.add(image, info, arrival_ns)
 
     def _on_imu(self, message: Imu) -> None:
         """Executor thread: keep how the camera turns until a sweep asks."""
@@ -251,7 +242,7 @@ class CaptureComponent:
 
     def _log_exposure_fault(self) -> None:
         """Say when the camera's exposure times begin to be missing, and why."""
-        before, self._exposure_fault = self._exposure_fault, self._exposures.fault() if self._exposures else ""
+        before, self._exposure_fault = self._exposure_fault, self._frames.fault()
         if self._exposure_fault and not before:
             self._node.get_logger().warning(
                 f"The exposure time of frames is not known from {self._exposure_topic}: {self._exposure_fault}. "

@@ -58,7 +58,7 @@ def empty_cloud(height: int, width: int, header: Header) -> PointCloud2:
 
 def calibration_of(sweep: CapturedSweep) -> CameraInfo:
     """Return the camera's calibration that came with a sweep's frames; an empty one where there is no frame."""
-    return sweep.frames[0].payload[1] if sweep.frames else CameraInfo()
+    return CameraInfo() if sweep.camera_info is None else sweep.camera_info
 
 
 def focus_stack_message(sweep: CapturedSweep) -> FocusStackMessage:
@@ -93,7 +93,7 @@ def focus_stack_message(sweep: CapturedSweep) -> FocusStackMessage:
 
 
 def _plane_message(plane: FocusPlane, frame: Frame, header: Header) -> Image:
-    image = frame.payload[0]
+    image = frame.image
     if not isinstance(image, Image):  # it came compressed
         return image_message(np.ascontiguousarray(plane.image), "rgb8", header)
     image = copy.copy(image)  # which shares the pixels

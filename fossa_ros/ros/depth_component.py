@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
-from fossa_ros.core.stack import FocusPlane
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.depth_config import DepthConfig
@@ -17,7 +14,7 @@ from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.log_throttle import LogThrottle
 from fossa_ros.ros.outputs import Outputs
-from fossa_ros.sweep import CapturedSweep
+from fossa_ros.sweep import CapturedSweep, DecodePlane
 
 
 class DepthComponent:
@@ -78,9 +75,9 @@ class DepthComponent:
         """Prepare for ``planes`` images of ``size`` (H, W)."""
         self._worker.expect(size, planes)
 
-    def add_plane(self, develop: Callable[[], tuple[FocusPlane, np.ndarray]]) -> None:
-        """Let the motion check see a plane of the sweep in the making, which ``develop`` decodes."""
-        self._worker.add_plane(develop)
+    def add_plane(self, decode: DecodePlane) -> None:
+        """Let the motion check see a plane of the sweep in the making, which ``decode`` decodes."""
+        self._worker.add_plane(decode)
 
     def _on_result(self, result: SweepResult) -> None:
         """Worker thread: the sweep's depth is known, or why there is none."""

@@ -18,10 +18,12 @@ from fossa_ros.core.errors import LensError
 from fossa_ros.core.optics import dioptres, metres
 from fossa_ros.lens import LensMove, LensState
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
+from fossa_ros.sweep.config import SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
+from fossa_ros.sweep.outcome import Outcome
 from fossa_ros.sweep.plan import SweepPlan
-from fossa_ros.sweep.sequencer import Outcome, Sequencer, SweepConfig, SweepMode, SweepOutput
+from fossa_ros.sweep.sequencer import Sequencer
 from fossa_ros.sweep.timing import SweepTiming
 
 MS = 1_000_000
@@ -117,8 +119,8 @@ class VirtualRun:
         self._frames = self._camera()
         self._states = self._external_lens() if scenario.mode is SweepMode.EXTERNAL else iter(())
         self._coming: dict[str, tuple[int, Frame | LensState]] = {}
-        self.truth: dict[int, tuple[int, int]] = {}  # id of payload: the side channel
-        self._payload = 0
+        self.truth: dict[int, tuple[int, int]] = {}  # exposures by the number that a frame has for its image
+        self._exposed = 0
         if scenario.mode is not SweepMode.EXTERNAL:
             self.sequencer.connected(scenario.measures)
 
@@ -137,7 +139,7 @@ class VirtualRun:
                     self._take(step)
             except LensError as error:
                 self._spoil(started, self._now)
-                self.sequencer.abort(f"Lens: {error}", self._now)
+                self.sequencer.abort(f"Lens: {error}")
                 self.sequencer.rested()
                 self._pass_time(100 * MS)
             for outcome in self.sequencer.outcomes():
@@ -268,13 +270,13 @@ class VirtualRun:
                     yield arrival, None
                     continue
             stamp = start + self._clock_error(start)
-            self._payload += 1
-            self.truth[self._payload] = (start, start + length)
-            frame = Frame(stamp, arrival, (640, 480), (600.0,), self._payload)
+            self._exposed += 1
+            self.truth[self._exposed] = (start, start + length)
+            frame = Frame(stamp, arrival, (640, 480), (600.0,), self._exposed)
             yield arrival, frame
             if self.has(Fault.DUPLICATES) and draw() < 0.1:
                 again = arrival + round(self._random.uniform(0, 30) * MS)
-                self._push(again, Frame(stamp, again, (640, 480), (600.0,), self._payload))
+                self._push(again, Frame(stamp, again, (640, 480), (600.0,), self._exposed))
 
     def _clock_error(self, t_ns: int) -> int:
         """What the camera's clock is wrong by: now and then it jumps, and after a while back."""
@@ -335,7 +337,7 @@ class VirtualRun:
         self.tally.wrong += len(wrong)
         self.tally.good += not wrong
         for plane in wrong:
-            start, end = self.truth[plane.frame.payload]
+            start, end = self.truth[plane.frame.image]
             self.tally.notes.append(
                 f"wrong: {self.scenario} claims {float(dioptres(plane.focus_distance)):.3f} +- "
                 f"{plane.uncertainty:.3f} D, was {self._power((start + end) // 2) + OFFSET:.3f} D"
@@ -343,7 +345,7 @@ class VirtualRun:
 
     def _true(self, plane) -> bool:
         """Tell whether the lens was where the plane says."""
-        start, end = self.truth[plane.frame.payload]
+        start, end = self.truth[plane.frame.image]
         claimed = float(dioptres(plane.focus_distance)) - OFFSET
         if self.scenario.mode is SweepMode.STEP:
             return all(abs(self._power(t) - claimed) <= STILL for t in np.linspace(start, end, 5).astype(int).tolist())

@@ -58,16 +58,16 @@ class ClockWatch:
         self._estimator.commanded(move)
         self._steps += 1
 
-    def look(self, decode: Callable[[object], np.ndarray]) -> None:
+    def look(self, decode: Callable[[Frame], np.ndarray]) -> None:
         """Measure what waits, and estimate once enough steps are new."""
         while self._waiting:
             frame = self._waiting.popleft()
             if self._estimator is None:
                 continue
             try:
-                image = decode(frame.payload)
+                image = decode(frame)
             except InputError:
-                continue  # told where the frame is used
+                continue  # reported where the frame is used
             self._estimator.exposed(*self._base.exposed(frame), sharpness(image))
         if self._estimator is not None and self._steps >= LEAST_STEPS:
             self._steps = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -39,14 +41,21 @@ class Frame:
         stamp_ns: the driver's stamp.
         arrival_ns: when it arrived, on the same clock.
         format: anything comparable that must not change within a sweep (size, encoding, optical frame).
-        intrinsics: anything comparable that says which K belongs to it.
-        payload: the image in whatever form the caller can decode later.
-        exposure_ns: exposure time of one row where the camera tells it; None for the one configured.
+        intrinsics: the nine numbers of K, row by row; anything comparable where no stack is made.
+        image: the image in the form in which it came, to be decoded later.
+        camera_info: the calibration message that came with it, passed on as it is; None where there is none.
+        exposure_ns: exposure time of one row where the camera reports it; None for the one configured.
     """
 
     stamp_ns: int
     arrival_ns: int
-    format: Any
-    intrinsics: Any
-    payload: Any
+    format: Hashable
+    intrinsics: tuple[float, ...]
+    image: Any
+    camera_info: Any = None
     exposure_ns: int | None = None
+
+
+def describe_drops(drops: Counter[Drop]) -> str:
+    """Say how many frames were not used and why, the most frequent reason first; empty for none."""
+    return "; ".join(f"{count} {drop}" for drop, count in drops.most_common())

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 
 from fossa_ros.core.optics import dioptres, metres
 from fossa_ros.sweep.frame import Drop, Frame
+from fossa_ros.sweep.outcome import TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.timing import SweepTiming
 from fossa_ros.sweep.track import LensTrack
 
 PENDING = 256  # frames that may wait for the lens to say where it was
-
-
-@dataclass(frozen=True, eq=False)
-class TakenPlane:
-    """A frame with its focus.
-
-    Attributes:
-        slot: index of the plane in the plan, nearest first.
-        focus_distance: metres.
-        uncertainty: dioptres; 0 where the lens stood.
-        start_ns: start of exposure on the node's clock.
-        frame: as it was offered.
-    """
-
-    slot: int
-    focus_distance: float
-    uncertainty: float
-    start_ns: int
-    frame: Frame
 
 
 class MovingAssembler:
@@ -82,9 +63,10 @@ class MovingAssembler:
         """Tell whether every plane has a frame."""
         return len(self._slots) == len(self._powers)
 
-    def missing(self) -> list[float]:
-        """Return the focus distances (m) of the planes without a frame."""
-        return [float(metres(power)) for slot, power in enumerate(self._powers) if slot not in self._slots]
+    def missing(self) -> str:
+        """Return the focus distances (m) of the planes without a frame, as text."""
+        distances = (float(metres(power)) for slot, power in enumerate(self._powers) if slot not in self._slots)
+        return ", ".join(f"{distance:.2f}" for distance in distances)
 
     def planes(self) -> list[TakenPlane]:
         """Return the planes that have a frame, in the order of exposure."""

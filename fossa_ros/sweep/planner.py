@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.optics import dioptres
 from fossa_ros.lens import LensMove, LensState
+from fossa_ros.sweep.config import SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.machines import Ended, MoveLens, ReadLens, VerifyLens, Wait
+from fossa_ros.sweep.outcome import Outcome
 from fossa_ros.sweep.plan import SweepPlan
-from fossa_ros.sweep.sequencer import Outcome, Sequencer, SweepConfig, SweepMode, SweepOutput
+from fossa_ros.sweep.sequencer import Sequencer
 from fossa_ros.sweep.timing import StampReference, SweepTiming
 
 PRACTICE = 4  # sweeps before those that count: the first learn the camera's rate
@@ -232,5 +234,5 @@ class _Ideal:
         while True:
             self.starts.append(start)
             arrival = start + self._timing.window_ns + self._line.latency_ns
-            yield Frame(start, arrival, "ideal", "ideal", None)
+            yield Frame(start, arrival, "ideal", (), None)
             start += self._line.period_ns

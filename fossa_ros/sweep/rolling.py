@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fossa_ros.sweep.moving import TakenPlane
+from fossa_ros.sweep.outcome import TakenPlane
 
 
 class RollingStack:

@@ -1,140 +1,35 @@
-"""One sweep after another, as pure state: what to do next, and the stacks that came of it.
+"""One sweep after another, as pure state: what to do next, and the stacks that come of it.
 
-Everything that decides about frames is here and below; who drives it supplies time, lens and frames. The capture
-thread does so in life, a loop in virtual time in the tests.
+Everything that decides about frames is here and in the modules this one imports. The driver supplies time, lens and
+frames: the capture thread on a robot, a loop in virtual time in tests, planner and replay.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from enum import StrEnum
-from itertools import pairwise
 
 from fossa_ros.core.optics import dioptres
-from fossa_ros.core.parameter import check_ranges, parameter, seconds, within
 from fossa_ros.lens import LensMove, LensState
+from fossa_ros.sweep.config import SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.frame import Drop, Frame
-from fossa_ros.sweep.machines import Ended, ExternalSweep, RampSweep, Step, StepSweep, Sweep
-from fossa_ros.sweep.moving import MovingAssembler, TakenPlane
+from fossa_ros.sweep.machines import Action, Ended, ExternalSweep, RampSweep, StepSweep, SweepMachine
+from fossa_ros.sweep.moving import MovingAssembler
+from fossa_ros.sweep.outcome import Outcome, TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.rolling import RollingStack
 from fossa_ros.sweep.stamps import StampGuard
 from fossa_ros.sweep.timing import SweepTiming
-from fossa_ros.sweep.track import CommandTrack, LensResponse, MeasuredTrack, SetPointTrack
+from fossa_ros.sweep.track import CommandTrack, LensTrack, MeasuredTrack, SetPointTrack
 
-COMMANDS = 64
-LONGER = 2  # times the usual interval of samples is too long to be interpolated
-SAMPLED = 3.0  # by which the focus of a moving lens is less certain from samples than from its commands
-
-
-class SweepMode(StrEnum):
-    """Who moves the lens, and how."""
-
-    STEP = "step"
-    RAMP = "ramp"
-    EXTERNAL = "external"
-
-
-class SweepOutput(StrEnum):
-    """When a stack is complete."""
-
-    SWEEP = "sweep"  # once every plane is new
-    ROLLING = "rolling"  # whenever one plane is new
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """How sweeps are taken.
-
-    Raises:
-        InputError: a value is outside the range of its parameter.
-    """
-
-    mode: SweepMode = parameter(
-        SweepMode.STEP,
-        "How the lens moves: step from plane to plane, ramp evenly through them, or external: another node drives it "
-        "and publishes lens/state",
-    )
-    output: SweepOutput = parameter(
-        SweepOutput.SWEEP, "When a depth map is made: once per sweep, or rolling: whenever a plane is renewed"
-    )
-    arrival_jitter_ns: int = seconds(
-        20_000_000,
-        "How much longer than the fastest frame another may take to arrive; a later one is held until the camera's "
-        "clock is known to be intact",
-        minimum=0.0001,
-        maximum=1.0,
-    )
-    max_span_ns: int = seconds(
-        1_000_000_000,
-        "Longest time from the oldest to the newest plane of a stack, with rolling output or an external lens",
-        minimum=0.01,
-        maximum=600.0,
-    )
-    focus_tolerance: float = parameter(
-        0.25,
-        "Largest uncertainty of a frame's focus while the lens moves; a ramp is made slow enough for it",
-        unit="D",
-        minimum=0.03,
-        maximum=10.0,
-    )
-    position_tolerance: float = parameter(
-        0.05, "How far a lens may be from the plane it was commanded to", unit="D", minimum=0.001, maximum=10.0
-    )
-    response: LensResponse = field(default_factory=LensResponse, metadata=within(""))
-    ramp_interval_ns: int = seconds(4_000_000, "Time between the lens commands of a ramp", minimum=0.0005, maximum=1.0)
-    state_gap_ns: int = seconds(
-        100_000_000,
-        "External lens: longest gap in lens/state that is interpolated",
-        minimum=0.001,
-        maximum=10.0,
-    )
-    state_offset_ns: int = seconds(
-        0,
-        "External lens: added to the stamps of lens/state: how far their clock is behind this node's",
-        minimum=-10.0,
-        maximum=10.0,
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def ramp_plane_ns(self, plan: SweepPlan, timing: SweepTiming, command_ns: int, measures: bool = False) -> int:
-        """Return the least time from one plane of a ramp to the next at which its focus is certain enough.
-
-        ``command_ns`` is how long a command takes to be acknowledged.
-        """
-        powers = dioptres(plan.focus_distances).tolist()
-        spacing = max(nearer - farther for nearer, farther in pairwise(powers))
-        tolerance = self.focus_tolerance / SAMPLED if measures else self.focus_tolerance
-        return self.response.slowest_ns(spacing, tolerance, timing.clock_margin_ns, command_ns)
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What came of a sweep, or of one renewed plane.
-
-    Attributes:
-        planes: those taken, in the order of exposure.
-        reason: why they are not a stack; empty where they are.
-        drops: frames not used since the last outcome, by reason.
-        started_ns: when the sweep began.
-        finished_ns: when the last plane's frame arrived.
-    """
-
-    planes: tuple[TakenPlane, ...]
-    reason: str
-    drops: dict[Drop, int]
-    started_ns: int
-    finished_ns: int
+COMMANDS = 64  # whose acknowledgement times are remembered
 
 
 class Sequencer:
     """Take sweeps, near-far-near-far.
 
-    ``begin`` a sweep; ask ``next`` for a step, take it, and tell how it went until the step is ``Ended``; collect
-    ``outcomes`` meanwhile. Frames and lens states may be told at any time. Not thread-safe: the caller serialises.
+    ``begin`` a sweep; ask ``next`` for an action, carry it out, and report the result until the action is ``Ended``;
+    collect ``outcomes`` meanwhile. Frames and lens states may be added at any time. Not thread-safe: the caller
+    serialises.
     """
 
     def __init__(self, plan: SweepPlan, timing: SweepTiming, config: SweepConfig | None = None):
@@ -142,18 +37,18 @@ class Sequencer:
         self.timing = timing
         self.config = config or SweepConfig()
         self.measures = False
-        self._state_measured: bool | None = None
         self._guard = StampGuard(timing, self.config.arrival_jitter_ns)
         self._rolling = RollingStack(len(plan.focus_distances), self.config.max_span_ns)
-        self._track = self._assembler = None
-        self._sweep: Sweep | None = None
+        self._sweep: SweepMachine | None = None
         self._count = 0
+        self._started_ns = self._now_ns = 0  # of the present sweep: its beginning, and the last time it was asked
+        self._rolled: set[int] = set()  # starts of the present sweep's planes that the rolling stack was given
+        self._stacked = False  # whether a stack came of them
+        self._clock_fault = ""
         self._last_move: LensMove | None = None
-        self._last_now_ns: int | None = None
         self._outcomes: list[Outcome] = []
-        self._acknowledged: deque[int] = deque(maxlen=COMMANDS)  # what the last commands took
-        self._failure = ""
-        self._follow(measured=False)
+        self._acknowledged: deque[int] = deque(maxlen=COMMANDS)  # how long the last commands took
+        self._follow_lens(measured=False)
 
     @property
     def period_ns(self) -> int | None:
@@ -162,7 +57,7 @@ class Sequencer:
 
     @property
     def latency_ns(self) -> int:
-        """How long the quickest frame took from the end of its exposure to its arrival; 0 while it is not known."""
+        """From the end of exposure to arrival of the quickest frame lately; 0 while it is not known."""
         return self._guard.floor_ns or 0
 
     @property
@@ -170,12 +65,20 @@ class Sequencer:
         """Whether the camera's clock jumped, so that no frame is used."""
         return self._guard.jumped
 
+    # The lens and the camera
+
     def connected(self, measures: bool) -> None:
         """Note that a lens was opened, and whether it measures its position."""
         self.measures = measures
         if self.config.mode is SweepMode.RAMP:
-            self._follow(measures)
+            self._follow_lens(measures)
         self.rested()
+
+    def rested(self) -> None:
+        """Note that the lens was parked or lost: its position is unknown."""
+        self._last_move = None
+        self._rolling.clear()
+        self._track.reset()
 
     def set_timing(self, timing: SweepTiming) -> None:
         """Use another timing from the next sweep on."""
@@ -183,135 +86,145 @@ class Sequencer:
             self.timing = timing
             self._guard = StampGuard(timing, self.config.arrival_jitter_ns)
             self._rolling.clear()
-            self._follow(self._state_measured)
+            self._follow_lens(self._track_is_measured)
 
-    def rested(self) -> None:
-        """Note that the lens was parked or lost: where it stands is not known."""
-        self._last_move = None
-        self._rolling.clear()
-        self._track.reset()
+    def add_frame(self, frame: Frame) -> bool:
+        """Add a frame that has just arrived; return whether a sweep may have progressed by it."""
+        passed, drop = self._guard.add_frame(frame)
+        if self._guard.jumped and drop is Drop.CLOCK_JUMP:
+            self._rolling.clear()
+        for one in passed:
+            if self._sweep is not None:
+                self._sweep.add_frame(one)
+            elif self.config.mode is SweepMode.EXTERNAL:  # between two sweeps that lens moves on
+                self._assembler.wait(one)
+        return bool(passed)
+
+    def on_external_state(self, state: LensState, measured: bool) -> bool:
+        """Note the state of an external lens, ``measured`` or its set-point; return whether a sweep waits for it."""
+        if measured is not self._track_is_measured:
+            self._follow_lens(measured)
+        self._track.measured(state.stamp_ns, float(dioptres(state.focus_distance)))
+        return self._sweep is not None
+
+    # A sweep
 
     def begin(self, now_ns: int) -> None:
         """Begin a sweep."""
-        slots = self.plan.slots(self._count)
+        order = self.plan.slots(self._count)
         self._count += 1
-        self._started_ns = self._last_now_ns = now_ns
-        self._emitted: set[int] = set()
-        self._rolled = False
-        self._failure = ""
+        self._started_ns = self._now_ns = now_ns
+        self._rolled.clear()
+        self._stacked = False
+        self._clock_fault = ""
         self._guard.drops.clear()
         match self.config.mode:
             case SweepMode.STEP:
-                self._sweep = StepSweep(
-                    self.plan,
-                    slots,
-                    self.timing,
-                    measures=self.measures,
-                    tolerance=self.config.position_tolerance,
-                    prove_each=self.config.output is SweepOutput.ROLLING,
-                    holding=self._last_move,
-                    refused=self._guard.drops,
-                )
+                self._sweep = self._step_sweep(order)
             case SweepMode.RAMP:
-                if isinstance(self._track, MeasuredTrack):
-                    # A command that took longer than they do moved the lens between two samples, nobody knows when.
-                    usual = self.config.ramp_interval_ns + 2 * self._command_ns(0.5)
-                    self._track.gap_ns = min(LONGER * usual, self.config.state_gap_ns)
-                self._sweep = RampSweep(
-                    self.plan,
-                    slots,
-                    self.timing,
-                    self._assembler,
-                    self._guard,
-                    self._last_move,
-                    lag_ns=self.config.response.time_constant_ns,
-                    plane_ns=self.config.ramp_plane_ns(self.plan, self.timing, self._command_ns(), self.measures),
-                    interval_ns=self.config.ramp_interval_ns,
-                    measures=self.measures,
-                    now_ns=now_ns,
-                )
+                self._sweep = self._ramp_sweep(order, now_ns)
             case SweepMode.EXTERNAL:
-                self._sweep = self._external(now_ns)
+                self._sweep = self._external_sweep(now_ns)
 
-    def next(self, now_ns: int) -> Step:
-        """Return what to do; after ``Ended`` the sweep is over and its outcome waits in ``outcomes``."""
-        behind = self._last_now_ns - now_ns
-        if behind > self.timing.clock_margin_ns and not self._failure:
-            self._failure = f"The clock was set back by {behind / 1e9:.3f} s during the sweep."
+    def next(self, now_ns: int) -> Action:
+        """Return the next action; after ``Ended`` the sweep is over and its outcome waits in ``outcomes``."""
+        behind = self._now_ns - now_ns
+        if behind > self.timing.clock_margin_ns and not self._clock_fault:
+            self._clock_fault = f"The clock was set back by {behind / 1e9:.3f} s during the sweep."
             self._guard.reset()
             self.rested()
-        self._last_now_ns = now_ns
-        step = Ended(self._failure) if self._failure else self._sweep.next(now_ns)
+        self._now_ns = now_ns
+        action = Ended(self._clock_fault) if self._clock_fault else self._present.next(now_ns)
         if self.config.output is SweepOutput.ROLLING:
             self._roll()
-        if isinstance(step, Ended):
-            self._end(step.reason, now_ns)
-        return step
+        if isinstance(action, Ended):
+            self._end(action.reason)
+        return action
 
-    def abort(self, reason: str, now_ns: int) -> None:
+    def abort(self, reason: str) -> None:
         """End the sweep from outside, for instance because the lens failed."""
         if self._sweep is not None:
-            self._end(reason, now_ns)
+            self._end(reason)
+
+    def planes(self) -> list[TakenPlane]:
+        """Return the planes of the present sweep that have a frame."""
+        return [] if self._sweep is None else self._sweep.planes()
 
     def outcomes(self) -> list[Outcome]:
         """Return the outcomes since the last call."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def planes(self) -> list[TakenPlane]:
-        """Return the planes of the present sweep that have a frame."""
-        return [] if self._sweep is None else self._sweep.planes()
+    # What came of an action
 
     def commanding(self, now_ns: int) -> None:
-        """Note that a command is about to leave."""
-        if isinstance(self._track, CommandTrack):
-            self._track.commanding(now_ns)
-        self._sweep.commanding(now_ns)
+        """Note that a command is about to be sent."""
+        self._track.commanding(now_ns)
+        self._present.commanding(now_ns)
 
     def commanded(self, move: LensMove) -> None:
         """Note that the lens acknowledged a command."""
         self._last_move = move
         self._acknowledged.append(move.acknowledged_ns - move.sent_ns)
-        if isinstance(self._track, CommandTrack):
-            self._track.commanded(move)
-        self._sweep.commanded(move)
+        self._track.commanded(move)
+        self._present.commanded(move)
 
     def measured(self, state: LensState) -> None:
-        """Note what the lens said when it was asked."""
-        if not isinstance(self._track, CommandTrack):
-            self._track.measured(state.stamp_ns, float(dioptres(state.focus_distance)))
-        self._sweep.measured(state)
+        """Note the state that was read from the lens."""
+        self._track.measured(state.stamp_ns, float(dioptres(state.focus_distance)))
+        self._present.measured(state)
 
     def verified(self) -> None:
         """Note that the lens still held its last command."""
-        self._sweep.verified()
+        self._present.verified()
 
-    def on_external_state(self, state: LensState, measured: bool) -> bool:
-        """Note what somebody else's lens said, ``measured`` or as it was told; return whether a sweep waits for it."""
-        if measured is not self._state_measured:
-            self._follow(measured)
-        self._track.measured(state.stamp_ns, float(dioptres(state.focus_distance)))
-        return self._sweep is not None
+    @property
+    def _present(self) -> SweepMachine:
+        if self._sweep is None:
+            raise RuntimeError("No sweep is under way; call begin() first.")
+        return self._sweep
 
-    def add_frame(self, frame: Frame) -> bool:
-        """Take a frame that has just arrived; return whether a sweep may have come farther by it."""
-        passed, drop = self._guard.add_frame(frame)
-        if self._guard.jumped and drop is Drop.CLOCK_JUMP:
-            self._rolling.clear()
-        external = self.config.mode is SweepMode.EXTERNAL  # between two sweeps that lens moves on
-        take = self._sweep.add_frame if self._sweep is not None else self._assembler.wait if external else None
-        for one in passed if take is not None else ():
-            take(one)
-        return bool(passed)
+    def _step_sweep(self, order: tuple[int, ...]) -> StepSweep:
+        return StepSweep(
+            self.plan,
+            order,
+            self.timing,
+            self._guard.drops,
+            measures=self.measures,
+            tolerance=self.config.position_tolerance,
+            prove_each=self.config.output is SweepOutput.ROLLING,
+            holding=self._last_move,
+        )
 
-    def _follow(self, measured: bool | None) -> None:
-        """Choose how the lens is followed."""
-        config = self.config
-        self._state_measured = measured
-        if config.mode is SweepMode.EXTERNAL and not measured:
-            self._track = SetPointTrack(self.timing.settling_ns, config.state_gap_ns, config.state_offset_ns)
-        elif measured:
+    def _ramp_sweep(self, order: tuple[int, ...], now_ns: int) -> RampSweep:
+        # A lens is read after every command; a longer gap holds a command that nobody knows when it was obeyed.
+        self._track.expect_samples_every(self.config.ramp_interval_ns + 2 * self._command_ns(0.5))
+        return RampSweep(
+            self.plan,
+            order,
+            self.timing,
+            self._assembler,
+            self._guard,
+            self._last_move,
+            lag_ns=self.config.response.time_constant_ns,
+            plane_ns=self.config.ramp_plane_ns(self.plan, self.timing, self._command_ns(0.9), self.measures),
+            interval_ns=self.config.ramp_interval_ns,
+            measures=self.measures,
+            now_ns=now_ns,
+        )
+
+    def _external_sweep(self, now_ns: int) -> ExternalSweep:
+        return ExternalSweep(self.timing, self._assembler, self._guard.drops, self.config.max_span_ns, now_ns)
+
+    def _follow_lens(self, measured: bool) -> None:
+        """Choose how the position of a moving lens becomes known: from what it measures, or from its commands."""
+        config, external = self.config, self.config.mode is SweepMode.EXTERNAL
+        self._track_is_measured = measured
+        self._track: LensTrack
+        if measured:
             self._track = MeasuredTrack(config.state_gap_ns, config.state_offset_ns)
+        elif external:
+            self._track = SetPointTrack(self.timing.settling_ns, config.state_gap_ns, config.state_offset_ns)
         else:
             self._track = CommandTrack(config.response, self.timing)
         self._assembler = MovingAssembler(
@@ -319,45 +232,40 @@ class Sequencer:
             self.timing,
             self._track,
             config.focus_tolerance,
-            renewing=config.mode is SweepMode.EXTERNAL,
-            span_ns=config.max_span_ns if config.mode is SweepMode.EXTERNAL else None,
+            renewing=external,
+            span_ns=config.max_span_ns if external else None,
         )
-        if isinstance(self._sweep, ExternalSweep):
-            self._sweep = self._external(self._last_now_ns)
+        if external and self._sweep is not None:
+            self._sweep = self._external_sweep(self._now_ns)
 
-    def _external(self, now_ns: int) -> ExternalSweep:
-        return ExternalSweep(self.timing, self._assembler, self.config.max_span_ns, now_ns, self._guard.drops)
-
-    def _command_ns(self, share: float = 0.9) -> int:
-        """Return how long commands take, but for the slowest tenth of them, or what ``share`` leaves."""
+    def _command_ns(self, share: float) -> int:
+        """Return within what time ``share`` of the last commands were acknowledged."""
         ordered = sorted(self._acknowledged)
         return ordered[int(len(ordered) * share)] if ordered else 0
 
     def _roll(self) -> None:
-        """Offer the planes that are new to the rolling stack."""
-        for plane in self._sweep.planes():
-            if plane.start_ns in self._emitted:
+        """Renew the rolling stack with the planes that are new."""
+        for plane in self._present.planes():
+            if plane.start_ns in self._rolled:
                 continue
-            self._emitted.add(plane.start_ns)
+            self._rolled.add(plane.start_ns)
             stack = self._rolling.renew(plane)
             if stack is not None:
-                self._rolled = True
-                self._outcomes.append(
-                    Outcome(tuple(stack), "", self._drops(), self._started_ns, plane.frame.arrival_ns)
-                )
+                self._stacked = True
+                self._emit(tuple(stack), "", plane.frame.arrival_ns)
 
-    def _end(self, reason: str, now_ns: int) -> None:
-        if not reason and self.config.output is SweepOutput.ROLLING and not self._rolled:
+    def _end(self, reason: str) -> None:
+        if not reason and self.config.output is SweepOutput.ROLLING and not self._stacked:
             span = self.config.max_span_ns / 1e9
             reason = f"The planes were more than {span:g} s apart; raise sweep.max_span, or take fewer planes."
         if reason or self.config.output is SweepOutput.SWEEP:
-            planes = tuple(self._sweep.planes())
+            planes = tuple(self._present.planes())
             finished = max((plane.frame.arrival_ns for plane in planes), default=self._started_ns)
-            self._outcomes.append(Outcome(planes, reason, self._drops(), self._started_ns, finished))
+            self._emit(planes, reason, finished)
         self._sweep = None
 
-    def _drops(self) -> dict[Drop, int]:
-        drops = self._sweep.drops + self._guard.drops
+    def _emit(self, planes: tuple[TakenPlane, ...], reason: str, finished_ns: int) -> None:
+        drops = self._present.drops + self._guard.drops
+        self._present.drops.clear()
         self._guard.drops.clear()
-        self._sweep.drops.clear()
-        return dict(drops)
+        self._outcomes.append(Outcome(planes, reason, dict(drops), self._started_ns, finished_ns))

@@ -75,7 +75,7 @@ class SweepTiming:
 
     @property
     def window_ns(self) -> int:
-        """Length of the window that ``exposed`` returns for a frame that does not tell its exposure."""
+        """Length of the ``window`` of a frame with the configured exposure time."""
         return self.exposure_ns + self.readout_ns + self._doubt_ns
 
     def settled_ns(self, move: LensMove) -> int:
@@ -88,12 +88,20 @@ class SweepTiming:
         return self.delay_ns if self.stamp_reference is StampReference.ARRIVAL else 0
 
     def exposed(self, frame: Frame) -> tuple[int, int]:
-        """Return the window within which every row of ``frame`` was exposed, on the node's clock.
+        """Return the ``window`` of a frame."""
+        return self.window(frame.stamp_ns, frame.exposure_ns)
+
+    def window(self, stamp_ns: int, exposure_ns: int | None = None) -> tuple[int, int]:
+        """Return the start and the end of the time within which every row was exposed, on the node's clock.
 
         It begins with the first row's exposure and ends with the last row's; where stamps mean arrival, it is longer
         by the delay that is not known.
+
+        Args:
+            stamp_ns: the driver's stamp.
+            exposure_ns: exposure time of one row; None for the one configured.
         """
-        exposure = self.exposure_ns if frame.exposure_ns is None else frame.exposure_ns
+        exposure = self.exposure_ns if exposure_ns is None else exposure_ns
         length = exposure + self.readout_ns + self._doubt_ns
         before = {
             StampReference.EXPOSURE_START: 0,
@@ -101,5 +109,5 @@ class SweepTiming:
             StampReference.EXPOSURE_END: exposure + self.readout_ns,
             StampReference.ARRIVAL: length,
         }[self.stamp_reference]
-        start = frame.stamp_ns + self.clock_offset_ns - before
+        start = stamp_ns + self.clock_offset_ns - before
         return start, start + length

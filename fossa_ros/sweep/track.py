@@ -6,9 +6,9 @@ Positions are in dioptres, the quantity in which lenses move evenly.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.optics import dioptres
@@ -21,6 +21,7 @@ HISTORY_NS = 10_000_000_000
 SAMPLES = 5  # instants at which a bound is evaluated within the time that is not certain
 COMMAND_NS = 2_000_000  # what a command takes on a serial line that is not slow
 BENT = 2.0
+LONGER = 2  # times the usual interval of samples is too long to be interpolated
 SWING_NS = 20_000_000  # after which ringing is over
 FLOOR = 0.01  # D: what no track knows better (steps of the device, ringing)
 
@@ -38,17 +39,38 @@ class Focus:
     uncertainty: float
 
 
-class LensTrack(Protocol):
-    """The recent past of a lens."""
+class LensTrack(ABC):
+    """The recent positions of a lens.
 
+    The methods that note something do nothing here; a track overrides those it learns from.
+    """
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget everything: the lens was parked, or lost."""
+
+    @abstractmethod
     def covers(self, end_ns: int, margin_ns: int) -> bool:
-        """Tell whether everything is known that will be about an exposure that ended at ``end_ns``."""
+        """Return whether all that will be known about an exposure that ended at ``end_ns`` is known."""
 
+    @abstractmethod
     def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
-        """Return the focus at the middle of an exposure, None where it cannot be known.
+        """Return the focus at the middle of an exposure, None where it is not known.
 
         ``margin_ns`` is how far the clocks may disagree.
         """
+
+    def commanding(self, now_ns: int) -> None:
+        """Note that a command is about to be sent: the lens may obey it before it acknowledges it."""
+
+    def commanded(self, move: LensMove) -> None:
+        """Note an acknowledged command."""
+
+    def measured(self, stamp_ns: int, power: float) -> None:
+        """Note a position (dioptres), or the set-point of a lens that measures none."""
+
+    def expect_samples_every(self, interval_ns: int) -> None:
+        """Note how long it usually takes from one position to the next."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +133,7 @@ class _Follower:
         return target + (position - target) * math.exp(-max(t_ns - start, 0) / self._tau)
 
 
-class CommandTrack:
+class CommandTrack(LensTrack):
     """The position of a lens that does not measure it, bounded from the commands it acknowledged.
 
     A command took effect between leaving and being acknowledged, and the lens follows within its time constant. The
@@ -131,7 +153,7 @@ class CommandTrack:
         self._under_way_ns: int | None = None  # since when a command is not acknowledged
 
     def commanding(self, now_ns: int) -> None:
-        """Note that a command is about to leave: the lens may obey it before it says so."""
+        """Note that a command is about to be sent: the lens may obey it before it acknowledges it."""
         self._under_way_ns = now_ns
 
     def commanded(self, move: LensMove) -> None:
@@ -161,7 +183,29 @@ class CommandTrack:
         return Focus(power, max(max(bounds) - power, power - min(bounds)) + swing + FLOOR)
 
 
-class MeasuredTrack:
+class _SampledTrack(LensTrack):
+    """Samples of the last seconds.
+
+    Args:
+        gap_ns: the longest interval between samples that is used.
+        offset_ns: added to the samples' stamps: what their clock is behind the node's.
+    """
+
+    def __init__(self, gap_ns: int = 100_000_000, offset_ns: int = 0):
+        self._gap_ns = gap_ns
+        self._offset_ns = offset_ns
+        self._samples: TimedBuffer[float] = TimedBuffer(HISTORY_NS)
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self._samples.clear()
+
+    def measured(self, stamp_ns: int, power: float) -> None:
+        """Note a sample; NaN breaks the track there."""
+        self._samples.add(stamp_ns + self._offset_ns, power)
+
+
+class MeasuredTrack(_SampledTrack):
     """The position of a lens that measures it, interpolated between its samples in their own time.
 
     Between two samples a motion that is bent one way lies between the chord and the prolonged neighbouring chords;
@@ -173,17 +217,12 @@ class MeasuredTrack:
     """
 
     def __init__(self, gap_ns: int = 100_000_000, offset_ns: int = 0):
-        self.gap_ns = gap_ns
-        self._offset_ns = offset_ns
-        self._samples: TimedBuffer[float] = TimedBuffer(HISTORY_NS)
+        super().__init__(gap_ns, offset_ns)
+        self._longest_gap_ns = gap_ns
 
-    def reset(self) -> None:
-        """Forget all samples."""
-        self._samples.clear()
-
-    def measured(self, stamp_ns: int, power: float) -> None:
-        """Note a sample; one that is not a number breaks the track there."""
-        self._samples.add(stamp_ns + self._offset_ns, power)
+    def expect_samples_every(self, interval_ns: int) -> None:
+        """Do not interpolate where samples are much farther apart than usual."""
+        self._gap_ns = min(LONGER * interval_ns, self._longest_gap_ns)
 
     def covers(self, end_ns: int, margin_ns: int) -> bool:
         """Tell whether two samples follow."""
@@ -211,33 +250,24 @@ class MeasuredTrack:
         times, powers = [t for t, _ in samples], [power for _, power in samples]
         if not all(map(math.isfinite, powers)):
             return None
-        if max(later - earlier for earlier, later in pairwise(times)) > self.gap_ns:
+        if max(later - earlier for earlier, later in pairwise(times)) > self._gap_ns:
             return None
         return [_line(times, powers, first, t_ns) for first in (1, 0, 2)]
 
 
-class SetPointTrack:
-    """The position of a lens that says only where it was told to go: known once it has said the same long enough.
+class SetPointTrack(_SampledTrack):
+    """The position of a lens that reports only its set-point: known once that has been constant long enough.
 
     Args:
-        settling_ns: how long before the exposure the last change must have been said; 0 where that is not known, and
-            so nothing is.
-        gap_ns: the longest silence that is believed to hold no change.
+        settling_ns: how long before the exposure the set-point must have changed last; 0 where that is not known, and
+            so no position is.
+        gap_ns: the longest silence that is taken to hold no change.
+        offset_ns: added to the samples' stamps: what their clock is behind the node's.
     """
 
     def __init__(self, settling_ns: int, gap_ns: int = 100_000_000, offset_ns: int = 0):
+        super().__init__(gap_ns, offset_ns)
         self._settling_ns = settling_ns
-        self._gap_ns = gap_ns
-        self._offset_ns = offset_ns
-        self._samples: TimedBuffer[float] = TimedBuffer(HISTORY_NS)
-
-    def reset(self) -> None:
-        """Forget all samples."""
-        self._samples.clear()
-
-    def measured(self, stamp_ns: int, power: float) -> None:
-        """Note what the lens says it was told."""
-        self._samples.add(stamp_ns + self._offset_ns, power)
 
     def covers(self, end_ns: int, margin_ns: int) -> bool:
         """Tell whether a sample follows."""

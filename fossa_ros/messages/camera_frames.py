@@ -1,0 +1,65 @@
+"""Frames made of the messages of a camera: image, camera_info and, where it is reported, the exposure time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fossa_ros.messages.exposure_times import ExposureTimes
+from fossa_ros.messages.fields import nanoseconds
+from fossa_ros.messages.images import rgb_of_frame
+from fossa_ros.sweep import Frame
+
+
+class CameraFrames:
+    """Make frames of pairs of messages and pass them on in their order, pixels untouched. Not thread-safe.
+
+    Args:
+        on_frame: receives the frames.
+        exposure_times: whether frames wait for ``add_metadata`` to report their exposure time, as ``ExposureTimes``
+            describes; if not, all have the configured one.
+    """
+
+    def __init__(self, on_frame: Callable[[Frame], None], *, exposure_times: bool = False):
+        self._on_frame = on_frame
+        self._exposures = ExposureTimes(on_frame) if exposure_times else None
+
+    def add(self, image: Any, info: Any, arrival_ns: int) -> None:
+        """Add an image, raw or compressed, with its camera_info, that arrived at ``arrival_ns``."""
+        frame = camera_frame(image, info, arrival_ns)
+        if self._exposures is None:
+            self._on_frame(frame)
+        else:
+            self._exposures.add_frame(frame, image.header.frame_id)
+
+    def add_metadata(self, message: Any) -> None:
+        """Add a ``diagnostic_msgs/DiagnosticArray`` that may report the exposure time of a frame."""
+        if self._exposures is not None:
+            self._exposures.add_metadata(message)
+
+    def fault(self) -> str:
+        """Return why exposure times are missing; empty where they are not, or are not asked for."""
+        return "" if self._exposures is None else self._exposures.fault()
+
+
+def camera_frame(image: Any, info: Any, arrival_ns: int) -> Frame:
+    """Return a frame of an image, raw or compressed, and its camera_info, pixels untouched."""
+    compressed = hasattr(image, "format")  # sensor_msgs/CompressedImage
+    size, coding = (
+        ((info.width, info.height), image.format) if compressed else ((image.width, image.height), image.encoding)
+    )
+    return Frame(
+        stamp_ns=nanoseconds(image.header.stamp),
+        arrival_ns=arrival_ns,
+        format=(*size, coding, image.header.frame_id),
+        intrinsics=tuple(info.k),
+        image=image,
+        camera_info=info,
+    )
+
+
+def decode_frame(frame: Frame) -> np.ndarray:
+    """Return the (H, W, 3) uint8 RGB pixels of a frame that ``CameraFrames`` made; raises InputError."""
+    return rgb_of_frame(frame.image, frame.camera_info)

@@ -1,0 +1,98 @@
+"""How sweeps are taken: who moves the lens, when a stack is complete, and what is certain enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+
+from fossa_ros.core.optics import dioptres
+from fossa_ros.core.parameter import check_ranges, parameter, seconds, within
+from fossa_ros.sweep.plan import SweepPlan
+from fossa_ros.sweep.timing import SweepTiming
+from fossa_ros.sweep.track import LensResponse
+
+SAMPLED = 3.0  # by which the focus of a moving lens is less certain from samples than from its commands
+
+
+class SweepMode(StrEnum):
+    """Who moves the lens, and how."""
+
+    STEP = "step"
+    RAMP = "ramp"
+    EXTERNAL = "external"
+
+
+class SweepOutput(StrEnum):
+    """When a stack is complete."""
+
+    SWEEP = "sweep"  # once every plane is new
+    ROLLING = "rolling"  # whenever one plane is new
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """How sweeps are taken.
+
+    Raises:
+        InputError: a value is outside the range of its parameter.
+    """
+
+    mode: SweepMode = parameter(
+        SweepMode.STEP,
+        "How the lens moves: step from plane to plane, ramp evenly through them, or external: another node drives it "
+        "and publishes lens/state",
+    )
+    output: SweepOutput = parameter(
+        SweepOutput.SWEEP, "When a depth map is made: once per sweep, or rolling: whenever a plane is renewed"
+    )
+    arrival_jitter_ns: int = seconds(
+        20_000_000,
+        "How much longer than the fastest frame another may take to arrive; a later one is held until the camera's "
+        "clock is known to be intact",
+        minimum=0.0001,
+        maximum=1.0,
+    )
+    max_span_ns: int = seconds(
+        1_000_000_000,
+        "Longest time from the oldest to the newest plane of a stack, with rolling output or an external lens",
+        minimum=0.01,
+        maximum=600.0,
+    )
+    focus_tolerance: float = parameter(
+        0.25,
+        "Largest uncertainty of a frame's focus while the lens moves; a ramp is made slow enough for it",
+        unit="D",
+        minimum=0.03,
+        maximum=10.0,
+    )
+    position_tolerance: float = parameter(
+        0.05, "How far a lens may be from the plane it was commanded to", unit="D", minimum=0.001, maximum=10.0
+    )
+    response: LensResponse = field(default_factory=LensResponse, metadata=within(""))
+    ramp_interval_ns: int = seconds(4_000_000, "Time between the lens commands of a ramp", minimum=0.0005, maximum=1.0)
+    state_gap_ns: int = seconds(
+        100_000_000,
+        "External lens: longest gap in lens/state that is interpolated",
+        minimum=0.001,
+        maximum=10.0,
+    )
+    state_offset_ns: int = seconds(
+        0,
+        "External lens: added to the stamps of lens/state: how far their clock is behind this node's",
+        minimum=-10.0,
+        maximum=10.0,
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def ramp_plane_ns(self, plan: SweepPlan, timing: SweepTiming, command_ns: int, measures: bool = False) -> int:
+        """Return the least time from one plane of a ramp to the next at which its focus is certain enough.
+
+        ``command_ns`` is how long a command takes to be acknowledged.
+        """
+        powers = dioptres(plan.focus_distances).tolist()
+        spacing = max(nearer - farther for nearer, farther in pairwise(powers))
+        tolerance = self.focus_tolerance / SAMPLED if measures else self.focus_tolerance
+        return self.response.slowest_ns(spacing, tolerance, timing.clock_margin_ns, command_ns)

@@ -1,0 +1,122 @@
+"""Decode what a sequencer took: planes to pixels, outcomes to sweeps with a focus stack."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from fossa_ros.core.errors import FossaError
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.sweep.captured import CapturedSweep
+from fossa_ros.sweep.frame import Frame
+from fossa_ros.sweep.gyro import GyroSamples
+from fossa_ros.sweep.outcome import Outcome, TakenPlane
+from fossa_ros.sweep.timing import SweepTiming
+
+DECODED = 128  # planes kept at most: two sweeps of the largest plan
+GYRO_MARGIN_NS = 50_000_000  # before the first exposure and after the last, so that both ends can be interpolated
+
+DecodePlane = Callable[[], tuple[FocusPlane, np.ndarray]]
+"""Returns a plane and its (3, 3) K, from any thread; raises InputError."""
+
+
+class SweepDecoder:
+    """Make a ``CapturedSweep`` of each outcome of a sequencer. Thread-safe.
+
+    A plane is decoded once, although rolling stacks share their planes and ``decode_plane`` may have asked for it.
+
+    Args:
+        decode: returns the (H, W, 3) uint8 RGB pixels of a frame; raises InputError.
+        focal_length: metres, None where unknown.
+        f_number: None where unknown.
+        gyro: returns the gyroscope's samples between two stamps, in nanoseconds; None where there is no gyroscope.
+        breathing: returns the (N, 3) scale and shift of each plane of a stack; None where it was not calibrated.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[Frame], np.ndarray],
+        *,
+        focal_length: float | None = None,
+        f_number: float | None = None,
+        gyro: Callable[[int, int], GyroSamples] | None = None,
+        breathing: Callable[[FocusStack], np.ndarray] | None = None,
+    ):
+        self.decode = decode
+        self._focal_length = focal_length
+        self._f_number = f_number
+        self._gyro = gyro
+        self._breathing = breathing
+        self._lock = threading.Lock()
+        self._decoded: dict[int, FocusPlane] = {}  # by start of exposure
+
+    @property
+    def resamples(self) -> bool:
+        """Whether the planes of a sweep are resampled afterwards, because focus breathing is corrected."""
+        return self._breathing is not None
+
+    def decode_sweep(self, number: int, outcome: Outcome, timing: SweepTiming) -> CapturedSweep:
+        """Return sweep ``number``; its reason names frames that cannot be decoded or do not fit together."""
+        planes, reason = outcome.planes, outcome.reason
+        stack = breathing = None
+        if not reason:
+            try:
+                stack = self._stack(planes)
+                breathing = None if self._breathing is None else self._breathing(stack)
+            except FossaError as error:
+                reason, stack = str(error), None
+        return CapturedSweep(
+            number=number,
+            stack=stack,
+            reason=reason,
+            focus_distances=tuple(plane.focus_distance for plane in planes),
+            stamps_ns=tuple(plane.start_ns for plane in planes),
+            frames=tuple(plane.frame for plane in planes),
+            drops={str(drop): count for drop, count in outcome.drops.items()},
+            started_ns=outcome.started_ns,
+            duration_ns=outcome.finished_ns - outcome.started_ns,
+            uncertainties=tuple(plane.uncertainty for plane in planes),
+            gyro=self._gyro_samples(planes, timing),
+            breathing=breathing,
+        )
+
+    def decode_plane(self, plane: TakenPlane) -> tuple[FocusPlane, np.ndarray]:
+        """Return a plane of a sweep that is still being taken, and its (3, 3) K.
+
+        Raises:
+            InputError: the frame cannot be decoded.
+        """
+        with self._lock:
+            if plane.start_ns not in self._decoded:
+                while len(self._decoded) >= DECODED:  # sweeps that never become a stack
+                    del self._decoded[next(iter(self._decoded))]
+                self._decoded[plane.start_ns] = self._focus_plane(plane)
+            return self._decoded[plane.start_ns], _intrinsics(plane)
+
+    def _focus_plane(self, plane: TakenPlane) -> FocusPlane:
+        return FocusPlane(self.decode(plane.frame), plane.focus_distance, plane.start_ns)
+
+    def _gyro_samples(self, planes: tuple[TakenPlane, ...], timing: SweepTiming) -> GyroSamples | None:
+        if self._gyro is None or not planes:
+            return None
+        first, last = planes[0].start_ns, timing.exposed(planes[-1].frame)[1]
+        samples = self._gyro(first - GYRO_MARGIN_NS, last + GYRO_MARGIN_NS)
+        return samples if len(samples.stamps_ns) else None
+
+    def _stack(self, planes: tuple[TakenPlane, ...]) -> FocusStack:
+        with self._lock:
+            known = self._decoded
+            self._decoded = {plane.start_ns: known.get(plane.start_ns) or self._focus_plane(plane) for plane in planes}
+            decoded = tuple(self._decoded.values())
+        return FocusStack(
+            planes=decoded,
+            K=_intrinsics(planes[0]),
+            focal_length=self._focal_length,
+            f_number=self._f_number,
+        )
+
+
+def _intrinsics(plane: TakenPlane) -> np.ndarray:
+    return np.reshape(plane.frame.intrinsics, (3, 3))
