@@ -51,7 +51,7 @@ def sweep() -> CapturedSweep:
         focus_distances=DISTANCES,
         stamps_ns=tuple(starts),
         frames=tuple(
-            Frame(start, start, None, None, (message, info)) for start, message in zip(starts, messages, strict=True)
+            Frame(start, start, None, (), message, info) for start, message in zip(starts, messages, strict=True)
         ),
         drops={"exposed while the lens was settling": 3, "its stamp was seen before": 1},
         started_ns=START - 20_000_001,

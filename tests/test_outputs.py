@@ -38,7 +38,7 @@ DEPTH = np.where(np.eye(6, 8) > 0, np.nan, 1.5).astype(np.float32)
 def result(composed: list) -> SweepResult:
     """A sweep with depth; ``composed`` grows when its all-in-focus image is made."""
     info = CameraInfo(header=Header(frame_id="optical"), width=8, height=6, k=K.ravel().tolist())
-    sweep = CapturedSweep(0, None, "", (), (5,), (Frame(5, 5, None, None, (Image(), info)),), {}, 0, 0)
+    sweep = CapturedSweep(0, None, "", (), (5,), (Frame(5, 5, None, (), Image(), info),), {}, 0, 0)
 
     def compose():
         composed.append(1)
