@@ -21,6 +21,7 @@ UNKNOWN = (48, 48, 48)
 _COLOURS = cv2.applyColorMap(np.arange(255, -1, -1, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]
 _DPI = 100
 _FONT = 8  # points
+_GAP = 8  # px between pictures, matplotlib's own padding
 _TITLE = 22  # px of a line above a picture
 _LABEL = 40  # px of a label of the bar, with the gap beside it
 
@@ -74,21 +75,21 @@ def error_picture(depth, truth, worst=0.25) -> np.ndarray:
 
 
 def contact_sheet(panels: Sequence[tuple[str, np.ndarray]], columns: int, width: int = 400) -> np.ndarray:
-    """Lay out titled pictures of one size in rows of ``columns``, each about ``width`` px wide.
+    """Lay out titled pictures of one size in rows of ``columns``, each shown about ``width`` px wide.
 
     Args:
         panels: title and (H, W, 3) uint8 RGB of each picture.
         columns: pictures in a row.
-        width: px of a column, the gap between columns included.
+        width: px of a picture.
 
     Returns:
-        (H, columns * width, 3) uint8 RGB.
+        (H, columns * (width + gap), 3) uint8 RGB.
     """
     from matplotlib.figure import Figure
 
     height, whole = panels[0][1].shape[:2]
     rows = -(-len(panels) // columns)
-    size = columns * width, rows * (round(height * width / whole) + _TITLE)
+    size = columns * (width + _GAP), rows * (round(height * width / whole) + _TITLE)
     figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, layout="compressed")
     for axes, panel in itertools.zip_longest(figure.subplots(rows, columns, squeeze=False).flat, panels):
         axes.axis("off")
