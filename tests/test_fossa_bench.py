@@ -13,12 +13,13 @@ from fossa_ros.estimators.fossa.bench import bench, count_gflop
 from fossa_ros.estimators.fossa.factory import create_model
 
 
-def test_figures_hang_together():
+def test_figures_hang_together(monkeypatch):
+    monkeypatch.setattr("fossa_ros.estimators.fossa.bench.MATMUL", 512)  # as fast, and sooner done
     steps = []
     row = bench("nano", device="cpu", planes=3, size=(48, 64), runs=4, warm_up=1, progress=lambda: steps.append(1))
-    assert len(steps) == 1 + 2 * 4
+    assert len(steps) == 1 + 4
     assert 0 < row.stack.p50 <= row.stack.p95 and row.stack.runs == 4
-    assert row.last_plane.p50 > 0 and 0 < row.peak_share < 1.5
+    assert 0 < row.peak_share < 1.5
     assert row.peak_memory > 50 * 2**20
 
 
@@ -41,7 +42,8 @@ def test_no_operator_goes_uncounted():
 WIDE = {"COLUMNS": "200"}
 
 
-def test_the_table_has_a_row_for_each_precision():
+def test_the_table_has_a_row_for_each_precision(monkeypatch):
+    monkeypatch.setattr("fossa_ros.estimators.fossa.bench.MATMUL", 512)
     arguments = ["bench", "--model", "nano", "--device", "cpu", "--height", "48", "--width", "64", "--runs", "2"]
     result = CliRunner().invoke(main, [*arguments, "--precision", "fp32", "--precision", "bf16"], env=WIDE)
     assert result.exit_code == 0, result.output

@@ -11,7 +11,7 @@ from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa import create_model, export
 from fossa_ros.estimators.fossa.export import export_onnx
-from fossa_ros.estimators.fossa.network import Architecture, Fossa
+from fossa_ros.estimators.fossa.vit import Fossa, ViTConfig
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the export is optional: pip install 'fossa-ros[export]'")
 
@@ -22,7 +22,7 @@ def model(request):
     if request.param == "nano":
         network = create_model("nano", device="cpu")
     else:
-        network = Fossa(Architecture(64, 6, 2, (2, 3, 4, 5), 16, (8, 16, 32, 64))).eval()
+        network = Fossa(ViTConfig(64, 6, 2, (2, 3, 4, 5), 16, (8, 16, 32, 64))).eval()
     for name, parameter in network.named_parameters():
         if "proj_out" in name:  # zero in an untrained network, which would leave stack attention out
             torch.nn.init.normal_(parameter, std=0.1)

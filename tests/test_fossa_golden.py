@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fossa_golden import CASES, case, recipe_state_dict, reference_shapes
-from fossa_ros.estimators.fossa import create_model
-from fossa_ros.estimators.fossa.network import ARCHITECTURES, Fossa
+from fossa_ros.estimators.fossa import MODELS, create_model
+from fossa_ros.estimators.fossa.vit import Fossa
 
 TOLERANCE = 2e-4
 
@@ -47,5 +47,5 @@ def test_half_precision_stays_near(precision):
 @pytest.mark.parametrize("name", ["vits", "vitb"])
 def test_parameters_are_those_of_the_checkpoints(name):
     with torch.device("meta"):
-        model = Fossa(ARCHITECTURES[name])
+        model = Fossa(MODELS[name])
     assert {key: tuple(value.shape) for key, value in model.state_dict().items()} == reference_shapes(name)

@@ -11,10 +11,10 @@ import torch
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa import create_model
 from fossa_ros.estimators.fossa.focus_volume import concentration, reading_weights
-from fossa_ros.estimators.fossa.nano import Nano, NanoArchitecture, network_size
+from fossa_ros.estimators.fossa.nano import Nano, NanoConfig, network_size
 from fossa_ros.estimators.fossa.sharpness import CHANNELS, log_sharpness
 
-SMALL = NanoArchitecture(stem=(8, 16), dim=32, stack_blocks=2, window=4, fused_dim=32, fused_blocks=1, features=(16, 8))
+SMALL = NanoConfig(stem=(8, 16), dim=32, stack_blocks=2, window=4, fused_dim=32, fused_blocks=1, features=(16, 8))
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,6 @@ def stack_of(seed, batch, planes, height, width):
     return stack, 0.3 + 4 * torch.rand(batch, planes, generator=generator)
 
 
-def predict(model, stack, focus):
-    features = [part.unflatten(0, stack.shape[:2]) for part in model.embed(stack.flatten(0, 1))]
-    return model.decode(features, focus, stack.shape[3:])
-
-
 def test_fits_a_small_machine():
     assert sum(parameter.numel() for parameter in Nano().parameters()) <= 10e6
 
@@ -47,7 +42,7 @@ def test_fits_a_small_machine():
 def test_shapes_and_ranges(small, shape):
     stack, focus = stack_of(1, *shape)
     with torch.inference_mode():
-        depth, confidence = predict(small, stack, focus)
+        depth, confidence = small.predict(stack, focus)
         assert torch.equal(small(stack, focus), depth)
     assert depth.shape == confidence.shape == (shape[0], 1, *shape[2:])
     assert depth.dtype == torch.float32 and depth.isfinite().all() and (depth > 0).all()
@@ -81,10 +76,10 @@ def test_planes_see_each_other(small):
     stack, focus = stack_of(5, 1, 3, 32, 32)
     with torch.inference_mode():
         half, quarter, tokens = (part[None] for part in small.embed(stack[0]))
-        before = small.decode([half, quarter, tokens], focus, (32, 32)).depth
+        before = small.decode([half, quarter, tokens], focus).depth
         tokens = tokens.clone()
         tokens[:, 0] = tokens[:, 0].roll(5, dims=2)
-        after = small.decode([half, quarter, tokens], focus, (32, 32)).depth
+        after = small.decode([half, quarter, tokens], focus).depth
     assert (before - after).abs().max() > 1e-3
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from fossa_ros.estimators.fossa.network import Architecture, Fossa, network_size
+from fossa_ros.estimators.fossa.self_attention import attend_in_tiles
+from fossa_ros.estimators.fossa.vit import Fossa, ViTConfig, network_size
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from straightforward import StraightforwardFossa
@@ -20,7 +22,7 @@ SIZES = (64, 6, 2, (2, 3, 4, 5), 16, (8, 16, 32, 64))
 def pair():
     """The same random weights in both implementations."""
     torch.manual_seed(0)
-    reference, model = StraightforwardFossa(SIZES).eval(), Fossa(Architecture(*SIZES)).eval()
+    reference, model = StraightforwardFossa(SIZES).eval(), Fossa(ViTConfig(*SIZES)).eval()
     state = {}
     for key, value in reference.state_dict().items():
         spread = value[0].numel() ** -0.5 if value.ndim > 1 else 0.02
@@ -57,16 +59,6 @@ def test_tiles_in_place_and_whole_arrays_agree(pair):
     torch.testing.assert_close(whole.detach(), tiled, atol=2e-5, rtol=0)
 
 
-def test_decoding_leaves_the_features_as_they_are(pair):
-    _, model = pair
-    stack, focus = stack_of(3, 1, 2, 28, 28)
-    with torch.inference_mode():
-        (tokens,) = model.embed(stack[0])
-        first = model.decode([tokens[None]], focus, (28, 28)).depth
-        again = model.decode([tokens[None]], focus, (28, 28)).depth
-    assert torch.equal(first, again)
-
-
 def test_order_of_planes_changes_nothing(pair):
     _, model = pair
     stack, focus = stack_of(4, 1, 4, 30, 40)
@@ -94,3 +86,15 @@ def test_focus_distance_matters(pair):
 )
 def test_network_size(size, expected):
     assert network_size(*size) == expected
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 2e-2)])
+def test_attention_in_tiles_is_attention(dtype, tolerance):
+    q, k, v = (
+        torch.randn(2, 3, 600, 16, generator=torch.Generator().manual_seed(seed)).to(dtype) for seed in (6, 7, 8)
+    )
+    k = k + 4  # a shift that all keys share changes nothing
+    expected = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+    assert expected.std() > 0.05
+    with torch.no_grad():
+        torch.testing.assert_close(attend_in_tiles(q, k, v).float(), expected, atol=tolerance, rtol=0)

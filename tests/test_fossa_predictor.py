@@ -1,4 +1,4 @@
-"""From FocusStack to DepthMap by network: units, streaming, unusable input."""
+"""From FocusStack to DepthMap by network: units, unusable input, options."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.estimator import create_estimator
 from fossa_ros.estimators.fossa import Predictor, create_model, create_predictor
 from fossa_ros.estimators.fossa.confidence import bracketing_confidence
-from fossa_ros.estimators.fossa.network import Architecture, Fossa, Prediction
+from fossa_ros.estimators.fossa.network import DepthNetwork, Prediction
 from fossa_ros.estimators.fossa.preprocessing import normalise
+from fossa_ros.estimators.fossa.vit import Fossa, ViTConfig
 
 K = np.array([[80.0, 0, 31.5], [0, 78, 23.5], [0, 0, 1]])
 
@@ -37,27 +38,22 @@ def lively(model):
 @pytest.fixture(scope="module")
 def models():
     torch.manual_seed(0)
-    small = Fossa(Architecture(64, 6, 2, (2, 3, 4, 5), 16, (8, 16, 32, 64))).eval()
+    small = Fossa(ViTConfig(64, 6, 2, (2, 3, 4, 5), 16, (8, 16, 32, 64))).eval()
     return {"published": lively(small), "nano": lively(create_model("nano", device="cpu"))}
 
 
-class Readback(nn.Module):
-    """A network that answers with what it was given, to show the units it sees."""
+class Readback(DepthNetwork):
+    """A network that records its input, to show the units it sees, and gives one depth everywhere."""
 
     finite_focus = True
-    dtype = torch.float32
 
     def __init__(self, answer):
         super().__init__()
         self.answer = nn.Parameter(torch.tensor(answer))
 
-    def embed(self, frames):
-        self.frames = frames
-        return (frames,)
-
-    def decode(self, features, focus, size):
-        self.focus = focus
-        return Prediction(self.answer.expand(1, 1, *size).clone(), None)
+    def predict(self, stack, focus):
+        self.frames, self.focus = stack[0], focus
+        return Prediction(self.answer.expand(1, 1, *stack.shape[3:]).clone(), None)
 
 
 def test_units():
@@ -89,53 +85,6 @@ def test_what_is_no_depth_is_nan(answer):
     depth = Predictor(Readback(answer)).estimate(make_stack())
     assert np.isnan(depth.depth).all()
     assert (depth.confidence == 0).all()
-
-
-@pytest.mark.parametrize("name", ["published", "nano"])
-@pytest.mark.parametrize("distances", [(0.4, 0.9), (0.5, 1.0, 2.0, 4.0)])
-def test_streaming_gives_the_same_depth(models, name, distances):
-    stack = make_stack(distances)
-    predictor = Predictor(models[name])
-    once = predictor.estimate(stack)
-    for _ in range(2):  # a finished stack leaves nothing behind
-        predictor.begin(K, (48, 64))
-        for plane in stack.planes:
-            predictor.add_plane(plane)
-        streamed = predictor.finish()
-        np.testing.assert_allclose(streamed.depth, once.depth, atol=1e-5, rtol=0)
-        np.testing.assert_allclose(streamed.confidence, once.confidence, atol=1e-5)
-        np.testing.assert_array_equal(streamed.all_in_focus, once.all_in_focus)
-        assert streamed.stamp_ns == once.stamp_ns
-    assert once.depth.std() > 0
-
-
-def test_begin_drops_an_unfinished_stack(models):
-    predictor = Predictor(models["nano"])
-    stack = make_stack()
-    predictor.begin(K, (48, 64))
-    predictor.add_plane(stack.planes[2])
-    predictor.begin(K, (48, 64))
-    for plane in stack.planes:
-        predictor.add_plane(plane)
-    np.testing.assert_allclose(predictor.finish().depth, predictor.estimate(stack).depth, atol=1e-5)
-
-
-def test_streaming_out_of_order_or_misshapen(models):
-    predictor = Predictor(models["nano"])
-    stack = make_stack()
-    with pytest.raises(RuntimeError, match="begin"):
-        predictor.add_plane(stack.planes[0])
-    with pytest.raises(RuntimeError, match="begin"):
-        predictor.finish()
-    predictor.begin(K, (24, 64 + 32))
-    with pytest.raises(InputError, match="64x48 in a stack of 96x24"):
-        predictor.add_plane(stack.planes[0])
-    predictor.begin(K, (48, 64))
-    predictor.add_plane(stack.planes[0])
-    with pytest.raises(InputError, match="at least 2 planes"):
-        predictor.finish()
-    with pytest.raises(InputError, match="--fx"):
-        predictor.begin(None, (48, 64))
 
 
 def test_intrinsics_are_required(models):

@@ -22,17 +22,16 @@ WARM_UP = 3
 def command(models, device, precisions, planes, height, width, runs, compile):
     """Time the networks on this machine.
 
-    Weights are random; speed does not depend on them. A run goes from uint8 planes to metres on the CPU. "last plane"
-    is the time from the last plane on where the others were taken while the lens moved. "of matmul" is the share of
-    the rate that a plain matrix product reaches in the same precision.
+    Weights are random; speed does not depend on them. A run goes from uint8 planes to metres on the CPU. "of matmul" is
+    the share of the rate that a plain matrix product reaches in the same precision.
     """
     from fossa_ros.estimators.fossa.bench import bench
 
-    table = Table("model", "device", "precision", "planes", "size", "p50", "p95", "last plane", "planes/s")
+    table = Table("model", "device", "precision", "planes", "size", "p50", "p95", "planes/s")
     for name in ("memory", "GFLOP", "of matmul"):
         table.add_column(name)
     with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("Timing", total=len(models) * len(precisions) * (WARM_UP + 2 * runs))
+        task = bar.add_task("Timing", total=len(models) * len(precisions) * (WARM_UP + runs))
         for model in models:
             for precision in precisions:
                 row = bench(
@@ -54,7 +53,6 @@ def command(models, device, precisions, planes, height, width, runs, compile):
                     f"{width}x{height}",
                     f"{row.stack.p50 * 1e3:.1f} ms",
                     f"{row.stack.p95 * 1e3:.1f} ms",
-                    f"{row.last_plane.p50 * 1e3:.1f} ms",
                     f"{planes / row.stack.p50:.1f}",
                     f"{row.peak_memory / 2**20:.0f} MiB",
                     f"{row.gflop:.0f}",

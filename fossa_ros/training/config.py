@@ -18,7 +18,7 @@ class TrainingConfig:
 
     Attributes:
         model: network to train, a name of ``create_model``.
-        architecture: fields of ``NanoArchitecture`` that differ from the default; nano only.
+        architecture: fields of ``NanoConfig`` that differ from the default; nano only.
         weights: checkpoint to start from; None starts from random weights.
         seed: of everything random.
         steps: optimiser steps of the whole run.

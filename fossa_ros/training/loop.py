@@ -20,10 +20,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa.checkpoints import load_weights
-from fossa_ros.estimators.fossa.depth_head import resize
 from fossa_ros.estimators.fossa.devices import resolve_device
 from fossa_ros.estimators.fossa.factory import create_model
-from fossa_ros.estimators.fossa.nano import Nano, NanoArchitecture
+from fossa_ros.estimators.fossa.nano import Nano, NanoConfig
+from fossa_ros.estimators.fossa.network import resize
 from fossa_ros.estimators.fossa.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from fossa_ros.io.documents import convert
 from fossa_ros.training.config import TrainingConfig
@@ -50,7 +50,7 @@ class TrainingStep(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
-    def forward(self, images: Tensor, disparity: Tensor, truth: Tensor, untold: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, disparity: Tensor, truth: Tensor, hidden: Tensor) -> dict[str, Tensor]:
         """Return the losses of (B, N, 3, H, W) images in 0..1, (B, N) and (B, H, W) disparities."""
         stack = (images - self.mean) / self.std
         size = tuple(stack.shape[3:])
@@ -58,8 +58,7 @@ class TrainingStep(nn.Module):
         if not isinstance(self.model, Nano):
             depth, volume = self.model(stack, focus.clamp_max(FINITE_FOCUS)), None
         else:
-            features = [part.unflatten(0, disparity.shape) for part in self.model.embed(stack.flatten(0, 1))]
-            volume = self.model.focus_volume(features, focus, untold)
+            volume = self.model.focus_volume(stack, focus, hidden)
             depth = resize(volume.depth, size)
         return total_loss(self.weights, depth.float(), truth, disparity, volume)
 
@@ -128,8 +127,8 @@ class Run:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["factor"]
-        untold = Dice(config.seed, 5, self.step, self.rank).rand(len(batch[0])) < config.focus_dropout
-        batch = [part.to(self.device, non_blocking=True) for part in (*batch, untold)]
+        hidden = Dice(config.seed, 5, self.step, self.rank).rand(len(batch[0])) < config.focus_dropout
+        batch = [part.to(self.device, non_blocking=True) for part in (*batch, hidden)]
         bf16 = config.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext():
             losses = self._parallel(*batch)
@@ -190,7 +189,7 @@ class Run:
 def new_model(config: TrainingConfig) -> nn.Module:
     """Return the network of a run, with the weights it starts from."""
     if config.model == "nano" and config.architecture:
-        model = Nano(convert(config.architecture, NanoArchitecture, "architecture", only_known=True))
+        model = create_model(convert(config.architecture, NanoConfig, "architecture", only_known=True), device="cpu")
     else:
         model = create_model(config.model, device="cpu")
     if config.weights is not None:

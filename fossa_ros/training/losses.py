@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fossa_ros.estimators.fossa.depth_head import resize
 from fossa_ros.estimators.fossa.focus_volume import FocusVolume, plane_spacing
+from fossa_ros.estimators.fossa.network import resize
 
 WORST = 3.0  # plane spacings beyond which an error counts no more: what no plane shows cannot be learnt
 

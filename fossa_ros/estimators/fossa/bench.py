@@ -1,4 +1,4 @@
-"""How fast a network is on this machine, and what share of the machine's matrix products it reaches."""
+"""Speed of a network on this machine, and its share of the machine's matrix product rate."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.fossa.devices import describe_device, resolve_device, resolve_precision
 from fossa_ros.estimators.fossa.factory import create_model
 from fossa_ros.estimators.fossa.predictor import Predictor
-from fossa_ros.estimators.fossa.products import Fold, linear
 
-MATMUL = 2048  # rows and columns of the matrix products that stand for the machine's peak
+MATMUL = 2048  # rows and columns of the matrix products that measure the machine's peak rate
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of many runs.
+    """Duration of a run.
 
     Attributes:
-        p50: median.
-        p95: 95th percentile.
-        runs: how many, warm-up not counted.
+        p50: median, s.
+        p95: 95th percentile, s.
+        runs: number of runs, warm-up not counted.
     """
 
     p50: float
@@ -38,16 +38,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class BenchRow:
-    """What one network did.
+    """Figures of one network.
 
     Attributes:
         model, device, precision: what ran, and where.
         planes, size: N and (H, W) of the stack.
-        stack: from uint8 planes to metres, all at once; copies to and from the device included.
-        last_plane: the same from the last plane on, the others taken before (streaming).
-        gflop: floating-point operations of one stack, 1e9.
+        stack: time from uint8 planes to metres, copies to and from the device included.
+        gflop: 1e9 floating-point operations per stack.
         peak_memory: bytes: of the device on a GPU, of the whole process on a CPU.
-        peak_share: GFLOP/s reached over those of a plain matrix product in the same precision.
+        peak_share: GFLOP/s divided by those of a plain matrix product in the same precision.
     """
 
     model: str
@@ -56,7 +55,6 @@ class BenchRow:
     planes: int
     size: tuple[int, int]
     stack: Timing
-    last_plane: Timing
     gflop: float
     peak_memory: int
     peak_share: float
@@ -74,9 +72,9 @@ def bench(
     compile: bool = False,
     progress: Callable[[], None] = lambda: None,
 ) -> BenchRow:
-    """Time a network with random weights, which are as fast as trained ones.
+    """Time a network with random weights; speed does not depend on them.
 
-    ``progress`` is called after each of the ``warm_up + 2 * runs`` runs.
+    ``progress`` is called after each of the ``warm_up + runs`` runs.
 
     Raises:
         InputError: an unknown model, device or precision.
@@ -88,25 +86,10 @@ def bench(
     predictor = Predictor(network, name=model, compile=compile)
     stack = random_stack(planes, size)
 
-    def whole():
-        predictor.depth(stack)
-
-    def streamed() -> float:
-        predictor.begin(stack.K, stack.size)
-        for plane in stack.planes[:-1]:
-            predictor.add_plane(plane)
-        synchronise(where)
-        began = time.perf_counter()
-        predictor.add_plane(stack.planes[-1])
-        predictor.finish_depth()
-        return time.perf_counter() - began
-
     for _ in range(warm_up):
-        whole()
-        streamed()
+        predictor.depth(stack)
         progress()
-    seconds = [timed(whole, progress) for _ in range(runs)]
-    last = [counted(streamed, progress) for _ in range(runs)]
+    seconds = [timed(lambda: predictor.depth(stack), progress) for _ in range(runs)]
     gflop = count_gflop(network, planes, size)
     timing = summary(seconds)
     return BenchRow(
@@ -116,7 +99,6 @@ def bench(
         planes=planes,
         size=size,
         stack=timing,
-        last_plane=summary(last),
         gflop=gflop,
         peak_memory=peak_memory(where),
         peak_share=gflop / timing.p50 / matmul_gflops(where, precision),
@@ -124,7 +106,7 @@ def bench(
 
 
 def random_stack(planes: int, size: tuple[int, int]) -> FocusStack:
-    """Return a stack of noise: a network's time does not depend on what it sees."""
+    """Return a stack of noise; a network's speed does not depend on the images."""
     rng = np.random.default_rng(0)
     distances = np.linspace(0.5, 4.0, planes)
     images = rng.integers(0, 256, (planes, *size, 3), dtype=np.uint8)
@@ -137,17 +119,10 @@ def timed(
     progress: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Return the seconds of one call that ends with its result on the CPU."""
+    """Return the duration (s) of one call."""
     began = clock()
     call()
     seconds = clock() - began
-    progress()
-    return seconds
-
-
-def counted(call: Callable[[], float], progress: Callable[[], None]) -> float:
-    """Return what a call that times itself says."""
-    seconds = call()
     progress()
     return seconds
 
@@ -160,7 +135,7 @@ def summary(seconds: list[float]) -> Timing:
 def count_gflop(network: torch.nn.Module, planes: int, size: tuple[int, int]) -> float:
     """Return the floating-point operations (1e9) of one stack, as PyTorch counts them.
 
-    It counts on a device that does nothing, since it does not know the operators that a CPU is given instead.
+    It counts on the meta device, since it does not know the fused attention of a CPU.
     """
     network = copy.deepcopy(network).to("meta")
     stack = torch.zeros(1, planes, 3, *size, device="meta")
@@ -171,13 +146,12 @@ def count_gflop(network: torch.nn.Module, planes: int, size: tuple[int, int]) ->
 
 
 def matmul_gflops(device: torch.device, precision: str, runs: int = 10) -> float:
-    """Return the GFLOP/s of a square matrix product as the networks' are done on the device: the best of some runs."""
+    """Return the GFLOP/s of a square matrix product on the device, the best of some runs."""
     a = torch.randn(MATMUL, MATMUL, device=device).to(resolve_precision(precision))
     with torch.no_grad():
-        product = Fold()(a, linear, a)
 
         def multiply() -> None:
-            product(a)
+            F.linear(a, a)
             synchronise(device)
 
         best = min(timed(multiply) for _ in range(runs))
@@ -185,13 +159,13 @@ def matmul_gflops(device: torch.device, precision: str, runs: int = 10) -> float
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes in use so far: the device's on a GPU, the process's on a CPU."""
+    """Return the peak of allocated bytes: of the device on a GPU, of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -7,33 +7,32 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-WARM_UP_CALLS = 3  # cuBLAS and cuDNN allocate and choose on the first calls, which a capture does not allow
+WARM_UP_CALLS = 3  # on the first calls cuBLAS and cuDNN allocate memory and choose algorithms, which a capture forbids
 
 
 class GraphedCall:
-    """A function of tensors, captured for the shapes it is first called with and again when they change.
+    """A function of tensors, captured on the first call and again when the shapes of its inputs change.
 
-    Inputs may lie on the CPU (pinned memory copies fastest); keyword arguments are no tensors and are part of what
-    is captured. Outputs are on the GPU, and the next call overwrites them. Only the latest graph is kept, since
-    each holds memory of its own.
+    Inputs may be on the CPU (pinned memory copies fastest). Outputs are on the GPU, and the next call overwrites them.
+    Only the latest graph is kept, since each holds memory of its own.
     """
 
     def __init__(self, function: Callable[..., Sequence[Tensor | None]], device: torch.device):
         self.function = function
         self.device = device
-        self.signature = None
+        self.signature: list[tuple[torch.Size, torch.dtype]] | None = None
 
-    def __call__(self, *inputs: Tensor, **constants) -> Sequence[Tensor | None]:
-        signature = constants, [(tensor.shape, tensor.dtype) for tensor in inputs]
+    def __call__(self, *inputs: Tensor) -> Sequence[Tensor | None]:
+        signature = [(tensor.shape, tensor.dtype) for tensor in inputs]
         if signature != self.signature:
-            self.capture(inputs, constants)
+            self.capture(inputs)
             self.signature = signature
         for static, tensor in zip(self.inputs, inputs, strict=True):
             static.copy_(tensor, non_blocking=True)
         self.graph.replay()
         return self.outputs
 
-    def capture(self, inputs: Sequence[Tensor], constants: dict) -> None:
+    def capture(self, inputs: Sequence[Tensor]) -> None:
         """Record the function for inputs of these shapes."""
         self.signature = self.graph = self.inputs = self.outputs = None  # free the old graph's memory first
         self.inputs = [tensor.to(self.device, copy=True) for tensor in inputs]
@@ -41,8 +40,8 @@ class GraphedCall:
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_CALLS):
-                self.function(*self.inputs, **constants)
+                self.function(*self.inputs)
         torch.cuda.current_stream(self.device).wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.outputs = self.function(*self.inputs, **constants)
+            self.outputs = self.function(*self.inputs)

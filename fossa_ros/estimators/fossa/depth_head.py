@@ -8,13 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resample (B, C, h, w) maps bilinearly, corner pixels kept in the corners."""
-    size = tuple(map(int, size))  # a tracer gives tensors
-    if tuple(x.shape[2:]) == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+from fossa_ros.estimators.fossa.network import resize
 
 
 class ResidualConvUnit(nn.Module):
@@ -26,6 +20,7 @@ class ResidualConvUnit(nn.Module):
         self.conv2 = nn.Conv2d(features, features, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, features, h, w) to the same."""
         return x + self.conv2(F.relu(self.conv1(F.relu(x)), inplace=True))
 
 
@@ -39,14 +34,15 @@ class Fusion(nn.Module):
         self.resConfUnit2 = ResidualConvUnit(features)
 
     def forward(self, x: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """Map (B, features, h, w) and a skip of the same shape to (B, features, *size)."""
         if skip is not None:
             x = x + self.resConfUnit1(skip)
-        # A 1 x 1 convolution and an interpolation commute; this order has a quarter of the pixels.
+        # A 1 x 1 convolution and an interpolation commute; in this order the convolution has a quarter of the pixels.
         return resize(self.out_conv(self.resConfUnit2(x)), size)
 
 
 class DepthHead(nn.Module):
-    """Four taps at 1/14 of the image to a positive depth at full size."""
+    """Turn four taps at 1/14 of the image into positive depth at full size."""
 
     def __init__(self, dim: int, features: int, channels: tuple[int, int, int, int]):
         super().__init__()
@@ -72,7 +68,7 @@ class DepthHead(nn.Module):
         """Map (B, T, dim) taps on a ``grid`` of patches to (B, 1, *size) depth."""
         skips = []
         for level, tap in enumerate(taps):
-            # Tokens are channels-last maps already; keep the layout, it is the convolutions' fastest.
+            # Tokens already are channels-last maps, the fastest layout for convolutions.
             x = tap.unflatten(1, grid).permute(0, 3, 1, 2)
             x = self.resize_layers[level](self.projects[level](x))
             skips.append(getattr(self.scratch, f"layer{level + 1}_rn")(x))

@@ -1,4 +1,7 @@
-"""Vision transformer (DINOv2) that encodes every frame of a stack alike and mixes them by stack attention."""
+"""Vision transformer (DINOv2) that encodes every frame of a stack and mixes the frames by stack attention.
+
+Attribute names are those of the published checkpoints. F is a number of frames, T of tokens.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fossa_ros.estimators.fossa.products import Fold, Product, linear, scaled
 from fossa_ros.estimators.fossa.self_attention import attend
 from fossa_ros.estimators.fossa.stack_attention import StackAttention
-from fossa_ros.estimators.fossa.tiles import ROWS, tiled, tiles
+from fossa_ros.estimators.fossa.tiles import add_residual
 
-PATCH = 14
-GRID = 37  # side of the learned position grid: 518 / 14
+PATCH = 14  # px
+GRID = 37  # side of the learned grid of positions: 518 / 14
 
 
 class PatchEmbed(nn.Module):
@@ -28,47 +30,43 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the tokens of one frame, less the output projection."""
+    """Multi-head self-attention over the tokens of one frame."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        self.enter = Fold()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the attention-weighted values of (F, T, dim); the block projects them."""
-        qkv = self.enter(x, linear, self.qkv.weight, self.qkv.bias)(x).unflatten(2, (3, self.heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        return attend(q, k, v).transpose(1, 2).flatten(2)
+        """Map (F, T, dim) to (F, T, dim)."""
+        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(attend(q, k, v).transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Module):
-    """Linear layer and GELU, less the output projection."""
+    """Two linear layers with a GELU between them."""
 
     def __init__(self, dim: int, hidden: int):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
-        self.enter = Fold()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the hidden activations of (..., dim); the block projects them."""
-        return self.enter(x, linear, self.fc1.weight, self.fc1.bias).gelu(x)
+        """Map (..., dim) to (..., dim)."""
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class LayerScale(nn.Module):
-    """A learned gain per channel on a residual branch, made one with the branch's output projection."""
+    """A learned gain per channel on a residual branch."""
 
     def __init__(self, dim: int):
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(dim))
-        self.fold = Fold()
 
-    def after(self, projection: nn.Linear, x: Tensor) -> Product:
-        """Return the projection and the gain after it as one product, to be applied to ``x``."""
-        return self.fold(x, scaled, projection.weight, projection.bias, self.gamma)
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale (..., dim)."""
+        return x * self.gamma
 
 
 class Block(nn.Module):
@@ -84,40 +82,14 @@ class Block(nn.Module):
         self.ls2 = LayerScale(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform (F, T, dim) tokens; in tiles, ``x`` itself is overwritten."""
-        x = self.attend(x)
-        project = self.ls2.after(self.mlp.fc2, x)
-        if not tiled(x):
-            return project.plus(self.mlp(self.norm2(x)), x)
-        for rows in tiles(x.flatten(0, 1)):
-            rows += project(self.mlp(self.norm2(rows)))
-        return x
-
-    def fuse(self, x: Tensor, planes: int) -> Tensor:
-        """Transform (F, T, dim) and average over every ``planes`` consecutive frames, to (F / planes, T, dim).
-
-        The average is taken before the MLP's output projection, which is linear: it runs once, not once a frame.
-        """
-        x = self.attend(x).unflatten(0, (-1, planes))
-        project = self.ls2.after(self.mlp.fc2, x)
-        parts = tiles(x) if tiled(x) else [x]
-        return torch.cat([project.plus(self.mlp(self.norm2(part)).mean(1), part.mean(1)) for part in parts], dim=1)
-
-    def attend(self, x: Tensor) -> Tensor:
-        """Add the attention branch to (F, T, dim); in tiles, ``x`` itself is overwritten."""
-        project = self.ls1.after(self.attn.proj, x)
-        if not tiled(x):
-            return project.plus(self.attn(self.norm1(x)), x)
-        for frames in x.split(max(1, ROWS // x.shape[1])):
-            frames += project(self.attn(self.norm1(frames)))
-        return x
+        """Transform (F, T, dim) tokens; on a CPU at inference ``x`` is overwritten."""
+        x = add_residual(x, lambda frames: self.ls1(self.attn(self.norm1(frames))), dim=0)
+        tokens = add_residual(x.flatten(0, 1), lambda part: self.ls2(self.mlp(self.norm2(part))), dim=0)
+        return tokens.unflatten(0, x.shape[:2])
 
 
 class Encoder(nn.Module):
-    """DINOv2 encoder: the first blocks run on all frames with stack attention, the others on their average.
-
-    Attribute names are those of the published checkpoints.
-    """
+    """DINOv2 encoder: the first blocks run on every frame, with stack attention, the others on the frames' average."""
 
     def __init__(self, dim: int, depth: int, heads: int, taps: tuple[int, ...], stack_blocks: int, fuse_block: int):
         super().__init__()
@@ -131,54 +103,43 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.motion_modules = nn.ModuleList(StackAttentionModule(dim) for _ in range(stack_blocks))
 
-    def positions(self, ph: int, pw: int) -> Tensor:
-        """Return the (ph * pw, dim) position embedding of a grid of patches."""
+    def positions(self, rows: int, columns: int) -> Tensor:
+        """Return the (rows * columns, dim) position embedding of a grid of patches."""
         grid = self.pos_embed[0, 1:]
-        if (ph, pw) == (GRID, GRID):
+        if (rows, columns) == (GRID, GRID):
             return grid
         grid = grid.float().unflatten(0, (GRID, GRID)).permute(2, 0, 1)[None]
-        # The offset of 0.1 is DINOv2's guard against rounding; the checkpoints were trained with it.
-        scale = ((ph + 0.1) / GRID, (pw + 0.1) / GRID)
+        # DINOv2 adds 0.1 to guard against rounding; the checkpoints were trained with it.
+        scale = ((rows + 0.1) / GRID, (columns + 0.1) / GRID)
         grid = F.interpolate(grid, scale_factor=scale, mode="bicubic")
         return grid[0].flatten(1).t().to(self.pos_embed.dtype)
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Turn (F, 3, H, W) frames into (F, 1 + T, dim) tokens as they leave block 0.
-
-        A frame needs no other frame up to here, so a sweep's frames can be embedded as they arrive.
-        """
-        ph, pw = (int(side) // PATCH for side in frames.shape[2:])  # a tracer gives tensors for sides
-        patches = self.patch_embed(frames) + self.positions(ph, pw)
+        """Map (F, 3, H, W) frames to (F, 1 + T, dim): a class token and patch tokens with their positions."""
+        rows, columns = (int(side) // PATCH for side in frames.shape[2:])  # while tracing, sizes are tensors
+        patches = self.patch_embed(frames) + self.positions(rows, columns)
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(frames), -1, -1)
-        return self.blocks[0](torch.cat([cls, patches], dim=1))
+        return torch.cat([cls, patches], dim=1)
 
-    def mix_planes(self, layer: int, x: Tensor, focus: Tensor) -> Tensor:
-        """Apply a stack attention to the patch tokens of (B * N, 1 + T, dim); the class token passes through."""
-        patches = x[:, 1:].unflatten(0, focus.shape)
-        mixed = self.motion_modules[layer].temporal_transformer(patches, focus)
-        return x if tiled(x) else torch.cat([x[:, :1], mixed.flatten(0, 1)], dim=1)
-
-    def forward(self, tokens: Tensor, focus: Tensor) -> list[Tensor]:
-        """Mix embedded frames across planes and return the normalised taps.
+    def forward(self, stack: Tensor, focus: Tensor) -> list[Tensor]:
+        """Encode a stack.
 
         Args:
-            tokens: (B, N, 1 + T, dim) from :meth:`embed`.
+            stack: (B, N, 3, H, W), H and W multiples of 14.
             focus: (B, N) focus distances in canonical metres.
 
         Returns:
-            One (B, T, dim) map of patch tokens for each tap.
+            For each tap the (B, T, dim) normalised patch tokens, averaged over the planes.
         """
-        planes = tokens.shape[1]
-        x, taps = tokens.flatten(0, 1), []
-        if tiled(x):
-            x = x.clone()  # the blocks work in place, and the caller may use the tokens for the next stack
+        planes = stack.shape[1]
+        x, taps = self.embed(stack.flatten(0, 1)), []
         for i, block in enumerate(self.blocks):
-            if i == self.fuse_block:
-                x = block.fuse(x, planes)
-            elif i:
-                x = block(x)
+            x = block(x)
             if i < len(self.motion_modules):
-                x = self.mix_planes(i, x, focus)
+                patches = self.motion_modules[i].temporal_transformer(x[:, 1:].unflatten(0, focus.shape), focus)
+                x = torch.cat([x[:, :1], patches.flatten(0, 1)], dim=1)  # the class token is not mixed
+            if i == self.fuse_block:
+                x = x.unflatten(0, (-1, planes)).mean(1)
             if i in self.taps:
                 tap = x.unflatten(0, (-1, planes)).mean(1) if i < self.fuse_block else x
                 taps.append(self.norm(tap[:, 1:]))

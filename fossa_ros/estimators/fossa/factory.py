@@ -1,43 +1,45 @@
-"""The one way to make a network."""
+"""The factory of networks."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa.checkpoints import Weights, load_weights
 from fossa_ros.estimators.fossa.devices import resolve_device, resolve_precision
-from fossa_ros.estimators.fossa.nano import Nano
-from fossa_ros.estimators.fossa.network import ARCHITECTURES, Fossa
+from fossa_ros.estimators.fossa.nano import Nano, NanoConfig
+from fossa_ros.estimators.fossa.network import DepthNetwork
 from fossa_ros.estimators.fossa.stack_attention import FocusEmbedding
+from fossa_ros.estimators.fossa.vit import VITB, VITL, VITS, Fossa, ViTConfig
 
-MODELS = (*ARCHITECTURES, "nano")
+MODELS: dict[str, ViTConfig | NanoConfig] = {"vits": VITS, "vitb": VITB, "vitl": VITL, "nano": NanoConfig()}
 
 
 def create_model(
-    name: str,
+    config: str | ViTConfig | NanoConfig,
     *,
     device: str | torch.device = "auto",
     precision: str = "fp32",
     weights: Weights | None = None,
-) -> nn.Module:
+) -> DepthNetwork:
     """Return a network in evaluation mode.
 
     Args:
-        name: ``vits``, ``vitb``, ``vitl`` or ``nano``.
+        config: ``vits``, ``vitb``, ``vitl`` or ``nano``, or the sizes of another network.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
-        precision: ``fp32``, ``bf16`` or ``fp16``; input is cast, output is float32 in any case.
-        weights: a state dict, a ``.pth`` or ``.safetensors`` file, or a hub name. None leaves the weights
-            random: a network to train, whose depth means nothing.
+        precision: ``fp32``, ``bf16`` or ``fp16`` for weights and activations; input and output are float32.
+        weights: a state dict, a ``.pth`` or ``.safetensors`` file, or a hub name. None leaves the weights random:
+            such a network must be trained before its depth means anything.
 
     Raises:
         InputError: an unknown name, device or precision, or weights that do not fit.
     """
-    if name not in MODELS:
-        raise InputError(f"model '{name}' is not known; give one of {', '.join(MODELS)}.")
+    if isinstance(config, str):
+        if config not in MODELS:
+            raise InputError(f"model '{config}' is not known; give one of {', '.join(MODELS)}.")
+        config = MODELS[config]
     dtype, device = resolve_precision(precision), resolve_device(device)
-    model = Nano() if name == "nano" else Fossa(ARCHITECTURES[name])
+    model = Nano(config) if isinstance(config, NanoConfig) else Fossa(config)
     if weights is not None:
         load_weights(model, weights)
     model.to(device=device, dtype=dtype, memory_format=torch.channels_last)

@@ -1,7 +1,8 @@
-"""Stack attention: tokens at the same place in every plane of a focus stack look at each other.
+"""Stack attention: the tokens at one position of all planes attend to each other.
 
-This is what makes the network see defocus: which plane is sharp at a place, and at which distance that plane
-was focused. Attribute names are those of the published checkpoints (arXiv 2603.26658).
+This is how the network sees defocus: which plane is sharp at a position, and at which distance that plane was focused.
+Attribute names are those of the published checkpoints (arXiv 2603.26658). Tokens are (B, N, T, dim): N planes, T
+positions.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fossa_ros.estimators.fossa.products import Fold, Product, joined, linear
-from fossa_ros.estimators.fossa.tiles import tiled, tiles
+from fossa_ros.estimators.fossa.tiles import add_residual
 
 
 class FocusEmbedding(nn.Module):
@@ -23,15 +23,15 @@ class FocusEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(1, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
     def forward(self, focus: Tensor) -> Tensor:
-        """Map (...) distances to (..., dim); in training, NaN is a distance that is not told, and gives zeros."""
+        """Map (...) distances to (..., dim); in training, NaN stands for a hidden distance and gives zeros."""
         if not self.training:
             return self.scale * self.mlp(focus[..., None].to(self.scale.dtype))
-        told = focus.isfinite()[..., None]
-        return told * self.scale * self.mlp(focus.nan_to_num(0.0)[..., None].to(self.scale.dtype))
+        known = focus.isfinite()[..., None]
+        return known * self.scale * self.mlp(focus.nan_to_num(0.0)[..., None].to(self.scale.dtype))
 
 
 class PlaneAttention(nn.Module):
-    """Attention across the planes, at every position on its own, less the output projection."""
+    """Multi-head attention across the planes, at every position separately."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -41,28 +41,21 @@ class PlaneAttention(nn.Module):
         self.to_v = nn.Linear(dim, dim, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.fd_encoder = FocusEmbedding(dim)
-        self.enter, self.leave = Fold(), Fold()
 
-    def condition(self, h: Tensor, focus: Tensor) -> tuple[Product, Tensor]:
-        """Return what is the same at every position: the product of ``h`` that gives queries, keys and values, and
-        the (B, N, 1, dim) embedded focus."""
-        product = self.enter(h, joined, self.to_q.weight, self.to_k.weight, self.to_v.weight)
-        return product, self.fd_encoder(focus)[:, :, None].to(h.dtype)
+    def condition(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """Add the embedded focus distances to the tokens."""
+        return h + embedding
 
-    def forward(self, h: Tensor, product: Product, embedding: Tensor) -> Tensor:
-        """Return the attention-weighted values of (B, N, T, dim) tokens under a :meth:`condition`."""
-        q, k, v = product(h + embedding).unflatten(3, (3, self.heads, -1)).unbind(3)  # (B, N, T, heads, dim / heads)
-        if tiled(h) and h.dtype != torch.float32:
-            # The planes are too few for the fused attention; in half precision these batches of products are faster.
-            scores = torch.einsum("bnthd,bmthd->bthnm", q, k) * q.shape[4] ** -0.5
-            return torch.einsum("bthnm,bmthd->bnthd", scores.softmax(4), v).flatten(3)
-        q, k, v = (x.permute(0, 2, 3, 1, 4).flatten(0, 1) for x in (q, k, v))  # (B * T, heads, N, dim / heads)
-        mixed = F.scaled_dot_product_attention(q, k, v).unflatten(0, (len(h), -1))
-        return mixed.permute(0, 3, 1, 2, 4).flatten(3)
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """Transform (B, N, T, dim) tokens given the (B, N, 1, dim) embedded focus distances."""
+        h = self.condition(h, embedding)
+        batch = len(h)
 
-    def project(self, x: Tensor) -> Product:
-        """Return the output projection, to be applied to ``x``."""
-        return self.leave(x, linear, self.to_out[0].weight, self.to_out[0].bias)
+        def split(x: Tensor) -> Tensor:  # (B, N, T, dim) to (B * T, heads, N, dim / heads)
+            return x.unflatten(3, (self.heads, -1)).permute(0, 2, 3, 1, 4).flatten(0, 1)
+
+        mixed = F.scaled_dot_product_attention(split(self.to_q(h)), split(self.to_k(h)), split(self.to_v(h)))
+        return self.to_out[0](mixed.unflatten(0, (batch, -1)).permute(0, 3, 1, 2, 4).flatten(3))
 
 
 class FilmAttention(PlaneAttention):
@@ -72,22 +65,23 @@ class FilmAttention(PlaneAttention):
         super().__init__(dim, heads)
         self.fd_encoder = FocusEmbedding(2 * dim)
 
-    def forward(self, h: Tensor, product: Product, embedding: Tensor) -> Tensor:
+    def condition(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """Scale and shift the tokens by the two halves of the embedding."""
         gain, shift = embedding.chunk(2, dim=-1)
-        return super().forward(h * (1 + gain), product, shift)
+        return h * (1 + gain) + shift
 
 
 class GatedGelu(nn.Module):
-    """Linear layer whose output is gated by the GELU of its second half."""
+    """Linear layer whose first half is gated by the GELU of its second half."""
 
     def __init__(self, dim: int):
         super().__init__()
         self.proj = nn.Linear(dim, 8 * dim)
-        self.value, self.gate = Fold(), Fold()
 
     def forward(self, x: Tensor) -> Tensor:
-        value, gate = zip(self.proj.weight.chunk(2), self.proj.bias.chunk(2), strict=True)
-        return self.value(x, linear, *value).times(x, self.gate(x, linear, *gate).gelu(x))
+        """Map (..., dim) to (..., 4 dim)."""
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)
 
 
 class FeedForward(nn.Module):
@@ -95,12 +89,11 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        self.net = nn.ModuleList([GatedGelu(dim), nn.Identity(), nn.Linear(4 * dim, dim)])
-        self.leave = Fold()
+        self.net = nn.Sequential(GatedGelu(dim), nn.Identity(), nn.Linear(4 * dim, dim))
 
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
-        """Return ``residual`` plus the transformed (..., dim) tokens."""
-        return self.leave(x, linear, self.net[2].weight, self.net[2].bias).plus(self.net[0](x), residual)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., dim) to (..., dim)."""
+        return self.net(x)
 
 
 class PlaneTransformer(nn.Module):
@@ -114,11 +107,11 @@ class PlaneTransformer(nn.Module):
         self.ff = FeedForward(dim)
         self.ff_norm = nn.LayerNorm(dim)
 
-    def forward(self, h: Tensor, conditions: list[tuple[Product, Tensor]]) -> Tensor:
-        """Transform (B, N, T, dim) tokens; each attention comes with its condition."""
-        for attention, norm, condition in zip(self.attention_blocks, self.norms, conditions, strict=True):
-            h = attention.project(h).plus(attention(norm(h), *condition), h)
-        return self.ff(self.ff_norm(h), h)
+    def forward(self, h: Tensor, embeddings: list[Tensor]) -> Tensor:
+        """Transform (B, N, T, dim) tokens; each attention has its own (B, N, 1, dim) focus embedding."""
+        for attention, norm, embedding in zip(self.attention_blocks, self.norms, embeddings, strict=True):
+            h = h + attention(norm(h), embedding)
+        return h + self.ff(self.ff_norm(h))
 
 
 class StackAttention(nn.Module):
@@ -130,33 +123,30 @@ class StackAttention(nn.Module):
         self.proj_in = nn.Linear(dim, dim)
         self.transformer_blocks = nn.ModuleList([PlaneTransformer(dim, heads, film)])
         self.proj_out = nn.Linear(dim, dim)
-        self.enter, self.leave = Fold(), Fold()
-        # Training starts from frames that do not disturb each other.
+        # Untrained, frames do not affect each other.
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
 
     def forward(self, patches: Tensor, focus: Tensor) -> Tensor:
-        """Transform (B, N, T, dim) tokens of planes focused at (B, N); in tiles, ``patches`` is overwritten."""
+        """Transform (B, N, T, dim) tokens of planes focused at (B, N).
+
+        On a CPU at inference ``patches`` is overwritten.
+        """
+        (transformer,) = self.transformer_blocks
+        # One embedding per plane, not per token.
+        embeddings = [
+            attention.fd_encoder(focus)[:, :, None].to(patches.dtype) for attention in transformer.attention_blocks
+        ]
         gain, shift = self.affine_norm(patches)
-        transformer = self.transformer_blocks[0]
-        conditions = [attention.condition(patches, focus) for attention in transformer.attention_blocks]
-        enter = self.enter(patches, linear, self.proj_in.weight, self.proj_in.bias)
-        leave = self.leave(patches, linear, self.proj_out.weight, self.proj_out.bias)
-
-        def branch(part: Tensor) -> Tensor:
-            return transformer(enter(torch.addcmul(shift, part, gain)), conditions)
-
-        if not tiled(patches):
-            return leave.plus(branch(patches), patches)
-        for part in tiles(patches):
-            part += leave(branch(part))
-        return patches
+        return add_residual(
+            patches, lambda part: self.proj_out(transformer(self.proj_in(part * gain + shift), embeddings)), dim=2
+        )
 
     def affine_norm(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the group norm of (B, N, T, dim) as the (B, N, 1, dim) gain and shift that it comes to.
+        """Return the group norm of (B, N, T, dim) tokens as (B, N, 1, dim) gain and shift.
 
-        Once a frame's statistics are known the norm is an affine map per channel, so that the statistics are all
-        that costs a pass over the tokens. They are pooled from the channels' own mean and variance.
+        With the statistics of a frame known, the norm is one affine map per channel, which can be applied tile by
+        tile. The statistics of a group are pooled from the mean and the variance of its channels.
         """
         mean = patches.mean(2, keepdim=True, dtype=torch.float32)
         variance = (patches - mean).square().mean(2, keepdim=True)
