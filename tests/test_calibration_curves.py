@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fossa_ros.calibration.calibration_file import read_calibration, write_calibration
@@ -77,6 +77,7 @@ def test_sharpness_ignores_brightness_and_noise():
     assert sharpness(noisy.astype(np.uint8)) == pytest.approx(plain, rel=0.05)
 
 
+@settings(deadline=None)  # scipy is imported in the first call
 @given(st.lists(st.floats(0.05, 1.0), min_size=3, max_size=8), st.integers(0, 10_000), st.booleans())
 def test_a_focus_curve_is_monotone_and_its_own_inverse(steps, seed, falls):
     rng = np.random.default_rng(seed)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import brentq
 
 from fossa_ros.core.errors import InputError
+
+if TYPE_CHECKING:  # half a second to import, which a node without a calibration need not spend
+    from scipy.interpolate import PchipInterpolator
 
 BEYOND = 0.1
 """Share of the measured span of dioptres by which a curve may be continued on either side."""
@@ -43,6 +45,8 @@ class FocusCurve:
 
     @cached_property
     def _cubic(self) -> PchipInterpolator:
+        from scipy.interpolate import PchipInterpolator
+
         return PchipInterpolator(self.commands, self.dioptres)
 
     @cached_property
@@ -84,4 +88,6 @@ class FocusCurve:
             return float(self.commands[0])
         if dioptres == ends[1]:
             return float(self.commands[-1])
+        from scipy.optimize import brentq
+
         return float(brentq(lambda c: float(self._cubic(c)) - dioptres, self.commands[0], self.commands[-1]))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.series import Direction
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import scaled_intrinsics
 from fossa_ros.core.optics import metres
+
+if TYPE_CHECKING:  # half a second to import, which a node without a calibration need not spend
+    from scipy.interpolate import CubicSpline
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Breathing:
 
     @cached_property
     def _spline(self) -> CubicSpline:
+        from scipy.interpolate import CubicSpline
+
         values = np.column_stack([np.log(self.scale), self.shift])
         return CubicSpline(self.dioptres, values, bc_type="natural")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
@@ -115,6 +114,8 @@ def choose_planes(setting: Setting, distances, depth: np.ndarray, *, cut: bool =
     elif setting.focus == "far":
         chosen = order[-count:]
     elif setting.focus == "uniform":
+        from scipy.optimize import linear_sum_assignment  # slow to import
+
         wanted = np.linspace(*_range("uniform", depth[depth > 0]), count)
         chosen = linear_sum_assignment(np.abs(wanted[:, None] - power[None]))[1]
     return sorted(int(index) for index in chosen)
