@@ -1,9 +1,9 @@
 """Scale and shift an image with a separable Lanczos kernel, which keeps fine detail.
 
-Depth from defocus reads detail that an interpolation removes as blur. The cubic kernel of OpenCV removes enough of it to
-cost a tenth of the accuracy of depth where a dioptre blurs by a pixel or two; eight Lanczos taps do not. Rows and columns
-are scaled separately, so that two passes of eight taps replace a warp of sixty-four: half the time of OpenCV's Lanczos
-warp, and without its rounding of positions to 1/32 px.
+Depth from defocus reads detail that an interpolation removes as blur. The cubic kernel of OpenCV removes enough of it
+to cost a tenth of the accuracy of depth where a dioptre blurs by a pixel or two; eight Lanczos taps do not. Rows and
+columns are scaled separately, so that two passes of eight taps replace a warp of sixty-four: half the time of OpenCV's
+Lanczos warp, and without its rounding of positions to 1/32 px.
 """
 
 from __future__ import annotations
