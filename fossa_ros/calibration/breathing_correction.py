@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fossa_ros.calibration.lens_calibration import Breathing
-from fossa_ros.calibration.zoom import zoom
+from fossa_ros.core.lanczos import scale_and_shift
 from fossa_ros.core.optics import dioptres
 from fossa_ros.core.stack import FocusStack
 
@@ -39,7 +39,7 @@ def resample(stack: FocusStack, scales) -> tuple[FocusStack, np.ndarray | None]:
         if abs(scale - 1) < NEGLIGIBLE_SCALE and shift < NEGLIGIBLE_SHIFT:
             images.append(plane.image)
             continue
-        images.append(zoom(plane.image, float(scale), float(across), float(down)))
+        images.append(scale_and_shift(plane.image, float(scale), float(across), float(down)))
         left, right = max(left, -across / scale), min(right, (width - 1 - across) / scale)
         top, bottom = max(top, -down / scale), min(bottom, (height - 1 - down) / scale)
     if all(image is plane.image for image, plane in zip(images, stack.planes, strict=True)):

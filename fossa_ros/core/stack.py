@@ -114,25 +114,6 @@ class FocusStack:
         return replace(self, planes=planes)
 
 
-class _Asked:
-    """A field of a dataclass: a value, or a function without arguments that makes it when it is first asked for."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = f"_{name}"
-
-    def __get__(self, instance: DepthMap | None, owner: type | None = None) -> np.ndarray:
-        if instance is None:
-            raise AttributeError(self._name)  # no default
-        value: np.ndarray | Callable[[], np.ndarray] = getattr(instance, self._name)
-        if callable(value):
-            value = value()
-            self.__set__(instance, value)
-        return value
-
-    def __set__(self, instance: DepthMap, value: np.ndarray | Callable[[], np.ndarray]) -> None:
-        object.__setattr__(instance, self._name, value)
-
-
 @dataclass(frozen=True, eq=False)
 class DepthMap:
     """Metric depth of one focus stack, seen from its reference plane.
@@ -140,8 +121,8 @@ class DepthMap:
     Attributes:
         depth: (H, W) float32 metres along the optical axis; NaN where unknown.
         confidence: (H, W) float32 in 0..1; 0 where depth is unknown.
-        all_in_focus: (H, W, 3) uint8 RGB, registered to the depth. A function that makes it may be given instead,
-            and is called when the image is first asked for.
+        sharp_image: (H, W, 3) uint8 RGB, the all-in-focus image registered to the depth, or a function without
+            arguments that composes it. Read it as ``all_in_focus``.
         K: (3, 3) float64 intrinsic matrix, None where unknown.
         stamp_ns: stamp of the reference plane, None where unknown.
         estimator: name of what made it.
@@ -149,7 +130,7 @@ class DepthMap:
 
     depth: np.ndarray
     confidence: np.ndarray
-    all_in_focus: _Asked = _Asked()
+    sharp_image: np.ndarray | Callable[[], np.ndarray]
     K: np.ndarray | None = None
     stamp_ns: int | None = None
     estimator: str = ""
@@ -158,10 +139,14 @@ class DepthMap:
         shape = self.depth.shape
         if self.depth.dtype != np.float32 or self.confidence.dtype != np.float32:
             raise TypeError("depth and confidence are float32")
-        given = vars(self)["_all_in_focus"]
-        sharp = (*shape, 3) if callable(given) else given.shape
+        sharp = (*shape, 3) if callable(self.sharp_image) else self.sharp_image.shape
         if len(shape) != 2 or self.confidence.shape != shape or sharp != (*shape, 3):
             raise ValueError(f"depth {shape}, confidence {self.confidence.shape} and all-in-focus {sharp} disagree")
+
+    @cached_property
+    def all_in_focus(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, registered to the depth; composed when it is first read."""
+        return self.sharp_image() if callable(self.sharp_image) else self.sharp_image
 
     def within(self, valid: np.ndarray | None) -> DepthMap:
         """Return the same map with depth unknown wherever ``valid``, (H, W) bool, is False; None keeps all."""
@@ -169,7 +154,7 @@ class DepthMap:
             return self
         depth = np.where(valid, self.depth, np.float32(np.nan))
         confidence = np.where(valid, self.confidence, np.float32(0))
-        return replace(self, depth=depth, confidence=confidence, all_in_focus=vars(self)["_all_in_focus"])
+        return replace(self, depth=depth, confidence=confidence)
 
 
 def checked_intrinsics(K: ArrayLike, size: tuple[int, int]) -> np.ndarray:

@@ -66,7 +66,8 @@ def warp_by_flow(stack: FocusStack, region: np.ndarray) -> tuple[FocusStack, np.
 def _warp(image: np.ndarray, flow: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Return an image in which the point at p + flow(p) has moved to p, where that is wanted."""
     height, width = where.shape
-    flow = cv2.resize(flow, (width, height)) * np.float32([width / flow.shape[1], height / flow.shape[0]])
+    scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
+    flow = np.multiply(cv2.resize(flow, (width, height)), scale)
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     moved = cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
     return np.where(where[..., None], moved, image)

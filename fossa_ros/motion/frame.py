@@ -29,9 +29,9 @@ class Frame:
 
     def __init__(self, image: np.ndarray, tiling: Tiling):
         self.tiling = tiling
-        grey = _shrink(image, *tiling.levels[-1]).astype(np.float32)
+        grey: np.ndarray = _shrink(image, *tiling.levels[-1]).astype(np.float32)
         self.noise = _noise_variance(grey, tiling)
-        levels = []
+        levels: list[np.ndarray] = []
         for height, width in reversed(tiling.levels):
             if levels:
                 grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)

@@ -131,8 +131,10 @@ def measure(
 ) -> Measurement:
     """Measure the misalignment of a stack's planes; the arguments are those of `fossa_ros.motion.evidence.gather`."""
     evidence = gather(stack, tiling, previous, config, gyro, registrations)
-    view = combine(stack.reference, evidence.view, evidence.same_focus.biases, previous and previous.view, _VIEW)
-    tiles = combine(stack.reference, evidence.tiles, evidence.same_focus.biases, previous and previous.tiles, _TILE)
+    same_bias = evidence.same_focus.biases
+    earlier_view, earlier_tiles = (None, None) if previous is None else (previous.view, previous.tiles)
+    view = combine(stack.reference, evidence.view, same_bias, earlier_view, _VIEW)
+    tiles = combine(stack.reference, evidence.tiles, same_bias, earlier_tiles, _TILE)
     return Measurement(
         tiling=tiling,
         frames=evidence.frames,
@@ -142,7 +144,7 @@ def measure(
         tiles=tiles,
         mismatch=evidence.neighbours.mismatch,
         suspicion=suspect(evidence, tiles, config),
-        textured=evidence.neighbours.distinct.any(axis=0),
+        textured=np.any(evidence.neighbours.distinct, axis=0),
         blurred=evidence.same_focus.blurred,
         unmatched=evidence.neighbours.unmatched,
         same_focus=tuple(evidence.same_focus.pairs),

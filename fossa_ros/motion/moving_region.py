@@ -50,7 +50,7 @@ def _disc(diameter: int) -> np.ndarray:
 
 @cache
 def _flow_engine() -> cv2.DISOpticalFlow:
-    engine = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     engine.setFinestScale(0)
     engine.setPatchSize(8)
     engine.setPatchStride(3)
@@ -77,7 +77,8 @@ def normalize_contrast(frame: Frame, H: np.ndarray | None = None) -> np.ndarray:
 
 def optical_flow(template: np.ndarray, frame: np.ndarray, tiling: Tiling) -> np.ndarray:
     """Return (h, w, 2) float32 displacements from the template to the frame, network px."""
-    return _flow_engine().calc(template, frame, None) * np.float32(tiling.pitch(FINEST))
+    flow = _flow_engine().calc(template, frame, None)  # type: ignore[call-overload]  # None: no initial flow
+    return flow * np.float32(tiling.pitch(FINEST))
 
 
 def moving_region(

@@ -97,14 +97,14 @@ def _refine(
     tiling = template.tiling
     base = tiling.displacement(H)
     for _ in range(steps):
-        step, covariance, *rest = _tile_steps(template, frame, level, H)
+        step, covariance, residual, contrast = _tile_steps(template, frame, level, H)
         before = base
         H, uncertainty, weight = fit_homography(tiling, before + step, covariance, floor, H)
         base = tiling.displacement(H)
         settled = bool(np.abs(base - before).max() < _SETTLED[level])
         if settled:
             break
-    return Registration(H, uncertainty, before + step, covariance, *rest, weight), settled
+    return Registration(H, uncertainty, before + step, covariance, residual, contrast, weight), settled
 
 
 def fit_homography(

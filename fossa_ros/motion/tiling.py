@@ -36,7 +36,7 @@ class Tiling:
     focal_length: float = np.inf
     short_edge: int = SHORT_EDGE
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.size) < TILE:
             height, width = self.size
             raise InputError(
@@ -77,7 +77,8 @@ class Tiling:
     @cached_property
     def tiles(self) -> tuple[int, int]:
         """Rows and columns of tiles."""
-        return tuple(max(1, edge // self.tile(0)) for edge in self.levels[0])
+        height, width = self.levels[0]
+        return max(1, height // self.tile(0)), max(1, width // self.tile(0))
 
     def window(self, level: int) -> tuple[slice, slice]:
         """Return the rows and columns of a level that the tiles cover, centred."""
@@ -90,7 +91,8 @@ class Tiling:
     def _window(self, level: int) -> tuple[slice, slice]:
         spans = [count * self.tile(level) for count in self.tiles]
         starts = [(edge - span) // 2 for edge, span in zip(self.levels[level], spans, strict=True)]
-        return tuple(slice(start, start + span) for start, span in zip(starts, spans, strict=True))
+        rows, columns = (slice(start, start + span) for start, span in zip(starts, spans, strict=True))
+        return rows, columns
 
     def cut(self, images: np.ndarray, level: int) -> np.ndarray:
         """Cut (C, h, w) images of a level into (T, C, n) tiles."""

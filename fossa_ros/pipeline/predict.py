@@ -58,7 +58,7 @@ def predict(stack: FocusStack, estimator: Estimator, *, align: bool, max_size: i
     if alignment is not None:
         seen, reference = alignment.valid, stack.planes[stack.reference].image
         whole = np.where(seen[..., None], depth_map.all_in_focus, reference)
-        depth_map = replace(depth_map.within(seen), all_in_focus=whole)
+        depth_map = replace(depth_map.within(seen), sharp_image=whole)
     depth = enlarge_depth(depth_map.depth, size)
     return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - began)
 

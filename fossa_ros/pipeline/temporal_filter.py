@@ -63,7 +63,10 @@ class TemporalFilter:
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = (weight / new.depth + np.where(alike, past_weight / past, np.float32(0))) / total
             depth = np.where(alike, 1 / inverse, new.depth).astype(np.float32)
-        self._last, self._weight = replace(new, depth=depth), np.where(alike, total, weight)
+        self._last, self._weight = (
+            replace(new, depth=depth, sharp_image=new.all_in_focus),
+            np.where(alike, total, weight),
+        )
         return self._last
 
     def _sources(self, image: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

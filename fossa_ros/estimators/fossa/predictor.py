@@ -118,7 +118,7 @@ class Predictor(Estimator):
         return DepthMap(
             depth=metres,
             confidence=np.where(np.isnan(metres), np.float32(0), confidence),
-            all_in_focus=lambda: compose_all_in_focus(stack, metres),
+            sharp_image=lambda: compose_all_in_focus(stack, metres),
             K=stack.K,
             stamp_ns=stack.stamp_ns,
             estimator=self.name,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fossa_ros.calibration.zoom import zoom
+from fossa_ros.core.lanczos import scale_and_shift
 
 HEIGHT, WIDTH = 60, 80
 INNER = slice(10, -10)
@@ -32,7 +32,7 @@ def test_waves_stay_what_they_are(scale, across, down, frequency):
     x, y = grid()
     centred = across + (WIDTH - 1) / 2 * (1 - scale), down + (HEIGHT - 1) / 2 * (1 - scale)
     wanted = waves(scale * x + centred[0], scale * y + centred[1], frequency)
-    found = zoom(waves(x, y, frequency).astype(np.float32), scale, *centred)
+    found = scale_and_shift(waves(x, y, frequency).astype(np.float32), scale, *centred)
     assert found.dtype == np.float32
     assert np.abs(found - wanted)[INNER, INNER].max() < 0.02 * 100  # of the amplitude
 
@@ -44,7 +44,7 @@ def test_fine_detail_survives_that_the_cubic_kernel_changes():
     image = np.rint(waves(x, y, frequency)).astype(np.uint8)
     matrix = np.array([[scale, 0, across], [0, scale, down]])
     cubic = cv2.warpAffine(image, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-    found = zoom(image, scale, across, down)
+    found = scale_and_shift(image, scale, across, down)
     changed, kept = (np.sqrt(np.mean((each - wanted)[INNER, INNER] ** 2)) for each in (cubic, found))
     assert kept < 1.2 and changed > 3 * kept
 
@@ -52,11 +52,11 @@ def test_fine_detail_survives_that_the_cubic_kernel_changes():
 def test_whole_pixels_edges_and_flat_images():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    assert np.array_equal(zoom(image, 1.0, 0.0, 0.0), image)
-    moved = zoom(image, 1.0, 3.0, -2.0)
+    assert np.array_equal(scale_and_shift(image, 1.0, 0.0, 0.0), image)
+    moved = scale_and_shift(image, 1.0, 3.0, -2.0)
     assert np.array_equal(moved[2:, :-3], image[:-2, 3:])
     assert np.array_equal(moved[2:, -1], image[:-2, -1])  # beyond the edge, the edge
     flat = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
-    assert np.array_equal(zoom(flat, 1.02, -0.7, 0.3), flat)
-    assert zoom(image[..., :1], 1.0, 0.0, 0.0).shape == (HEIGHT, WIDTH, 1)
-    assert zoom(image.astype(np.uint16), 1.0, 0.0, 0.0) == pytest.approx(image)
+    assert np.array_equal(scale_and_shift(flat, 1.02, -0.7, 0.3), flat)
+    assert scale_and_shift(image[..., :1], 1.0, 0.0, 0.0).shape == (HEIGHT, WIDTH, 1)
+    assert scale_and_shift(image.astype(np.uint16), 1.0, 0.0, 0.0) == pytest.approx(image)
