@@ -16,7 +16,7 @@ from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.estimators import Estimator
 from fossa_ros.lens import open_lens
 from fossa_ros.motion import MotionCheck
-from fossa_ros.pipeline.worker import check_motion, estimate_depth
+from fossa_ros.pipeline.steps import check_motion, estimate_depth
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.flat_target import FlatTarget
 from fossa_ros.simulation.lens_dynamics import LensModel

@@ -16,7 +16,7 @@ import pytest
 
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.motion import MotionCheck
-from fossa_ros.pipeline.worker import check_motion, estimate_depth
+from fossa_ros.pipeline.steps import check_motion, estimate_depth
 from fossa_ros.ros.parameter_tables import TABLES
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.sweep import CapturedSweep

@@ -16,7 +16,7 @@ from fossa_ros.messages.fields import captured_sweep
 from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import FocusStack as FocusStackMessage
-from fossa_ros.pipeline.worker import check_motion, estimate_depth
+from fossa_ros.pipeline.steps import check_motion, estimate_depth
 from fossa_ros.ros.conversions import focus_stack_message, image_message, sweep_report, time_message
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack

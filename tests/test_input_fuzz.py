@@ -25,7 +25,7 @@ from fossa_ros.messages.images import rgb_from_message, rgb_of_frame
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import FocusStack
 from fossa_ros.msg import LensState as LensStateMessage
-from fossa_ros.pipeline.worker import check_motion, estimate_depth
+from fossa_ros.pipeline.steps import check_motion, estimate_depth
 from fossa_ros.sweep import Frame, SweepConfig, SweepMode, SweepPlan, SweepTiming
 from fossa_ros.sweep.machines import Ended
 from fossa_ros.sweep.sequencer import Sequencer

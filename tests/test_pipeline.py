@@ -14,7 +14,8 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.estimators import Estimator
 from fossa_ros.motion import MotionCheck
-from fossa_ros.pipeline.worker import DepthWorker, check_motion, estimate_depth
+from fossa_ros.pipeline.steps import check_motion, estimate_depth
+from fossa_ros.pipeline.worker import DepthWorker
 from fossa_ros.sweep import CapturedSweep
 
 TEXTURE = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (240, 320, 3), dtype=np.uint8), (0, 0), 2)
@@ -209,7 +210,7 @@ def test_the_estimator_is_prepared_once_before_the_first_sweep_whatever_comes_of
     worker = DepthWorker(MotionCheck(), Preparing(), results.append)
     worker.start()
     for _ in range(2):
-        worker.expect((48, 64), 3)
+        worker.warm_up((48, 64), 3)
     worker.submit(sweep(0))
     may.set()
     wait_until(lambda: results)

@@ -30,7 +30,7 @@ from fossa_ros.motion import MotionCheck
 from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.pipeline.report import report_stamp_ns
 from fossa_ros.pipeline.result import SweepResult
-from fossa_ros.pipeline.worker import check_motion, estimate_depth
+from fossa_ros.pipeline.steps import check_motion, estimate_depth
 
 FORMAT = "fossa_ros replay 1"
 SUMMARY, METRICS, BAG, PICTURES = "replay.json", "metrics.json", "bag", "pictures"

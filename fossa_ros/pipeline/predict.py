@@ -1,4 +1,4 @@
-"""From a focus stack on disk to depth on disk: what ``fossa predict`` does."""
+"""Estimate the depth of one stack and write it to files, as ``fossa predict`` does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -23,12 +24,12 @@ OUTPUTS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png", "clou
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What an estimator made of one stack.
+    """The depth of one stack.
 
     Attributes:
         depth: (H, W) float32 metres at the size of the input's images, NaN where unknown.
-        depth_map: the estimate at the size it was made.
-        alignment: how the planes lay and what is left of it, px of the working size; None if not aligned.
+        depth_map: the estimate at the working size.
+        alignment: misalignment of the planes before and after alignment, px of the working size; None if not aligned.
         seconds: time the estimator took.
         alignment_seconds: time the alignment took.
     """
@@ -41,16 +42,22 @@ class Prediction:
 
 
 def predict(stack: FocusStack, estimator: Estimator, *, align: bool, max_size: int = 0) -> Prediction:
-    """Estimate the depth of a stack at a working size, its long edge at most ``max_size`` px (0: as it is).
+    """Estimate the depth of a stack.
 
-    Depth is unknown where, after alignment, some plane has no pixels; the image there is the reference plane's.
+    Depth is unknown where a plane has no pixels after alignment; the all-in-focus image there is the reference plane's.
+
+    Args:
+        stack: the planes.
+        estimator: makes the depth map.
+        align: whether to align the planes first.
+        max_size: largest long edge of the working size, px; 0 works at the size of the stack.
 
     Raises:
         InputError: the planes cannot be aligned, or the estimator needs something that the stack does not have.
     """
     size = stack.size
     stack = shrink_stack(stack, max_size)
-    began = time.perf_counter()
+    started = time.perf_counter()
     stack, alignment = align_stack(stack) if align else (stack, None)
     aligned = time.perf_counter()
     depth_map = estimator.estimate(stack)
@@ -60,14 +67,14 @@ def predict(stack: FocusStack, estimator: Estimator, *, align: bool, max_size: i
         whole = np.where(seen[..., None], depth_map.all_in_focus, reference)
         depth_map = replace(depth_map.within(seen), sharp_image=whole)
     depth = enlarge_depth(depth_map.depth, size)
-    return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - began)
+    return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - started)
 
 
-def write_outputs(folder, prediction: Prediction, metrics: dict[str, float] | None = None) -> list[str]:
-    """Write a prediction's files to ``folder``, all of them or none; return their names.
+def write_outputs(folder: str | Path, prediction: Prediction, metrics: dict[str, float] | None = None) -> list[str]:
+    """Write the files of a prediction to ``folder``, all of them or none; return their names.
 
-    ``cloud.ply`` needs intrinsics and ``metrics.json`` metrics; where this run lacks one, that of an earlier
-    run is removed.
+    ``cloud.ply`` needs intrinsics and ``metrics.json`` needs metrics; without them, the file of an earlier run is
+    removed.
 
     Raises:
         InputError: the folder cannot be written.

@@ -10,7 +10,9 @@ from fossa_ros.pipeline.result import SweepResult
 
 def report_stamp_ns(result: SweepResult) -> int:
     """Return the stamp of a sweep's report: the depth's, or the sweep's start where there is none."""
-    return result.sweep.started_ns if result.depth is None else result.depth.stamp_ns
+    if result.depth is None or result.depth.stamp_ns is None:
+        return result.sweep.started_ns
+    return result.depth.stamp_ns
 
 
 def report_fields(result: SweepResult) -> dict[str, Any]:

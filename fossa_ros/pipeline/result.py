@@ -1,4 +1,4 @@
-"""The end of a sweep: its verdict, and its depth where there is one."""
+"""The result of a sweep: its verdict, and its depth map if it has one."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from fossa_ros.sweep import CapturedSweep
 
 
 class Verdict(StrEnum):
-    """What became of a sweep, beyond the verdicts of the motion check."""
+    """Verdicts beyond those of the motion check."""
 
     INCOMPLETE = "incomplete"  # a plane is missing
-    SUPERSEDED = "superseded"  # a newer sweep was ready before the worker was
-    FAILED = "failed"  # the estimator could not use it
-    STALE = "stale"  # older than what is still of use when its depth would be published
+    SUPERSEDED = "superseded"  # replaced by a newer sweep before it was processed
+    FAILED = "failed"  # the estimator raised an error
+    STALE = "stale"  # its depth would be older than the limit
 
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
-    """The end of one sweep: exactly one for every sweep that was captured.
+    """The result of one sweep; there is exactly one for every captured sweep.
 
     Attributes:
         sweep: what was captured.
         verdict: the motion check's (still, repaired, masked, rejected, unknown) or one of ``Verdict``.
         reason: why there is no depth; empty otherwise.
-        motion_px: largest misalignment found, px at network resolution; NaN where not measured.
+        motion_px: largest misalignment found, px at network resolution; NaN if not measured.
         depth: the depth map of an accepted sweep, else None.
-        stack: the stack the depth was estimated from (aligned), else None.
-        valid: (H, W) bool, False where some plane of that stack lacks pixels, so that depth is unknown; None where
-            all are there.
-        motion_ms: NaN where the check was not run.
-        inference_ms: NaN where the estimator was not run.
-        motion: what the motion check found; None where it was not run.
+        stack: the aligned stack from which depth is estimated, else None.
+        valid: (H, W) bool, False where depth is unknown because a plane of that stack has no pixels or something moved;
+            None if it is True everywhere.
+        motion_ms: duration of the motion check; NaN if it did not run.
+        inference_ms: duration of the estimate; NaN if it did not run.
+        motion: what the motion check found; None if it did not run.
         age_ms: from the stamp of the depth to when it was ready to be published; NaN without a depth or a clock.
     """
 

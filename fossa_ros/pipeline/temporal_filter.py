@@ -1,8 +1,8 @@
-"""Steady successive depth maps: each is averaged with what came before it, where both show the same surface.
+"""Average successive depth maps where they show the same surface.
 
-The map before is brought to the new view by flow between the two all-in-focus images, pixel by pixel and never
-interpolated, so that no depth arises between two surfaces. Where the two disagree in depth by more than noise does,
-or in colour, the new one stands alone: edges, movers and what comes into view are not smeared.
+The past map is warped to the new view by optical flow between the two all-in-focus images, by nearest pixel, because
+interpolation would invent depth between two surfaces. Where the two differ in depth by more than noise, or in colour,
+the new map is kept as it is, so edges, moving objects and newly visible surfaces are not smeared.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 from fossa_ros.core.stack import DepthMap
 
 _FLOW_EDGE = 240  # px, short edge at which flow is computed
-_COLOUR = 20.0  # grey levels by which the same surface may differ in two images
-_EDGE = 3  # px: neighbourhood in which both maps must be smooth
+_COLOUR = 20.0  # grey levels by which one surface may differ between two images
+_EDGE = 3  # px: neighbourhood in which the depth must be smooth
 
 
 @dataclass(frozen=True)
 class TemporalConfig:
-    """How much of the past is kept.
+    """Weight of the past, and which depths agree.
 
     Attributes:
-        memory: weight of the past against a new map of the same confidence, 0..1: of N maps averaged it is 1 - 1 / N.
+        memory: weight of the past map relative to a new map of the same confidence, 0..1; 1 - 1 / N averages N maps.
         agreement: largest relative difference in depth that counts as the same surface.
     """
 
@@ -33,17 +33,23 @@ class TemporalConfig:
 
 
 class TemporalFilter:
-    """Filter the depth maps of one camera, in the order they were taken. Not thread-safe."""
+    """Filter the depth maps of one camera, in the order they were taken.
+
+    Not thread-safe.
+
+    Args:
+        config: weights and limits.
+    """
 
     def __init__(self, config: TemporalConfig | None = None):
         self.config = config or TemporalConfig()
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._last: DepthMap | None = None
-        self._weight: np.ndarray | None = None  # (H, W) float32: confidence gathered so far
+        self._weight = np.zeros((0, 0), np.float32)  # (H, W) of the last map: confidence accumulated so far
 
     def reset(self) -> None:
-        """Forget the past: after a gap, or when the camera is another."""
-        self._last = self._weight = None
+        """Forget the past: after a gap, or for another camera."""
+        self._last = None
 
     def filter(self, new: DepthMap) -> DepthMap:
         """Return the map with the past averaged in; unknown depth stays unknown."""
@@ -59,18 +65,16 @@ class TemporalFilter:
         alike &= seen & _smooth(new.depth, self.config.agreement)
         past_weight = np.where(alike, past_weight, np.float32(0))
         total = np.maximum(weight + past_weight, np.float32(1e-6))
-        # The mean of inverse depth: that is what defocus measures, with errors that do not grow with distance.
+        # Inverse depth is averaged: defocus measures it with errors that do not grow with distance.
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = (weight / new.depth + np.where(alike, past_weight / past, np.float32(0))) / total
             depth = np.where(alike, 1 / inverse, new.depth).astype(np.float32)
-        self._last, self._weight = (
-            replace(new, depth=depth, sharp_image=new.all_in_focus),
-            np.where(alike, total, weight),
-        )
+        self._weight = np.where(alike, total, weight)
+        self._last = replace(new, depth=depth, sharp_image=new.all_in_focus)
         return self._last
 
     def _sources(self, image: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return for each pixel the column and row of the image before that shows the same, and whether it does."""
+        """Return the column and row in the earlier image that show the same as each pixel, and where they do."""
         height, width = image.shape[:2]
         shrink = min(1.0, _FLOW_EDGE / min(height, width))
         size = (round(width * shrink), round(height * shrink))
@@ -78,7 +82,8 @@ class TemporalFilter:
             cv2.cvtColor(cv2.resize(each, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
             for each in (image, before)
         )
-        flow = cv2.resize(self._flow.calc(here, there, None), (width, height)) / np.float32(shrink)
+        flow = self._flow.calc(here, there, None)  # type: ignore[call-overload]  # None: no initial flow
+        flow = cv2.resize(flow, (width, height)) / np.float32(shrink)
         columns = np.rint(flow[..., 0] + np.arange(width, dtype=np.float32)).astype(np.intp)
         rows = np.rint(flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]).astype(np.intp)
         seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
@@ -89,7 +94,7 @@ class TemporalFilter:
 
 
 def _smooth(depth: np.ndarray, agreement: float) -> np.ndarray:
-    """Say where depth is known and has no edge nearby."""
+    """Return where depth is known and has no edge nearby."""
     known = np.where(np.isfinite(depth), depth, np.float32(0))
     kernel = np.ones((_EDGE, _EDGE), np.uint8)
     nearest, farthest = cv2.erode(known, kernel), cv2.dilate(known, kernel)

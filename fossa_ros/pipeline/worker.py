@@ -1,117 +1,38 @@
-"""From a captured sweep to a depth map: motion check, then estimator, neither of which ever falls behind."""
+"""Check sweeps for motion and estimate their depth on threads, so that neither step ever falls behind."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Generic, TypeVar
 
-import numpy as np
-
-from fossa_ros.calibration.breathing_correction import resample
-from fossa_ros.core.errors import FossaError
-from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck
 from fossa_ros.pipeline.result import SweepResult, Verdict
+from fossa_ros.pipeline.stage import Stage
+from fossa_ros.pipeline.steps import check_motion, estimate_depth
 from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.sweep import CapturedSweep, DecodePlane
 
 LOG = logging.getLogger(__name__)
-_TOLD: deque[str] = deque(maxlen=16)  # failures whose traceback is in the log
-Item = TypeVar("Item")
-
-
-def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
-    """Take breathing out of a sweep and check it for motion; a result with a stack awaits its depth, any other ends."""
-    if sweep.stack is None:
-        return SweepResult(sweep, Verdict.INCOMPLETE, sweep.reason)
-    started = time.perf_counter()
-    try:
-        stack, valid = sweep.stack, None
-        if sweep.breathing is not None:
-            stack, valid = resample(stack, sweep.breathing)
-        checked = motion.check(stack, sweep.gyro)
-    except Exception as error:
-        return _failed(SweepResult(sweep, Verdict.FAILED), error)
-    return SweepResult(
-        sweep,
-        checked.verdict,
-        checked.reason,
-        checked.motion_px,
-        stack=checked.stack,
-        valid=_both(valid, checked.valid),
-        motion_ms=(time.perf_counter() - started) * 1e3,
-        motion=checked,
-    )
-
-
-def estimate_depth(result: SweepResult, estimator: Estimator, temporal: TemporalFilter | None = None) -> SweepResult:
-    """Estimate the depth of a sweep that passed the motion check; whatever goes wrong is a verdict."""
-    started = time.perf_counter()
-    try:
-        depth = _checked(estimator.estimate(result.stack), result.stack, estimator.name).within(result.valid)
-        if temporal is not None:
-            depth = temporal.filter(depth)
-    except Exception as error:
-        return _failed(result, error)
-    return replace(result, depth=depth, inference_ms=(time.perf_counter() - started) * 1e3)
-
-
-def _both(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
-    return b if a is None else a if b is None else a & b
-
-
-def _checked(depth: DepthMap, stack: FocusStack, estimator: str) -> DepthMap:
-    """Return ``depth``, unless it cannot be that of ``stack``: estimators come from other packages too."""
-    if depth.depth.shape != stack.size or depth.stamp_ns != stack.stamp_ns:
-        raise FossaError(f"Estimator {estimator} gave the depth of another view than it was asked for; repair it.")
-    lowest, highest = np.fmin.reduce(depth.depth, axis=None), np.fmax.reduce(depth.depth, axis=None)  # NaN aside
-    if lowest <= 0 or highest == np.inf:
-        impossible = np.count_nonzero((depth.depth <= 0) | np.isinf(depth.depth))
-        raise FossaError(
-            f"Estimator {estimator} gave {impossible} pixels a depth that is not a positive number; repair it."
-        )
-    return depth
-
-
-def _failed(result: SweepResult, error: Exception) -> SweepResult:
-    """Turn what was raised into a verdict: one bad sweep must not end the thread that serves all the others."""
-    torch = sys.modules.get("torch")  # which few estimators need
-    if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
-        torch.cuda.empty_cache()
-        error = FossaError(
-            "The GPU ran out of memory; choose a smaller model or precision, set device to cpu, or end what else uses "
-            f"the GPU ({str(error).splitlines()[0]})."
-        )
-    elif not isinstance(error, FossaError):
-        told = f"{type(error).__name__}: {error}"
-        if told not in _TOLD:  # the same fault comes with every sweep
-            _TOLD.append(told)
-            LOG.exception("Sweep %d failed unexpectedly; please report this", result.sweep.number, exc_info=error)
-        error = FossaError(told)
-    return replace(result, verdict=Verdict.FAILED, reason=str(error), stack=None)
 
 
 class DepthWorker:
-    """Check sweeps for motion and estimate their depth, each on a thread of its own.
+    """Run the motion check and the estimator, each on a thread of its own.
 
-    Every sweep is checked, because each is the next one's evidence; the estimator takes the newest that passed. Each
-    stage holds one sweep at work and at most one waiting, which a newer one replaces, so latency never accumulates.
-    ``on_result`` receives exactly one result for every submitted sweep, from any of the threads.
+    Three stages: single planes are compared while their sweep is still being taken, complete sweeps are checked, and
+    the depth of those that pass is estimated. Every sweep is checked, because each is the evidence for the next; the
+    estimator takes the newest that passed. ``on_result`` receives exactly one result for every submitted sweep, from
+    any of the threads.
 
     Args:
         motion: the check.
-        estimator: makes depth of what passed.
-        on_result: see above.
+        estimator: makes depth maps.
+        on_result: receives every result.
         clock: nanoseconds on the clock of the stacks' stamps; None where ages do not matter.
-        max_age_ns: depth older than that, from the stamp of its reference plane, is not delivered; 0 for no bound.
-        temporal: steadies successive depth maps; None leaves each as it is.
+        max_age_ns: largest age of a depth map, from the stamp of its reference plane; 0 for no limit.
+        temporal: filters successive depth maps; None leaves each as it is.
     """
 
     def __init__(
@@ -124,57 +45,54 @@ class DepthWorker:
         max_age_ns: int = 0,
         temporal: TemporalFilter | None = None,
     ):
-        self._temporal = temporal
-        self._clock = clock
-        self._max_age_ns = max_age_ns
         self._motion = motion
         self._estimator = estimator
         self._on_result = on_result
-        self._looking = threading.Lock()  # the check is one, and not thread-safe
-        self._using = threading.Lock()  # nor is the estimator
-        self._warming: threading.Thread | None = None
-        self._adding = Stage("motion-planes", self._add_plane)
+        self._clock = clock
+        self._max_age_ns = max_age_ns
+        self._temporal = temporal
+        self._motion_lock = threading.Lock()  # the check is used by two stages and is not thread-safe
+        self._estimator_lock = threading.Lock()  # so is the estimator, by a stage and by its warm-up
+        self._warm_up_thread: threading.Thread | None = None
+        self._comparing = Stage("motion-planes", self._compare_plane)
         self._checking = Stage("motion-check", self._check)
         self._estimating = Stage("depth-estimate", self._estimate)
 
     def start(self) -> None:
-        """Begin to work; the previous sweep that motion is measured against is forgotten."""
+        """Start the threads; motion and depth are not compared with sweeps of an earlier run."""
         self._motion.reset()
         if self._temporal is not None:
             self._temporal.reset()
         self._estimating.start()
         self._checking.start()
-        self._adding.start()
+        self._comparing.start()
 
-    def expect(self, size: tuple[int, int], planes: int) -> None:
-        """Let the estimator prepare for ``planes`` images of ``size`` (H, W), so that its first stack need not wait."""
-        if self._warming is not None:
-            return
+    def warm_up(self, size: tuple[int, int], planes: int) -> None:
+        """Prepare the estimator for ``planes`` images of ``size`` (H, W), so that the first stack need not wait.
 
-        def work() -> None:
-            try:
-                with self._using:
-                    self._estimator.warm_up(size, planes)
-            except Exception:  # which the first sweep will meet again, and report
-                LOG.debug("The estimator cannot be prepared", exc_info=True)
-
-        self._warming = threading.Thread(target=work, name="warm-up", daemon=True)
-        self._warming.start()
+        Only the first call has an effect. It returns at once.
+        """
+        if self._warm_up_thread is None:
+            self._warm_up_thread = threading.Thread(
+                target=self._warm_up, args=(size, planes), name="warm-up", daemon=True
+            )
+            self._warm_up_thread.start()
 
     def stop(self) -> None:
-        """Finish the sweeps at work, report those that wait as superseded, and end."""
-        if self._warming is not None:
-            self._warming.join()
-            self._warming = None
-        self._adding.stop()
+        """Finish the current sweeps, report those that wait as superseded, and end the threads."""
+        if self._warm_up_thread is not None:
+            self._warm_up_thread.join()
+            self._warm_up_thread = None
+        self._comparing.stop()
         unchecked = self._checking.stop()
         unestimated = self._estimating.stop()
-        left = [SweepResult(unchecked, Verdict.SUPERSEDED)] if unchecked is not None else []
-        for result in left + ([unestimated] if unestimated is not None else []):
-            self._supersede(result, "The node was stopped before its depth was begun.")
+        waiting = [] if unchecked is None else [SweepResult(unchecked, Verdict.SUPERSEDED)]
+        waiting += [] if unestimated is None else [unestimated]
+        for result in waiting:
+            self._supersede(result, "The node was stopped before its depth was computed.")
 
     def submit(self, sweep: CapturedSweep) -> None:
-        """Queue a sweep."""
+        """Queue a sweep, complete or not."""
         if sweep.stack is None:
             self._on_result(check_motion(sweep, self._motion))
             return
@@ -183,22 +101,30 @@ class DepthWorker:
             self._supersede(SweepResult(replaced, Verdict.SUPERSEDED), _newer(sweep))
 
     def add_plane(self, decode: DecodePlane) -> None:
-        """Let the motion check see a plane of the sweep in the making; one that comes too fast is not looked at.
+        """Compare a plane of the sweep that is being taken; a plane that arrives too fast is compared with its sweep.
 
-        ``decode`` returns the plane and its K, and is called from a thread of the worker.
+        Args:
+            decode: returns the plane and its K; called on a thread of the worker.
         """
-        self._adding.submit(decode)
+        self._comparing.submit(decode)
 
-    def _add_plane(self, decode: DecodePlane) -> None:
+    def _warm_up(self, size: tuple[int, int], planes: int) -> None:
+        try:
+            with self._estimator_lock:
+                self._estimator.warm_up(size, planes)
+        except Exception:  # the first estimate fails in the same way and is reported
+            LOG.debug("The estimator could not be warmed up", exc_info=True)
+
+    def _compare_plane(self, decode: DecodePlane) -> None:
         try:
             plane, K = decode()
-            with self._looking:
+            with self._motion_lock:
                 self._motion.add_plane(plane, K)
-        except Exception:  # which its sweep will meet again, and report
-            LOG.debug("A plane cannot be looked at early", exc_info=True)
+        except Exception:  # its sweep fails in the same way and is reported
+            LOG.debug("A plane could not be compared before its sweep was complete", exc_info=True)
 
     def _check(self, sweep: CapturedSweep) -> None:
-        with self._looking:
+        with self._motion_lock:
             result = check_motion(sweep, self._motion)
         if result.stack is None:
             self._on_result(result)
@@ -208,16 +134,17 @@ class DepthWorker:
             self._supersede(replaced, _newer(sweep))
 
     def _estimate(self, result: SweepResult) -> None:
-        result = self._bounded(result, result.stack.stamp_ns)  # before the work is done, which may be in vain
         if result.stack is not None:
-            with self._using:
+            result = self._limit_age(result, result.stack.stamp_ns)  # before an estimate that would be in vain
+        if result.stack is not None:
+            with self._estimator_lock:
                 result = estimate_depth(result, self._estimator, self._temporal)
             if result.depth is not None:
-                result = self._bounded(result, result.depth.stamp_ns)
+                result = self._limit_age(result, result.depth.stamp_ns)
         self._on_result(result)
 
-    def _bounded(self, result: SweepResult, stamp_ns: int | None) -> SweepResult:
-        """Note the age of a result; one that is too old loses its depth."""
+    def _limit_age(self, result: SweepResult, stamp_ns: int | None) -> SweepResult:
+        """Set the age of a result; one that is too old loses its depth."""
         if self._clock is None or stamp_ns is None:
             return result
         age_ns = self._clock() - stamp_ns
@@ -234,48 +161,4 @@ class DepthWorker:
 
 
 def _newer(sweep: CapturedSweep) -> str:
-    return f"Sweep {sweep.number} was ready before its depth was begun."
-
-
-class Stage(Generic[Item]):
-    """A thread that handles one item at a time, with room for one more."""
-
-    def __init__(self, name: str, handle: Callable[[Item], None]):
-        self._name = name
-        self._handle = handle
-        self._changed = threading.Condition()
-        self._waiting: Item | None = None
-        self._stopping = False
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> Item | None:
-        """Finish the item at work and end; return the one that waited."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        waiting, self._waiting = self._waiting, None
-        return waiting
-
-    def submit(self, item: Item) -> Item | None:
-        """Queue an item; return the one that waited and gives way to it."""
-        with self._changed:
-            replaced, self._waiting = self._waiting, item
-            self._changed.notify_all()
-        return replaced
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._waiting is not None)
-                if self._stopping:
-                    return
-                item, self._waiting = self._waiting, None
-            self._handle(item)
+    return f"Sweep {sweep.number} was ready before its depth was computed."

@@ -73,7 +73,7 @@ class DepthComponent:
 
     def expect(self, size: tuple[int, int], planes: int) -> None:
         """Prepare for ``planes`` images of ``size`` (H, W)."""
-        self._worker.expect(size, planes)
+        self._worker.warm_up(size, planes)
 
     def add_plane(self, decode: DecodePlane) -> None:
         """Let the motion check see a plane of the sweep in the making, which ``decode`` decodes."""

@@ -8,7 +8,7 @@ from rclpy.lifecycle import LifecyclePublisher
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from fossa_ros.msg import FocusStack
-from fossa_ros.pipeline.worker import Stage
+from fossa_ros.pipeline.stage import Stage
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import focus_stack_message
 from fossa_ros.ros.lifecycle import ManagedNode
