@@ -20,10 +20,13 @@ from fossa_ros.calibration.configured_lens import configured_lens
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import check_ranges, parameter, seconds, within
 from fossa_ros.estimators.estimator import create_estimator, gpu_available
+from fossa_ros.estimators.fossa.devices import resolve_precision
+from fossa_ros.estimators.fossa.factory import MODELS
 from fossa_ros.lens.config import LensConfig
 from fossa_ros.motion import MotionConfig
 from fossa_ros.parameters.capture_config import CameraConfig
 from fossa_ros.parameters.config import build, parameters_of
+from fossa_ros.parameters.depth_config import EstimatorConfig
 from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.parameters.parameter_file import read_config
 from fossa_ros.ros import parameters
@@ -94,6 +97,12 @@ def test_parameter_files_set_only_known_parameters_to_values_of_their_type(file)
         for name, value in sections["ros__parameters"].items():
             assert type(value) is type(table[name].default), name
             assert table[name].problem(value) == ""
+
+
+def test_the_choices_of_the_network_are_those_that_can_be_made():
+    choices = {each.name: each.choices for each in parameters_of(FossaNodeConfig)}
+    assert set(choices["model"]) == set(MODELS) and EstimatorConfig.model in MODELS
+    assert all(resolve_precision(precision) for precision in choices["precision"])
 
 
 class Colour(StrEnum):

@@ -327,8 +327,12 @@ def test_what_cannot_be_replayed_is_a_sentence(bags, tmp_path):
         (["replay", bags / "mcap", "--remap", "image"], "NAME:=TOPIC"),
         (["replay", bags / "mcap", "--set", "sweep.planes=many"], "sweep.planes"),
         (["replay", bags / "mcap", "--set", "sweep.planes=1"], "2 .. 64"),
+        (["replay", bags / "mcap", "--set", "sweep.near=[1"], "sweep.near in the command line must be like 0.35"),
         (["replay", bags / "mcap", "--set", "no.parameter=1"], "docs/parameters.md"),
-        (["replay", bags / "mcap", "--params", tmp_path / "none.yaml"], "none.yaml cannot be read"),
+        (
+            ["replay", bags / "mcap", "--params", tmp_path / "none.yaml"],
+            "none.yaml does not exist; give a",
+        ),
         (["report", tmp_path / "empty"], "run fossa replay first"),
     ]
     for arguments, words in cases:

@@ -1,1 +1,1 @@
-"""The parameters of nodes and commands: what each is, where it is read from, what is made of it."""
+"""Configuration of nodes and commands: typed dataclasses, built from ROS parameters or parameter files."""

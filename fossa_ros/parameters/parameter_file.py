@@ -11,6 +11,7 @@ import yaml
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import Parameter
+from fossa_ros.io.documents import load_yaml
 from fossa_ros.parameters.config import build, parameters_of
 
 Config = TypeVar("Config")
@@ -40,17 +41,20 @@ def read_config(config: type[Config], node: str, path: str | Path | None = None,
         name, equals, text = pair.partition("=")
         if not equals or name not in known:
             raise InputError(f"'{pair}' is no NAME=VALUE of a parameter of {node}; docs/parameters.md lists them.")
-        values[name] = _checked(known[name], yaml.safe_load(text) if text else "", "the command line")
+        values[name] = _checked(known[name], _parsed(text), "the command line")
     return build(config, values)
 
 
-def _file_values(path: str | Path, node: str) -> dict[str, Any]:
+def _parsed(text: str) -> Any:
     try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give a parameter file of ROS.") from None
-    if not isinstance(content, dict):
+        return yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text  # of no use to a parameter that is no string
+
+
+def _file_values(path: str | Path, node: str) -> dict[str, Any]:
+    content = load_yaml(path, "give a ROS parameter file")
+    if not content:
         raise InputError(f"{path} holds no parameters; a parameter file begins with the name of a node.")
     found: dict[str, Any] = {}
     for key, section in content.items():

@@ -1,4 +1,4 @@
-"""Another node's camera controls: its parameters set atomically, its metadata read from /diagnostics."""
+"""Camera controls of another node: set its parameters atomically, read its metadata from /diagnostics."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.ros import qos
 from fossa_ros.ros.isolated_node import IsolatedNode
 
-DISCOVERY_S = 5.0  # how long a node that has just started may take to be seen
+DISCOVERY_S = 5.0  # time to discover a node that has just started
 
 
 class CameraParameters:
-    """Talk to one camera node from a context and a thread of its own; the caller may have ROS running or not.
+    """Control one camera node, from a ROS context and a thread of its own: the caller need not have initialised ROS.
 
     Args:
         camera: name of the node, for example ``/camera``.
-        timeout: seconds that any one call may take.
-        on_metadata: receives the stamp (ns) and the key-value pairs of each frame's metadata, in this object's thread.
+        timeout: of each call, seconds.
+        on_metadata: receives the stamp (ns) and the key-value pairs of each frame's metadata, on this object's thread.
 
     Raises:
-        LensError: there is no such node, or another program on this machine drives its lens.
+        LensError: there is no such node, or another program on this machine drives its lens already.
     """
 
     def __init__(self, camera: str, timeout: float, on_metadata: Callable[[int, dict[str, str]], None]):
@@ -68,36 +68,36 @@ class CameraParameters:
         return self._own.is_open
 
     def close(self) -> None:
-        """Leave the graph."""
+        """Leave the ROS graph, and release the camera for other programs."""
         self._own.close()
         self._claim.close()
 
     def descriptor(self, name: str) -> ParameterDescriptor | None:
-        """Return what the camera says of a parameter; None where it has none."""
+        """Return the descriptor of a camera parameter; None if the camera does not have it."""
         answer = self._call(self._describe, DescribeParameters.Request(names=[name]))
         described = answer.descriptors[0] if answer.descriptors else ParameterDescriptor()
         known = described.type != ParameterType.PARAMETER_NOT_SET or described.floating_point_range
         return described if known else None
 
     def set(self, **values: int | float) -> None:
-        """Set parameters in one step; raises LensError where the camera refuses or does not answer."""
+        """Set parameters in one step; raises LensError if the camera refuses them or does not answer."""
         result = self._call(self._set, self._request(values)).result
         if not result.successful:
             shown = ", ".join(f"{name} = {value}" for name, value in values.items())
-            raise LensError(f"The camera {self.camera!r} refused {shown}: {result.reason or 'it does not say why'}.")
+            raise LensError(f"The camera {self.camera!r} refused {shown}: {result.reason or 'no reason given'}.")
 
     def send(self, **values: int | float) -> None:
         """Set parameters in one step without waiting for the answer."""
         if self._sent is not None and not self._sent.done():
-            self._set.remove_pending_request(self._sent)  # a camera that is gone would let them pile up
+            self._set.remove_pending_request(self._sent)  # a camera that never answers would accumulate requests
         self._sent = self._set.call_async(self._request(values))
 
     def every(self, period: float, callback: Callable[[], None]) -> None:
-        """Call ``callback`` every ``period`` seconds in this object's thread."""
+        """Call ``callback`` every ``period`` seconds on this object's thread."""
         self._node.create_timer(period, callback)
 
     def ambiguity(self) -> str:
-        """Return why the metadata may be another camera's; empty where it is certain."""
+        """Return why the metadata may come from another camera; empty if it cannot."""
         if len(self._hardware) < 2:
             return ""
         return (
@@ -132,7 +132,7 @@ class CameraParameters:
         return sorted(f"{space.rstrip('/')}/{name}" for name, space in pairs if name != self._node.get_name())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        # The topic is everybody's: what has the camera's frame and its kind of keys is the camera's metadata.
+        # All nodes publish on this topic: the camera's metadata is recognised by its frame and its keys.
         if self._frame_id and message.header.frame_id != self._frame_id:
             return
         for status in message.status:
@@ -143,9 +143,9 @@ class CameraParameters:
 
 
 def _claim(camera: str, domain: int) -> socket.socket:
-    """Take a camera for this program alone, until what is returned is closed or the program ends.
+    """Reserve a camera for this program, until the returned socket is closed or the program ends.
 
-    The lock is a name of Linux's abstract sockets, which needs no file and no permission; other machines do not see it.
+    The lock is a Linux abstract socket, which needs no file and no permission. Other machines do not see it.
     """
     claim = socket.socket(socket.AF_UNIX)
     try:
