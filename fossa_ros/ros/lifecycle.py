@@ -25,7 +25,7 @@ from fossa_ros.parameters.config import parameters_of
 from fossa_ros.parameters.node_config import NodeConfig
 from fossa_ros.ros import environment, parameters
 
-AUTOSTART_PERIOD_S = 1.0
+AUTOSTART_PERIOD_S = 1.0  # after an attempt that failed
 SWITCH_S = 0.0005  # how long a thread may keep another that has a frame in hand from the interpreter
 # More make neither motion check nor classical estimator faster, and their waiting costs a fifth more of the CPU.
 OPENCV_THREADS = 1
@@ -60,7 +60,7 @@ class ManagedNode(LifecycleNode):
         self._autostart_timer = None
         if self.get_parameter("autostart").value:
             steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may not have begun
-            self._autostart_timer = self.create_timer(AUTOSTART_PERIOD_S, self._autostart, clock=steady)
+            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady)
 
     def configure(self, config) -> None:
         """Build everything from ``config``, of the class given to the constructor; raise FossaError if that fails."""
@@ -161,6 +161,8 @@ class ManagedNode(LifecycleNode):
         return self._autostart_timer is not None and not self._autostart_timer.is_canceled()
 
     def _autostart(self) -> None:
+        self._autostart_timer.timer_period_ns = round(AUTOSTART_PERIOD_S * 1e9)
+        self._autostart_timer.reset()
         done = TransitionCallbackReturn.SUCCESS
         if self._state() == State.PRIMARY_STATE_UNCONFIGURED and self.trigger_configure() != done:
             return
