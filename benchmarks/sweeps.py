@@ -35,7 +35,7 @@ from fossa_ros.sweep import (
     SweepPlan,
     SweepTiming,
 )
-from fossa_ros.sweep.planner import Line, timeline
+from fossa_ros.sweep.planner import Latencies, timeline
 
 RATE, EXPOSURE, SETTLING, PLANES = 60.0, 0.004, 0.018, 5
 RATES = (15.0, 30.0, 60.0, 100.0, 200.0)
@@ -90,8 +90,8 @@ def rig_row(rig_of, mode, output, count, progress) -> list[str]:
     capture.close()
     rig.close()
     good = [(end, sweep) for end, sweep in zip(ends, sweeps, strict=True) if sweep.stack is not None][PLANES * 4 :]
-    line = Line(round(1e9 / RATE), max(latency, 0), round(np.median(acknowledgements)))
-    planned = timeline(plan, timing, config, line)
+    latencies = Latencies(round(1e9 / RATE), max(latency, 0), round(np.median(acknowledgements)))
+    planned = timeline(plan, timing, config, latencies)
     if len(good) < 2:
         raise SystemExit(f"{mode} {output}: no stacks; {sweeps[-1].reason if sweeps else chr(63)}")
     intervals = np.diff([end for end, _ in good])
@@ -109,7 +109,7 @@ def rig_row(rig_of, mode, output, count, progress) -> list[str]:
         f"{p50:.1f}",
         f"{p95:.1f}",
         f"{np.median(frames):.0f} / {np.percentile(frames, 95):.0f}",
-        f"{line.acknowledge_ns / MS:.2f}",
+        f"{latencies.acknowledge_ns / MS:.2f}",
         f"{latency / MS:.2f}",
         str(sum(sweep.stack is None for sweep in sweeps)),
     ]

@@ -9,7 +9,7 @@ from PIL import Image
 from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
 from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
-from fossa_ros.sweep.planner import Line, timeline
+from fossa_ros.sweep.planner import Latencies, timeline
 
 MS = 1_000_000
 PLAN = SweepPlan.evenly(0.35, 6.0, 5)
@@ -17,7 +17,7 @@ TIMING = SweepTiming(settling_ns=18 * MS, exposure_ns=4 * MS)
 
 
 def found(rate, mode=SweepMode.STEP, output=SweepOutput.SWEEP, timing=TIMING, **line):
-    return timeline(PLAN, timing, SweepConfig(mode=mode, output=output), Line(round(1e9 / rate), **line))
+    return timeline(PLAN, timing, SweepConfig(mode=mode, output=output), Latencies(round(1e9 / rate), **line))
 
 
 def test_step_takes_the_periods_that_settling_and_exposure_need():
@@ -45,7 +45,7 @@ def test_rolling_output_is_a_depth_map_a_plane_and_a_ramp_n_frames_plus_one():
     [
         (lambda: found(60, SweepMode.EXTERNAL), "external"),
         (lambda: found(200, timing=SweepTiming(exposure_ns=10 * MS)), "does not fit"),
-        (lambda: Line(0), "rate"),
+        (lambda: Latencies(0), "rate"),
         (lambda: found(1), "frame_timeout"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fossa_ros.sweep.frame import Drop, Frame
-from fossa_ros.sweep.stamps import StampGuard
+from fossa_ros.sweep.stamp_guard import StampGuard
 from fossa_ros.sweep.timing import SweepTiming
 
 MS = 1_000_000

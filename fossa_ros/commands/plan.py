@@ -9,7 +9,7 @@ import click
 from fossa_ros.parameters.capture_config import SweepParameters
 from fossa_ros.parameters.config import parameters_of
 from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
-from fossa_ros.sweep.planner import Line, expectation, timeline
+from fossa_ros.sweep.planner import Latencies, expectation, timeline
 from fossa_ros.sweep.track import LensResponse
 
 MODES = tuple(str(mode) for mode in SweepMode if mode is not SweepMode.EXTERNAL)
@@ -36,7 +36,7 @@ MS = 1e6  # nanoseconds
 )
 @click.option(
     "--settling",
-    default=Line.settling_ns / MS,
+    default=Latencies.settling_ns / MS,
     show_default=True,
     help="From acknowledgement until the lens stands, ms.",
 )
@@ -48,12 +48,15 @@ MS = 1e6  # nanoseconds
 )
 @click.option(
     "--acknowledge",
-    default=Line.acknowledge_ns / MS,
+    default=Latencies.acknowledge_ns / MS,
     show_default=True,
     help="From a command to its acknowledgement, ms.",
 )
 @click.option(
-    "--latency", default=Line.latency_ns / MS, show_default=True, help="From the end of an exposure to its arrival, ms."
+    "--latency",
+    default=Latencies.latency_ns / MS,
+    show_default=True,
+    help="From the end of an exposure to its arrival, ms.",
 )
 @click.option(
     "--margin", default=SweepTiming.clock_margin_ns / MS, show_default=True, help="How far the clocks may disagree, ms."
@@ -99,7 +102,7 @@ def command(
             output=SweepOutput(output),
             response=LensResponse(time_constant_ns=_ns(time_constant)),
         ),
-        Line(round(1e9 / rate), _ns(latency), _ns(acknowledge)),
+        Latencies(round(1e9 / rate), _ns(latency), _ns(acknowledge)),
     )
     console = Console()
     console.print(printed(found, console.width))

@@ -35,7 +35,7 @@ def draw(found: Timeline, path: Path) -> None:
         axes.annotate(f"{distance:.2f} m", (1.003, 1 / distance), xycoords=("axes fraction", "data"), fontsize=8)
     axes.set(xlim=(0, found.length_ns / MS), xlabel="ms", ylabel="focus (dioptres)")
     axes.set_title(
-        f"{found.config.mode}, {len(found.plan.focus_distances)} planes at {1e9 / found.line.period_ns:.0f} Hz, "
+        f"{found.config.mode}, {len(found.plan.focus_distances)} planes at {1e9 / found.latencies.period_ns:.0f} Hz, "
         f"{found.config.output}: {found.depth_rate:.1f} depth maps a second   "
         "(green: exposures used, grey: not used)",
         fontsize=9,

@@ -1,4 +1,4 @@
-"""Which frame belongs to which plane of a sweep, and why not."""
+"""Assign frames to the planes of a stepped sweep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fossa_ros.sweep.timing import SweepTiming
 @dataclass
 class _Plane:
     move: LensMove
-    closed_ns: int | None = None  # when the next command left, which ends this plane
+    closed_ns: int | None = None  # when the next command was sent, which ends this plane
     frame: Frame | None = None
     held_ns: int | None = None  # when the lens was measured to have arrived
 
@@ -22,13 +22,13 @@ class StepAssembler:
     """Assign frames to the planes of one stepped sweep.
 
     A frame belongs to a plane only if its first row's exposure began after the command was acknowledged, the lens
-    had settled and the clock margin had passed, and no further command left before its last row's exposure ended.
-    Nothing else is consulted: not the order of arrival, not the number of frames. Frames may arrive late, twice,
-    out of order or not at all. Not thread-safe: the caller serialises.
+    had settled and the clock margin had passed, and no further command was sent before its last row's exposure ended.
+    Neither the order of arrival nor the number of frames matters: frames may arrive late, twice, out of order or not
+    at all. Not thread-safe: the caller serialises.
 
     Args:
         timing: of camera and lens.
-        measured: whether the lens measures its position: a plane then takes frames only from when ``hold`` says.
+        measured: whether the lens measures its position: a plane then takes frames only after ``hold``.
     """
 
     def __init__(self, timing: SweepTiming, *, measured: bool = False):
@@ -39,7 +39,7 @@ class StepAssembler:
         self.drops: Counter[Drop] = Counter()
 
     def commanding(self, sent_ns: int) -> None:
-        """Close the current plane: a command is about to leave at ``sent_ns``."""
+        """Close the current plane: a command is about to be sent at ``sent_ns``."""
         if self._planes and self._planes[-1].closed_ns is None:
             self._planes[-1].closed_ns = sent_ns
 
@@ -53,9 +53,9 @@ class StepAssembler:
         return self._ready_ns(self._planes[-1])
 
     def hold(self, since_ns: int | None) -> None:
-        """Note that the lens was measured in the current plane at ``since_ns``; None where it was elsewhere.
+        """Note that the lens was measured in the current plane at ``since_ns``.
 
-        The latter withdraws the plane's frame.
+        None means that it was measured elsewhere, and withdraws the plane's frame.
         """
         plane = self._planes[-1]
         plane.held_ns = since_ns
@@ -64,7 +64,7 @@ class StepAssembler:
             self.drops[Drop.LENS_ELSEWHERE] += 1
 
     def current_taken(self) -> bool:
-        """Tell whether the current plane has its frame."""
+        """Return whether the current plane has its frame."""
         return bool(self._planes) and self._planes[-1].frame is not None
 
     def frames(self) -> list[tuple[LensMove, Frame]]:
@@ -72,7 +72,7 @@ class StepAssembler:
         return [(plane.move, plane.frame) for plane in self._planes if plane.frame is not None]
 
     def add_frame(self, frame: Frame) -> Drop | None:
-        """Assign ``frame`` to its plane; return None when it was taken, else the reason it was not."""
+        """Assign ``frame`` to its plane; return None if it was taken, else the reason why not."""
         drop = self._assign(frame)
         if drop is not None:
             self.drops[drop] += 1
@@ -87,7 +87,7 @@ class StepAssembler:
         self._seen.add(frame.stamp_ns)
         start, end = self._timing.exposed(frame)
         margin = self._timing.clock_margin_ns
-        # A frame cannot arrive before it was exposed: such a stamp would smuggle in a frame taken while settling.
+        # A frame cannot arrive before it was exposed: with such a stamp, one taken while settling would be used.
         if end > frame.arrival_ns + margin:
             return Drop.FUTURE
         plane = next((p for p in reversed(self._planes) if p.move.sent_ns <= start), None)

@@ -19,7 +19,7 @@ from fossa_ros.sweep.lens_session import LensSession
 from fossa_ros.sweep.machines import Action, Ended, MoveLens, ReadLens, VerifyLens, Wait
 from fossa_ros.sweep.outcome import TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
-from fossa_ros.sweep.planner import Line, expectation, timeline
+from fossa_ros.sweep.planner import Latencies, expectation, timeline
 from fossa_ros.sweep.sequencer import Sequencer
 from fossa_ros.sweep.timing import SweepTiming
 
@@ -117,8 +117,8 @@ class SweepCapture:
             return "The camera's rate is not known yet."
         if self._external:
             return f"Expect depth as the lens passes through the planes, at {1e9 / period:.1f} frames a second."
-        line = Line(period, max(latency, 0), acknowledge, settling)
-        return expectation(timeline(self._plan, self._sequencer.timing, self._config, line))
+        latencies = Latencies(period, max(latency, 0), acknowledge, settling)
+        return expectation(timeline(self._plan, self._sequencer.timing, self._config, latencies))
 
     def connect(self) -> FocusLens:
         """Return the lens, opened if necessary, so that a missing one is known before the first sweep.

@@ -1,4 +1,4 @@
-"""Feed the estimate of the clock offset while sweeps are taken, and correct stamps by it where it is certain."""
+"""Estimate the clock offset while sweeps are taken, and correct stamps by it where it is certain."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.timing import SweepTiming
 from fossa_ros.sweep.track import LensResponse
 
-WAITING = 64  # frames that may wait to be measured; more are passed over, never queued
+WAITING = 64  # frames that may wait to be measured; older ones are skipped
 
 
 class ClockUse(StrEnum):
-    """What is done with the offset that images show."""
+    """What is done with the estimated offset."""
 
     OFF = "off"
     REPORT = "report"
@@ -29,9 +29,9 @@ class ClockUse(StrEnum):
 
 
 class ClockWatch:
-    """Measure frames beside the capture, estimate now and then, and say which timing to use.
+    """Measure frames while the lens settles, estimate the offset regularly, and choose the timing to use.
 
-    ``add_frame`` may be called from any thread; everything else belongs to the capture's.
+    ``add_frame`` may be called from any thread, everything else from the capture's only.
     """
 
     def __init__(self, timing: SweepTiming, response: LensResponse, use: ClockUse):
@@ -44,7 +44,7 @@ class ClockWatch:
         self.found: ClockOffset | None = None
 
     def add_frame(self, frame: Frame) -> None:
-        """Take a frame, to be measured when the capture has time."""
+        """Add a frame, to be measured when the capture has time."""
         if self._use is not ClockUse.OFF:
             self._waiting.append(frame)
 
@@ -59,7 +59,7 @@ class ClockWatch:
         self._steps += 1
 
     def look(self, decode: Callable[[Frame], np.ndarray]) -> None:
-        """Measure what waits, and estimate once enough steps are new."""
+        """Measure the waiting frames, and estimate the offset once enough steps are new."""
         while self._waiting:
             frame = self._waiting.popleft()
             if self._estimator is None:
@@ -74,7 +74,7 @@ class ClockWatch:
             self.found = self._estimator.estimate()
 
     def timing(self) -> SweepTiming:
-        """Return the timing to use: corrected where the offset is certain and worth it."""
+        """Return the timing to use: corrected where the offset is certain and larger than half the clock margin."""
         found, margin = self.found, self._base.clock_margin_ns
         if self._use is ClockUse.CORRECT and found is not None and found.certain and 2 * found.uncertainty_ns <= margin:
             wanted = self._base.clock_offset_ns + found.offset_ns
@@ -84,6 +84,6 @@ class ClockWatch:
         return self._timing
 
     def reset(self) -> None:
-        """Begin anew: the lens was lost."""
+        """Start over: the lens was lost."""
         self._estimator = None
         self._steps = 0

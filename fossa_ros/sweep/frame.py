@@ -1,4 +1,4 @@
-"""A frame as it arrived, and the reasons why one is not used."""
+"""A frame as it arrived, and the reasons why a frame is not used."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from typing import Any
 class Drop(StrEnum):
     """Why a frame was not used."""
 
-    BEFORE_COMMAND = "exposed before the lens was told to move"
+    BEFORE_COMMAND = "exposed before the lens was commanded"
     SETTLING = "exposed while the lens was settling"
-    COMMAND_DURING = "the lens was told to move during its exposure"
+    COMMAND_DURING = "the lens was commanded during its exposure"
     PLANE_TAKEN = "its plane already had a frame"
     DUPLICATE = "its stamp was seen before"
     FUTURE = "its stamp is ahead of the clock (check sweep.stamp_reference, sweep.exposure and clock synchronisation)"
     FORMAT = "its size or encoding differs from the first frame of the sweep"
     CAMERA_INFO = "its intrinsics differ from the first frame of the sweep"
     CLOCK_JUMP = (
-        "the camera's clock jumped against this node's (it is used again once the two agree as before, or have agreed "
-        "anew for 5 s)"
+        "the camera's clock jumped against this node's (its frames are used again once the two agree as before, or "
+        "agree differently for 5 s)"
     )
-    LATE = "it came much later than the others, or the camera's clock jumped (see sweep.arrival_jitter)"
-    LENS_ELSEWHERE = "the lens was measured elsewhere than it had been told"
+    LATE = "it arrived much later than the others, or the camera's clock jumped (see sweep.arrival_jitter)"
+    LENS_ELSEWHERE = "the lens was measured away from its plane"
     UNCERTAIN = "the focus of the moving lens was not certain enough (see sweep.focus_tolerance)"
-    NO_LENS_STATE = (
-        "no lens state covers its exposure (a lens that does not measure its position needs sweep.settling set)"
-    )
+    NO_LENS_STATE = "no lens state covers its exposure (set sweep.settling if the lens does not measure its position)"
     OUTSIDE_PLAN = "the lens was outside the planes of the sweep"
 
 

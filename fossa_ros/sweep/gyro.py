@@ -1,4 +1,4 @@
-"""What a gyroscope beside the camera measured, kept until a sweep asks for it."""
+"""Samples of a gyroscope beside the camera, kept until a sweep asks for them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class GyroBuffer:
     """The gyroscope's samples of the last seconds; one thread may add while another asks.
 
     Args:
-        rotation: quaternion (x, y, z, w) of the sensor's frame in the camera's optical frame: it turns what the
-            sensor says into the camera's axes.
-        clock_offset_ns: added to every stamp: what the sensor's clock is behind that of the image stamps.
+        rotation: quaternion (x, y, z, w) of the sensor's frame in the camera's optical frame: it turns rates from the
+            sensor's axes into the camera's.
+        clock_offset_ns: added to every stamp: how far the sensor's clock is behind that of the image stamps.
         span_ns: how far back from the newest sample the buffer reaches.
 
     Raises:
@@ -53,7 +53,7 @@ class GyroBuffer:
     def add(self, stamp_ns: int, rate: tuple[float, float, float]) -> bool:
         """Keep the angular velocity ``rate`` (rad/s, sensor's axes) at ``stamp_ns`` of the sensor's clock.
 
-        Return False where it cannot be used: not finite, its stamp known already, or older than the buffer reaches.
+        Return False if it cannot be used: not finite, with a known stamp, or older than the buffer reaches.
         """
         if not np.isfinite(rate).all():
             return False

@@ -1,4 +1,4 @@
-"""Which plane a frame belongs to while the lens moves."""
+"""Assign frames to planes while the lens moves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.timing import SweepTiming
 from fossa_ros.sweep.track import LensTrack
 
-PENDING = 256  # frames that may wait for the lens to say where it was
+PENDING = 256  # frames that may wait until the position of the lens is known
 
 
 class MovingAssembler:
@@ -28,9 +28,9 @@ class MovingAssembler:
         timing: when a frame was exposed.
         track: where the lens was.
         tolerance: dioptres of uncertainty that a frame may have.
-        renewing: whether a newer frame takes the place of an older one of the same plane. Then a sweep ends with
-            the frame that completes it; those that came later wait for the next, however late anybody asks.
-        span_ns: longest time from the oldest frame to the newest, where they are renewed; None for no bound.
+        renewing: whether a newer frame replaces an older one of the same plane. A sweep then ends with the frame that
+            completes it; later frames wait for the next sweep.
+        span_ns: longest time from the oldest frame to the newest, if they are renewed; None for no bound.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class MovingAssembler:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a sweep: its planes are empty, frames that wait go on waiting."""
+        """Begin a sweep: its planes are empty; waiting frames are kept."""
         self._slots: dict[int, TakenPlane] = {}
         self.drops: Counter[Drop] = Counter()
 
     def complete(self) -> bool:
-        """Tell whether every plane has a frame."""
+        """Return whether every plane has a frame."""
         return len(self._slots) == len(self._powers)
 
     def missing(self) -> str:
@@ -73,14 +73,14 @@ class MovingAssembler:
         return sorted(self._slots.values(), key=lambda plane: plane.start_ns)
 
     def wait(self, frame: Frame) -> None:
-        """Take a frame that waits for the next sweep."""
+        """Keep a frame for the next sweep."""
         self._pending.append(frame)
         if len(self._pending) > PENDING:
             self._pending.pop(0)
             self.drops[Drop.NO_LENS_STATE] += 1
 
     def add_frame(self, frame: Frame) -> None:
-        """Take a frame; what becomes of it shows once the lens's position is known."""
+        """Add a frame; it is assigned once the position of the lens is known."""
         self.wait(frame)
         self.resolve()
 
@@ -103,7 +103,7 @@ class MovingAssembler:
         self._pending = waiting
 
     def _expire(self, before_ns: int) -> None:
-        """Empty the planes whose frame was exposed before that."""
+        """Empty the planes whose frame was exposed before ``before_ns``."""
         for slot in [slot for slot, plane in self._slots.items() if plane.start_ns < before_ns]:
             del self._slots[slot]
 

@@ -1,4 +1,4 @@
-"""Where a sweep focuses, and in which order."""
+"""The focus distances of a sweep and their order."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fossa_ros.core.optics import dioptre_space
 class SweepPlan:
     """Focus distances (m) of one sweep, nearest first; two or more, all different.
 
-    With ``bookend`` each sweep ends with its first plane once more, by which the motion check sees what moved
-    meanwhile: only what moved differs between two frames of one focus.
+    With ``bookend`` each sweep ends with its first plane once more. Two frames at one focus differ only by what moved
+    between them, which the motion check uses.
 
     Raises:
         InputError: fewer than two distances, or one that is not a positive number.
@@ -23,7 +23,7 @@ class SweepPlan:
     focus_distances: tuple[float, ...]
     bookend: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if any(not distance > 0 for distance in self.focus_distances):
             raise InputError(f"Focus distances must be positive metres, not {self.focus_distances}; correct them.")
         ordered = tuple(sorted(set(self.focus_distances)))
@@ -41,7 +41,7 @@ class SweepPlan:
     def slots(self, sweep: int) -> tuple[int, ...]:
         """Return the indices of the planes in the order sweep number ``sweep`` takes them.
 
-        Even sweeps go near to far and odd ones back, so that the lens never makes the long fly-back step.
+        Even sweeps go near to far and odd ones back, so that the lens never has to make the long step back.
         """
         slots = tuple(range(len(self.focus_distances)))
         slots = slots if sweep % 2 == 0 else slots[::-1]

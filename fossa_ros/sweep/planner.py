@@ -1,6 +1,6 @@
-"""What a camera and a lens can achieve together: the timeline of a sweep, and the depth rate that comes of it.
+"""What a camera and a lens can achieve together: the timeline of a sweep, and the depth rate.
 
-Nothing is worked out twice: the real ``Sequencer`` takes sweeps with a camera that never fails, in virtual time.
+There is no second model of a sweep: the ``Sequencer`` takes sweeps in virtual time with an ideal camera and lens.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.sequencer import Sequencer
 from fossa_ros.sweep.timing import StampReference, SweepTiming
 
-PRACTICE = 4  # sweeps before those that count: the first learn the camera's rate
-COUNTED = 12  # sweeps that count: phases of camera and lens repeat after few
+PRACTICE = 4  # sweeps that do not count: the first ones learn the camera's rate
+COUNTED = 12  # sweeps that count: phases of camera and lens repeat after a few
 LIMIT_NS = 600_000_000_000
 MS = 1e6
 
 
 @dataclass(frozen=True)
-class Line:
-    """What camera and lens take for themselves, in nanoseconds.
+class Latencies:
+    """How long camera and lens take, in nanoseconds.
 
     Attributes:
         period_ns: of the frames.
         latency_ns: from the end of an exposure to the frame's arrival.
-        acknowledge_ns: from a command's leaving to its acknowledgement.
-        settling_ns: what the lens says that a move takes, used where ``SweepTiming.settling_ns`` is 0.
+        acknowledge_ns: from sending a command to its acknowledgement.
+        settling_ns: of a move according to the lens backend, used if ``SweepTiming.settling_ns`` is 0.
     """
 
     period_ns: int
@@ -42,7 +42,7 @@ class Line:
     acknowledge_ns: int = 2_000_000
     settling_ns: int = 18_000_000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.period_ns <= 0:
             raise InputError("The frame rate must be positive; correct it.")
         if min(self.latency_ns, self.acknowledge_ns, self.settling_ns) < 0:
@@ -60,7 +60,7 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Command:
-    """A lens command: when it left, was acknowledged and had settled; where to, in dioptres."""
+    """A lens command to ``power`` (dioptres): when it was sent, acknowledged and the lens had settled."""
 
     sent_ns: int
     acknowledged_ns: int
@@ -70,12 +70,12 @@ class Command:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Two sweeps there and back, and the rate of many.
+    """Two sweeps, there and back, and the rate of many.
 
     Attributes:
-        plan, timing, config, line: what was asked.
-        exposures, commands: of two successive sweeps; the first command is the last one before.
-        length_ns: of both.
+        plan, timing, config, latencies: the inputs.
+        exposures, commands: of two successive sweeps; the first command is the last one before them.
+        length_ns: of both sweeps.
         sweep_ns: of one sweep, on average from one beginning to the next.
         depth_rate: stacks a second.
         why: one sentence that names what bounds the rate.
@@ -84,7 +84,7 @@ class Timeline:
     plan: SweepPlan
     timing: SweepTiming
     config: SweepConfig
-    line: Line
+    latencies: Latencies
     exposures: tuple[Exposure, ...]
     commands: tuple[Command, ...]
     length_ns: int
@@ -93,22 +93,24 @@ class Timeline:
     why: str
 
 
-def timeline(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Line) -> Timeline:
-    """Work out what can be achieved.
+def timeline(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencies: Latencies) -> Timeline:
+    """Return the timeline of sweeps with an ideal camera and lens.
 
     Raises:
-        InputError: an exposure longer than the frame period, a lens that somebody else drives, or a timing with
-            which no sweep can ever be complete.
+        InputError: an exposure longer than the frame period, an external lens, or a timing with which no sweep can be
+            complete.
     """
     if config.mode is SweepMode.EXTERNAL:
         raise InputError("An external lens has no plan: depth comes as fast as its driver passes through the planes.")
-    if timing.exposure_ns > line.period_ns:
+    if timing.exposure_ns > latencies.period_ns:
         raise InputError(
             f"An exposure of {timing.exposure_ns / MS:.1f} ms does not fit into a frame period of "
-            f"{line.period_ns / MS:.1f} ms; shorten it or lower the rate."
+            f"{latencies.period_ns / MS:.1f} ms; shorten it or lower the rate."
         )
-    # Drivers differ in what their stamps mean; the timeline does not.
-    run = _Ideal(plan, replace(timing, clock_offset_ns=0, stamp_reference=StampReference.EXPOSURE_START), config, line)
+    # What stamps refer to differs between drivers; it does not change the timeline.
+    run = _Ideal(
+        plan, replace(timing, clock_offset_ns=0, stamp_reference=StampReference.EXPOSURE_START), config, latencies
+    )
     for _ in range(PRACTICE):
         run.sweep()
     run.outcomes.clear()
@@ -119,7 +121,7 @@ def timeline(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Li
     failed = next((outcome.reason for outcome in run.outcomes if outcome.reason), None)
     if failed:
         raise InputError(f"This plan cannot be taken: {failed}")
-    # The shortest pair is the one that the timing allows; the first of it begins the picture.
+    # The shortest pair of sweeps shows what the timing allows.
     pairs = [(begins[index + 2] - begins[index], begins[index]) for index in range(0, COUNTED - 1, 2)]
     length, begin = min(pairs)
     sweep_ns = (begins[-1] - begins[0]) / COUNTED
@@ -129,7 +131,7 @@ def timeline(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Li
         plan=plan,
         timing=timing,
         config=config,
-        line=line,
+        latencies=latencies,
         exposures=tuple(
             Exposure(start - begin, start - begin + timing.exposure_ns + timing.readout_ns, taken.get(start))
             for start in run.starts
@@ -148,46 +150,48 @@ def timeline(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Li
         length_ns=length,
         sweep_ns=sweep_ns,
         depth_rate=rate,
-        why=_why(plan, timing, config, line, sweep_ns),
+        why=_why(plan, timing, config, latencies, sweep_ns),
     )
 
 
 def expectation(found: Timeline) -> str:
-    """Say in one sentence what rate to expect and why."""
+    """Return in one sentence what rate to expect and why."""
+    rate = 1e9 / found.latencies.period_ns
     return (
-        f"Expect up to {found.depth_rate:.1f} depth maps a second at {1e9 / found.line.period_ns:.1f} frames a second "
+        f"Expect up to {found.depth_rate:.1f} depth maps a second at {rate:.1f} frames a second "
         f"({len(found.plan.focus_distances)} planes, {found.config.mode}, {found.config.output}): {found.why}"
     )
 
 
-def _why(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Line, sweep_ns: float) -> str:
-    count = len(plan.focus_distances)
-    periods = sweep_ns / count / line.period_ns
+def _why(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencies: Latencies, sweep_ns: float) -> str:
+    periods = sweep_ns / latencies.period_ns  # frame periods of a sweep
     times = "with every plane" if config.output is SweepOutput.ROLLING else f"every {sweep_ns / MS:.0f} ms"
     if config.mode is SweepMode.RAMP:
-        slow = config.ramp_plane_ns(plan, timing, line.acknowledge_ns) / MS
+        slow = config.ramp_plane_ns(plan, timing, latencies.acknowledge_ns) / MS
         return (
-            f"depth comes {times}, {sweep_ns / line.period_ns:.1f} frame periods a sweep; the lens needs {slow:.1f} ms "
+            f"depth comes {times}, {periods:.1f} frame periods a sweep; the lens needs {slow:.1f} ms "
             f"from plane to plane for its focus to be known to {config.focus_tolerance:g} D."
         )
-    settling = (timing.settling_ns or line.settling_ns) / MS
+    settling = (timing.settling_ns or latencies.settling_ns) / MS
     margin, exposure = timing.clock_margin_ns / MS, (timing.exposure_ns + timing.readout_ns) / MS
-    need = line.acknowledge_ns / MS + settling + margin + exposure + line.latency_ns / MS
+    acknowledge, arrival = latencies.acknowledge_ns / MS, latencies.latency_ns / MS
+    need = acknowledge + settling + margin + exposure + arrival
     return (
-        f"depth comes {times}; a plane takes {periods:.1f} frame periods of {line.period_ns / MS:.1f} ms, for "
-        f"acknowledgement {line.acknowledge_ns / MS:.1f}, settling {settling:.1f}, clock margin {margin:.1f}, exposure "
-        f"{exposure:.1f} and arrival {line.latency_ns / MS:.1f} make {need:.1f} ms before the next can be commanded."
+        f"depth comes {times}; a plane takes {periods / len(plan.focus_distances):.1f} frame periods of "
+        f"{latencies.period_ns / MS:.1f} ms, for "
+        f"acknowledgement {acknowledge:.1f}, settling {settling:.1f}, clock margin {margin:.1f}, exposure "
+        f"{exposure:.1f} and arrival {arrival:.1f} make {need:.1f} ms before the next can be commanded."
     )
 
 
 class _Ideal:
     """A camera that never fails and a lens that obeys, on a virtual clock."""
 
-    def __init__(self, plan: SweepPlan, timing: SweepTiming, config: SweepConfig, line: Line):
+    def __init__(self, plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencies: Latencies):
         self._sequencer = Sequencer(plan, timing, config)
         self._sequencer.connected(False)
         self._timing = timing
-        self._line = line
+        self._latencies = latencies
         self.now = 0
         self.starts: list[int] = []
         self.moves: list[LensMove] = []
@@ -197,25 +201,25 @@ class _Ideal:
 
     def sweep(self) -> None:
         self._sequencer.begin(self.now)
-        while not isinstance(step := self._sequencer.next(self.now), Ended):
-            match step:
+        while not isinstance(action := self._sequencer.next(self.now), Ended):
+            match action:
                 case Wait():
-                    if self._next.arrival_ns <= step.until_ns:
+                    if self._next.arrival_ns <= action.until_ns:
                         self._pass(max(self._next.arrival_ns - self.now, 0))
                     else:
-                        self._pass(max(step.until_ns - self.now, 1))
+                        self._pass(max(action.until_ns - self.now, 1))
                 case MoveLens():
                     self._sequencer.commanding(self.now)
                     sent = self.now
-                    self._pass(self._line.acknowledge_ns)
-                    move = LensMove(step.focus_distance, sent, self.now, self._line.settling_ns, math.nan)
+                    self._pass(self._latencies.acknowledge_ns)
+                    move = LensMove(action.focus_distance, sent, self.now, self._latencies.settling_ns, math.nan)
                     self.moves.append(move)
                     self._sequencer.commanded(move)
                 case ReadLens():
                     last = self.moves[-1].focus_distance
                     self._sequencer.measured(LensState(self.now, last, math.nan, None, ()))
                 case VerifyLens():
-                    self._pass(self._line.acknowledge_ns)
+                    self._pass(self._latencies.acknowledge_ns)
                     self._sequencer.verified()
             if self.now > LIMIT_NS:
                 raise InputError("No sweep comes to an end within ten minutes; shorten settling or take fewer planes.")
@@ -233,6 +237,6 @@ class _Ideal:
         start = 0
         while True:
             self.starts.append(start)
-            arrival = start + self._timing.window_ns + self._line.latency_ns
+            arrival = start + self._timing.window_ns + self._latencies.latency_ns
             yield Frame(start, arrival, "ideal", (), None)
-            start += self._line.period_ns
+            start += self._latencies.period_ns

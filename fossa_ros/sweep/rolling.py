@@ -19,11 +19,11 @@ class RollingStack:
         self._planes: dict[int, TakenPlane] = {}
 
     def clear(self) -> None:
-        """Forget all planes: the lens rested, or the clock jumped."""
+        """Forget all planes: the lens was parked, or the clock jumped."""
         self._planes.clear()
 
     def renew(self, plane: TakenPlane) -> list[TakenPlane] | None:
-        """Take a plane; return the stack in the order of exposure, None while it lacks planes or spans too long.
+        """Add a plane; return the stack in the order of exposure, None while it lacks planes or spans too long.
 
         A frame of another format or calibration begins a new stack.
         """

@@ -17,7 +17,7 @@ from fossa_ros.sweep.moving import MovingAssembler
 from fossa_ros.sweep.outcome import Outcome, TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.rolling import RollingStack
-from fossa_ros.sweep.stamps import StampGuard
+from fossa_ros.sweep.stamp_guard import StampGuard
 from fossa_ros.sweep.timing import SweepTiming
 from fossa_ros.sweep.track import CommandTrack, LensTrack, MeasuredTrack, SetPointTrack
 

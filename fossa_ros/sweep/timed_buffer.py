@@ -1,4 +1,4 @@
-"""Samples in the order of their time, for sensors that are asked afterwards: lens position, gyro."""
+"""Samples sorted by time, for sensors whose past is looked up: lens position, gyroscope."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class TimedBuffer(Generic[Value]):
-    """The samples of the last span of time, each with its stamp; late ones find their place.
+    """The samples of the last span of time, each with its stamp; late ones are sorted in.
 
     Not thread-safe: the caller serialises.
 
@@ -26,9 +26,9 @@ class TimedBuffer(Generic[Value]):
         return len(self._samples)
 
     def add(self, stamp_ns: int, value: Value) -> bool:
-        """Keep a sample; return False where its stamp is known already or older than the buffer reaches.
+        """Keep a sample; return False if its stamp is known already or older than the buffer reaches.
 
-        A stamp more than the span behind the newest means that the clock was set back: the buffer then starts anew.
+        A stamp more than the span behind the newest means that the clock was set back: the buffer is then emptied.
         """
         if self._samples and stamp_ns < self._samples[-1][0] - self._span_ns:
             self._samples.clear()
@@ -56,7 +56,7 @@ class TimedBuffer(Generic[Value]):
         return iter(self._samples)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all samples."""
         self._samples.clear()
 
 

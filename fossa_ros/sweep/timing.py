@@ -1,4 +1,4 @@
-"""When a frame was exposed, and from when on the lens may be trusted to stand still."""
+"""When a frame was exposed, and when the lens has settled."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fossa_ros.sweep.frame import Frame
 
 
 class StampReference(StrEnum):
-    """The instant that a camera driver's stamp means."""
+    """The instant that a camera driver's stamps refer to."""
 
     EXPOSURE_START = "exposure_start"  # uvcvideo
     FIRST_ROW_END = "first_row_end"  # Raspberry Pi cameras
     EXPOSURE_END = "exposure_end"  # depthai: the last row's end
-    ARRIVAL = "arrival"  # the driver took the time when it had the image: some delay after the last row's end
+    ARRIVAL = "arrival"  # when the driver received the image: some delay after the last row's end
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class SweepTiming:
         return self.exposure_ns + self.readout_ns + self._doubt_ns
 
     def settled_ns(self, move: LensMove) -> int:
-        """Return from when on the lens stands still after ``move``."""
+        """Return the time from which the lens stands still after ``move``."""
         return move.acknowledged_ns + (self.settling_ns or move.settling_ns)
 
     @property

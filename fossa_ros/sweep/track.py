@@ -1,6 +1,6 @@
-"""Where a lens was during an exposure, and how certain that is: from its commands, or from what it said.
+"""The position of a lens during an exposure and its uncertainty, from commands or from measured positions.
 
-Positions are in dioptres, the quantity in which lenses move evenly.
+Positions are in dioptres, in which lenses move evenly.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from fossa_ros.sweep.timed_buffer import TimedBuffer
 from fossa_ros.sweep.timing import SweepTiming
 
 HISTORY_NS = 10_000_000_000
-SAMPLES = 5  # instants at which a bound is evaluated within the time that is not certain
-COMMAND_NS = 2_000_000  # what a command takes on a serial line that is not slow
-BENT = 2.0
+SAMPLES = 5  # instants within the clock margin at which a bound is evaluated
+COMMAND_NS = 2_000_000  # until a command is acknowledged on a fast serial line
+BENT = 2.0  # times the deviation of neighbouring chords is the uncertainty between samples
 LONGER = 2  # times the usual interval of samples is too long to be interpolated
 SWING_NS = 20_000_000  # after which ringing is over
-FLOOR = 0.01  # D: what no track knows better (steps of the device, ringing)
+FLOOR = 0.01  # D: the least uncertainty of any track (steps of the device, ringing)
 
 
 @dataclass(frozen=True)
 class Focus:
-    """Where the lens was.
+    """The position of the lens at the middle of an exposure.
 
     Attributes:
-        power: dioptres at the middle of the exposure.
+        power: dioptres.
         uncertainty: dioptres; the true value is within ``power`` +- ``uncertainty``.
     """
 
@@ -79,7 +79,7 @@ class LensResponse:
 
     Attributes:
         time_constant_ns: of the approach.
-        spread: relative error of that.
+        spread: relative error of the time constant.
         ringing: share of a step by which the lens may swing about its approach until it has settled.
 
     Raises:
@@ -104,14 +104,14 @@ class LensResponse:
         """Return the time that a ramp must take from one plane to the next for its focus to be certain enough.
 
         ``spacing`` and ``tolerance`` are in dioptres, ``margin_ns`` is how far the clocks may disagree and
-        ``command_ns`` how long a command takes to be acknowledged, so that nobody knows when it took effect.
+        ``command_ns`` how long a command takes to be acknowledged, within which it takes effect at an unknown time.
         """
         doubt_ns = margin_ns + self.spread * self.time_constant_ns + max(command_ns, COMMAND_NS)
         return math.ceil(spacing * doubt_ns / max(tolerance - 2 * FLOOR, FLOOR))
 
 
 class _Follower:
-    """One guess at the lens: an exponential approach to each set-point from when it took effect."""
+    """A model of the lens: an exponential approach to each set-point from when it took effect."""
 
     def __init__(self, time_constant_ns: float):
         self._tau = time_constant_ns
@@ -123,7 +123,7 @@ class _Follower:
             t_ns += 1
 
     def largest_step(self, start_ns: int, end_ns: int) -> float:
-        """Return the farthest that a command between two times sent the lens."""
+        """Return the largest step (dioptres) of the commands between two times."""
         steps = [abs(target - position) for _, (position, target) in self._segments.between(start_ns, end_ns)]
         return max(steps, default=0.0)
 
@@ -136,8 +136,8 @@ class _Follower:
 class CommandTrack(LensTrack):
     """The position of a lens that does not measure it, bounded from the commands it acknowledged.
 
-    A command took effect between leaving and being acknowledged, and the lens follows within its time constant. The
-    quickest and the slowest lens that fit bound the true one.
+    A command takes effect between being sent and being acknowledged, and the lens follows with its time constant. The
+    fastest and the slowest lens that fit these bound the true one.
     """
 
     def __init__(self, response: LensResponse, timing: SweepTiming):
@@ -146,7 +146,7 @@ class CommandTrack(LensTrack):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all: the lens was parked, or lost."""
+        """Forget everything: the lens was parked, or lost."""
         tau, spread = self._response.time_constant_ns, self._response.spread
         self._followers = tuple(_Follower(tau * factor) for factor in (1.0 - spread, 1.0, 1.0 + spread))
         self._known_from_ns: int | None = None
@@ -162,17 +162,17 @@ class CommandTrack(LensTrack):
         power = float(dioptres(move.focus_distance))
         if self._known_from_ns is None:
             self._known_from_ns = self._timing.settled_ns(move)
-        quick, middle, slow = self._followers
-        quick.command(move.sent_ns, power)
+        fast, middle, slow = self._followers
+        fast.command(move.sent_ns, power)
         middle.command((move.sent_ns + move.acknowledged_ns) // 2, power)
         slow.command(move.acknowledged_ns, power)
 
     def covers(self, end_ns: int, margin_ns: int) -> bool:
-        """Tell whether the exposure ended before a command that is under way: its end is not known yet."""
+        """Return whether the exposure ended before a command that is under way, whose effect is not known yet."""
         return self._under_way_ns is None or end_ns + margin_ns < self._under_way_ns
 
     def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
-        """Bound the position at mid-exposure by the lenses that fit."""
+        """Bound the position at mid-exposure by the fastest and the slowest lens."""
         if self._known_from_ns is None or start_ns < self._known_from_ns + margin_ns:
             return None
         middle = (start_ns + end_ns) // 2
@@ -188,7 +188,7 @@ class _SampledTrack(LensTrack):
 
     Args:
         gap_ns: the longest interval between samples that is used.
-        offset_ns: added to the samples' stamps: what their clock is behind the node's.
+        offset_ns: added to the samples' stamps: how far their clock is behind the node's.
     """
 
     def __init__(self, gap_ns: int = 100_000_000, offset_ns: int = 0):
@@ -206,14 +206,14 @@ class _SampledTrack(LensTrack):
 
 
 class MeasuredTrack(_SampledTrack):
-    """The position of a lens that measures it, interpolated between its samples in their own time.
+    """The position of a lens that measures it, interpolated between its samples at their stamps.
 
-    Between two samples a motion that is bent one way lies between the chord and the prolonged neighbouring chords;
-    its uncertainty is BENT times that, because a motion may be bent both ways.
+    Between two samples, a motion whose curvature keeps its sign lies between the chord and the prolonged neighbouring
+    chords. The uncertainty is BENT times that deviation, because the curvature may change its sign.
 
     Args:
         gap_ns: the longest interval between samples that is interpolated.
-        offset_ns: added to the samples' stamps: what their clock is behind the node's.
+        offset_ns: added to the samples' stamps: how far their clock is behind the node's.
     """
 
     def __init__(self, gap_ns: int = 100_000_000, offset_ns: int = 0):
@@ -225,7 +225,7 @@ class MeasuredTrack(_SampledTrack):
         self._gap_ns = min(LONGER * interval_ns, self._longest_gap_ns)
 
     def covers(self, end_ns: int, margin_ns: int) -> bool:
-        """Tell whether two samples follow."""
+        """Return whether two samples follow."""
         return self._samples.index_after(end_ns + margin_ns) <= len(self._samples) - 2
 
     def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
@@ -262,7 +262,7 @@ class SetPointTrack(_SampledTrack):
         settling_ns: how long before the exposure the set-point must have changed last; 0 where that is not known, and
             so no position is.
         gap_ns: the longest silence that is taken to hold no change.
-        offset_ns: added to the samples' stamps: what their clock is behind the node's.
+        offset_ns: added to the samples' stamps: how far their clock is behind the node's.
     """
 
     def __init__(self, settling_ns: int, gap_ns: int = 100_000_000, offset_ns: int = 0):
@@ -270,11 +270,11 @@ class SetPointTrack(_SampledTrack):
         self._settling_ns = settling_ns
 
     def covers(self, end_ns: int, margin_ns: int) -> bool:
-        """Tell whether a sample follows."""
+        """Return whether a sample follows."""
         return self._samples.index_after(end_ns + margin_ns) < len(self._samples)
 
     def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
-        """Return the set-point that held from settling before the exposure to its end."""
+        """Return the set-point that was constant from settling before the exposure to its end."""
         if not self._settling_ns:
             return None
         first = self._samples.index_after(start_ns - self._settling_ns - margin_ns) - 1

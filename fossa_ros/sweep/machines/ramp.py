@@ -11,7 +11,7 @@ from fossa_ros.sweep.machines.machine import CLOCK_SET_BACK, SweepMachine
 from fossa_ros.sweep.moving import MovingAssembler
 from fossa_ros.sweep.outcome import TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
-from fossa_ros.sweep.stamps import StampGuard
+from fossa_ros.sweep.stamp_guard import StampGuard
 from fossa_ros.sweep.timing import SweepTiming
 
 LATE_PERIODS = 5  # frame periods by which a frame of a ramp may come late

@@ -31,12 +31,12 @@ class Phase(Enum):
 
 
 class StepSweep(SweepMachine):
-    """Command a plane, let the lens settle, take the first frame that is certain, go on.
+    """Command a plane, let the lens settle, take the first certain frame, continue with the next plane.
 
-    A lens that measures its position is read before the exposure and after it, and a frame counts only if it was
-    in its plane both times: one that settles late delays the plane, one that is elsewhere ends the sweep. Whether any
-    lens held its plane until the frame was exposed is proved by the next command, after the last plane by asking it.
-    Where the previous sweep ended this one begins, without a command that would move nothing and settle all the same.
+    A lens that measures its position is read before the exposure and after it, and a frame counts only if the lens was
+    in its plane both times: a lens that settles late delays the plane, one that is elsewhere ends the sweep. The next
+    command proves that any lens held its plane until then; after the last plane the lens is asked. A sweep begins at
+    the plane where the previous one ended, without a command that would move nothing.
 
     Args:
         plan: the planes.
@@ -111,8 +111,8 @@ class StepSweep(SweepMachine):
             self._fail(CLOCK_SET_BACK)
         elif self._off(move.focus_distance, wanted):
             self._fail(
-                f"The lens was told {wanted:.2f} m but went to {move.focus_distance:.2f} m; change sweep.near and "
-                "sweep.far to what it reaches."
+                f"The lens was commanded to {wanted:.2f} m but went to {move.focus_distance:.2f} m; change sweep.near "
+                "and sweep.far to what it reaches."
             )
 
     def measured(self, state: LensState) -> None:
