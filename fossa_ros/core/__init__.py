@@ -1,1 +1,1 @@
-"""What every room stands on: focus stacks and depth maps, optics, geometry, errors."""
+"""Data types and formulae that all other packages use: focus stacks, depth maps, optics, geometry, errors."""

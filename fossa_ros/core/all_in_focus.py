@@ -1,4 +1,4 @@
-"""The all-in-focus image of a stack: every pixel from the planes in which it is sharpest."""
+"""Compose the all-in-focus image of a stack, each pixel from the planes in which it is sharpest."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fossa_ros.core import optics
 from fossa_ros.core.stack import FocusStack
 
 Tile = tuple[slice, slice]
-TILE = 96, 320  # px: its planes stay in the processor's cache, and few of them matter
+TILE = 96, 320  # px: its planes fit in the processor's cache, and few of them contribute
 CONTRAST = 9  # px: side of the square over which local contrast is averaged
 REACH = CONTRAST // 2 + 1  # px around a tile on which its local contrast depends
 
 
 def compose_all_in_focus(stack: FocusStack, depth: np.ndarray, softness: float = 0.25) -> np.ndarray:
-    """Compose the sharp image of an aligned stack from its depth.
+    """Compose the all-in-focus image of an aligned stack from its depth.
 
-    Every pixel is taken from the plane nearest to its depth in dioptres; within ``softness`` of half way between two
-    planes the two are blended, so that no seam shows.
+    Each pixel is taken from the plane nearest to its depth in dioptres. Halfway between two planes, over ``softness``
+    of their distance, the two are blended, so that there are no seams.
 
     Args:
         stack: aligned planes (H, W, 3) uint8 RGB, in any order.
-        depth: (H, W) metres; where it is NaN the sharper of the planes decides by local contrast.
-        softness: share of the gap between two planes over which they blend, 0..1.
+        depth: (H, W) metres; where it is NaN, the plane with the most local contrast is taken.
+        softness: share of the distance between two planes over which they are blended, 0..1.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -36,25 +36,32 @@ def compose_all_in_focus(stack: FocusStack, depth: np.ndarray, softness: float =
     def power(tile: Tile) -> np.ndarray:
         with np.errstate(divide="ignore"):
             power = np.reciprocal(depth[tile])
-        # Infinite depth is as unknown as a negative one.
+        # Infinite and negative depth are unknown.
         return power if power.min() > 0 else np.where(power > 0, power, np.float32(np.nan))
 
     images = [plane.image for plane in stack.planes]
-    return _composed(images, optics.dioptres(stack.focus_distances), power, depth.shape, softness)
+    return _compose(images, optics.dioptres(stack.focus_distances), power, depth.shape, softness)
 
 
 def blend_planes(
     images: Sequence[np.ndarray], focus: np.ndarray, power: np.ndarray, softness: float = 0.25
 ) -> np.ndarray:
-    """Compose the sharp image from uint8 ``images``, their (N,) ``focus`` and an (H, W) ``power``, all in dioptres.
+    """Compose the all-in-focus image of images that are not a stack, as `compose_all_in_focus` does.
 
-    As `compose_all_in_focus`, for images that are not a stack; NaN in ``power`` is unknown.
+    Args:
+        images: N aligned (H, W, 3) uint8 images.
+        focus: (N,) dioptres.
+        power: (H, W) dioptres; NaN is unknown.
+        softness: as for `compose_all_in_focus`.
+
+    Returns:
+        (H, W, 3) uint8.
     """
     power = np.asarray(power, np.float32)
-    return _composed(images, focus, power.__getitem__, power.shape, softness)
+    return _compose(images, focus, power.__getitem__, power.shape, softness)
 
 
-def _composed(
+def _compose(
     images: Sequence[np.ndarray],
     focus: np.ndarray,
     power_of: Callable[[Tile], np.ndarray],
@@ -84,8 +91,8 @@ def _blend(
 ) -> np.ndarray:
     """Compose one tile, its ``images`` in the order of falling ``focus``; ``power`` is within ``bounds``.
 
-    From the nearest plane to the farthest, each takes its share of what lies behind the one before; a share is 0 or 1
-    but where two planes blend, so that no third has a part in it, and most planes none in a tile.
+    From the nearest plane to the farthest, each plane covers its share of the result so far. A share is 0 or 1 except
+    where two planes are blended, so no pixel mixes three planes, and most planes do not contribute to a tile.
     """
     farthest, nearest = bounds
     result = images[0]
@@ -107,8 +114,8 @@ def _blend(
 
 
 def _sharpest(images: Sequence[np.ndarray], tile: Tile) -> np.ndarray:
-    """Return, for each pixel of a tile, the index of the plane with the most local contrast."""
-    # With what lies around the tile, up to the image's border, a tile's contrast is that of the whole image.
+    """Return the index of the plane with the most local contrast for each pixel of a tile."""
+    # The surroundings of the tile, up to the border of the image, make its contrast that of the whole image.
     around = tuple(slice(max(part.start - REACH, 0), part.stop + REACH) for part in tile)
     inner = tuple(
         slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(tile, around, strict=True)

@@ -1,8 +1,8 @@
-"""Failures that a user can mend: each message is one sentence that names what to change."""
+"""Errors that a user can fix; each message is one sentence that names what to change."""
 
 
 class FossaError(Exception):
-    """Base of every failure that is reported as a sentence rather than a traceback."""
+    """Base of all errors that are reported as a sentence instead of a traceback."""
 
 
 class InputError(FossaError):
@@ -10,4 +10,4 @@ class InputError(FossaError):
 
 
 class LensError(FossaError):
-    """A lens that is absent, silent, or answers something its protocol does not allow."""
+    """A lens that is absent, does not answer, or violates its protocol."""

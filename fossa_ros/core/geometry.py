@@ -17,9 +17,9 @@ POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<f4")])
 
 
 def scaled_intrinsics(K: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
-    """Return ``K`` (3, 3) of images of ``size`` (height, width) for the same images resized to ``new_size``.
+    """Return the intrinsics ``K`` (3, 3) of images of ``size`` (height, width) after they are resized to ``new_size``.
 
-    Resizing keeps the image's outer border, so coordinates scale about the corner (-0.5, -0.5).
+    Resizing keeps the outer border of the image, so coordinates scale about the corner (-0.5, -0.5).
     """
     (height, width), (new_height, new_width) = size, new_size
     scale = np.array([new_width / width, new_height / height])
@@ -33,7 +33,7 @@ def scaled_intrinsics(K: np.ndarray, size: tuple[int, int], new_size: tuple[int,
 def _slopes(
     fx: float, fy: float, cx: float, cy: float, skew: float, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return x/z as (H or 1, W) and y/z as (H, 1) float32, read-only; they change with the camera only."""
+    """Return x/z as (H or 1, W) and y/z as (H, 1) float32, read-only; cached for each camera."""
     y = (np.arange(height)[:, None] - cy) / fy
     x = (np.arange(width)[None, :] - cx - (skew * y if skew else 0.0)) / fx
     slopes = x.astype(np.float32), y.astype(np.float32)
@@ -50,10 +50,10 @@ def point_cloud(depth: np.ndarray, K: np.ndarray) -> np.ndarray:
 
 
 def coloured_cloud(depth: np.ndarray, K: np.ndarray, colour: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return an organised cloud, (H, W) of POINT, C-contiguous: the data of a PointCloud2 as it stands.
+    """Return an organised cloud, (H, W) of POINT, C-contiguous: the layout of the data of a PointCloud2.
 
-    ``depth`` is (H, W) metres, ``K`` (3, 3), ``colour`` (H, W, 3) uint8 RGB. Where depth is not a positive
-    number, x, y and z are NaN and the colour stays. ``out``, an array of the same kind, is filled instead of a new one.
+    ``depth`` is (H, W) metres, ``K`` (3, 3), ``colour`` (H, W, 3) uint8 RGB. Where depth is not a positive number, x, y
+    and z are NaN and the colour is kept. ``out``, an array of the same kind, is filled instead of a new one.
     """
     if colour.shape != (*depth.shape, 3) or colour.dtype != np.uint8:
         raise ValueError(f"colour {colour.shape} {colour.dtype} does not belong to depth {depth.shape}")

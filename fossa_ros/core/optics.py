@@ -1,7 +1,7 @@
-"""Thin-lens optics: the one home of dioptres, blur, canonical scale and breathing.
+"""Thin-lens optics: dioptres, blur, canonical scale and focus breathing.
 
-Distances are in metres from the lens along the optical axis, powers in dioptres (1/m), and every function
-works element-wise on numbers and arrays alike.
+Distances are in metres from the lens along the optical axis, powers in dioptres (1/m). All functions work element-wise
+on numbers and arrays.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ def blur_radius(
 
 
 def blur_per_dioptre(focus_distance: ArrayLike, focal_length: float, f_number: float, pixel_size: float) -> Elementwise:
-    """Return by how much (px) the diameter of the blur disc grows with each dioptre off ``focus_distance``.
+    """Return the growth (px) of the diameter of the blur disc per dioptre of distance from ``focus_distance``.
 
-    The blur disc is linear in dioptres: A f / (1 - f / s) for each, A = f/F#, focused at s.
+    It is linear in dioptres: A f / (1 - f / s) per dioptre for a lens of aperture A = f/F# focused at s.
     """
     across = (focal_length / f_number) * focal_length / (1.0 - focal_length * dioptres(focus_distance))
     return across / pixel_size
 
 
 def depth_of_field(focus_distance: ArrayLike, margin: ArrayLike) -> tuple[Elementwise, Elementwise]:
-    """Return the distances (m) that are ``margin`` dioptres nearer and farther than the focus; infinity is possible."""
+    """Return the distances (m) ``margin`` dioptres nearer and farther than the focus; the second may be infinite."""
     focus = dioptres(focus_distance)
     return metres(focus + margin), metres(np.maximum(focus - margin, 0.0))
 
@@ -72,7 +72,8 @@ def depth_of_field(focus_distance: ArrayLike, margin: ArrayLike) -> tuple[Elemen
 def depth_error(depth: ArrayLike, dioptre_error: ArrayLike) -> Elementwise:
     """Return half the span (m) of the distances within ``dioptre_error`` (D) of ``depth`` (m).
 
-    e / (D^2 - e^2), about e z^2: the square of the distance. Infinite where infinity is within the error.
+    It is e / (D^2 - e^2), about e z^2, so it grows with the square of the distance. Infinite where infinity is within
+    the error.
     """
     power = dioptres(depth)
     with np.errstate(divide="ignore"):
@@ -81,24 +82,24 @@ def depth_error(depth: ArrayLike, dioptre_error: ArrayLike) -> Elementwise:
 
 
 def pixel_size(focal_length: float, focal_length_px: float) -> float:
-    """Return the pixel pitch (m) of a camera whose focal length is known in metres and in pixels."""
+    """Return the pixel pitch (m) of a camera from its focal length in metres and in pixels."""
     return focal_length / focal_length_px
 
 
 def magnification(focus_distance: ArrayLike, length: float) -> Elementwise:
     """Return the image scale at ``focus_distance`` relative to focus at infinity (focus breathing).
 
-    A lens that focuses by moving keeps its focal length f, so its image distance grows to v = s f / (s - f) and
-    the image with it: scale = s / (s - f), ``length`` being f (m). A tunable lens before the entrance pupil of
-    fixed optics that are focused at infinity scales in the same way, ``length`` being its distance from the pupil.
+    A lens that focuses by moving keeps its focal length f, so its image distance grows to v = s f / (s - f), and the
+    image grows with it: scale = s / (s - f), where ``length`` is f (m). A tunable lens in front of the entrance pupil
+    of fixed optics focused at infinity scales in the same way, where ``length`` is its distance (m) from the pupil.
     """
     return 1.0 / (1.0 - length * dioptres(focus_distance))
 
 
 def canonical_scale(K: np.ndarray, width: int) -> float:
-    """Return the factor from metres to FOSSA's canonical metres: width / max(fx, fy).
+    """Return the factor from metres to FOSSA's canonical metres, width / max(fx, fy).
 
-    The canonical camera's focal length equals its image width (arXiv 2603.26658), so canonical = metres * scale.
+    The focal length of the canonical camera equals its image width (arXiv 2603.26658), so canonical = metres * scale.
     ``K`` is the (3, 3) intrinsic matrix at the resolution whose width is given.
     """
     return width / float(max(K[0, 0], K[1, 1]))

@@ -1,4 +1,4 @@
-"""Focus stacks made smaller for an estimate, and depth brought back to the size of the photographs."""
+"""Shrink focus stacks to a working size, and enlarge depth maps to the size of the photographs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from fossa_ros.core.geometry import scaled_intrinsics
 from fossa_ros.core.stack import FocusStack
 
-_STEP = 1.05  # ratio of neighbouring depths beyond which they lie on two surfaces
+_STEP = 1.05  # ratio of neighbouring depths beyond which they belong to two surfaces
 
 
 def shrink_stack(stack: FocusStack, max_size: int) -> FocusStack:
@@ -31,9 +31,9 @@ def shrink_stack(stack: FocusStack, max_size: int) -> FocusStack:
 def enlarge_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resample an (H, W) float32 depth map (m) to ``size`` (height, width) without inventing surfaces.
 
-    Within a surface 1 / depth is interpolated bilinearly, which is exact for a plane. Across a step, where
-    neighbours differ by more than 5 %, and for what is unknown (NaN), the nearest pixel decides: a mixture of
-    foreground and background would be a depth at which nothing is.
+    Within a surface 1 / depth is interpolated bilinearly, which is exact for a plane. At a step, where neighbours
+    differ by more than 5 %, and next to unknown depth (NaN), the nearest pixel is taken: a mean of foreground and
+    background would be a depth where there is no surface.
     """
     if depth.shape == tuple(size):
         return depth

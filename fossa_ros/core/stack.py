@@ -1,4 +1,4 @@
-"""The values that travel through the package: focus planes, focus stacks and depth maps."""
+"""Focus planes, focus stacks and depth maps: the data types that all parts of the package exchange."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FocusStack:
         K: (3, 3) float64 intrinsic matrix at the planes' resolution, None where unknown.
         f_number: focal length over aperture diameter, None where unknown.
         focal_length: metres, None where unknown.
-        reference: index of the plane whose viewpoint and stamp the depth map takes; the middle one by default.
+        reference: index of the plane whose viewpoint and stamp the depth map has; the middle plane by default.
 
     Raises:
         InputError: fewer than two planes, planes of different sizes, a focus distance within the focal length,
@@ -57,7 +57,7 @@ class FocusStack:
     K: np.ndarray | None = None
     f_number: float | None = None
     focal_length: float | None = None
-    reference: int = None  # type: ignore[assignment]  # __post_init__ makes it the middle one
+    reference: int = None  # type: ignore[assignment]  # __post_init__ sets the middle plane
 
     def __post_init__(self) -> None:
         if len(self.planes) < 2:
@@ -106,7 +106,7 @@ class FocusStack:
         return np.stack([plane.image for plane in self.planes])
 
     def with_images(self, images: Iterable[np.ndarray]) -> FocusStack:
-        """Return the same stack with other pixels (aligned, resampled), one image a plane."""
+        """Return the stack with one new image for each plane; planes whose image is the same are kept."""
         planes = tuple(
             plane if image is plane.image else replace(plane, image=image)
             for plane, image in zip(self.planes, images, strict=True)
@@ -125,7 +125,7 @@ class DepthMap:
             arguments that composes it. Read it as ``all_in_focus``.
         K: (3, 3) float64 intrinsic matrix, None where unknown.
         stamp_ns: stamp of the reference plane, None where unknown.
-        estimator: name of what made it.
+        estimator: name of the estimator.
     """
 
     depth: np.ndarray
@@ -149,7 +149,7 @@ class DepthMap:
         return self.sharp_image() if callable(self.sharp_image) else self.sharp_image
 
     def within(self, valid: np.ndarray | None) -> DepthMap:
-        """Return the same map with depth unknown wherever ``valid``, (H, W) bool, is False; None keeps all."""
+        """Return the map with depth unknown wherever ``valid``, (H, W) bool, is False; None keeps all."""
         if valid is None:
             return self
         depth = np.where(valid, self.depth, np.float32(np.nan))
@@ -158,7 +158,7 @@ class DepthMap:
 
 
 def checked_intrinsics(K: ArrayLike, size: tuple[int, int]) -> np.ndarray:
-    """Return ``K`` as a (3, 3) float64 matrix that can belong to images of ``size`` (height, width).
+    """Return ``K`` as a (3, 3) float64 matrix, validated for images of ``size`` (height, width).
 
     Raises:
         InputError: K has another shape, a focal length that is not positive, or a principal point outside the image.
