@@ -1,4 +1,4 @@
-"""Weights from a file, a state dict or the Hugging Face hub, checked key for key."""
+"""Read weights from a file, a state dict or the Hugging Face hub, and check every key."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from torch import Tensor, nn
 from fossa_ros.core.errors import InputError
 
 HUB_FILE = "model.pth"
-HUB_OWNER = "venkatsubra"  # of the published checkpoints: fossa-vits, fossa-vitb, and fine-tuned ones
+HUB_OWNER = "venkatsubra"  # publisher of fossa-vits, fossa-vitb and fine-tuned checkpoints
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
-# By model; weights/nano.md says how they were made.
+# By model; each file has a model card beside it.
 SHIPPED = {"nano": Path(__file__).parent / "weights" / "nano.safetensors"}
-NAMED = 3  # keys that an error lists before it says "and so many more"
+MAX_NAMED = 3  # keys that an error message lists
 
 Weights = Mapping[str, Tensor] | str | PathLike
 
 
 def chosen_checkpoint(model: str, checkpoint: Weights | None) -> Weights:
-    """Return a checkpoint, or where none was chosen (None, or empty) the one that ships with the package.
+    """Return ``checkpoint``, or the weights that ship with the package if it is None or empty.
 
     Raises:
-        InputError: none was chosen, and none ships for this model.
+        InputError: ``checkpoint`` is empty, and no weights ship for this model.
     """
     if checkpoint:
         return checkpoint
@@ -51,7 +51,7 @@ def chosen_checkpoint(model: str, checkpoint: Weights | None) -> Weights:
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:
-    """Copy weights into a model, every key of the one against every key of the other.
+    """Copy weights into a model.
 
     Args:
         model: the network to fill.
@@ -59,7 +59,7 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
             ``fossa-vits`` or ``owner/repository``.
 
     Raises:
-        InputError: weights that cannot be found or read, or whose keys or shapes are not the model's.
+        InputError: the weights cannot be found or read, or their keys or shapes differ from the model's.
     """
     state, source = read_weights(weights)
     check_keys(model, state, source)
@@ -67,7 +67,7 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
 
 
 def read_weights(weights: Weights) -> tuple[dict[str, Tensor], str]:
-    """Return the tensors of any accepted kind of weights, and what to call them in a message."""
+    """Return the tensors of any accepted kind of weights, and a name of the source for messages."""
     if isinstance(weights, Mapping):
         return unwrap(weights, "The state dict"), "The state dict"
     path = Path(weights)
@@ -77,7 +77,7 @@ def read_weights(weights: Weights) -> tuple[dict[str, Tensor], str]:
 
 
 def from_hub(name: str) -> Path:
-    """Fetch a checkpoint through ``huggingface_hub``, which caches it and honours ``HF_HUB_OFFLINE``."""
+    """Download a checkpoint with ``huggingface_hub``, which caches it and honours ``HF_HUB_OFFLINE``."""
     looks_like_file = name.endswith(FILE_SUFFIXES) or Path(name).is_absolute() or name.startswith((".", "~"))
     repository = f"{HUB_OWNER}/{name}" if name.startswith("fossa-") and "/" not in name else name
     if looks_like_file or not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
@@ -102,27 +102,26 @@ def from_hub(name: str) -> Path:
         ) from None
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InputError(
-            f"Checkpoint '{repository}' could not be fetched ({first_line(error)}); retry, or give the path of a file."
+            f"Checkpoint '{repository}' could not be downloaded ({first_line(error)}); retry, or give a file."
         ) from error
 
 
 def read_file(path: Path) -> object:
-    """Read a checkpoint file; nothing but tensors and plain containers is ever unpickled."""
+    """Read a checkpoint file; only tensors and plain containers are unpickled."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"Checkpoint '{path}' is not a PyTorch file of tensors alone, and nothing else is unpickled; save "
-            "its state dict again."
+            f"Checkpoint '{path}' contains more than tensors, and nothing else is unpickled; save its state dict alone."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, SafetensorError) as error:
-        raise InputError(f"Checkpoint '{path}' cannot be read ({first_line(error)}); fetch it again.") from error
+        raise InputError(f"Checkpoint '{path}' cannot be read ({first_line(error)}); download it again.") from error
 
 
 def unwrap(content: object, source: str) -> dict[str, Tensor]:
-    """Take the state dict out of a checkpoint's ``model`` entry and its keys out of their ``module.`` prefix."""
+    """Return the state dict of a checkpoint, from its ``model`` entry if it has one, without ``module.`` prefixes."""
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
@@ -131,7 +130,7 @@ def unwrap(content: object, source: str) -> dict[str, Tensor]:
 
 
 def check_keys(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Refuse a state dict with missing, unexpected or misshapen entries, and name the first few."""
+    """Raise InputError if a state dict has missing, unexpected or misshapen entries; the message names the first."""
     expected = model.state_dict()
     problems = [
         listed("lacks", [key for key in expected if key not in state]),
@@ -145,19 +144,18 @@ def check_keys(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
             ],
         ),
     ]
-    problems = [problem for problem in problems if problem]
-    if problems:
+    if problems := [problem for problem in problems if problem]:
         raise InputError(f"{source} {', '.join(problems)}; choose the model that it was made for.")
 
 
 def listed(verb: str, names: list[str]) -> str:
-    """Phrase a list of which only the first few are named; empty when there is nothing to say."""
+    """Return ``verb`` and the first few names as a phrase, or an empty string if there are no names."""
     if not names:
         return ""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{verb} {', '.join(names[:NAMED])}{more}"
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{verb} {', '.join(names[:MAX_NAMED])}{more}"
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
+    """Return the first line of an error's message, or its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""How far to trust a network that does not say so itself."""
+"""A confidence for networks that do not estimate one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from fossa_ros.core import optics
 
 
 def bracketing_confidence(depth: np.ndarray, focus_distances: np.ndarray) -> np.ndarray:
-    """Return (H, W) float32 in 0..1: how well the sweep's focus distances bracket each depth.
+    """Return (H, W) float32 in 0..1: how well the focus distances bracket each depth.
 
-    vits, vitb and vitl give depth alone. What is known besides is that defocus measures depth between the nearest
-    and the farthest plane, and that beyond them it only grows: so 1 between them, falling by a factor of e with
-    each mean plane spacing, in dioptres, beyond; 0 where depth is NaN. It knows nothing of texture or motion.
+    Defocus determines depth between the nearest and the farthest plane; beyond them it only grows. The confidence is 1
+    between them, decreases by a factor of e per mean plane spacing (in dioptres) beyond, and is 0 where depth is NaN.
+    It does not depend on texture or motion.
+
+    Args:
+        depth: (H, W) metres, NaN where unknown.
+        focus_distances: (N,) metres.
     """
     planes = optics.dioptres(focus_distances)
     near, far = planes.max(), planes.min()

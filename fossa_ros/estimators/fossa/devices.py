@@ -10,18 +10,18 @@ from fossa_ros.core.errors import InputError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device to compute on; ``auto`` takes the first GPU, else the CPU, and logs which.
+    """Return the device to compute on; ``auto`` selects the first GPU, else the CPU, and logs the choice.
 
     Raises:
-        InputError: a device that does not exist here, or that PyTorch does not know.
+        InputError: the device does not exist on this machine, or PyTorch does not know it.
     """
     if str(device) == "auto":
         chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        log.info("device auto: %s", describe_device(chosen))
+        LOG.info("device auto: %s", describe_device(chosen))
         return chosen
     try:
         chosen = torch.device(device)
@@ -41,14 +41,14 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """Name the hardware behind a device."""
+    """Return a device's name with its hardware."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()})"
 
 
 def resolve_precision(precision: str) -> torch.dtype:
-    """Return the type of the weights and activations.
+    """Return the type of weights and activations.
 
     Raises:
         InputError: not one of fp32, bf16, fp16.

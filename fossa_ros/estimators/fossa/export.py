@@ -19,8 +19,8 @@ def export_onnx(model: torch.nn.Module, path: str | Path, planes: int, size: tup
     """Write a float32 network on the CPU as ONNX, for ``planes`` images of ``size`` (H, W).
 
     Inputs are ``stack`` (1, N, 3, H, W), normalised as by :mod:`fossa_ros.estimators.fossa.preprocessing`, and
-    ``focus`` (1, N) in canonical metres; the output ``depth`` is (1, 1, H, W) in canonical metres. Shapes are fixed, as
-    TensorRT likes them. The file is kept only if onnxruntime gives PyTorch's depth on random input.
+    ``focus`` (1, N) in canonical metres; the output ``depth`` is (1, 1, H, W) in canonical metres. Shapes are fixed,
+    which suits TensorRT. The file is kept only if onnxruntime gives the same depth as PyTorch on random input.
 
     Returns:
         The largest relative difference between the two.
@@ -29,7 +29,7 @@ def export_onnx(model: torch.nn.Module, path: str | Path, planes: int, size: tup
         InputError: onnx or onnxruntime is missing, the network is not float32, or the two disagree.
     """
     if model.dtype != torch.float32 or next(model.parameters()).device.type != "cpu":
-        raise InputError("ONNX is exported in fp32 on the CPU; make the model so, and let the runtime convert.")
+        raise InputError("ONNX export needs a model in fp32 on the CPU; create it so, and let the runtime convert it.")
     try:
         import onnx  # noqa: F401 (torch.onnx needs it)
         import onnxruntime
@@ -40,10 +40,10 @@ def export_onnx(model: torch.nn.Module, path: str | Path, planes: int, size: tup
     focus = torch.linspace(0.5, 4.0, planes)[None]
     with replacing(path) as partial:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer's, about sizes that become constants: they are meant to
+            warnings.simplefilter("ignore")  # the tracer warns that sizes become constants, which is intended
             expected = model(stack, focus).numpy()
             names = {"input_names": ["stack", "focus"], "output_names": ["depth"]}
-            # The tracing exporter: the newer one needs a further package and gives the same graph.
+            # The tracing exporter: the newer one needs another package and gives the same graph.
             torch.onnx.export(model, (stack, focus), str(partial), opset_version=OPSET, dynamo=False, **names)
         session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
         (depth,) = session.run(["depth"], {"stack": stack.numpy(), "focus": focus.numpy()})

@@ -1,4 +1,4 @@
-"""Softmax attention among all tokens of a frame, by the fastest way that the device has."""
+"""Softmax attention among all tokens of a frame, by the fastest method of the device."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from fossa_ros.estimators.fossa.tiles import tiled
 
-LONG = 512  # tokens from which a CPU's attention is worth arranging
-QUERIES = 256  # a tile: its scores against some 2000 keys stay in a core's cache
+LONG = 512  # tokens from which tiling pays on a CPU
+QUERIES = 256  # per tile: their scores against some 2000 keys stay in a core's cache
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -23,14 +23,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def attend_in_tiles(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Do the same head by head in tiles of queries.
+    """Return the same, head by head in tiles of queries.
 
-    Without AMX, PyTorch's fused attention multiplies bfloat16 no faster than float32, oneDNN twice as fast.
+    Without AMX, PyTorch's fused attention multiplies bfloat16 no faster than float32, while a plain product is twice as
+    fast.
     """
     tokens = q.shape[2]
     q = q * q.shape[3] ** -0.5
-    # What all keys have in common moves all of a query's scores alike, which the softmax does not see; scores
-    # near zero have more digits after the point.
+    # A vector that all keys share shifts all scores of a query equally, which does not change the softmax; without it
+    # the scores are near zero, where bfloat16 is more precise.
     k = k - k.mean(2, keepdim=True)
     out, memory = torch.empty_like(q), q.new_empty(QUERIES, tokens)
     for queries, keys, values, attended in zip(*(x.flatten(0, 1) for x in (q, k, v, out)), strict=True):
@@ -41,5 +42,5 @@ def attend_in_tiles(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def has_amx() -> bool:
-    """Tell whether the CPU multiplies tiles of bfloat16, which PyTorch's fused attention then makes use of."""
+    """Return whether the CPU multiplies tiles of bfloat16, which PyTorch's fused attention uses."""
     return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
