@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecyclePublisher
 from rich.console import Console
 from rich.progress import Progress
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -37,11 +38,11 @@ from fossa_ros.messages import camera_frames
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import LensState
 from fossa_ros.parameters.depth_config import EstimatorConfig
+from fossa_ros.pipeline import result_messages
 from fossa_ros.pipeline import worker as pipeline
 from fossa_ros.ros import capture_component, environment, lifecycle, outputs, qos
 from fossa_ros.ros.conversions import image_message, time_message
 from fossa_ros.ros.fossa_node import FossaNode
-from fossa_ros.ros.in_place import InPlacePublisher
 from fossa_ros.sweep import SweepDecoder, SweepPlan
 
 PLANES, EXPOSURE = 5, 0.003
@@ -148,7 +149,7 @@ class Stopwatch:
     """Times of each sweep by stage, in ms, from wrappers around the functions that do the work.
 
     Processor time is the calling thread's, so that on a busy machine it says what a quiet one would take; with
-    ``--threads 1`` it is all there is. Stages overlap: images are sent by a thread of their own.
+    ``--threads 1`` it is all there is.
     """
 
     def __init__(self):
@@ -218,10 +219,10 @@ def instrument(watch: Stopwatch) -> None:
     watch.wrap(pipeline, "check_motion", "align", lambda args: args[0].number)
     watch.wrap(Known, "estimate", "inference")
     watch.wrap(sys.modules[__name__], "compose_all_in_focus", "fuse")
-    watch.wrap(outputs, "depth_fields", "encode")
-    watch.wrap(InPlacePublisher, "write", "encode")
-    watch.wrap(outputs.Outputs, "_write_cloud", "cloud")
-    watch.wrap(InPlacePublisher, "send", lambda args: SENT["/".join(args[0].topic.split("/")[1:])])
+    watch.wrap(result_messages, "depth_fields", "encode")
+    watch.wrap(result_messages, "coloured_cloud", "cloud")
+    watch.wrap(outputs, "build_message", lambda args: "cloud" if args[0] is PointCloud2 else "encode")
+    watch.wrap(LifecyclePublisher, "publish", lambda args: SENT.get(args[0].topic_name[1:], "send the rest"))
     on_frame, publish = capture_component.CaptureComponent._on_frame, outputs.Outputs.publish
 
     def arrived(self, image, info):

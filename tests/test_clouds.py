@@ -6,16 +6,18 @@ import importlib.util
 
 import numpy as np
 import pytest
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from fossa_ros.core.geometry import POINT, coloured_cloud
-from fossa_ros.ros.conversions import empty_cloud
+from fossa_ros.messages.fields import cloud_fields
+from fossa_ros.ros.conversions import build_message
 
 K = np.array([[50.0, 0, 1.5], [0, 60.0, 1.0], [0, 0, 1]])
 DEPTH = np.array([[1.0, 2.0, np.nan, 4.0], [0.5, 0.5, 0.5, 0.5], [3.0, 3.0, 3.0, np.nan]], np.float32)
 COLOUR = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
-MESSAGE = empty_cloud(3, 4, Header(frame_id="camera_optical_frame"))
-MESSAGE.data.frombytes(coloured_cloud(DEPTH, K, COLOUR).tobytes())
+HEADER = Header(frame_id="camera_optical_frame")
+MESSAGE = build_message(PointCloud2, {"header": HEADER, **cloud_fields(coloured_cloud(DEPTH, K, COLOUR))})
 
 
 def by_numpy(message):

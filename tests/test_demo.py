@@ -67,7 +67,7 @@ def test_a_short_run_ends_with_figures_pictures_a_cloud_and_a_bag(tmp_path):
     types = typestore()
     with Reader(out / "bag") as bag:
         topics = {connection.topic.lstrip("/"): connection.msgcount for connection in bag.connections}
-        assert set(topics) == set(BAG_TOPICS)
+        assert set(topics) == {topic.name for topic in BAG_TOPICS}
         assert topics["sweep"] >= summary["sweeps"] and topics["depth/image"] >= summary["sweeps_accepted"]
         connection, _, raw = next(entry for entry in bag.messages() if entry[0].topic == "/focus_stack")
         assert len(types.deserialize_cdr(raw, connection.msgtype).planes) == 5

@@ -49,15 +49,15 @@ def point_cloud(depth: np.ndarray, K: np.ndarray) -> np.ndarray:
     return cv2.merge([z * x_slope, z * y_slope, z])
 
 
-def coloured_cloud(depth: np.ndarray, K: np.ndarray, colour: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def coloured_cloud(depth: np.ndarray, K: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Return an organised cloud, (H, W) of POINT, C-contiguous: the layout of the data of a PointCloud2.
 
     ``depth`` is (H, W) metres, ``K`` (3, 3), ``colour`` (H, W, 3) uint8 RGB. Where depth is not a positive number, x, y
-    and z are NaN and the colour is kept. ``out``, an array of the same kind, is filled instead of a new one.
+    and z are NaN and the colour is kept.
     """
     if colour.shape != (*depth.shape, 3) or colour.dtype != np.uint8:
         raise ValueError(f"colour {colour.shape} {colour.dtype} does not belong to depth {depth.shape}")
-    cloud = np.empty(depth.shape, POINT) if out is None else out
+    cloud = np.empty(depth.shape, POINT)
     fields = cloud.view(np.float32).reshape(*depth.shape, 4)
     x_slope, y_slope = _slopes(K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], *depth.shape)
     x_slope = np.broadcast_to(x_slope, (len(depth), depth.shape[1]))

@@ -28,7 +28,6 @@ from fossa_ros.io.pictures import confidence_picture, depth_picture, error_pictu
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.motion import MotionCheck
 from fossa_ros.parameters.node_config import FossaNodeConfig
-from fossa_ros.pipeline.report import report_stamp_ns
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.pipeline.steps import check_motion, estimate_depth
 
@@ -231,7 +230,7 @@ class _Line:
         result = checked.result()
         if result.stack is not None:
             result = estimate_depth(result, self._estimator)
-        return result, sweep_figures(result, truth, report_stamp_ns(result))
+        return result, sweep_figures(result, truth, result.stamp_ns)
 
     def _finish(self, estimated: Future, sweep: ReplayedSweep) -> None:
         try:

@@ -9,7 +9,6 @@ import numpy as np
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import point_cloud
 from fossa_ros.io.pictures import confidence_picture
-from fossa_ros.pipeline.report import report_stamp_ns
 from fossa_ros.pipeline.result import SweepResult
 
 TIMELINE = "stamp"
@@ -60,7 +59,7 @@ class RerunLog:
             self._at(plane.stamp_ns)
             stream.log(f"sweep/plane_{place}", rerun.Image(plane.image).compress(QUALITY))
             stream.log("lens/focus_distance", rerun.Scalars(plane.focus_distance))
-        self._at(report_stamp_ns(result))
+        self._at(result.stamp_ns)
         level = "INFO" if result.depth is not None else "WARN"
         told = f"sweep {sweep.number} {result.verdict} {result.reason}".rstrip()
         stream.log("verdict", rerun.TextLog(told, level=level))

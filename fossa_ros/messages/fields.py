@@ -1,7 +1,8 @@
-"""What goes into the fields of messages and comes out of them, whoever makes the messages: rclpy, or a bag without ROS.
+"""Fields of messages from the package's types, and back.
 
-A message is anything with the fields of its definition. ``*_fields`` return them by name, without headers; arrays of
-bytes are (N,) uint8 views of the pixels.
+Messages are those of rclpy or those read from a bag without ROS: anything with the fields of the definition. Functions
+named ``*_fields`` return the fields by name: nested messages as dictionaries, arrays of numbers as NumPy arrays, bytes
+as (N,) uint8 views of the pixels.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.sweep import CapturedSweep, Frame, GyroSamples
 
 FLOAT32 = 7  # sensor_msgs/PointField
+# Of sensor_msgs/CameraInfo, beside the header.
+CAMERA_INFO = ("height", "width", "distortion_model", "d", "k", "r", "p", "binning_x", "binning_y", "roi")
 
 
 def nanoseconds(stamp) -> int:
@@ -29,6 +32,11 @@ def nanoseconds(stamp) -> int:
 def stamp_fields(stamp_ns: int) -> dict[str, int]:
     """Return nanoseconds as a stamp."""
     return {"sec": stamp_ns // 1_000_000_000, "nanosec": stamp_ns % 1_000_000_000}
+
+
+def header_fields(stamp_ns: int, frame_id: str) -> dict[str, Any]:
+    """Return a header."""
+    return {"stamp": stamp_fields(stamp_ns), "frame_id": frame_id}
 
 
 def image_fields(pixels: np.ndarray, encoding: str) -> dict[str, Any]:
@@ -52,6 +60,11 @@ def depth_fields(depth: np.ndarray, encoding: str) -> dict[str, Any]:
     return image_fields(np.ascontiguousarray(depth), encoding)
 
 
+def camera_info_fields(info: Any) -> dict[str, Any]:
+    """Return the fields of a ``sensor_msgs/CameraInfo`` message without its header."""
+    return {name: getattr(info, name) for name in CAMERA_INFO}
+
+
 def depth_from_message(message) -> np.ndarray:
     """Return the (H, W) float32 metres of a depth image, NaN where unknown: the inverse of ``depth_fields``."""
     dtype = np.dtype(np.uint16 if message.encoding == "16UC1" else np.float32)
@@ -65,14 +78,7 @@ def depth_from_message(message) -> np.ndarray:
 
 def cloud_fields(points: np.ndarray) -> dict[str, Any]:
     """Return (H, W) structured points (``geometry.POINT``) as an organised XYZRGB cloud; NaN where unknown."""
-    return cloud_layout(*points.shape) | {"data": points.reshape(-1).view(np.uint8)}
-
-
-def cloud_layout(height: int, width: int) -> dict[str, Any]:
-    """Return what an organised XYZRGB cloud says of its data, which is (H, W) of ``geometry.POINT``.
-
-    ``fields`` holds one dictionary each.
-    """
+    height, width = points.shape
     return {
         "height": height,
         "width": width,
@@ -84,6 +90,7 @@ def cloud_layout(height: int, width: int) -> dict[str, Any]:
         "point_step": POINT.itemsize,
         "row_step": POINT.itemsize * width,
         "is_dense": False,
+        "data": points.reshape(-1).view(np.uint8),
     }
 
 

@@ -52,3 +52,8 @@ class SweepResult:
     inference_ms: float = math.nan
     motion: MotionResult | None = None
     age_ms: float = math.nan
+
+    @property
+    def stamp_ns(self) -> int:
+        """The depth's stamp, or the start of the sweep where there is no depth."""
+        return self.sweep.started_ns if self.depth is None else self.depth.stamp_ns

@@ -1,30 +1,56 @@
-"""Messages to the package's dataclasses and back."""
+"""Messages of rclpy from the package's types."""
 
 from __future__ import annotations
 
 import array
 import copy
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from fossa_ros.core.optics import dioptres
 from fossa_ros.core.stack import FocusPlane
 from fossa_ros.lens import LensState
-from fossa_ros.messages.fields import (
-    cloud_layout,
-    depth_fields,
-    image_fields,
-    stamp_fields,
-)
+from fossa_ros.messages.fields import depth_fields, image_fields, stamp_fields
 from fossa_ros.msg import FocusStack as FocusStackMessage
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
-from fossa_ros.pipeline.report import report_fields, report_stamp_ns
 from fossa_ros.pipeline.result import SweepResult
+from fossa_ros.pipeline.result_messages import report_fields
 from fossa_ros.sweep import CapturedSweep, Frame
+
+
+@cache
+def message_class(msgtype: str) -> type:
+    """Return the class of a message type, ``PACKAGE/msg/NAME`` or ``PACKAGE/NAME``."""
+    package, *_, name = msgtype.split("/")
+    return getattr(import_module(f"{package}.msg"), name)
+
+
+def build_message(kind: type, fields: Mapping[str, Any]) -> Any:
+    """Return a message of class ``kind`` with ``fields`` as ``fossa_ros.messages.fields`` makes them.
+
+    Nested messages are given as mappings, or as messages.
+    """
+    message = kind()
+    types = kind.get_fields_and_field_types()
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            value = build_message(message_class(types[name]), value)
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            nested = message_class(types[name].removeprefix("sequence<").removesuffix(">"))
+            value = [build_message(nested, entry) for entry in value]
+        elif isinstance(value, np.ndarray) and isinstance(held := getattr(message, name), array.array):
+            held.frombytes(value.view(np.uint8))  # assigning would copy element by element in Python
+            continue
+        setattr(message, name, value)
+    return message
 
 
 def time_message(stamp_ns: int) -> Time:
@@ -34,45 +60,26 @@ def time_message(stamp_ns: int) -> Time:
 
 def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
     """Return ``pixels`` (H, W) or (H, W, C), C-contiguous, as an image message."""
-    return _with_data(Image, image_fields(pixels, encoding), header)
+    return build_message(Image, {"header": header, **image_fields(pixels, encoding)})
 
 
 def depth_image(depth: np.ndarray, encoding: str, header: Header) -> Image:
     """Return (H, W) float32 metres as 32FC1 (NaN unknown) or 16UC1 (millimetres, 0 unknown), REP 118."""
-    return _with_data(Image, depth_fields(depth, encoding), header)
-
-
-def depth_camera_info(info: CameraInfo, header: Header) -> CameraInfo:
-    """Return the camera's calibration under the depth image's header."""
-    info = copy.copy(info)
-    info.header = header
-    return info
-
-
-def empty_cloud(height: int, width: int, header: Header) -> PointCloud2:
-    """Return an organised XYZRGB cloud without its data, which are (H, W) of ``geometry.POINT``; NaN where unknown."""
-    fields = cloud_layout(height, width)
-    fields["fields"] = [PointField(**field) for field in fields["fields"]]
-    return PointCloud2(header=header, **fields)
-
-
-def calibration_of(sweep: CapturedSweep) -> CameraInfo:
-    """Return the camera's calibration that came with a sweep's frames; an empty one where there is no frame."""
-    return CameraInfo() if sweep.camera_info is None else sweep.camera_info
+    return build_message(Image, {"header": header, **depth_fields(depth, encoding)})
 
 
 def focus_stack_message(sweep: CapturedSweep) -> FocusStackMessage:
     """Return a complete sweep as one message, its planes in the camera's encoding."""
-    stack, info = sweep.stack, calibration_of(sweep)
+    stack, info = sweep.stack, copy.copy(sweep.camera_info or CameraInfo())
     frame_id = info.header.frame_id
-    header = Header(stamp=time_message(stack.stamp_ns), frame_id=frame_id)
+    info.header = header = Header(stamp=time_message(stack.stamp_ns), frame_id=frame_id)
     message = FocusStackMessage(
         header=header,
         sweep=sweep.number,
         reference=stack.reference,
         focus_distances=array.array("d", stack.focus_distances),
         uncertainties=array.array("d", sweep.uncertainties),
-        camera_info=depth_camera_info(info, header),
+        camera_info=info,
         f_number=stack.f_number or 0.0,
         focal_length=stack.focal_length or 0.0,
         started=time_message(sweep.started_ns),
@@ -104,7 +111,7 @@ def _plane_message(plane: FocusPlane, frame: Frame, header: Header) -> Image:
 def lens_state_message(
     state: LensState | None, backend: str, frame_id: str, measured: bool, now_ns: int
 ) -> LensStateMessage:
-    """Return what the lens says of itself; None stands for a lens that does not answer."""
+    """Return the state of a lens; None stands for a lens that does not answer."""
     message = LensStateMessage(backend=backend, measured=measured, reachable=state is not None)
     message.header.frame_id = frame_id
     message.header.stamp = time_message(now_ns if state is None else state.stamp_ns)
@@ -118,23 +125,5 @@ def lens_state_message(
 
 
 def sweep_report(result: SweepResult) -> SweepReport:
-    """Return what became of a sweep."""
-    frame_id = calibration_of(result.sweep).header.frame_id
-    fields = report_fields(result)
-    return SweepReport(
-        header=Header(stamp=time_message(report_stamp_ns(result)), frame_id=frame_id),
-        **fields
-        | {
-            "focus_distances": array.array("d", fields["focus_distances"]),
-            "stamps": [time_message(stamp) for stamp in fields["stamps"]],
-            "drop_counts": array.array("I", fields["drop_counts"]),
-        },
-    )
-
-
-def _with_data(kind: type, fields: dict, header: Header):
-    data = fields.pop("data")
-    message = kind(header=header, **fields)
-    # frombytes fills the message's own array at memory speed; assigning bytes walks them one by one in Python.
-    message.data.frombytes(data)
-    return message
+    """Return the report of a sweep."""
+    return build_message(SweepReport, report_fields(result))

@@ -91,7 +91,7 @@ def summarise(run: Run, seconds: float) -> dict:
     accepted = run.accepted()
     scored = [depth_metrics(depth, truth) for depth, truth in run.scored()]
     metrics = mean_metrics(scored) if scored else {}
-    verdicts = run.reasons()
+    verdicts = run.verdicts()
 
     def mean(name: str) -> float | None:
         return round(metrics[name], 4) if metrics else None
@@ -182,11 +182,11 @@ def _await_first_sweep(recorder: Recorder, nodes: _Nodes, bar: Progress) -> None
 
 def _sweep(recorder: Recorder, nodes: _Nodes, bar: Progress, seconds: float) -> None:
     sweeping = bar.add_task("Sweeping", total=seconds)
-    recorder.run.begin()
+    recorder.run.restart()
     began, bumped, noticed, next_bump = time.monotonic(), False, False, BUMP_AT * seconds
     while (elapsed := time.monotonic() - began) < (seconds if noticed else seconds + LONGER_S):
         nodes.check()
-        accepted, verdicts = len(recorder.run.accepted()), recorder.run.reasons()
+        accepted, verdicts = len(recorder.run.accepted()), recorder.run.verdicts()
         noticed = bumped and verdicts["rejected"] > 0
         if elapsed >= next_bump and not noticed:
             recorder.bump()

@@ -1,6 +1,10 @@
-"""Quality of service, one profile a kind of topic."""
+"""Quality of service: the settings of each profile in ``fossa_ros.messages.topics``."""
+
+from __future__ import annotations
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from fossa_ros.messages.topics import Profile
 
 
 def _profile(depth: int, *, reliable: bool = True, latched: bool = False) -> QoSProfile:
@@ -14,17 +18,27 @@ def _profile(depth: int, *, reliable: bool = True, latched: bool = False) -> QoS
 
 # Frames of a sweep cannot be taken again, and large best-effort images are mostly lost on default transports.
 FRAMES = _profile(10)
-# For cameras that offer no more than the sensor-data profile.
+# For cameras that publish with the sensor-data profile.
 FRAMES_BEST_EFFORT = _profile(10, reliable=False)
-# Best-effort publishers look dead to reliable subscribers such as RViz, so results are offered reliably.
+# A reliable subscriber such as RViz receives nothing from a best-effort publisher, so results are reliable.
 RESULTS = _profile(5)
 # Focus stacks are large, and only new ones are of use.
 STACKS = _profile(2)
-# Of sensors whose single samples do not matter.
+# For sensors whose single samples do not matter; best effort, so that it matches every driver.
 SENSOR = _profile(200, reliable=False)
-# The last value matters to whoever joins late: the rig's true depth.
+# A subscriber that joins late receives the last message: the rig's true depth.
 LATCHED = _profile(1, latched=True)
-# So does where the lens is; and whoever gives frames their focus by it needs every one of a burst around a command.
+# Latched too, and deep enough for the burst of states around a command: subscribers date frames by every one of them.
 LENS_STATES = _profile(100, latched=True)
-# Every report counts, also while a recorder is busy writing.
+# No report may be lost, also while a recorder is busy writing.
 REPORTS = _profile(100)
+
+PROFILES = {
+    Profile.FRAMES: FRAMES,
+    Profile.SENSOR: SENSOR,
+    Profile.RESULTS: RESULTS,
+    Profile.REPORTS: REPORTS,
+    Profile.STACKS: STACKS,
+    Profile.LENS_STATES: LENS_STATES,
+    Profile.LATCHED: LATCHED,
+}

@@ -1,0 +1,81 @@
+"""The messages that the result of a sweep becomes: nodes publish them, bags hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fossa_ros.core.geometry import coloured_cloud
+from fossa_ros.messages import topics
+from fossa_ros.messages.fields import (
+    camera_info_fields,
+    cloud_fields,
+    depth_fields,
+    header_fields,
+    image_fields,
+    stamp_fields,
+)
+from fossa_ros.messages.topics import Topic
+from fossa_ros.motion import debug_picture
+from fossa_ros.pipeline.result import SweepResult
+
+Fields = dict[str, Any]
+
+
+def result_messages(result: SweepResult, depth_encoding: str) -> Iterator[tuple[Topic, Callable[[], Fields]]]:
+    """Yield the topics of a result, each with a function that returns the fields of its message.
+
+    Nothing is computed until that function is called, so that a topic without subscribers costs nothing. The order is
+    that of ``topics.RESULTS``.
+
+    Args:
+        result: of a sweep, with depth or without.
+        depth_encoding: of ``depth/image``: 32FC1 (m) or 16UC1 (mm).
+    """
+    depth, info = result.depth, result.sweep.camera_info
+    if depth is not None:
+        header = header_fields(depth.stamp_ns, info.header.frame_id)
+
+        def stamped(topic: Topic, make: Callable[[], Fields]) -> tuple[Topic, Callable[[], Fields]]:
+            return topic, lambda: {"header": header, **make()}
+
+        yield stamped(topics.DEPTH, lambda: depth_fields(depth.depth, depth_encoding))
+        yield stamped(topics.DEPTH_CAMERA_INFO, lambda: camera_info_fields(info))
+        yield stamped(topics.CONFIDENCE, lambda: image_fields(depth.confidence, "32FC1"))
+        yield stamped(topics.ALL_IN_FOCUS, lambda: image_fields(depth.all_in_focus, "rgb8"))
+        yield stamped(topics.POINTS, lambda: cloud_fields(coloured_cloud(depth.depth, depth.K, depth.all_in_focus)))
+    if (motion := result.motion) is not None:
+        header_of_report = _report_header(result)
+        yield topics.MOTION_DEBUG, lambda: {"header": header_of_report, **image_fields(debug_picture(motion), "rgb8")}
+    yield topics.SWEEP, lambda: report_fields(result)
+
+
+def report_fields(result: SweepResult) -> Fields:
+    """Return the fields of ``fossa_ros/SweepReport``."""
+    sweep = result.sweep
+    return {
+        "header": _report_header(result),
+        "sweep": sweep.number,
+        "accepted": result.depth is not None,
+        "verdict": str(result.verdict),
+        "reason": result.reason,
+        "motion_px": float(result.motion_px),
+        "motion_uncertainty_px": float(result.motion.uncertainty_px) if result.motion else math.nan,
+        "moving_share": float(result.motion.moving_share) if result.motion else math.nan,
+        "focus_distances": np.array(sweep.focus_distances, np.float64),
+        "stamps": [stamp_fields(stamp) for stamp in sweep.stamps_ns],
+        "drop_reasons": list(sweep.drops),
+        "drop_counts": np.array(list(sweep.drops.values()), np.uint32),
+        "sweep_ms": sweep.duration_ns / 1e6,
+        "motion_ms": float(result.motion_ms),
+        "inference_ms": float(result.inference_ms),
+        "age_ms": float(result.age_ms),
+    }
+
+
+def _report_header(result: SweepResult) -> Fields:
+    info = result.sweep.camera_info
+    return header_fields(result.stamp_ns, "" if info is None else info.header.frame_id)
