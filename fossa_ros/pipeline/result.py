@@ -55,5 +55,6 @@ class SweepResult:
 
     @property
     def stamp_ns(self) -> int:
-        """The depth's stamp, or the start of the sweep where there is no depth."""
-        return self.sweep.started_ns if self.depth is None else self.depth.stamp_ns
+        """The depth's stamp, or the start of the sweep where there is none."""
+        stamp = None if self.depth is None else self.depth.stamp_ns
+        return self.sweep.started_ns if stamp is None else stamp

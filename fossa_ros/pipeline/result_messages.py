@@ -35,21 +35,19 @@ def result_messages(result: SweepResult, depth_encoding: str) -> Iterator[tuple[
         result: of a sweep, with depth or without.
         depth_encoding: of ``depth/image``: 32FC1 (m) or 16UC1 (mm).
     """
-    depth, info = result.depth, result.sweep.camera_info
-    if depth is not None:
-        header = header_fields(depth.stamp_ns, info.header.frame_id)
+    header = _header(result)
 
-        def stamped(topic: Topic, make: Callable[[], Fields]) -> tuple[Topic, Callable[[], Fields]]:
-            return topic, lambda: {"header": header, **make()}
+    def stamped(topic: Topic, make: Callable[[], Fields]) -> tuple[Topic, Callable[[], Fields]]:
+        return topic, lambda: {"header": header, **make()}
 
+    if (depth := result.depth) is not None:
         yield stamped(topics.DEPTH, lambda: depth_fields(depth.depth, depth_encoding))
-        yield stamped(topics.DEPTH_CAMERA_INFO, lambda: camera_info_fields(info))
+        yield stamped(topics.DEPTH_CAMERA_INFO, lambda: camera_info_fields(result.sweep.camera_info))
         yield stamped(topics.CONFIDENCE, lambda: image_fields(depth.confidence, "32FC1"))
         yield stamped(topics.ALL_IN_FOCUS, lambda: image_fields(depth.all_in_focus, "rgb8"))
         yield stamped(topics.POINTS, lambda: cloud_fields(coloured_cloud(depth.depth, depth.K, depth.all_in_focus)))
     if (motion := result.motion) is not None:
-        header_of_report = _report_header(result)
-        yield topics.MOTION_DEBUG, lambda: {"header": header_of_report, **image_fields(debug_picture(motion), "rgb8")}
+        yield stamped(topics.MOTION_DEBUG, lambda: image_fields(debug_picture(motion), "rgb8"))
     yield topics.SWEEP, lambda: report_fields(result)
 
 
@@ -57,7 +55,7 @@ def report_fields(result: SweepResult) -> Fields:
     """Return the fields of ``fossa_ros/SweepReport``."""
     sweep = result.sweep
     return {
-        "header": _report_header(result),
+        "header": _header(result),
         "sweep": sweep.number,
         "accepted": result.depth is not None,
         "verdict": str(result.verdict),
@@ -76,6 +74,6 @@ def report_fields(result: SweepResult) -> Fields:
     }
 
 
-def _report_header(result: SweepResult) -> Fields:
+def _header(result: SweepResult) -> Fields:
     info = result.sweep.camera_info
     return header_fields(result.stamp_ns, "" if info is None else info.header.frame_id)

@@ -13,8 +13,9 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 
 from fossa_ros.core.errors import LensError
+from fossa_ros.messages import topics
 from fossa_ros.messages.fields import nanoseconds
-from fossa_ros.ros import qos
+from fossa_ros.ros.endpoints import create_subscription
 from fossa_ros.ros.isolated_node import IsolatedNode
 
 DISCOVERY_S = 5.0  # time to discover a node that has just started
@@ -57,7 +58,7 @@ class CameraParameters:
                         f"namespace included. Nodes seen: {', '.join(self._nodes()) or 'none'}."
                     )
             self._frame_id = self._frame()
-            self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
+            create_subscription(self._node, topics.DIAGNOSTICS, self._on_diagnostics)
         except BaseException:
             self.close()
             raise

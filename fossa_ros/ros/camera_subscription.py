@@ -9,6 +9,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from fossa_ros.messages import topics
 from fossa_ros.messages.stamp_pairs import StampPairs
 from fossa_ros.ros import qos
 
@@ -36,10 +37,10 @@ class CameraSubscription:
         on_pair: Callable[[Image | CompressedImage, CameraInfo], None],
         transport: str = "raw",
     ):
-        image = node.resolve_topic_name("image")
+        image = node.resolve_topic_name(topics.IMAGE.name)
         self._topics = {
             image if transport == "raw" else f"{image}/{transport}": Image if transport == "raw" else CompressedImage,
-            node.resolve_topic_name("camera_info"): CameraInfo,
+            node.resolve_topic_name(topics.CAMERA_INFO.name): CameraInfo,
         }
         self._node = node
         self._on_pair = on_pair

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.lifecycle import LifecyclePublisher
@@ -18,8 +18,10 @@ from std_srvs.srv import SetBool, Trigger
 from fossa_ros.calibration.configured_lens import configured_calibration, configured_lens
 from fossa_ros.core.errors import InputError
 from fossa_ros.lens import LensState
+from fossa_ros.messages import topics
 from fossa_ros.messages.camera_frames import CameraFrames
 from fossa_ros.messages.fields import angular_velocity, lens_state, nanoseconds
+from fossa_ros.messages.topics import Profile
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.capture_config import CaptureConfig
@@ -29,6 +31,7 @@ from fossa_ros.ros import qos
 from fossa_ros.ros.camera_subscription import CameraSubscription
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
+from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_subscription
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.sweep import CapturedSweep, DecodePlane, GyroBuffer, SweepCapture, SweepMode
 
@@ -100,7 +103,7 @@ class CaptureComponent:
             self._lens_backend = lens.backend
             self._lens_measures = lens.capabilities.measures_position
             identity = lens.capabilities.identity
-            self._lens_states = self._node.create_lifecycle_publisher(LensStateMessage, "lens/state", qos.LENS_STATES)
+            self._lens_states = create_lifecycle_publisher(self._node, topics.LENS_STATE)
         planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
         self._node.get_logger().info(f"{identity}; planes at {planes} m")
         return identity
@@ -113,14 +116,17 @@ class CaptureComponent:
         self._exposure_fault = ""
         if self._exposure_topic:
             # One that is lost costs little: the longest exposure is assumed.
-            self._subscribe(DiagnosticArray, self._exposure_topic, self._frames.add_metadata, qos.SENSOR)
+            metadata = replace(topics.METADATA, name=self._exposure_topic, profile=Profile.SENSOR)
+            self._subscriptions.append(create_subscription(self._node, metadata, self._frames.add_metadata))
         self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
         self._diagnostics.health.on_activated()
         self._rate_logged = False
         # Best-effort, which every driver's offer satisfies: one sample more or less is nothing.
-        self._subscribe(Imu, "imu", self._on_imu, qos.SENSOR)
+        self._subscriptions.append(create_subscription(self._node, topics.IMU, self._on_imu))
         if self._external:
-            self._subscribe(LensStateMessage, "lens/state", self._on_external_lens, qos.REPORTS)
+            self._subscriptions.append(
+                create_subscription(self._node, topics.LENS_STATE, self._on_external_lens, profile=qos.REPORTS)
+            )
 
     def deactivate(self) -> None:
         """End, in mid-sweep too, and park the lens."""
@@ -178,9 +184,6 @@ class CaptureComponent:
             outcomes, self._awaited = [outcome for each in self._awaited.values() for outcome in each], {}
         for outcome in outcomes:
             outcome.set_result((False, reason))
-
-    def _subscribe(self, kind, topic: str, callback, profile) -> None:
-        self._subscriptions.append(self._node.create_subscription(kind, topic, callback, profile))
 
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Executor thread: hand the frame to the capture, pixels untouched."""

@@ -27,13 +27,13 @@ from fossa_ros.sweep import CapturedSweep, Frame
 
 
 @cache
-def message_class(msgtype: str) -> type:
+def message_class(msgtype: str) -> Any:
     """Return the class of a message type, ``PACKAGE/msg/NAME`` or ``PACKAGE/NAME``."""
     package, *_, name = msgtype.split("/")
     return getattr(import_module(f"{package}.msg"), name)
 
 
-def build_message(kind: type, fields: Mapping[str, Any]) -> Any:
+def build_message(kind: Any, fields: Mapping[str, Any]) -> Any:
     """Return a message of class ``kind`` with ``fields`` as ``fossa_ros.messages.fields`` makes them.
 
     Nested messages are given as mappings, or as messages.

@@ -7,13 +7,14 @@ import sys
 import time
 from functools import partial
 
+from fossa_ros.messages import topics
 from fossa_ros.messages.fields import captured_sweep
 from fossa_ros.msg import FocusStack, SweepReport
 from fossa_ros.parameters.node_config import DepthNodeConfig
 from fossa_ros.pipeline.result import SweepResult
-from fossa_ros.ros import qos
 from fossa_ros.ros.depth_component import DepthComponent
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
+from fossa_ros.ros.endpoints import create_subscription
 from fossa_ros.ros.lifecycle import ManagedNode, run
 
 REST_S = 3.0  # without a focus stack: nobody sweeps
@@ -36,7 +37,7 @@ class DepthNode(ManagedNode):
     def activate(self) -> None:
         self._depth.activate()
         self._diagnostics.health.on_activated()
-        self._stacks = self.create_subscription(FocusStack, "focus_stack", self._on_stack, qos.STACKS)
+        self._stacks = create_subscription(self, topics.FOCUS_STACK, self._on_stack)
 
     def deactivate(self) -> None:
         if self._stacks is not None:

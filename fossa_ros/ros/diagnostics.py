@@ -15,6 +15,7 @@ from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
 from fossa_ros.lens import LensState
+from fossa_ros.messages import topics
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.thresholds import (
     ACCEPTANCE,
@@ -30,7 +31,8 @@ from fossa_ros.parameters.thresholds import (
     Thresholds,
 )
 from fossa_ros.pipeline.result import SweepResult, Verdict
-from fossa_ros.ros import parameters, qos
+from fossa_ros.ros import parameters
+from fossa_ros.ros.endpoints import create_publisher
 from fossa_ros.sweep.clock_offset import ClockOffset
 
 PERIOD_S = 1.0
@@ -216,7 +218,7 @@ class HealthPublisher:
         self.health: Health | None = None
         self._node = node
         self._before = before
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
+        self._publisher = create_publisher(node, topics.DIAGNOSTICS)
         node.create_timer(PERIOD_S, self._tick)
 
     def publish(self) -> None:

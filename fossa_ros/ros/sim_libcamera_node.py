@@ -15,7 +15,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from fossa_ros.ros import qos
+from fossa_ros.messages import topics
+from fossa_ros.ros.endpoints import create_publisher
 
 FARTHEST, NEAREST = 0.0, 15.0  # dioptres
 START = 1.0  # dioptres, also where the lens reverts to
@@ -53,7 +54,7 @@ class SimulatedLibcamera(Node):
         self.declare_parameter("AfMode", CONTINUOUS, ParameterDescriptor(dynamic_typing=True, integer_range=[mode]))
         self.add_on_set_parameters_callback(self._validate)
         self.add_post_set_parameters_callback(self._on_parameters_set)
-        self._publisher = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
+        self._publisher = create_publisher(self, topics.DIAGNOSTICS)
         self.create_timer(1.0 / rate, self._expose)
 
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:

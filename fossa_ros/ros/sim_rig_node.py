@@ -8,18 +8,18 @@ from functools import partial
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.optics import metres
 from fossa_ros.core.parameter import parameter, within
-from fossa_ros.messages import exposure_times
+from fossa_ros.messages import exposure_times, topics
 from fossa_ros.msg import LensState
 from fossa_ros.parameters.node_config import NodeConfig
-from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import depth_image, time_message
+from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_publisher
 from fossa_ros.ros.fault_injection import faulty_messages
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.simulation.camera import SimulatedCamera
@@ -63,7 +63,7 @@ class SimRigNode(ManagedNode):
         self._at_rest = False
         self._fault = RigFault.NONE
         self._frames = 0
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
+        self._diagnostics = create_publisher(self, topics.DIAGNOSTICS)
 
     def configure(self, config: SimRigNodeConfig) -> None:
         self.get_logger().info("Rendering the scene at every focus")
@@ -72,12 +72,12 @@ class SimRigNode(ManagedNode):
         )
         self._frame_id = config.frame_id
         self._info = _camera_info(config.rig.camera)
-        self._images = self.create_lifecycle_publisher(Image, "image", qos.FRAMES)
-        self._infos = self.create_lifecycle_publisher(CameraInfo, "camera_info", qos.FRAMES)
-        self._metadata = self.create_lifecycle_publisher(DiagnosticArray, "metadata", qos.FRAMES)
+        self._images = create_lifecycle_publisher(self, topics.IMAGE)
+        self._infos = create_lifecycle_publisher(self, topics.CAMERA_INFO)
+        self._metadata = create_lifecycle_publisher(self, topics.METADATA)
         self._exposure_us = round(config.rig.exposure * 1e6)
-        self._truth = self.create_lifecycle_publisher(Image, "truth/depth", qos.LATCHED)
-        self._lens_truth = self.create_lifecycle_publisher(LensState, "truth/lens", qos.REPORTS)
+        self._truth = create_lifecycle_publisher(self, topics.TRUE_DEPTH)
+        self._lens_truth = create_lifecycle_publisher(self, topics.TRUE_LENS)
         self._published = self._images, self._infos, self._metadata, self._truth, self._lens_truth
         self._rig_services = [
             self.create_service(Trigger, "bump", self._on_bump),

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rclpy.lifecycle import LifecyclePublisher
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from fossa_ros.msg import FocusStack
+from fossa_ros.messages import topics
 from fossa_ros.pipeline.stage import Stage
-from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import focus_stack_message
+from fossa_ros.ros.endpoints import create_lifecycle_publisher
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.sweep import CapturedSweep
 
@@ -33,9 +32,7 @@ class StackSender:
 
     def configure(self) -> None:
         """Create the publisher."""
-        self._publisher = self._node.create_lifecycle_publisher(
-            FocusStack, "focus_stack", qos.STACKS, qos_overriding_options=QoSOverridingOptions.with_default_policies()
-        )
+        self._publisher = create_lifecycle_publisher(self._node, topics.FOCUS_STACK, overridable=True)
 
     def activate(self) -> None:
         """Begin to send."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from functools import partial
 
+from fossa_ros.messages import topics
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.node_config import SweepNodeConfig
 from fossa_ros.pipeline.result import SweepResult, Verdict
-from fossa_ros.ros import qos
 from fossa_ros.ros.capture_component import CaptureComponent
 from fossa_ros.ros.conversions import sweep_report
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
+from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_subscription
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.ros.log_throttle import LogThrottle
 from fossa_ros.ros.pending_reports import PendingReports
@@ -40,11 +41,11 @@ class SweepNode(ManagedNode):
     def configure(self, config: SweepNodeConfig) -> None:
         identity = self._capture.configure(config, self._on_sweep)
         self._stacks.configure()
-        self._reports = self.create_lifecycle_publisher(SweepReport, "sweep", qos.REPORTS)
+        self._reports = create_lifecycle_publisher(self, topics.SWEEP)
         self._diagnostics.health = Health(hardware_id=identity)
 
     def activate(self) -> None:
-        self._heard = self.create_subscription(SweepReport, "sweep", self._on_report, qos.REPORTS)
+        self._heard = create_subscription(self, topics.SWEEP, self._on_report)
         self._stacks.activate()
         self._capture.activate()
 

@@ -11,13 +11,14 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.messages import topics
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.ros import qos
 from fossa_ros.ros.isolated_node import IsolatedNode
 
 LOOK_S = 0.05
-KIND = "sensor_msgs/msg/Image"
+KIND = topics.IMAGE.type
 
 
 class TopicCamera:
