@@ -45,7 +45,8 @@ def result_messages(result: SweepResult, depth_encoding: str) -> Iterator[tuple[
         yield stamped(topics.DEPTH_CAMERA_INFO, lambda: camera_info_fields(result.sweep.camera_info))
         yield stamped(topics.CONFIDENCE, lambda: image_fields(depth.confidence, "32FC1"))
         yield stamped(topics.ALL_IN_FOCUS, lambda: image_fields(depth.all_in_focus, "rgb8"))
-        yield stamped(topics.POINTS, lambda: cloud_fields(coloured_cloud(depth.depth, depth.K, depth.all_in_focus)))
+        if (K := depth.K) is not None:
+            yield stamped(topics.POINTS, lambda: cloud_fields(coloured_cloud(depth.depth, K, depth.all_in_focus)))
     if (motion := result.motion) is not None:
         yield stamped(topics.MOTION_DEBUG, lambda: image_fields(debug_picture(motion), "rgb8"))
     yield topics.SWEEP, lambda: report_fields(result)
