@@ -26,6 +26,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+RECOVERY_S = 10.0  # for an accepted sweep once all faults are over
 MOVED = 0.06  # dioptres: position tolerance and ringing of a lens that counts as settled
 
 
@@ -171,8 +172,10 @@ def soak_rig(seconds: float, seed: int, width: int = 160) -> dict:
                 for stamp in sorted(lens)[:-20_000]:
                     del lens[stamp]
                 progress.update(task, completed=time.monotonic() - began)
-        spin(10.0)
-        recovered = any(report.accepted for report in reports[-10:])
+        over, until = len(reports), time.monotonic() + RECOVERY_S
+        while not any(report.accepted for report in reports[over:]) and time.monotonic() < until:
+            spin(0.2)
+        recovered = any(report.accepted for report in reports[over:])
         crashes = sum(child.poll() is not None for child in (rig, sweeper))
         codes = [_end(child) for child in (sweeper, rig)]
         log = (Path(folder) / "fossa_node.log").read_text()

@@ -6,6 +6,7 @@ import importlib
 import time
 from collections.abc import Callable
 
+from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock
 
 from fossa_ros.messages.bags import BagReader
@@ -21,18 +22,21 @@ def play(node, path, topics, rate: float, pause: Callable[[int], None], ready_s:
 
     ``pause`` is called with the time of the bag before every message, and may take its time.
     """
-    clock = node.create_publisher(Clock, "/clock", qos.REPORTS)
     with BagReader(path) as bag:
         publishers = {}
         for topic in topics:
             package, folder, name = bag.types[topic].split("/")
             kind = getattr(importlib.import_module(f"{package}.{folder}"), name)
             publishers[topic] = node.create_publisher(kind, topic, PROFILES.get(bag.types[topic], qos.LENS_STATES))
+        clock = node.create_publisher(Clock, "/clock", qos.REPORTS)
         deadline = time.monotonic() + ready_s
         while not all(publisher.get_subscription_count() for publisher in (clock, *publishers.values())):
             assert time.monotonic() < deadline, "nobody subscribes"
             time.sleep(0.05)
-        time.sleep(2.0)  # the subscriber may know us later than we know it
+        # A subscriber may know us later than we know it. It learns of publishers in the order of their creation, so
+        # that one that acknowledges the clock knows the others.
+        clock.publish(Clock(clock=time_message(bag.begin_ns)))
+        assert clock.wait_for_all_acked(Duration(seconds=ready_s)), "nobody hears the clock"
         began, waited = time.monotonic(), 0.0
         for message in bag.messages(topics):
             due = began + waited + (message.recorded_ns - bag.begin_ns) / 1e9 / rate

@@ -31,7 +31,7 @@ PLAN = SweepPlan.evenly(0.35, 6.0, 3)
 START_NS = 1_000_000_000 * 10**9  # September 2001
 MS = 1_000_000
 PERIOD_MS, EXPOSURE_MS, DELAY_MS = 60, 5, 12
-FRAMES = 45
+FRAMES = 27
 
 
 class Bag(threading.Thread):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ K = (600.0, 0.0, 4.0, 0.0, 600.0, 3.0, 0.0, 0.0, 1.0)
 class Rig:
     """A 200 Hz camera whose every pixel tells the lens position at mid-exposure, in hundredths of a dioptre."""
 
-    def __init__(self, stamp_error=0, **options):
+    def __init__(self, stamp_error=0, timing=TIMING, **options):
         self.stamp_error = stamp_error
         self.dynamics = LensDynamics()
         self.device = SimulatedLd4(self.dynamics)
@@ -47,7 +48,7 @@ class Rig:
         self.intrinsics, self.running = K, True
         self.capture = SweepCapture(
             PLAN,
-            TIMING,
+            timing,
             lambda: open_lens("optotune_ld4", self.terminal.port, power_offset=OFFSET, timeout=0.1),
             SweepDecoder(lambda frame: frame.image, focal_length=0.012, f_number=1.4),
             on_sweep=self.sweeps.append,
@@ -193,13 +194,19 @@ def test_single_sweeps_on_request_and_a_parked_lens_between(rig):
     rig.wait_for(3)
 
 
-def test_stopping_in_mid_sweep_is_prompt_and_reports_nothing_half_done(rig):
+def test_stopping_in_mid_sweep_is_prompt_and_reports_nothing_half_done():
+    patient = replace(TIMING, frame_timeout_ns=5000 * MS)
+    rig = Rig(timing=patient)
     rig.running = False
     rig.capture.start()
-    time.sleep(0.1)
+    deadline = time.monotonic() + 10
+    while rig.dynamics.set_point == 0.0:  # until the lens is sent to the first plane
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
     began = time.monotonic()
     rig.capture.stop()
-    assert time.monotonic() - began < TIMING.frame_timeout_ns / 1e9
+    assert time.monotonic() - began < patient.frame_timeout_ns / 1e9
+    rig.close()
     assert rig.sweeps == []
     assert all(thread.name != "sweep-capture" for thread in threading.enumerate())
 

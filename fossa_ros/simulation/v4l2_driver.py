@@ -32,7 +32,6 @@ class SimulatedV4l2Focus:
         dynamics: the lens.
         automatic: whether automatic focus is on; None for a camera that has none.
         gone: the camera is unplugged.
-        hang: seconds that each call takes.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class SimulatedV4l2Focus:
         self.dynamics = dynamics
         self.automatic = automatic
         self.gone = False
-        self.hang = 0.0
         self._path = path
         self._clock = clock
         self._least, self._greatest, self._step = steps
@@ -73,7 +71,6 @@ class SimulatedV4l2Focus:
         """Answer one request; raises OSError as the kernel would."""
         if not os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        time.sleep(self.hang)
         if self.gone:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         if request not in SIZES:
