@@ -1,4 +1,4 @@
-"""Depth from focus and defocus without a network: the baseline, and the estimator that needs no weights."""
+"""Depth from focus and defocus without a network: the baseline, which needs no weights."""
 
 from fossa_ros.estimators.classical.estimator import ClassicalConfig, ClassicalEstimator
 

@@ -1,33 +1,35 @@
-"""What defocus does to each spatial frequency band: the signature of a depth across the planes of a stack.
+"""The effect of defocus on each spatial frequency band: the signature of a depth across the planes of a stack.
 
-A point at power d (dioptres) is blurred in plane i by a disc of radius ``gain_i * |d - d_i|`` pixels, which scales
-a band of spatial frequencies by H_i(d). The vector (H_1 .. H_N), normalised, depends on the depth alone: texture,
-contrast and any blur that all planes share cancel. It is what the estimator looks for in the images.
+A point at power d (dioptres) is blurred in plane i by a disc of radius ``gain_i * |d - d_i|`` pixels, which scales a
+band of spatial frequencies by H_i(d). The normalised vector (H_1 .. H_N) depends on the depth alone: texture, contrast
+and any blur that all planes share cancel. The estimator searches the images for these signatures.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import j1
 
 from fossa_ros.core import optics
+from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.classical.bands import RADIAL_FREQUENCIES, band_transfer
 
 SLOPES = np.linspace(0.5, 5.0, 46)  # of power spectra: granite 1, natural scenes 2.4, smooth paint 4
-LENS_SOFTNESS = 0.1  # Gaussian roll-off of the disc's rim (aberrations), as a share of the radius
+LENS_SOFTNESS = 0.1  # Gaussian roll-off of the disc's rim (aberrations) in units of the radius
 
 
-def disc_transfer(radius, frequency):
+def disc_transfer(radius: np.ndarray, frequency: np.ndarray) -> np.ndarray:
     """Return the transfer function of a soft-edged disc of ``radius`` px at ``frequency`` rad/px.
 
-    A disc gives 2 J1(rw) / (rw); the rim of a real lens is soft, which damps the lobes behind the first zero.
+    A disc has 2 J1(rw) / (rw). The soft rim of a real lens damps the lobes beyond the first zero.
     """
     x = np.maximum(radius * frequency, 1e-6)
     return 2.0 * j1(x) / x * np.exp(-0.5 * (LENS_SOFTNESS * x) ** 2)
 
 
-def known_blur_gains(stack, width) -> np.ndarray | None:
-    """Return blur radius per dioptre (px / D, at image ``width``) of each plane, None where the lens is unknown."""
+def known_blur_gains(stack: FocusStack, width: int) -> np.ndarray | None:
+    """Return the (N,) blur radius per dioptre (px / D, at image ``width``) of each plane; None for an unknown lens."""
     if stack.K is None or stack.f_number is None or stack.focal_length is None:
         return None
     pixel = optics.pixel_size(stack.focal_length, stack.K[0, 0] * width / stack.size[1])
@@ -38,7 +40,7 @@ def known_blur_gains(stack, width) -> np.ndarray | None:
 
 
 class BlurModel:
-    """The blur of every plane at every depth level, and what it does to textures.
+    """The blur of every plane at every depth level, and its effect on textures.
 
     Args:
         levels: (L,) hypothesised depths in dioptres.
@@ -46,16 +48,16 @@ class BlurModel:
         gains: (N,) blur radius in px per dioptre of defocus.
     """
 
-    def __init__(self, levels, focus, gains):
+    def __init__(self, levels: npt.ArrayLike, focus: npt.ArrayLike, gains: npt.ArrayLike):
         radius = np.asarray(gains) * np.abs(np.asarray(levels)[:, None] - np.asarray(focus))
         transfer = disc_transfer(radius[..., None], RADIAL_FREQUENCIES)
         self._pairs = transfer[:, :, None] * transfer[:, None]  # (L, N, N, F)
 
-    def signatures(self, steepness) -> np.ndarray:
+    def signatures(self, steepness: float) -> np.ndarray:
         """Return (B, L, N) unit vectors: relative strength of each band in each plane at each depth level.
 
-        ``steepness`` is the ln of the power in the coarsest over the finest band, which tells how steeply the
-        spectrum of the texture falls within the bands.
+        ``steepness`` is ln(power in the coarsest band / power in the finest band): how steeply the spectrum of the
+        texture falls.
         """
         power = band_transfer() ** 2 @ RADIAL_FREQUENCIES[:, None] ** (1.0 - SLOPES)
         slope = np.interp(steepness, np.log(power[-1] / power[0]), SLOPES)

@@ -9,31 +9,31 @@ import numpy as np
 from fossa_ros.estimators.classical.blur_model import BlurModel
 from fossa_ros.estimators.classical.focus_measure import BandStatistics
 
-FARTHEST = 1.5  # times the distance of the farthest plane: beyond it defocus says next to nothing
-LEAST_POWER = 0.01  # dioptres; keeps depth finite where a plane is focused at infinity
-BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre tried where the lens is unknown
-STEEPNESS = np.arange(-2.0, 5.5, 0.75)  # of textures that have signatures of their own
-NOISE_PEAK, TEXTURE_PEAK = 4.0, 12.0  # log-likelihood over that of no texture: noise alone stays below 3
-BLOCK = 2048  # pixels whose scores stay in the processor's cache
-PRODUCT = 2**18  # multiplications; OpenBLAS shares larger products out to threads, which wait for busy processors
+MAX_DISTANCE = 1.5  # in units of the farthest focus distance: beyond it defocus hardly changes
+MIN_POWER = 0.01  # dioptres; keeps depth finite where a plane is focused at infinity
+BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre, candidates for an unknown lens
+STEEPNESS = np.arange(-2.0, 5.5, 0.75)  # of texture spectra, in the steps of the signatures
+NOISE_PEAK, TEXTURE_PEAK = 4.0, 12.0  # log-likelihood relative to no texture: noise stays below 3
+BLOCK = 2048  # pixels per block: their scores stay in the cache
+PRODUCT = 2**18  # multiplications; OpenBLAS splits larger products over threads, which wait when processors are busy
 
 
-def dioptre_levels(focus, count, margin):
-    """Return ``count`` depth hypotheses, evenly spaced in dioptres, over the planes and a little beyond.
+def dioptre_levels(focus: np.ndarray, count: int, margin: float) -> np.ndarray:
+    """Return ``count`` depth hypotheses, evenly spaced in dioptres.
 
-    They reach ``margin`` mean plane spacings beyond the nearest and the farthest plane, but no farther than
-    ``FARTHEST`` times the distance of the latter.
+    They extend ``margin`` mean plane spacings beyond the nearest and the farthest plane, but not beyond
+    ``MAX_DISTANCE`` times the distance of the farthest.
     """
     near, far = float(np.max(focus)), float(np.min(focus))
     beyond = margin * (near - far) / (len(focus) - 1)
-    return np.linspace(max(far - beyond, far / FARTHEST, LEAST_POWER), near + beyond, count)
+    return np.linspace(max(far - beyond, far / MAX_DISTANCE, MIN_POWER), near + beyond, count)
 
 
-def normalised_moments(statistics: BandStatistics, model_error):
-    """Return (B * P, h * w) pair moments over twice the variance of what the blur model leaves unexplained.
+def normalised_moments(statistics: BandStatistics, model_error: float) -> np.ndarray:
+    """Return (B * P, h * w) pair moments divided by twice the residual variance of the blur model.
 
-    ``model_error`` is the share of the texture's amplitude that the model gets wrong; with it a strong edge
-    does not count for more than its shape can tell.
+    ``model_error`` is the error of the model as a share of the texture's amplitude; it limits the weight of strong
+    edges.
     """
     noise = statistics.noise[:, None, None].astype(np.float32)
     planes = int(np.sqrt(2 * statistics.products.shape[1]))  # of N (N + 1) / 2 pairs
@@ -43,14 +43,16 @@ def normalised_moments(statistics: BandStatistics, model_error):
     return moments.reshape(-1, moments.shape[-2] * moments.shape[-1])
 
 
-def estimate_blur_gains(moments, steepness, levels, focus, samples=2000):
-    """Return (N,) blur radius per dioptre (px / D) that explain the stack best, for a lens that is not known.
+def estimate_blur_gains(
+    moments: np.ndarray, steepness: np.ndarray, levels: np.ndarray, focus: np.ndarray, samples: int = 2000
+) -> np.ndarray:
+    """Return the (N,) blur radius per dioptre (px / D) of an unknown lens: the gain that explains the stack best.
 
-    The depth of every pixel is free, so the gain is what makes the best depth of each pixel most likely.
+    The depth of every pixel is free: the likelihood of a gain is the sum over pixels of that of their best depth.
     """
     texture = np.abs(moments[: len(focus)]).sum(axis=0)
     strongest = np.argpartition(texture, -min(samples, texture.size))[-samples:]
-    levels = levels[::2]  # fine enough to rank the gains by
+    levels = levels[::2]  # fine enough to rank the gains
     sample, usual = np.ascontiguousarray(moments[:, strongest]), np.median(steepness.ravel()[strongest])
     likelihood = np.array(
         [
@@ -66,8 +68,10 @@ def estimate_blur_gains(moments, steepness, levels, focus, samples=2000):
     return np.full(len(focus), BLUR_GAINS[best] * (BLUR_GAINS[1] / BLUR_GAINS[0]) ** shift)
 
 
-def most_likely(moments, steepness, levels, focus, gains):
-    """Return the most likely dioptres of every pixel, how precise and how significant they are.
+def most_likely(
+    moments: np.ndarray, steepness: np.ndarray, levels: np.ndarray, focus: np.ndarray, gains: np.ndarray
+) -> np.ndarray:
+    """Return the most likely power of every pixel, its precision and its significance.
 
     Args:
         moments: (B * P, h * w) of ``normalised_moments``.
@@ -75,10 +79,10 @@ def most_likely(moments, steepness, levels, focus, gains):
         levels, focus, gains: as in ``BlurModel``.
 
     Returns:
-        Three (h, w) float32: the power in dioptres; its precision in 1 / D^2, from the curvature of the likelihood;
-        and 0..1, whether there is texture at all (0: it may be noise).
+        (3, h, w) float32: the power in dioptres; its precision in 1 / D^2, from the curvature of the likelihood; and
+        its significance in 0..1, where 0 means that it may be noise without texture.
     """
-    # Pixels with one spectrum stand together, so that each spectrum is a matrix product.
+    # Pixels are sorted by spectrum, so that each spectrum is one matrix product.
     nearest = np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness.ravel()).astype(np.uint8)
     order = np.argsort(nearest, kind="stable")
     moments = np.take(moments, order, axis=1)
@@ -97,19 +101,21 @@ def most_likely(moments, steepness, levels, focus, gains):
 
 
 @lru_cache(maxsize=4 * len(STEEPNESS))
-def _spectrum_weights(levels, focus, gains, steepness):
-    """Return `_score_weights` of a lens, read-only; one sweep has those of the next."""
+def _spectrum_weights(
+    levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...], steepness: float
+) -> np.ndarray:
+    """Return `_score_weights` of a lens, read-only; they are the same for every sweep."""
     weights = _score_weights(_blur_model(levels, focus, gains), steepness)
     weights.flags.writeable = False
     return weights
 
 
 @lru_cache(maxsize=4)
-def _blur_model(levels, focus, gains):
+def _blur_model(levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...]) -> BlurModel:
     return BlurModel(levels, focus, gains)
 
 
-def _score_weights(model, steepness):
+def _score_weights(model: BlurModel, steepness: float) -> np.ndarray:
     """Return (B * P, L) weights whose product with the pair moments is h(d)^T C h(d), summed over the bands."""
     h = model.signatures(steepness)
     i, j = np.triu_indices(h.shape[-1])
@@ -117,7 +123,7 @@ def _score_weights(model, steepness):
     return np.ascontiguousarray(np.moveaxis(weights, 1, -1).reshape(-1, h.shape[1]), dtype=np.float32)
 
 
-def _products(moments, weights):
+def _products(moments: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return (P, L) products of (M, P) ``moments`` with (M, L) ``weights``."""
     terms, pixels = moments.shape
     columns = max(PRODUCT // weights.size, 1)
@@ -129,8 +135,8 @@ def _products(moments, weights):
     return scores
 
 
-def _peaks(scores, levels):
-    """Return (3, P): place, precision and significance of the peak of (P, L) log-likelihoods."""
+def _peaks(scores: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (P,) position, precision and significance of the peak of (P, L) log-likelihoods."""
     best = scores.argmax(axis=1)
     inner = np.clip(best, 1, scores.shape[1] - 2)
     pixel = np.arange(0, scores.size, scores.shape[1])
@@ -138,12 +144,12 @@ def _peaks(scores, levels):
     shift, curvature = _parabola(*(flat[pixel + inner + k] for k in (-1, 0, 1)))
     step = levels[1] - levels[0]
     significance = np.clip((flat[pixel + best] - NOISE_PEAK) / (TEXTURE_PEAK - NOISE_PEAK), 0.0, 1.0)
-    # A peak at the end of the range is a bound rather than a measurement.
+    # A peak at the end of the range is a bound, not a measurement.
     certainty = np.where((best != inner) & (np.abs(shift) == 1.0), 0.1, 1.0)
     return levels[inner] + step * shift, curvature / step**2 * certainty * significance, significance
 
 
-def _parabola(below, centre, above):
-    """Return where between -1 and 1 the parabola through three values at -1, 0, 1 peaks, and how sharply."""
+def _parabola(below: np.ndarray, centre: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the peak, limited to -1..1, and the curvature of the parabola through three values at -1, 0 and 1."""
     curvature = np.maximum(2.0 * centre - below - above, 1e-6)
     return np.clip(0.5 * (above - below) / curvature, -1.0, 1.0), curvature

@@ -17,8 +17,8 @@ from fossa_ros.estimators.estimator import Estimator
 
 HALF_CONFIDENCE = 0.1  # relative depth error at which confidence is 0.5
 EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
-LEAST_SUPPORT = 0.2  # 1.6 times the reach away from texture
-EDGE_REACH = 9  # px at half resolution: width of the window in which that can happen
+MIN_SUPPORT = 0.2  # reached at 1.6 times config.reach from texture
+EDGE_REACH = 9  # px at half resolution: width of the window around such an edge
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class ClassicalConfig:
     Attributes:
         width: images wider than this are processed at this width (px).
         levels: depth hypotheses, evenly spaced in dioptres.
-        margin: how far depth may lie beyond the nearest and the farthest plane, in mean plane spacings.
+        margin: largest distance of depth beyond the nearest and the farthest plane, in mean plane spacings.
         window: standard deviation (px) of the window over which texture is pooled.
-        model_error: share of the texture's amplitude that the blur model is expected to get wrong.
-        slope: how much the depth of neighbouring pixels of one surface differs (D).
-        edge: contrast between neighbours (grey levels) that is an edge of the scene rather than texture.
-        jump: strength of the tie between neighbours across such an edge, 0..1.
-        step: difference between neighbours (D) that is a depth edge rather than a slope.
-        reach: how far depth is carried into regions without texture (px); beyond 1.6 times as far it is NaN.
-        min_confidence: depth less certain than this is NaN too, 0..1.
+        model_error: expected error of the blur model as a share of the texture's amplitude.
+        slope: typical depth difference between neighbouring pixels of one surface (D).
+        edge: contrast between neighbours (grey levels) above which there is an edge of the scene, not texture.
+        jump: strength of the coupling of neighbours across such an edge, 0..1.
+        step: difference between neighbours (D) above which there is a depth edge, not a slope.
+        reach: distance over which depth is extended into regions without texture (px); NaN beyond 1.6 times that.
+        min_confidence: depth with a lower confidence is NaN as well, 0..1.
     """
 
     width: int = 640
@@ -55,8 +55,8 @@ class ClassicalConfig:
 class ClassicalEstimator(Estimator):
     """Estimate depth from an aligned focus stack without learnt weights.
 
-    With the intrinsics, the focal length and the f-number of the stack the blur of every depth is known; without
-    them its one unknown, pixels of blur per dioptre, is estimated from the stack itself.
+    If the stack has intrinsics, focal length and f-number, the blur of every depth is known. Otherwise its only
+    unknown, pixels of blur per dioptre, is estimated from the stack itself.
     """
 
     name = "classical"
@@ -67,12 +67,12 @@ class ClassicalEstimator(Estimator):
     def estimate(self, stack: FocusStack) -> DepthMap:
         """Return metric depth, confidence and the all-in-focus image, seen from the reference plane.
 
-        The order of the planes does not matter. Depth is NaN where nothing near enough shows texture. The
-        confidence is 1 / (1 + (e / 0.1)^2), e the relative error of depth that the images let expect, times how
-        well the pixel is tied to places with texture.
+        The order of the planes does not matter. Depth is NaN too far from any texture. The confidence is
+        1 / (1 + (e / 0.1)^2), where e is the expected relative error of depth, times the coupling of the pixel to
+        pixels with texture.
 
         Raises:
-            InputError: all planes are focused at one distance.
+            InputError: all planes are focused at the same distance.
         """
         config = self.config
         height, width = stack.size
@@ -97,24 +97,24 @@ class ClassicalEstimator(Estimator):
 
         half = measured.shape
         sharp = blend_planes([cv2.resize(i, half[::-1], interpolation=cv2.INTER_AREA) for i in images], focus, measured)
-        ties = filling.ties(sharp, measured, precision, config)
-        power = np.clip(filling.regress(measured, precision, ties), float(levels[0]), float(levels[-1]))
-        support = filling.support(texture, ties, config.reach, config.slope)
+        couplings = filling.couplings(sharp, measured, precision, config)
+        power = np.clip(filling.regress(measured, precision, couplings), float(levels[0]), float(levels[-1]))
+        support = filling.support(texture, couplings, config.reach, config.slope)
         confidence = _confidence(power, precision) * support
 
         power = cv2.resize(power, (width, height), interpolation=cv2.INTER_LINEAR)
         confidence = cv2.resize(confidence, (width, height), interpolation=cv2.INTER_LINEAR)
-        unknown = cv2.resize(support, (width, height), interpolation=cv2.INTER_LINEAR) < LEAST_SUPPORT
+        unknown = cv2.resize(support, (width, height), interpolation=cv2.INTER_LINEAR) < MIN_SUPPORT
         unknown |= confidence < config.min_confidence
-        guessed = 1.0 / power
-        depth = np.where(unknown, np.float32(np.nan), guessed)
+        complete = 1.0 / power
+        depth = np.where(unknown, np.float32(np.nan), complete)
         confidence[unknown] = 0.0
         return DepthMap(
-            depth, confidence, lambda: compose_all_in_focus(stack, guessed), stack.K, stack.stamp_ns, self.name
+            depth, confidence, lambda: compose_all_in_focus(stack, complete), stack.K, stack.stamp_ns, self.name
         )
 
 
-def _reduced(images, width):
+def _reduced(images: list[np.ndarray], width: int) -> list[np.ndarray]:
     """Return ``images`` resampled to at most ``width`` px wide."""
     scale = width / images[0].shape[1]
     if scale >= 1.0:
@@ -122,8 +122,8 @@ def _reduced(images, width):
     return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for image in images]
 
 
-def _confidence(power, precision):
-    """Return 0..1 from the expected error of the data around a pixel, and of taking the wrong side of an edge."""
+def _confidence(power: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Return 0..1 from the expected error of the data around a pixel and from the risk of a depth edge nearby."""
     variance = 1.0 / np.maximum(gaussian(precision, 4.0), 1e-6)
     window = np.ones((EDGE_REACH, EDGE_REACH), np.uint8)
     jump = np.maximum(cv2.dilate(power, window) - power, power - cv2.erode(power, window))

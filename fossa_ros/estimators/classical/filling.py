@@ -1,23 +1,30 @@
-"""Edge-aware regression of a scattered, uncertain map: where data are weak their neighbours decide."""
+"""Edge-aware regression of a scattered, uncertain map: where data are weak, neighbours determine the result."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from scipy.linalg import solveh_banded
 
+if TYPE_CHECKING:
+    from fossa_ros.estimators.classical.estimator import ClassicalConfig
+
 RIDGE = 1e-3  # 1 / D^2; keeps the solution finite where there are no data at all
 COARSEST = 1500  # unknowns that are solved directly
-ANCHOR = 10.0  # px: texture is held as firmly as by ties over this distance
-DOUBT = 0.01  # share of a pixel's variance that its neighbours do not share: their windows overlap
+ANCHOR = 10.0  # px: a pixel with texture is fixed as strongly as by couplings over this distance
+OWN_VARIANCE = 0.01  # share of a pixel's variance that its neighbours do not have; the windows overlap
 ITERATIONS = 12  # of conjugate gradients on every grid
 ONES = np.ones((1, 3), np.float32)
 
 
-def ties(guide, value, precision, config):
-    """Return how strongly neighbours are tied, on every grid from the finest to the one that is solved directly.
+def couplings(
+    guide: np.ndarray, value: np.ndarray, precision: np.ndarray, config: ClassicalConfig
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the coupling of neighbouring pixels, on every grid from the finest to the one that is solved directly.
 
-    Ties are weak across edges of the image, and where ``value`` jumps by more than slope and noise explain.
+    It is weak across edges of the image and where ``value`` jumps by more than slope and noise explain.
 
     Args:
         guide: (h, w, 3) uint8 sharp image.
@@ -25,10 +32,10 @@ def ties(guide, value, precision, config):
         config: a ClassicalConfig.
 
     Returns:
-        For each grid, (h, w), the ties of horizontal and of vertical neighbours, (h, w-1) and (h-1, w), in 1 / D^2.
+        For each (h, w) grid the coupling of horizontal and of vertical neighbours, (h, w-1) and (h-1, w), in 1 / D^2.
     """
     value = cv2.medianBlur(value, 5)
-    variance = DOUBT / np.maximum(precision, 1e-3)
+    variance = OWN_VARIANCE / np.maximum(precision, 1e-3)
     strengths = []
     for first, second in (((slice(None), slice(None, -1)), (slice(None), slice(1, None))), (np.s_[:-1], np.s_[1:])):
         difference = cv2.absdiff(guide[second], guide[first])
@@ -39,42 +46,42 @@ def ties(guide, value, precision, config):
         step = np.square(value[second] - value[first])
         joined = 1.0 / (1.0 + step / (config.step**2 + variance[first] + variance[second]))
         strengths.append((alike * np.square(joined) / config.slope**2).astype(np.float32))
-    grids: list[tuple[np.ndarray, ...]] = [tuple(strengths)]
+    grids: list[tuple[np.ndarray, np.ndarray]] = [(strengths[0], strengths[1])]
     while not _solved_directly(*(size := _size(grids[-1]))):
         right, down = grids[-1]
         grids.append(_coarsen(right, down, *size))
     return grids
 
 
-def support(texture, grids, reach, slope):
-    """Return (h, w) in 0..1: how well each pixel is tied to pixels with texture.
+def support(texture: np.ndarray, grids: list[tuple[np.ndarray, np.ndarray]], reach: float, slope: float) -> np.ndarray:
+    """Return (h, w) in 0..1: how well each pixel is coupled to pixels with texture.
 
     Args:
         texture: (h, w) in 0..1.
-        grids: of ``ties``, as strong as 1 / slope^2 on a surface.
-        reach: pixels over which the result falls by e away from texture.
-        slope: dioptres a pixel.
+        grids: of ``couplings``, which are 1 / slope^2 on a surface.
+        reach: distance from texture (px) over which the result decreases by a factor of e.
+        slope: dioptres per pixel.
     """
     anchor, leak = texture * np.float32((ANCHOR * slope) ** -2), np.float32((reach * slope) ** -2)
     weight = anchor + leak
     return np.clip(diffuse(anchor / weight, weight, grids), 0.0, 1.0)
 
 
-def regress(value, precision, grids):
-    """Return the smooth map (h, w) behind ``value``, measured with ``precision``; ``grids`` are those of ``ties``.
+def regress(value: np.ndarray, precision: np.ndarray, grids: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return a smooth (h, w) map from ``value``, measured with ``precision``; ``grids`` are those of ``couplings``.
 
-    ``diffuse`` flattens slopes, most at the border; what it leaves over is smoothed in turn and added back (twicing,
-    Tukey 1977).
+    ``diffuse`` flattens slopes, most of all at the border. Its residual is therefore smoothed as well and added back
+    (twicing, Tukey 1977).
     """
     smooth = diffuse(value, precision, grids)
     return smooth + diffuse(value - smooth, precision, grids)
 
 
-def diffuse(value, precision, grids):
+def diffuse(value: np.ndarray, precision: np.ndarray, grids: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Return the map u (h, w) that minimises sum precision (u - value)^2 + sum conductance (difference of u)^2.
 
-    The conductances are those of ``grids``. Cascadic multigrid: the coarsest grid is solved directly, each finer one
-    by a few conjugate gradient steps.
+    The conductances are those of ``grids``. The method is cascadic multigrid: the coarsest grid is solved directly,
+    each finer one by a few steps of conjugate gradients.
     """
     height, width = value.shape
     weighted = precision * value
@@ -86,30 +93,30 @@ def diffuse(value, precision, grids):
     return _conjugate_gradients(start[:height, :width].copy(), weighted, precision, *grids[0])
 
 
-def _size(grid) -> tuple[int, int]:
+def _size(grid: tuple[np.ndarray, np.ndarray]) -> tuple[int, int]:
     horizontal, vertical = grid
     return horizontal.shape[0], vertical.shape[1]
 
 
-def _solved_directly(height, width) -> bool:
+def _solved_directly(height: int, width: int) -> bool:
     return height * width <= COARSEST or min(height, width) < 4
 
 
-def _pad_even(array, rows, columns):
+def _pad_even(array: np.ndarray, rows: int, columns: int) -> np.ndarray:
     pad = ((0, rows - array.shape[0]), (0, columns - array.shape[1]))
     return np.pad(array, pad) if pad != ((0, 0), (0, 0)) else array
 
 
-def _sum2x2(array):
+def _sum2x2(array: np.ndarray) -> np.ndarray:
     height, width = array.shape
     a = _pad_even(array, height + height % 2, width + width % 2)
     return a[::2, ::2] + a[1::2, ::2] + a[::2, 1::2] + a[1::2, 1::2]
 
 
-def _coarsen(horizontal, vertical, height, width):
+def _coarsen(horizontal: np.ndarray, vertical: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the conductances between 2x2 blocks: links in series along an axis, in parallel across it."""
 
-    def along(links, rows, columns):  # links (rows, columns - 1) along axis 1
+    def along(links: np.ndarray, rows: int, columns: int) -> np.ndarray:  # links (rows, columns - 1) along axis 1
         links = _pad_even(links, rows + rows % 2, columns + columns % 2 - 1)
         resistance = 1.0 / np.maximum(links, 1e-9)
         inner, crossing = resistance[:, ::2], resistance[:, 1::2]
@@ -119,10 +126,17 @@ def _coarsen(horizontal, vertical, height, width):
     return along(horizontal, height, width), np.ascontiguousarray(along(vertical.T, width, height).T)
 
 
-def _apply(u, precision, horizontal, vertical, across, down):
-    """Return the operator times ``u``; ``across`` and ``down`` are scratch of the shapes of the conductances."""
+def _apply(
+    u: np.ndarray,
+    precision: np.ndarray,
+    horizontal: np.ndarray,
+    vertical: np.ndarray,
+    across: np.ndarray,
+    down: np.ndarray,
+) -> np.ndarray:
+    """Return the operator applied to ``u``; ``across`` and ``down`` are scratch arrays of the conductances' shapes."""
     out = precision * u
-    # OpenCV: NumPy is slow on rows that do not lie at multiples of the vector length.
+    # OpenCV, since NumPy is slow on rows that are not aligned to the vector length.
     cv2.multiply(cv2.subtract(u[:, 1:], u[:, :-1], dst=across), horizontal, dst=across)
     cv2.subtract(out[:, :-1], across, dst=out[:, :-1])
     cv2.add(out[:, 1:], across, dst=out[:, 1:])
@@ -132,7 +146,7 @@ def _apply(u, precision, horizontal, vertical, across, down):
     return out
 
 
-def _diagonal(precision, horizontal, vertical):
+def _diagonal(precision: np.ndarray, horizontal: np.ndarray, vertical: np.ndarray) -> np.ndarray:
     diagonal = precision.copy()
     diagonal[:, :-1] += horizontal
     diagonal[:, 1:] += horizontal
@@ -141,7 +155,9 @@ def _diagonal(precision, horizontal, vertical):
     return diagonal
 
 
-def _conjugate_gradients(u, weighted, precision, horizontal, vertical):
+def _conjugate_gradients(
+    u: np.ndarray, weighted: np.ndarray, precision: np.ndarray, horizontal: np.ndarray, vertical: np.ndarray
+) -> np.ndarray:
     scratch = np.empty_like(horizontal), np.empty_like(vertical)
     inverse = 1.0 / np.maximum(_diagonal(precision, horizontal, vertical), 1e-12)
     residual = weighted - _apply(u, precision, horizontal, vertical, *scratch)
@@ -161,14 +177,14 @@ def _conjugate_gradients(u, weighted, precision, horizontal, vertical):
     return u
 
 
-def _solve(weighted, precision, horizontal, vertical):
-    """Return the exact solution; its matrix is banded, as wide as the shorter side of the grid."""
+def _solve(weighted: np.ndarray, precision: np.ndarray, horizontal: np.ndarray, vertical: np.ndarray) -> np.ndarray:
+    """Return the exact solution; the matrix is banded, with the shorter side of the grid as bandwidth."""
     if weighted.shape[1] > weighted.shape[0]:
         return np.ascontiguousarray(_solve(weighted.T, precision.T, vertical.T, horizontal.T).T)
     height, width = weighted.shape
     bands = np.zeros((width + 1, height, width))
     bands[0] = _diagonal(precision, horizontal, vertical) + RIDGE
     bands[width, :-1] = -vertical
-    bands[1, :, :-1] -= horizontal  # the same band where a row is one pixel
+    bands[1, :, :-1] -= horizontal  # the same band if a row has one pixel
     solution = solveh_banded(bands.reshape(width + 1, -1), weighted.ravel(), lower=True, check_finite=False)
     return solution.reshape(height, width).astype(np.float32)

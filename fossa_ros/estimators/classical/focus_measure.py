@@ -1,7 +1,8 @@
-"""What the planes show: band-pass responses of a stack, their noise, and how they co-vary across the planes."""
+"""Band-pass responses of a stack, their noise, and their covariance across the planes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,10 +14,10 @@ from fossa_ros.estimators.classical.bands import OCTAVES, band_noise, bandpass, 
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
 
-def luminance(images) -> np.ndarray:
-    """Return (N, H, W) float32 grey images with the brightness differences between the planes divided out.
+def luminance(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return (N, H, W) float32 grey images of (H, W, 3) uint8 planes, with the planes' brightness equalised.
 
-    Defocus keeps the local mean, so the median ratio of strongly reduced images is the flicker and nothing else.
+    Defocus preserves local means, so the median ratio of strongly reduced images is the flicker.
     """
     mean = np.full((1, 3), 1.0 / 3.0)  # equal weights have the least noise
     gray = np.empty((len(images), *images[0].shape[:2]), np.float32)
@@ -29,11 +30,11 @@ def luminance(images) -> np.ndarray:
     return gray
 
 
-def noise_sigma(gray) -> float:
+def noise_sigma(gray: np.ndarray) -> float:
     """Estimate the noise (grey levels) of (N, H, W) images from their flattest blocks.
 
-    Immerkaer's operator (CVIU 64(2), 1996) removes ramps; a low quantile over blocks removes what texture is left
-    and lies 9 % below the mean where there is none.
+    Immerkaer's operator (CVIU 64(2), 1996) removes ramps. A low quantile over blocks excludes most of the texture;
+    without texture it is 9 % below the mean, which is corrected.
     """
     second = np.array([1.0, -2.0, 1.0])
     height, width = gray.shape[1:]
@@ -57,8 +58,8 @@ class BandStatistics:
         products: (B, P, h, w) float32 local means of b_i b_j for the P = N (N + 1) / 2 pairs i <= j, noise removed.
         energy: (B, h, w) float32 sum over the planes of b_i^2, noise included.
         noise: (B,) variance of the noise in each band.
-        steepness: (h, w) float32 ln of the power in the coarsest over that in the finest band, each in the plane
-            where it is strongest; the median of the image where there is too little texture.
+        steepness: (h, w) float32 ln(power in the coarsest band / power in the finest band), each in the plane where it
+            is strongest; the median of the image where there is too little texture.
     """
 
     products: np.ndarray
@@ -67,8 +68,8 @@ class BandStatistics:
     steepness: np.ndarray
 
 
-def band_statistics(gray, noise, window) -> BandStatistics:
-    """Measure how the band responses of (N, H, W) images co-vary, at half resolution.
+def band_statistics(gray: np.ndarray, noise: float, window: float) -> BandStatistics:
+    """Return second moments of the band responses of (N, H, W) images, at half resolution.
 
     Args:
         gray: (N, H, W) float32.
@@ -100,7 +101,7 @@ def band_statistics(gray, noise, window) -> BandStatistics:
     return BandStatistics(products, energy, variances, _steepness(products, count, variances))
 
 
-def _steepness(products, count, variances):
+def _steepness(products: np.ndarray, count: int, variances: np.ndarray) -> np.ndarray:
     i, j = np.triu_indices(count)
     squares = np.flatnonzero(i == j)
     finest, coarsest = (gaussian(reduce(cv2.max, (products[octave, k] for k in squares)), 2.0) for octave in (0, -1))
