@@ -110,7 +110,7 @@ def test_range_and_kind_of_lens_are_checked(rig, device):
     rig.wait(600.0)
     with pytest.raises(InputError, match=r"out of the lens's reach at 3\d\.\d degC"):
         lens.move_to(1 / 0.4)
-    with pytest.raises(InputError, match="told a current in steps"):
+    with pytest.raises(InputError, match="commanded by a current in steps"):
         CalibratedLens(device, exact(device=replace(exact().device, unit="steps")))
     with pytest.raises(InputError, match="'fossa calibrate'"):
         device.move_to(0.5)  # without a calibration there are no metres, and the sentence says how to get them

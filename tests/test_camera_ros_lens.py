@@ -132,7 +132,7 @@ def test_a_camera_that_lets_go_is_found_out(camera, lens):
     lens.move_to(0.25)
     camera.reverts_after = 1
     time.sleep(0.3)
-    with pytest.raises(LensError, match="told a LensPosition of 4 D but holds"):
+    with pytest.raises(LensError, match="commanded to a LensPosition of 4 D but holds"):
         lens.verify()
     assert lens.state().faults
     camera.reverts_after = 0
@@ -144,14 +144,14 @@ def test_a_camera_that_lets_go_is_found_out(camera, lens):
 
 def test_a_camera_that_never_holds_is_never_confirmed(camera, lens):
     camera.reverts_after = 1
-    with pytest.raises(LensError, match=r"was told LensPosition 6 D but reports"):
+    with pytest.raises(LensError, match=r"was commanded to LensPosition 6 D but reports"):
         lens.move_to_command(6.0)
 
 
 def test_a_camera_that_tells_nothing(camera, lens):
     camera.publishes_metadata = False
     time.sleep(0.3)  # what it said last has arrived
-    with pytest.raises(LensError, match=r"told nothing of LensPosition in /diagnostics .* 0\.7\.0 or newer"):
+    with pytest.raises(LensError, match=r"reported no LensPosition in /diagnostics .* 0\.7\.0 or newer"):
         lens.move_to(0.5)
 
 
@@ -205,7 +205,7 @@ def test_a_camera_that_goes_away():
         lens = open_lens("camera_ros", "brief", timeout=0.4)
         lens.move_to(0.2)
     time.sleep(0.3)  # what it said last has arrived
-    with pytest.raises(LensError, match="'/brief' told nothing"):
+    with pytest.raises(LensError, match="'/brief' reported no"):
         lens.verify()
     with pytest.raises(LensError, match="'/brief' did not answer within"):
         lens.move_to(0.5)

@@ -79,7 +79,7 @@ def test_every_backend_is_described():
     table = DOCS.split("## On the bench")[0]
     for name, point in lens_backends().items():
         assert f"| `{name}` |" in table and f"- **{name}**" in DOCS
-        for usb_id in getattr(point.load(), "usb_ids", ()):
+        for usb_id in point.load().usb_ids:
             assert f"`{usb_id}`" in DOCS
 
 

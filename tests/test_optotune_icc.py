@@ -120,8 +120,10 @@ def test_a_firmware_that_answers_otherwise_where_no_manual_is_certain(device):
 def test_a_power_that_somebody_else_changed_is_a_fault(device, lens):
     lens.move_to(0.25)
     device.feed(b"setfp=1.0\r\n")
-    assert lens.state().faults == ("told a focal power of 2 D but holds 1 D",)
-    with pytest.raises(LensError, match="told a focal power of 2 D but holds 1 D; check that nothing else drives it"):
+    assert lens.state().faults == ("commanded to a focal power of 2 D but holds 1 D",)
+    with pytest.raises(
+        LensError, match="commanded to a focal power of 2 D but holds 1 D; check that nothing else drives it"
+    ):
         lens.verify()
 
 

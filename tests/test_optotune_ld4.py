@@ -275,7 +275,7 @@ def test_old_firmware_refuses_with_a_letter():
 def test_a_reset_device_is_noticed_and_woken(device, lens, power_cycled):
     lens.move_to(0.25)
     device.power_cycle() if power_cycled else device.feed(b"Start")  # back to zero current
-    with pytest.raises(LensError, match=r"told 3\.000 D but holds 0\.000 D"):
+    with pytest.raises(LensError, match=r"commanded to 3\.000 D but holds 0\.000 D"):
         lens.move_to(0.2)
     lens.move_to(0.2)
     assert device.dynamics.set_point == 3.0 and lens.state().faults == ()
@@ -285,7 +285,7 @@ def test_a_lens_that_was_reset_after_its_move_cannot_be_verified(device, lens):
     lens.move_to(0.25)
     lens.verify()
     device.feed(b"Start")
-    with pytest.raises(LensError, match="told a focal power of 2 D but holds 0 D"):
+    with pytest.raises(LensError, match="commanded to a focal power of 2 D but holds 0 D"):
         lens.verify()
 
 
@@ -353,7 +353,7 @@ def test_chatter_before_the_handshake(device, port):
 def test_refusal_that_arrives_before_the_next_query(port):
     line = Ld4Line(port, TIMEOUT)
     line.shake_hands()
-    line.tell(ld4.Command(b"Qw", ">h"), 0)
+    line.command(ld4.Command(b"Qw", ">h"), 0)
     time.sleep(0.05)  # the error frame lies unread now
     with pytest.raises(LensError, match=r"refused PrDA or what was sent before it .*unknown"):
         line.query(ld4.FOCAL_POWER)
@@ -386,7 +386,7 @@ def test_missing_port_names_what_there_is(tmp_path):
 
 def test_a_file_is_no_port(tmp_path):
     (tmp_path / "notes.txt").write_text("no port")
-    with pytest.raises(LensError, match="no usable serial port"):
+    with pytest.raises(LensError, match="not a usable serial port"):
         OptotuneLd4(str(tmp_path / "notes.txt"))
 
 

@@ -167,8 +167,8 @@ def test_somebody_else_moves_the_focus(camera, path):
     with opened(camera, path) as lens:
         lens.move_to_command(100)
         camera._set(v4l2.FOCUS_ABSOLUTE, 200)
-        assert lens.state().faults == ("told a focus_absolute of 100 steps but holds 200 steps",)
-        with pytest.raises(LensError, match="told a focus_absolute of 100 steps but holds 200"):
+        assert lens.state().faults == ("commanded to a focus_absolute of 100 steps but holds 200 steps",)
+        with pytest.raises(LensError, match="commanded to a focus_absolute of 100 steps but holds 200"):
             lens.verify()
 
 
@@ -213,7 +213,7 @@ def test_what_cannot_be_a_focus(path):
     point = SimulatedV4l2Focus(LensDynamics(MODEL), path, steps=(3, 3, 1))
     with pytest.raises(LensError, match=r"no range of focus \(3 to 3\)"):
         opened(point, path)
-    with pytest.raises(LensError, match="'/dev/null' is no video device"):  # the kernel's own answer
+    with pytest.raises(LensError, match="'/dev/null' is not a video device"):  # the kernel's own answer
         open_lens("v4l2", "/dev/null")
     with pytest.raises(LensError, match="does not exist; plug the camera in or set port to one of"):
         open_lens("v4l2", "/dev/video_none")

@@ -94,12 +94,12 @@ def test_faults_in_words(device, lens):
     lens.move_to_command(40.0)
     device.registers[usbm.FAULT] = 0x04
     device.registers[usbm.MODE] |= usbm.ANALOG
-    stray = "told a voltage of 40 V but holds nan V"
+    stray = "commanded to a voltage of 40 V but holds nan V"
     assert lens.state().faults == ("fault register 0x04", "follows its analog input", stray)
     device.registers[usbm.FAULT] = 0
     device.feed(usbm.Write(usbm.FOCUS_LSB, b"\0\0").encode())
-    assert lens.state().faults == ("told a voltage of 40 V but holds 24 V",)
-    with pytest.raises(LensError, match="told a voltage of 40 V but holds 24 V"):
+    assert lens.state().faults == ("commanded to a voltage of 40 V but holds 24 V",)
+    with pytest.raises(LensError, match="commanded to a voltage of 40 V but holds 24 V"):
         lens.verify()
     lens.move_to_command(40.0)
     lens.verify()

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
 
 from fossa_ros.calibration.lens_calibration import LensCalibration
 from fossa_ros.calibration.series import Direction
@@ -21,7 +20,7 @@ TEMPERATURE_AGE_NS = 2_000_000_000  # a lens warms within minutes
 _RUN_UP = 0.1  # of the range of commands: the way after which the direction alone says where the lens stands
 
 
-class CalibratedLens:
+class CalibratedLens(FocusLens):
     """A FocusLens made of any other and its calibration.
 
     The lens is moved by commands; which of the two curves counts is the way it comes from. After it was parked, or
@@ -52,13 +51,19 @@ class CalibratedLens:
         device, command = calibration.device, lens.capabilities.command
         if (device.backend or lens.backend) != lens.backend or device.unit != command.unit:
             raise InputError(
-                f"The calibration is of {device.backend or 'a lens'} told a {device.quantity} in {device.unit}, but "
-                f"this is {lens.backend} told a {command.quantity} in {command.unit}; set lens.calibration, "
-                "lens.backend and lens.options to what belongs together."
+                f"The calibration is of {device.backend or 'a lens'} commanded by a {device.quantity} in "
+                f"{device.unit}, but this is {lens.backend} commanded by a {command.quantity} in {command.unit}; set "
+                "lens.calibration, lens.backend and lens.options to what belongs together."
             )
         self.backend = lens.backend
         self.calibration = calibration
-        self.capabilities = replace(lens.capabilities, nearest=calibration.nearest, farthest=calibration.farthest)
+        self.capabilities = replace(
+            lens.capabilities,
+            nearest=calibration.nearest,
+            farthest=calibration.farthest,
+            calibration=f"+- {calibration.uncertainty:.3f} D, hysteresis {calibration.hysteresis:.3f} D, "
+            f"{calibration.created}",
+        )
         self._lens = lens
         self._clock = clock
         self._limit = temperature_limit
@@ -127,17 +132,6 @@ class CalibratedLens:
     def close(self) -> None:
         """Park the lens and free its port; a second call does nothing."""
         self._lens.close()
-
-    def __enter__(self) -> CalibratedLens:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _checked(self, focus_distance: float) -> float:
         near, far = self.capabilities.nearest, self.capabilities.farthest

@@ -106,8 +106,8 @@ def list_():
 
 def _usb_ids(point) -> tuple[str, ...]:
     try:
-        return tuple(getattr(point.load(), "usb_ids", ()))
-    except Exception:  # another package's module may fail in any way; opening it says how
+        return point.load().usb_ids
+    except Exception:  # another package's module may fail in any way; opening its lens reports how
         return ()
 
 
@@ -125,10 +125,8 @@ def info(lens: FocusLens):
         table.add_row("", f"{can.nearest:.3g} to {can.farthest:.3g} m")
     else:
         table.add_row("focus range", "unknown: not calibrated ('fossa calibrate', then --calibration)")
-    calibration = getattr(lens, "calibration", None)
-    if calibration is not None:
-        words = f"+- {calibration.uncertainty:.3f} D, hysteresis {calibration.hysteresis:.3f} D, {calibration.created}"
-        table.add_row("calibration", words)
+    if can.calibration:
+        table.add_row("calibration", can.calibration)
     settling = f"{can.settling.fixed * 1e3:g} ms"
     if can.settling.per_unit:
         settling += f" and {can.settling.per_unit * 1e3:g} ms per {can.command.unit}"

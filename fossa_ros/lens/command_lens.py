@@ -1,31 +1,31 @@
-"""Everything about a lens but its wire: metres, ranges, stamps, locking, resting and closing."""
+"""Base class of backends: all of a lens but the exchange with the device."""
 
 from __future__ import annotations
 
 import logging
 import math
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar
 
 from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.core.optics import dioptres
 from fossa_ros.lens.fixed_optics import FixedOptics
-from fossa_ros.lens.lens import CommandRange, LensCapabilities, LensMove, LensState, SettlingModel
+from fossa_ros.lens.lens import CommandRange, FocusLens, LensCapabilities, LensMove, LensState, SettlingModel
 
 LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LensReading:
-    """What a device says when asked.
+    """A reading of a device.
 
     Attributes:
         command: the position it holds, in the unit of its command; ignored while it holds none of ours.
-        temperature: degrees Celsius, None where there is no thermometer.
-        faults: what it complains about, in words.
+        temperature: degrees Celsius, None if there is no thermometer.
+        faults: what it reports as wrong, in words.
     """
 
     command: float
@@ -33,38 +33,41 @@ class LensReading:
     faults: tuple[str, ...] = ()
 
 
-class CommandLens(ABC):
-    """A FocusLens made from five steps on the wire; a backend implements those.
+class CommandLens(FocusLens):
+    """A FocusLens made of five methods that talk to the device.
 
-    A backend connects in its constructor, sets ``backend`` and calls ``_offer``. Every step is called under one lock
-    and raises LensError where the device does not do as its protocol says.
+    It converts metres, checks ranges, takes time stamps, locks, verifies, parks and closes. A backend sets ``backend``,
+    connects in its constructor, calls ``_set_capabilities``, and implements ``_command``, ``_read``, ``_rest``,
+    ``_free`` and ``_is_open``. These are called under one lock and raise LensError if the device violates its protocol.
+
+    Attributes:
+        tolerance: largest difference, in the unit of the command, between a command and the value read back; None for
+            half a step.
     """
 
-    backend: str
-    capabilities: LensCapabilities
-    tolerance: float | None = None  # between what was told and what is read back; None for half a step
+    tolerance: ClassVar[float | None] = None
 
     def __init__(self, clock: Callable[[], int], optics: FixedOptics | None = None):
-        """Take the clock (ns) that stamps images.
+        """Store clock and optics.
 
         Args:
-            clock: gives nanoseconds.
-            optics: relates the command, then a power in dioptres, to focus distances; None where the command
-                is no power, so that only a calibration knows metres.
+            clock: returns nanoseconds on the clock that stamps the images.
+            optics: relate the command, which is then a power in dioptres, to focus distances; None if the command is
+                not a power, so that only a calibration can give metres.
         """
         self._clock = clock
         self._optics = optics
         self._lock = threading.RLock()
         self._held: float | None = None  # the last command acknowledged, while the device is known to hold it
-        self._resting = False  # told to rest and nothing since; what another program left is not known to rest
+        self._resting = False  # parked by us, and not moved since
 
     @abstractmethod
     def _command(self, value: float) -> float:
-        """Send ``value``, which is in range, and return what the device was really told once it has acted on it."""
+        """Send ``value``, which is in range; return it as quantised, once the device is known to have acted on it."""
 
     @abstractmethod
     def _read(self) -> LensReading:
-        """Ask the device how it is."""
+        """Read position, temperature and faults of the device."""
 
     @abstractmethod
     def _rest(self) -> None:
@@ -72,14 +75,14 @@ class CommandLens(ABC):
 
     @abstractmethod
     def _free(self) -> None:
-        """Free the device, also one that no longer answers."""
+        """Free the device, even one that no longer answers."""
 
     @property
     @abstractmethod
     def _is_open(self) -> bool:
         """Whether the device has not been freed yet."""
 
-    def _offer(
+    def _set_capabilities(
         self,
         identity: str,
         command: CommandRange,
@@ -88,10 +91,10 @@ class CommandLens(ABC):
         measures_position: bool = False,
         measures_temperature: bool = False,
     ) -> None:
-        """Say what the connected device can do.
+        """Set ``capabilities`` of the connected device.
 
         Raises:
-            InputError: the fixed optics leave nothing in front of the camera in focus.
+            InputError: with the fixed optics no command focuses on anything in front of the camera.
         """
         nearest = farthest = None
         if self._optics is not None:
@@ -122,7 +125,7 @@ class CommandLens(ABC):
         return self._move(self.capabilities.command.check(value))
 
     def verify(self) -> None:
-        """Make sure that the device still holds the last move; raises LensError."""
+        """Verify that the device still holds the last move; raises LensError."""
         with self._lock:
             self._check_open()
             if self._held is None:
@@ -131,7 +134,7 @@ class CommandLens(ABC):
                 raise LensError(f"{self.capabilities.identity} was {stray[0]}; check that nothing else drives it.")
 
     def state(self) -> LensState:
-        """Ask the device for its state; the focus is NaN until a move and while parked."""
+        """Read the state of the device; the focus is NaN until a move and while parked."""
         with self._lock:
             self._check_open()
             reading = self._read()
@@ -153,18 +156,18 @@ class CommandLens(ABC):
             self._resting = True
 
     def close(self) -> None:
-        """Park the lens unless it rests already and free the device, even where it no longer answers."""
+        """Park the lens unless it is parked already, and free the device, even if it no longer answers."""
         with self._lock:
             if not self._is_open:
                 return
             try:
                 if not self._resting:
-                    self._park_at_last()
+                    self._park_before_closing()
             finally:
                 self._free()
 
-    def _park_at_last(self) -> None:
-        for last in (False, True):  # a lens that heats itself because one reply was late would be a pity
+    def _park_before_closing(self) -> None:
+        for last in (False, True):  # one late reply should not leave the lens under current
             try:
                 self.park()
                 return
@@ -172,29 +175,23 @@ class CommandLens(ABC):
                 if last:
                     LOG.warning("The lens was closed without being parked: %s", error)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _move(self, value: float) -> LensMove:
         with self._lock:
             self._check_open()
             before, self._held, self._resting = self._held, None, False
             sent_ns = self._clock()
-            told = self._command(value)
+            held = self._command(value)
             acknowledged_ns = self._clock()
-            self._held = told
+            self._held = held
         span = self.capabilities.command
-        # From an unknown position the way may be as long as the range.
-        step = span.greatest - span.least if before is None else told - before
+        # From an unknown position the move may be as long as the range.
+        step = span.greatest - span.least if before is None else held - before
         return LensMove(
-            focus_distance=self._distance(told),
+            focus_distance=self._distance(held),
             sent_ns=sent_ns,
             acknowledged_ns=acknowledged_ns,
             settling_ns=self.capabilities.settling.duration_ns(step),
-            command=told,
+            command=held,
         )
 
     def _command_for(self, focus_distance: float) -> float:
@@ -204,7 +201,7 @@ class CommandLens(ABC):
             try:
                 return self.capabilities.command.check(self._optics.power(focus_distance))
             except InputError:
-                pass  # said in metres below
+                pass  # reported in metres below
         raise InputError(
             f"A focus distance of {focus_distance:g} m is outside the lens's range of {near:.4g} m "
             f"({float(dioptres(near)):.2f} D) to {far:.4g} m ({float(dioptres(far)):.2f} D); "
@@ -212,13 +209,13 @@ class CommandLens(ABC):
         )
 
     def _stray(self, reading: LensReading) -> tuple[str, ...]:
-        """Return in words that the device holds something else than it was told; nothing where it does not."""
+        """Return in words that the device holds another position than commanded; nothing if it does not."""
         span = self.capabilities.command
         tolerance = span.step / 2 if self.tolerance is None else self.tolerance
         if self._held is None or abs(reading.command - self._held) <= tolerance:
             return ()
         unit = span.unit
-        return (f"told a {span.quantity} of {self._held:g} {unit} but holds {reading.command:g} {unit}",)
+        return (f"commanded to a {span.quantity} of {self._held:g} {unit} but holds {reading.command:g} {unit}",)
 
     def _distance(self, command: float) -> float:
         return math.nan if self._optics is None or math.isnan(command) else self._optics.distance(command)

@@ -1,4 +1,4 @@
-"""A tunable lens in front of fixed optics: the metres that follow from its power without a calibration."""
+"""Fixed optics behind a tunable lens: the relation of power and focus distance without a calibration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FixedOptics:
 
     def distance(self, power: float) -> float:
         """Return the focus distance (m) at a power (D) of the tunable lens."""
-        # Rounding may lead half a step beyond infinity, which no image tells from infinity.
+        # Rounding may lead half a step beyond infinity, which no image can distinguish from infinity.
         return float(metres(max(power + self.offset, 0.0)))
 
     def power(self, distance: float) -> float:

@@ -1,4 +1,4 @@
-"""The line to an Optotune ICC in Simple Mode: one command and one checked reply at a time."""
+"""The serial line of an Optotune ICC in Simple Mode: one command and one checked reply at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from fossa_ros.core.errors import LensError
 from fossa_ros.lens import icc_protocol as icc
 from fossa_ros.lens.serial_line import SerialLine, hex_excerpt
 
-HANDSHAKES = 2  # the first may end half a line that another program left behind
+HANDSHAKES = 2  # the first may complete half a line that another program left behind
 
 
 class IccLine(SerialLine):
     """Exchange lines; not thread-safe.
 
-    Replies carry neither a check sum nor the command they belong to, so after anything unexpected all that is still to
-    come is waited for and discarded before the next exchange.
+    Replies have neither a checksum nor the command that they belong to. After an unexpected reply everything that still
+    arrives is therefore discarded before the next exchange.
     """
 
     def __init__(self, port: str, timeout: float):
@@ -21,7 +21,7 @@ class IccLine(SerialLine):
         super().__init__(port, icc.BAUD_RATE, timeout)
 
     def shake_hands(self) -> None:
-        """Make sure that an ICC listens.
+        """Verify that an ICC answers.
 
         Raises:
             LensError: something else answers, or nothing.
@@ -45,7 +45,7 @@ class IccLine(SerialLine):
         """Send a command and return the number it is answered with, None for OK.
 
         Raises:
-            Refusal: the device does not do as it is told.
+            Refusal: the device refuses the command.
             LensError: the reply is late, cut or corrupt, or the port is gone.
         """
         if self.disturbed and self.is_open:

@@ -1,9 +1,9 @@
-r"""The wire protocol of the Optotune ICC-1C and ICC-4C in Simple Mode: ASCII lines that end CR LF.
+"""The protocol of the Optotune ICC-1C and ICC-4C in Simple Mode: ASCII lines that end with CR LF.
 
-Sources: Optotune, "ICC-1C" and "ICC-4C" manuals, section Simple Mode, and programs of its users. ``START`` is answered
-``OK`` and has to come first; a set command is answered ``OK``, a get command by a number, and what cannot be done by
-one of four words. Commands are not sensitive to case. The meaning of ``OL`` and ``OU`` as below and above the range is
-read from their use. Nothing in this protocol protects a reply: a reply is taken only if all of it is one of these.
+Sources: Optotune, "ICC-1C" and "ICC-4C" manuals, section Simple Mode, and programs of users. ``START`` must come first
+and is answered by ``OK``; a set command is answered by ``OK``, a get command by a number, and a command that cannot be
+executed by one of four words. Commands are not case-sensitive. Assumed from their use: ``OL`` and ``OU`` mean below and
+above the range. Replies have no checksum, so that a reply is accepted only if it is exactly one of these.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import re
 from dataclasses import dataclass
 
-BAUD_RATE = 115200  # a USB CDC device: the rate is of no effect
+BAUD_RATE = 115200  # a USB CDC device: the rate has no effect
 USB_ID = "0483:a31e"
 LINE_END = b"\r\n"
 LONGEST_LINE = 64  # bytes, line end included
@@ -28,11 +28,11 @@ _NUMBER = re.compile(r"[+-]?\d{1,6}(\.\d{1,9})?")
 
 
 class ReplyError(Exception):
-    """Bytes that are not a reply of this protocol; the message says in what respect."""
+    """Bytes that are not a reply of this protocol; the message says why."""
 
 
 class Refusal(Exception):
-    """The device answered that it does not do as it was told; the message is its word."""
+    """The device refused a command; the message is the word that it answered."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Order:
-    """A command that is answered OK.
+    """A command that is answered by OK.
 
     Attributes:
         word: the command; ends in ``=`` where it takes a value.

@@ -1,4 +1,4 @@
-"""The line to a Lens Driver 4: one exchange at a time, every reply checked, every wait bounded."""
+"""The serial line of a Lens Driver 4: one exchange at a time, every reply checked, every wait bounded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ HANDSHAKES = 2  # programs that probe new serial ports (modem managers) may have
 class Ld4Line(SerialLine):
     """Exchange commands and replies; not thread-safe.
 
-    After anything unexpected the line counts as disturbed, and the next exchange first brings it back in
-    step, so that a lost byte or a late reply cannot shift every reply that follows.
+    After an unexpected reply the line is disturbed, and the next exchange first synchronises it, so that a lost byte or
+    a late reply cannot shift all following replies.
     """
 
     def __init__(self, port: str, timeout: float):
@@ -25,7 +25,7 @@ class Ld4Line(SerialLine):
         self._unanswered = False
 
     def shake_hands(self) -> None:
-        """Make sure that a lens driver listens; this also zeroes its current.
+        """Verify that a lens driver answers; this also sets its current to zero.
 
         Raises:
             LensError: something else answers, or nothing, for twice the timeout.
@@ -41,8 +41,8 @@ class Ld4Line(SerialLine):
             "set port to an Optotune Lens Driver 4 and check its power."
         )
 
-    def tell(self, command: ld4.Command, *values: float) -> None:
-        """Send a command that is not answered; should it be refused, the next query says so."""
+    def command(self, command: ld4.Command, *values: float) -> None:
+        """Send a command that is not answered; if it is refused, the next query raises LensError."""
         self._settle()
         self.send(command.encode(*values))
         self._unanswered = True
@@ -51,15 +51,15 @@ class Ld4Line(SerialLine):
         """Send a command and return the fields of its reply.
 
         Raises:
-            LensError: this command or one told before it was refused, the reply is late, cut or corrupt, or
-                the port is gone.
+            LensError: this command or one sent before it was refused, the reply is late, incomplete or corrupt, or the
+                port is gone.
         """
         if not self._unanswered:
             self._settle()
         self._unanswered = False
         self.send(command.encode(*values))
         deadline = self.deadline()
-        # No reply is shorter than the old error; from there on the first byte tells how much is to come.
+        # No reply is shorter than the old error; the first byte then gives the length.
         reply = self.receive(len(ld4.OLD_ERROR), deadline)
         if len(reply) == len(ld4.OLD_ERROR) and reply != ld4.OLD_ERROR:
             length = ld4.ERROR_LENGTH if reply.startswith(b"E") else command.reply_length
@@ -89,14 +89,14 @@ class Ld4Line(SerialLine):
         )
 
     def _settle(self) -> None:
-        """Leave nothing unread that the next reply could be mistaken for."""
+        """Discard everything unread that could be mistaken for the next reply."""
         if self.disturbed and self.is_open:
             self.await_silence()
             self._synchronise()
         self.drain()
 
     def _synchronise(self) -> None:
-        """Discard all replies still to come, by asking something else and waiting for its answer."""
+        """Discard all late replies, by sending another query and waiting for its answer."""
         self.send(ld4.FIRMWARE_TYPE.encode())
         deadline = self.deadline()
         received = b""

@@ -1,8 +1,8 @@
-"""The wire protocol of the Optotune Lens Driver 4 and 4i: frames, check sum, commands, units.
+"""The protocol of the Optotune Lens Driver 4 and 4i: frames, checksum, commands, units.
 
 Source: Optotune, "Lens Driver 4 manual" (2019), command reference. A command is its code and arguments
 followed by a CRC; a reply is an echo and fields followed by a CRC and CR LF. Integers are big-endian, the CRC
-is sent low byte first. Fields may contain any byte, 0x0A too: a reply is read by its length, never by line.
+is sent low byte first. Fields may contain any byte, also 0x0A: replies are read by length, not by line.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OLD_ERROR = b"N\r\n"  # the only error of 2013's firmware
 
 
 class FrameError(Exception):
-    """Bytes that are not the frame they should be; the message says in what respect."""
+    """Bytes that are not the expected frame; the message says why."""
 
 
 def _crc_table() -> tuple[int, ...]:
@@ -223,5 +223,5 @@ class PowerScale:
 
 
 def status_words(status: int) -> tuple[str, ...]:
-    """Return the complaints in a status in words; bits without a known meaning are left out."""
+    """Return the faults of a status in words; bits of unknown meaning are omitted."""
     return tuple(word for bit, word in enumerate(STATUS_WORDS) if status >> bit & 1)

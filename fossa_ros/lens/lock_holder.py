@@ -1,4 +1,4 @@
-"""Who holds the lock on a device."""
+"""Find which process holds the lock on a device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def lock_holder(path: str) -> str:
-    """Return in words which process holds the lock (flock) on a file, as far as this machine tells.
+    """Return in words which process holds the lock (flock) on a file, as far as it can be found.
 
     Source: proc_locks(5): number, kind, mode, access, process, major:minor:inode (hexadecimal but for the inode).
     """
@@ -21,4 +21,4 @@ def lock_holder(path: str) -> str:
                 process = fields[4]
                 with contextlib.suppress(OSError):
                     return f"process {process}, {Path(f'/proc/{process}/comm').read_text().strip()}"
-    return "which one this machine does not tell"
+    return "an unknown process"

@@ -15,7 +15,7 @@ from fossa_ros.lens.icc_line import IccLine
 from fossa_ros.lens.lens import CommandRange, SettlingModel
 
 LOG = logging.getLogger(__name__)
-STEP = 0.001  # dioptres: what the commands' decimals resolve
+STEP = 0.001  # dioptres: the last decimal of a command
 
 
 class OptotuneIcc(CommandLens):
@@ -37,11 +37,11 @@ class OptotuneIcc(CommandLens):
         settling: float = 0.018,
         timeout: float = 0.5,
     ):
-        """Open ``port``, shake hands and ask for the range; the lens stays as it is until the first move.
+        """Open ``port``, shake hands and read the range; the lens keeps its position until the first move.
 
         Args:
             port: serial device or USB address, for example ``usb:0483:a31e``.
-            clock: gives nanoseconds on the clock that stamps images.
+            clock: returns nanoseconds on the clock that stamps the images.
             power_offset: dioptres that the fixed optics add to the lens's power.
             settling: seconds from the acknowledged command until the lens stands still.
             timeout: seconds that any one reply may take.
@@ -58,7 +58,7 @@ class OptotuneIcc(CommandLens):
         try:
             self._line.shake_hands()
             self._measures_temperature = self._can(icc.TEMPERATURE)
-            self._offer(
+            self._set_capabilities(
                 f"Optotune ICC in Simple Mode at {port}",
                 self._power_range(),
                 settles,
@@ -69,16 +69,16 @@ class OptotuneIcc(CommandLens):
             raise
 
     def _command(self, value: float) -> float:
-        told = round(value, icc.SET_POWER.decimals)
-        self._exchange(icc.SET_POWER, told)  # OK: it has acted on it
-        return told
+        power = round(value, icc.SET_POWER.decimals)
+        self._exchange(icc.SET_POWER, power)  # the reply, OK, means that the device has acted on it
+        return power
 
     def _read(self) -> LensReading:
         power = self._ask(icc.POWER)
         return LensReading(power, self._ask(icc.TEMPERATURE) if self._measures_temperature else None)
 
     def _rest(self) -> None:
-        """Take the current away; a firmware that has no such command holds the power nearest to none instead."""
+        """Set the current to zero; a firmware without that command goes to the power nearest to zero instead."""
         if not self._can(icc.SET_CURRENT, 0.0):
             span = self.capabilities.command
             self._exchange(icc.SET_POWER, min(max(0.0, span.least), span.greatest))
@@ -95,17 +95,17 @@ class OptotuneIcc(CommandLens):
         greatest = round(self._ask(icc.GREATEST_POWER) - icc.MARGIN, icc.SET_POWER.decimals)
         if greatest <= least:
             raise LensError(
-                f"The lens driver at {self._line.name!r} offers no range of focal power "
+                f"The lens driver at {self._line.name!r} reports no range of focal power "
                 f"({least:g} to {greatest:g} D); check the lens and its cable."
             )
         return CommandRange("focal power", "D", least, greatest, STEP)
 
     def _can(self, command: icc.Query | icc.Order, *value: float) -> bool:
-        """Try a command that not every firmware may have; what it answers then is not known."""
+        """Return whether a command succeeds that some firmware may lack; its answer is then unknown."""
         try:
             self._line.exchange(command, *value)
         except (icc.Refusal, LensError) as answer:
-            LOG.info("The lens driver does without %s: %s", command.word, answer)
+            LOG.info("The lens driver does not support %s: %s", command.word, answer)
             return False
         return True
 

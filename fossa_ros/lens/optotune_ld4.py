@@ -1,4 +1,4 @@
-"""Optotune Lens Driver 4 and 4i, for the liquid lenses EL-10-30, EL-16-40 and their kin."""
+"""Optotune Lens Driver 4 and 4i, for liquid lenses such as the EL-10-30 and EL-16-40."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CONTROLS = ("focal_power", "current")
 class OptotuneLd4(CommandLens):
     """Drive the lens in focal-power mode, where the driver compensates temperature, or by its current.
 
-    In focal-power mode the focus distance d of the whole optics follows 1/d = power + power_offset: a tunable
-    lens against fixed optics that are focused at ``power_offset`` dioptres while the lens is flat. The current
-    has no such relation: it needs a calibration.
+    In focal-power mode the focus distance d of the whole optics follows 1/d = power + power_offset: the fixed optics
+    are focused at ``power_offset`` dioptres while the tunable lens is flat. The current has no such relation and needs
+    a calibration.
     """
 
     backend = "optotune_ld4"
@@ -45,11 +45,11 @@ class OptotuneLd4(CommandLens):
 
         Args:
             port: serial device, for example ``/dev/ttyACM0``.
-            clock: gives nanoseconds on the clock that stamps images.
-            power_offset: dioptres that the fixed optics add to the lens's power; of no use with current.
+            clock: returns nanoseconds on the clock that stamps the images.
+            power_offset: dioptres that the fixed optics add to the lens's power; not allowed with ``current``.
             control: ``focal_power`` (D) or ``current`` (mA).
-            temperature_limits: low and high degC between which the driver is to guarantee its range of focal
-                power; a wider span narrows the range.
+            temperature_limits: low and high degC between which the driver guarantees its range of focal power; wider
+                limits give a narrower range.
             settling: seconds from the acknowledged command until the lens stands still.
             timeout: seconds that any one reply may take.
 
@@ -83,20 +83,20 @@ class OptotuneLd4(CommandLens):
 
     def _command_power(self, power: float) -> float:
         steps = self._scale.steps(power)
-        self._line.tell(ld4.SET_FOCAL_POWER, steps)
-        (held,) = self._line.query(ld4.FOCAL_POWER)  # reading back proves that the driver acted on it
+        self._line.command(ld4.SET_FOCAL_POWER, steps)
+        (held,) = self._line.query(ld4.FOCAL_POWER)  # a matching value proves that the driver acted on it
         if held != steps:
             self._in_mode = False  # as after a reset; the next move enters it again
             raise LensError(
-                f"The lens at {self._line.name!r} was told {self._scale.power(steps):.3f} D but holds "
+                f"The lens at {self._line.name!r} was commanded to {self._scale.power(steps):.3f} D but holds "
                 f"{self._scale.power(held):.3f} D; check its temperature and that nothing else drives it."
             )
         return self._scale.power(steps)
 
     def _command_current(self, current: float) -> float:
         steps = round(current / self._max_current * ld4.CURRENT_STEPS)
-        self._line.tell(ld4.SET_CURRENT, steps)
-        self._line.query(ld4.STATUS)  # a refusal of the current would come first
+        self._line.command(ld4.SET_CURRENT, steps)
+        self._line.query(ld4.STATUS)  # if the current was refused, this raises LensError
         return steps / ld4.CURRENT_STEPS * self._max_current
 
     def _read(self) -> LensReading:
@@ -110,13 +110,13 @@ class OptotuneLd4(CommandLens):
     def _rest(self) -> None:
         """Switch to current mode at 0 mA.
 
-        Zero dioptres would not do: holding it against temperature takes a current that goes on heating the
-        lens. Without current the lens is flat and cold, as the handshake leaves it.
+        At zero dioptres the driver would still apply a current to compensate temperature, which heats the lens. Without
+        current the lens is flat and cold, as after the handshake.
         """
         self._in_mode = False
         self._line.query(ld4.CURRENT_MODE)
-        self._line.tell(ld4.SET_CURRENT, 0)
-        self._line.query(ld4.STATUS)  # a refusal of the current would come first
+        self._line.command(ld4.SET_CURRENT, 0)
+        self._line.query(ld4.STATUS)  # if the current was refused, this raises LensError
 
     def _free(self) -> None:
         self._line.close()
@@ -141,22 +141,22 @@ class OptotuneLd4(CommandLens):
             raise LensError(f"The lens driver at {line.name!r} allows no current; check the lens and its cable.")
         self._limits = tuple(round(limit / ld4.TEMPERATURE_UNIT) for limit in (high, low))
         self._enter_mode()
-        self._offer(
+        self._set_capabilities(
             f"Optotune Lens Driver 4, firmware {letter} {self._version()}, {self._max_current:.0f} mA",
             self._current_range() if self._by_current else self._power_range,
             settling,
-            measures_temperature=True,  # but no position: what can be read back is the set-point
+            measures_temperature=True,  # no position: only the set-point can be read back
         )
 
     def _version(self) -> str:
         try:
             return ".".join(str(number) for number in self._line.query(ld4.FIRMWARE_VERSION))
-        except LensError as error:  # only people read it, and firmwares differ here
-            LOG.info("The firmware keeps its version to itself: %s", error)
+        except LensError as error:  # for people only, and not every firmware has the command
+            LOG.info("The firmware does not report its version: %s", error)
             return "of unknown version"
 
     def _enter_mode(self) -> None:
-        # Limits first, also after a reset: without them the driver does not know its range.
+        # Limits first, also after a reset: without them the driver has no range.
         self._line.query(ld4.TEMPERATURE_LIMITS, *self._limits)
         if self._by_current:
             self._line.query(ld4.CURRENT_MODE)
@@ -171,7 +171,7 @@ class OptotuneLd4(CommandLens):
         least, greatest = self._scale.power(least), self._scale.power(greatest)
         if greatest <= least:
             raise LensError(
-                f"The lens driver at {self._line.name!r} offers no range of focal power "
+                f"The lens driver at {self._line.name!r} reports no range of focal power "
                 f"({least:g} to {greatest:g} D); bring temperature_limits closer together."
             )
         return CommandRange("focal power", "D", least, greatest, 1.0 / self._scale.STEPS_PER_DIOPTRE)
@@ -194,5 +194,5 @@ def _checked_limits(limits: Sequence[float]) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = math.nan
     if not -273.0 <= low < high <= 1000.0:
-        raise InputError(f"temperature_limits must be two rising temperatures in degC, not {limits!r}.")
+        raise InputError(f"temperature_limits must be two increasing temperatures in degC, not {limits!r}.")
     return low, high

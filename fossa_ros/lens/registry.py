@@ -1,7 +1,6 @@
 """Find lens backends by name: the built-in ones, and those other packages add as entry points.
 
-A package adds a backend by declaring, in the group ``fossa_ros.lenses``, a name and a class that is
-constructed as ``cls(port, clock=..., **options)`` and satisfies FocusLens.
+A package adds a backend by declaring a name and a class that derives from FocusLens in the group ``fossa_ros.lenses``.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ from fossa_ros.lens.lens import FocusLens
 
 GROUP = "fossa_ros.lenses"
 
-# The one home of the built-in backends: they are found in a source tree that is not installed too, and their
-# modules are imported only when asked for.
+# Listed here so that they are found in a source tree that is not installed. Their modules are imported when needed.
 BUILT_IN = (
     EntryPoint("camera_ros", "fossa_ros.ros.camera_ros_lens:CameraRosLens", GROUP),
     EntryPoint("optotune_icc", "fossa_ros.lens.optotune_icc:OptotuneIcc", GROUP),
@@ -29,7 +27,7 @@ BUILT_IN = (
 
 
 def lens_backends() -> dict[str, EntryPoint]:
-    """Return every known backend by name; a built-in name cannot be taken over by another package."""
+    """Return every known backend by name; another package cannot replace a built-in one."""
     return {point.name: point for point in (*entry_points(group=GROUP), *BUILT_IN)}
 
 
@@ -38,8 +36,8 @@ def open_lens(backend: str, port: str, *, clock: Callable[[], int] = time.time_n
 
     Args:
         backend: a name of ``lens_backends()``.
-        port: where the device hangs, for example ``/dev/ttyACM0``.
-        clock: gives nanoseconds on the clock that stamps images.
+        port: where the device is, for example ``/dev/ttyACM0``.
+        clock: returns nanoseconds on the clock that stamps the images.
         options: passed to the backend; see its class.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A serial line whose every wait is bounded and whose every failure is a sentence; protocols are built on it."""
+"""A serial line on which every wait has a timeout and every failure is a LensError; protocols are built on it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from fossa_ros.core.errors import LensError
 from fossa_ros.lens.serial_port import FAILURES, open_serial_port
 
 LOG = logging.getLogger(__name__)
-QUIET = 0.02  # seconds of silence that end whatever a disturbed line still has to say
+QUIET = 0.02  # seconds of silence after which no late reply is expected
 
 
 class SerialLine:
     """Send and receive bytes; not thread-safe.
 
     Attributes:
-        name: the port as it was asked for.
-        disturbed: something unexpected came; a protocol brings the line back in step before it trusts a reply again.
+        name: the port as it was given.
+        disturbed: an unexpected reply came; the protocol must synchronise the line before the next exchange.
     """
 
     def __init__(self, port: str, baud_rate: int, timeout: float):
@@ -39,13 +39,13 @@ class SerialLine:
         return self._port.is_open
 
     def close(self) -> None:
-        """Free the port; what a device that is stuck has not taken is given up, since closing would wait for it."""
+        """Free the port; unsent output is discarded, because closing would wait for a device that is stuck."""
         with contextlib.suppress(*FAILURES):
             self._port.reset_output_buffer()
         self._port.close()
 
     def deadline(self) -> float:
-        """Return until when (monotonic seconds) the reply to a command sent now must be complete."""
+        """Return the time (monotonic seconds) at which the reply to a command sent now must be complete."""
         return time.monotonic() + self._timeout
 
     def send(self, data: bytes) -> None:
@@ -56,7 +56,7 @@ class SerialLine:
             raise self._lost(error) from error
 
     def receive(self, length: int, deadline: float) -> bytes:
-        """Read ``length`` bytes, fewer where they do not come in time."""
+        """Read ``length`` bytes, or fewer if they do not arrive in time."""
         try:
             self._port.timeout = max(deadline - time.monotonic(), 0.0)
             return self._port.read(length)
@@ -64,7 +64,7 @@ class SerialLine:
             raise self._lost(error) from error
 
     def receive_until(self, end: bytes, limit: int, deadline: float) -> bytes:
-        """Read up to ``end``, or ``limit`` bytes; fewer where they do not come in time."""
+        """Read up to ``end`` or ``limit`` bytes, or fewer if they do not arrive in time."""
         received = b""
         while not received.endswith(end) and len(received) < limit:
             byte = self.receive(1, deadline)
@@ -74,24 +74,24 @@ class SerialLine:
         return received
 
     def drain(self) -> None:
-        """Discard what lies unread, and say so in the log: nobody asked for it."""
+        """Discard unread bytes and log them: they answer no command."""
         if not self.is_open:
             raise LensError(f"The lens at {self.name!r} is closed; open it again.")
         try:
             waiting = self._port.in_waiting
             if waiting:
-                LOG.warning("The lens sent what nobody asked for: %s", hex_excerpt(self._port.read(waiting)))
+                LOG.warning("The lens sent unexpected bytes: %s", hex_excerpt(self._port.read(waiting)))
         except FAILURES as error:
             raise self._lost(error) from error
 
     def await_silence(self) -> None:
-        """Discard what arrives until nothing does; half a command at the far end is given up meanwhile."""
+        """Discard everything until nothing more arrives; the device drops an incomplete command meanwhile."""
         deadline = self.deadline()
         while self.receive(256, time.monotonic() + QUIET) and time.monotonic() < deadline:
             pass
 
     def await_late_reply(self) -> None:
-        """Discard a reply that is still on its way, for one more timeout; it would answer the next command."""
+        """Discard a late reply, for one more timeout; it would be taken for the next one."""
         self.receive(1, self.deadline())
         self.await_silence()
 

@@ -1,4 +1,4 @@
-"""Find serial ports, open them, and say in one sentence why one cannot be opened."""
+"""Find and open serial ports, and explain in one sentence why one cannot be opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens.lock_holder import lock_holder
 
 FAILURES = (OSError, termios.error)
-"""What pyserial raises when a port fails: a cable pulled at some instants is a termios.error, which is no OSError."""
+"""What pyserial raises when a port fails: a pulled cable may be a termios.error, which is not an OSError."""
 USB_ADDRESS = re.compile(r"usb:([0-9a-f]{4}):([0-9a-f]{4})(?::(.+))?", re.IGNORECASE)
 
 
@@ -22,8 +22,8 @@ def open_serial_port(port: str, baud_rate: int, timeout: float) -> serial.Serial
     """Open ``port`` (8N1) for this process alone; reads and writes give up after ``timeout`` seconds.
 
     Args:
-        port: a device path, or ``usb:VID:PID`` or ``usb:VID:PID:SERIAL`` with hexadecimal ids, which stay the
-            same when the lens is plugged in anew.
+        port: a device path, or ``usb:VID:PID`` or ``usb:VID:PID:SERIAL`` with hexadecimal ids, which stay the same when
+            the lens is plugged in again.
         baud_rate: bits a second.
         timeout: seconds.
 
@@ -33,7 +33,7 @@ def open_serial_port(port: str, baud_rate: int, timeout: float) -> serial.Serial
     """
     path = find_serial_port(port)
     try:
-        # exclusive: a lock that other programs meet, ours and those that use pyserial or flock.
+        # exclusive: locks out other programs that use pyserial or flock.
         return serial.Serial(path, baud_rate, timeout=timeout, write_timeout=timeout, exclusive=True)
     except (*FAILURES, ValueError) as error:  # SerialException is an OSError
         raise LensError(_why_not(path, error)) from error
@@ -45,14 +45,14 @@ def serial_ports() -> list[ListPortInfo]:
 
 
 def usb_address(info: ListPortInfo) -> str:
-    """Return the address ``usb:VID:PID[:SERIAL]`` of a port; empty where it is not on USB."""
+    """Return the address ``usb:VID:PID[:SERIAL]`` of a port; empty if it is not on USB."""
     if info.vid is None:
         return ""
     return f"usb:{info.vid:04x}:{info.pid:04x}" + (f":{info.serial_number}" if info.serial_number else "")
 
 
 def find_serial_port(port: str) -> str:
-    """Return the path of the port at an address; anything but a USB address is a path already.
+    """Return the path of the port at an address; anything but a USB address is returned as it is.
 
     Raises:
         InputError: not an address, or several ports have it.
@@ -62,7 +62,7 @@ def find_serial_port(port: str) -> str:
         return port
     address = USB_ADDRESS.fullmatch(port)
     if address is None:
-        raise InputError(f"{port!r} is no USB address; write usb:VID:PID or usb:VID:PID:SERIAL, ids in hexadecimal.")
+        raise InputError(f"{port!r} is not a USB address; write usb:VID:PID or usb:VID:PID:SERIAL, ids in hexadecimal.")
     vendor, product, number = int(address[1], 16), int(address[2], 16), address[3]
     found = [
         info
@@ -91,6 +91,6 @@ def _why_not(port: str, error: Exception) -> str:
             return f"Port {port!r} may not be opened by this user; add the user to its group (dialout)."
         case errno.EAGAIN | errno.EBUSY:
             return f"Port {port!r} is in use by another program ({lock_holder(port)}); close it or set another port."
-        case errno.ENOENT | errno.ENXIO | errno.ENODEV | errno.EIO:  # the last one: it is going just now
+        case errno.ENOENT | errno.ENXIO | errno.ENODEV | errno.EIO:  # EIO: it is being unplugged
             return f"Port {port!r} does not exist; plug the lens in or set port to one that does: {_present()}."
-    return f"Port {port!r} is no usable serial port ({error}); set port to the lens's serial device."
+    return f"Port {port!r} is not a usable serial port ({error}); set port to the lens's serial device."

@@ -1,4 +1,4 @@
-"""The line to a Varioptic USB-M: one command and one checked reply at a time."""
+"""The serial line of a Varioptic USB-M: one command and one checked reply at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from fossa_ros.core.errors import LensError
 from fossa_ros.lens import usbm_protocol as usbm
 from fossa_ros.lens.serial_line import SerialLine, hex_excerpt
 
-PROBE = usbm.Read(usbm.MODE, 1)  # says nothing that an ACK could be taken for: its reply begins otherwise
+PROBE = usbm.Read(usbm.MODE, 1)  # its reply cannot be mistaken for an ACK
 
 
 class UsbMLine(SerialLine):
     """Exchange frames; not thread-safe.
 
-    After anything unexpected all that is still to come is waited for and discarded before the next exchange: a reply
-    does not say which registers it is about.
+    A reply does not name the registers that it belongs to. After an unexpected one everything that still arrives is
+    therefore discarded before the next exchange.
     """
 
     def __init__(self, port: str, timeout: float):
@@ -24,7 +24,7 @@ class UsbMLine(SerialLine):
         """Send a command and return the registers it reads.
 
         Raises:
-            LensError: the command is refused, its reply late, cut or corrupt, or the port gone.
+            LensError: the command is refused, its reply is late, incomplete or corrupt, or the port is gone.
         """
         if self.disturbed and self.is_open:
             self.await_late_reply()

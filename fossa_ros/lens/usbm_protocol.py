@@ -1,7 +1,7 @@
-"""The wire protocol of the Corning Varioptic USB-M lens driver: register frames with a sum over all bytes.
+"""The protocol of the Corning Varioptic USB-M lens driver: register frames with a sum over all bytes.
 
 Source: Corning, "Flexiboard user guide" (2019). Every frame begins with STX and a command and ends with the sum of all
-bytes before, modulo 256. Data may be any byte, 0x0A too: frames are read by their length.
+bytes before, modulo 256. Data may be any byte, also 0x0A: frames are read by length.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ OVERHEAD = 3  # bytes of a read reply around its data: STX, command, sum
 
 FOCUS_LSB, FOCUS_MSB, EEPROM, MODE, FAULT = 0x00, 0x01, 0x02, 0x03, 0x0A  # registers
 ANALOG = 0b10  # bit of MODE, set at power-up: the output follows the analog input; writing FOCUS_MSB clears it
-# The output follows FOCUS_LSB and FOCUS_MSB when the latter is written, so both belong in one frame. EEPROM is worn by
-# writing: nothing here ever does.
+# The output follows FOCUS_LSB and FOCUS_MSB when the latter is written, so both are written in one frame. EEPROM wears
+# out with every write: it is never written here.
 
 LEAST_VOLTAGE = 24.0  # V (rms) at count 0
 VOLTAGE_STEP = 0.001  # V per count
@@ -24,7 +24,7 @@ GREATEST_COUNT = 0xB3B0
 
 
 class FrameError(Exception):
-    """Bytes that are not the frame they should be; the message says in what respect."""
+    """Bytes that are not the expected frame; the message says why."""
 
 
 class Refusal(Exception):
@@ -41,7 +41,7 @@ def unframe(data: bytes) -> bytes:
     """Return what is between STX and the sum.
 
     Raises:
-        FrameError: another beginning, or a wrong sum.
+        FrameError: no STX at the beginning, or a wrong sum.
     """
     if len(data) < 3 or data[0] != STX:
         raise FrameError("no frame")

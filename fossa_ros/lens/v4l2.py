@@ -1,4 +1,4 @@
-"""The focus motor of a USB camera, or of any other that V4L2 drives."""
+"""The focus motor of a USB camera, or of any other V4L2 camera."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ AUTOMATIC = "automatic focus is on"
 
 
 class V4l2Lens(CommandLens):
-    """Drive the control focus_absolute, in steps of no known unit; larger is closer: calibrate.
+    """Drive the control focus_absolute, in steps without a unit; larger is closer. It needs a calibration.
 
-    Automatic focus is off while the lens is open, and set back as it was when it is closed.
+    Automatic focus is switched off while the lens is open, and restored when it is closed.
     """
 
     backend = "v4l2"
@@ -34,26 +34,26 @@ class V4l2Lens(CommandLens):
         timeout: float = 1.0,
         ioctl: Ioctl = fcntl.ioctl,
     ):
-        """Open the video device and take the focus from its automatic; the lens stays where it is.
+        """Open the video device and switch automatic focus off; the lens keeps its position.
 
         Args:
-            port: device path; those in ``/dev/v4l/by-id`` stay the same when it is plugged in anew.
-            clock: gives nanoseconds on the clock that stamps images.
-            settling: seconds from the acknowledged command until the lens stands still; the driver returns
-                before it does, and nothing tells when.
-            settling_per_step: seconds longer for each step that the lens goes.
+            port: device path; those in ``/dev/v4l/by-id`` stay the same when it is plugged in again.
+            clock: returns nanoseconds on the clock that stamps the images.
+            settling: seconds from the acknowledged command until the lens stands still; the driver acknowledges at
+                once and does not report when.
+            settling_per_step: additional seconds for each step of a move.
             timeout: seconds that any one control may take.
-            ioctl: what asks the kernel.
+            ioctl: makes the system calls.
 
         Raises:
             InputError: an option that cannot be used.
-            LensError: no such device, or none whose focus can be set.
+            LensError: no such device, or its focus cannot be set.
         """
         if not 0 < timeout < math.inf:
             raise InputError(f"timeout must be a positive number of seconds, not {timeout}.")
         super().__init__(clock)
         settles = SettlingModel(settling, settling_per_step)
-        self._automatic: int | None = None  # as it was found; None where the camera has none
+        self._automatic: int | None = None  # value to restore; None if the camera has no automatic focus
         self._device = V4l2Device(port, timeout, ioctl)
         try:
             name = self._device.name()
@@ -61,7 +61,7 @@ class V4l2Lens(CommandLens):
             if self._device.query(v4l2.FOCUS_AUTO) is not None:
                 self._automatic = self._device.get(v4l2.FOCUS_AUTO)
                 self._device.set(v4l2.FOCUS_AUTO, 0)
-            self._offer(f"{name} at {port}", self._range, settles)
+            self._set_capabilities(f"{name} at {port}", self._range, settles)
         except BaseException:
             self._device.close()
             raise
@@ -76,7 +76,7 @@ class V4l2Lens(CommandLens):
         held = self._device.get(v4l2.FOCUS_ABSOLUTE)
         if held != steps:
             raise LensError(
-                f"The camera at {self._device.path!r} was told focus_absolute {steps} but holds {held}; "
+                f"The camera at {self._device.path!r} was set to focus_absolute {steps} but holds {held}; "
                 "check that nothing else drives it."
             )
         return float(steps)
@@ -95,7 +95,7 @@ class V4l2Lens(CommandLens):
             if self._automatic:
                 self._device.set(v4l2.FOCUS_AUTO, self._automatic)
         except LensError:
-            pass  # it is gone: there is nothing to set back
+            pass  # it is gone: there is nothing to restore
         finally:
             self._device.close()
 
@@ -112,7 +112,7 @@ class V4l2Lens(CommandLens):
             )
         if found.greatest <= found.least:
             raise LensError(
-                f"The camera at {self._device.path!r} offers no range of focus ({found.least} to {found.greatest}); "
+                f"The camera at {self._device.path!r} reports no range of focus ({found.least} to {found.greatest}); "
                 "update its firmware or the kernel."
             )
         return CommandRange("focus_absolute", "steps", found.least, found.greatest, max(found.step, 1))

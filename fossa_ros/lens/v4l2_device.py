@@ -1,4 +1,4 @@
-"""A V4L2 device's controls, every call bounded in time; the one place where the kernel is asked."""
+"""The controls of a V4L2 device; every system call has a timeout."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def video_devices() -> dict[str, str]:
 class V4l2Device:
     """Read and write controls; not thread-safe.
 
-    A control transfer to a device that hangs keeps its caller in the kernel for seconds, uninterruptibly. So each call
-    is made from a thread of its own and waited for no longer than the timeout.
+    A control transfer to a device that hangs blocks its caller in the kernel for seconds and cannot be interrupted.
+    Each call is therefore made in a thread of its own, and waited for no longer than the timeout.
     """
 
     def __init__(self, path: str, timeout: float, ioctl: Ioctl = fcntl.ioctl):
-        """Open ``path``, for one lens driver at a time; others may stream from it meanwhile.
+        """Open ``path`` for one lens driver at a time; other programs may stream from it meanwhile.
 
         Raises:
-            LensError: the device is absent, not permitted, in use by another lens driver.
+            LensError: the device is absent, not permitted, or in use by another lens driver.
         """
         self.path = path
         self._timeout = timeout
@@ -65,19 +65,21 @@ class V4l2Device:
             self._descriptor = -1
 
     def name(self) -> str:
-        """Return what the device and its driver call themselves.
+        """Return the names of the device and its driver.
 
         Raises:
-            LensError: this is no video device.
+            LensError: this is not a video device.
         """
         try:
             driver, card, bus, *_ = v4l2.CAPABILITY.unpack(self._call(v4l2.QUERYCAP, bytes(v4l2.CAPABILITY.size)))
         except OSError as error:
-            raise LensError(f"{self.path!r} is no video device ({error}); set port to one of: {_present()}.") from error
+            raise LensError(
+                f"{self.path!r} is not a video device ({error}); set port to one of: {_present()}."
+            ) from error
         return f"{v4l2.text(card)} ({v4l2.text(driver)}, {v4l2.text(bus)})"
 
     def query(self, control: int) -> v4l2.ControlRange | None:
-        """Return the range of a control; None where the device has none or it is switched off."""
+        """Return the range of a control; None if the device does not have it or has disabled it."""
         try:
             answer = self._call(v4l2.QUERYCTRL, v4l2.QUERY.pack(control, 0, b"", 0, 0, 0, 0, 0))
         except OSError as error:
@@ -96,7 +98,7 @@ class V4l2Device:
             raise self._lost(error) from error
 
     def set(self, control: int, value: int) -> None:
-        """Set a control; drivers move a value beyond their range into it.
+        """Set a control; drivers clamp a value to their range.
 
         Raises:
             LensError: the driver refuses, or the device is gone.

@@ -1,7 +1,7 @@
 """The V4L2 controls of a camera's focus: request numbers, structures, control ids.
 
 Source: the Linux kernel's userspace interface, linux/videodev2.h and linux/v4l2-controls.h; a test compares every
-number and size with these headers where a C compiler and the headers are present.
+number and size with these headers if a C compiler and the headers are present.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ CAPABILITY = struct.Struct("=16s32s32sIII12x")  # driver, card, bus_info, versio
 CONTROL = struct.Struct("=Ii")  # id, value
 QUERY = struct.Struct("=II32siiiiI8x")  # id, type, name, minimum, maximum, step, default, flags
 
-_WRITE, _READ = 1, 2  # directions of an ioctl, as the user sees them
+_WRITE, _READ = 1, 2  # directions of an ioctl, from the view of the user
 
 
 def _request(direction: int, number: int, size: int) -> int:
@@ -35,10 +35,10 @@ INACTIVE = 0x0010  # has no effect while another control, the automatic one, is 
 
 @dataclass(frozen=True)
 class ControlRange:
-    """What a driver says of a control.
+    """The range of a control.
 
     Attributes:
-        name: in the driver's words.
+        name: given by the driver.
         least, greatest, step: of its value.
         flags: DISABLED, READ_ONLY, INACTIVE among others.
     """

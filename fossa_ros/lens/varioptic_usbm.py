@@ -14,7 +14,7 @@ from fossa_ros.lens.usbm_line import UsbMLine
 
 
 class VariopticUsbM(CommandLens):
-    """Drive the lens by its voltage; how many dioptres a voltage is differs from lens to lens: calibrate."""
+    """Drive the lens by its voltage. The focal power at a voltage differs between lenses: it needs a calibration."""
 
     backend = "varioptic_usbm"
     usb_ids = (usbm.USB_ID,)
@@ -27,11 +27,11 @@ class VariopticUsbM(CommandLens):
         settling: float = 0.025,
         timeout: float = 0.5,
     ):
-        """Open ``port`` and make sure that a USB-M answers; its output stays as it is until the first move.
+        """Open ``port`` and verify that a USB-M answers; its output is unchanged until the first move.
 
         Args:
             port: serial device or USB address, for example ``usb:10c4:ea60``.
-            clock: gives nanoseconds on the clock that stamps images.
+            clock: returns nanoseconds on the clock that stamps the images.
             settling: seconds from the acknowledged command until the lens stands still.
             timeout: seconds that any one reply may take.
 
@@ -45,10 +45,10 @@ class VariopticUsbM(CommandLens):
         settles = SettlingModel(settling)
         self._line = UsbMLine(port, timeout)
         try:
-            self._line.await_silence()  # half a command that another program left behind is given up meanwhile
+            self._line.await_silence()  # the device drops an incomplete command of another program meanwhile
             self._line.exchange(usbm.Read(usbm.FAULT, 1))
             greatest = usbm.voltage_of(usbm.GREATEST_COUNT)
-            self._offer(
+            self._set_capabilities(
                 f"Corning Varioptic USB-M at {port}",
                 CommandRange("voltage", "V", usbm.LEAST_VOLTAGE, greatest, usbm.VOLTAGE_STEP),
                 settles,
@@ -69,17 +69,17 @@ class VariopticUsbM(CommandLens):
         faults = [f"fault register 0x{fault:02x}"] if fault else []
         if self._held is not None and mode & usbm.ANALOG:
             faults.append("follows its analog input")
-            voltage = math.nan  # its registers do not say where the lens is
+            voltage = math.nan  # the registers do not hold the output
         return LensReading(voltage, faults=tuple(faults))
 
     def _rest(self) -> None:
-        """Go to the least voltage; the driver cannot go without."""
+        """Go to the least voltage; the driver cannot switch its output off."""
         self._write_focus(0)
 
     def _write_focus(self, count: int) -> None:
         if not 0 <= count <= usbm.GREATEST_COUNT:
             raise LensError(f"Count {count} is outside the lens driver's range of 0 to {usbm.GREATEST_COUNT}.")
-        # One frame: the output follows when the second byte is written.
+        # In one frame: the output follows when the second byte is written.
         self._line.exchange(usbm.Write(usbm.FOCUS_LSB, count.to_bytes(2, "little")))
 
     def _free(self) -> None:

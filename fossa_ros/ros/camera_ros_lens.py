@@ -18,7 +18,7 @@ from fossa_ros.ros.camera_parameters import CameraParameters
 
 LOG = logging.getLogger(__name__)
 MANUAL = 0  # AfMode
-STEP = 0.01  # dioptres; the motor's own step is a few hundredths and not told
+STEP = 0.01  # dioptres; the motor's own step is a few hundredths, and not reported
 CONFIRMATIONS = 2  # frames in a row: a control has been seen to apply to one frame and then revert
 
 
@@ -72,7 +72,7 @@ class CameraRosLens(CommandLens):
         self._let_go: float | None = None  # what a frame reported that was exposed during a hold of something else
         self._camera = CameraParameters(port, timeout, self._on_metadata)
         try:
-            self._offer(f"camera_ros node {self._camera.camera}", self._position_range(), settles)
+            self._set_capabilities(f"camera_ros node {self._camera.camera}", self._position_range(), settles)
             self._camera.every(hold_period, self._hold)
         except BaseException:
             self._camera.close()
@@ -110,11 +110,11 @@ class CameraRosLens(CommandLens):
             return ambiguity
         if math.isnan(seen):
             return (
-                f"The camera {self._camera.camera!r} told nothing of LensPosition in /diagnostics within "
+                f"The camera {self._camera.camera!r} reported no LensPosition in /diagnostics within "
                 f"{self._timeout:g} s; check that it runs, and that camera_ros is 0.7.0 or newer."
             )
         return (
-            f"The camera {self._camera.camera!r} was told LensPosition {value:g} D but reports {seen:g} D; "
+            f"The camera {self._camera.camera!r} was commanded to LensPosition {value:g} D but reports {seen:g} D; "
             "check that nothing else sets its AfMode or LensPosition."
         )
 
