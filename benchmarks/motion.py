@@ -1,7 +1,7 @@
-"""What the motion check lets through and throws away, what repair and masks are worth, and what it costs.
+"""Benchmark the motion check: wrong verdicts, the accuracy that repair and masks save, and the time it takes.
 
 The sweeps are those of ``benchmarks/moving_sweeps.py``: half of them stand still, with noise, flicker and focus
-errors; in the others the camera or an object moves, by how much is known. docs/motion.md holds the figures.
+errors; in the others the camera or an object moves by a known amount. docs/motion.md holds the figures.
 
     python benchmarks/motion.py [--sweeps 2000] [--cache DIR] [--out DIR]
 
@@ -23,6 +23,7 @@ import numpy as np
 from moving_sweeps import CAMERA_TURNS, OBJECT_MOVES, Motion, MovingSweep, ScenePool
 from rich.progress import Progress
 
+from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.evaluation.metrics import depth_metrics
@@ -54,7 +55,7 @@ def drawn(pool: ScenePool, seed: int, cache: Path | None) -> MovingSweep:
 
 
 def checked(sweep: MovingSweep, *, gyro: bool = False, bookend: bool = False, config: MotionConfig | None = None):
-    """Return what the check says of a sweep, after those before it."""
+    """Check a sweep after the sweeps before it."""
     check = MotionCheck(config)
     for before in sweep.before:
         check.check(before)
@@ -69,8 +70,8 @@ def abs_rel(depth: np.ndarray, truth: np.ndarray, where=True) -> float:
     return depth_metrics(depth, np.where(where, truth, np.nan))["abs_rel"]
 
 
-def judged(sweep: MovingSweep, seed: int) -> dict:
-    """Return what the check made of one sweep, beside the truth."""
+def compare_with_truth(sweep: MovingSweep, seed: int) -> dict:
+    """Return the verdict on one sweep beside the truth."""
     found = checked(sweep)
     row = {
         "seed": seed,
@@ -87,16 +88,16 @@ def judged(sweep: MovingSweep, seed: int) -> dict:
         "reason": found.reason,
     }
     if sweep.motion in CAMERA_TURNS:
-        told = checked(sweep, gyro=True)
-        row |= {"gyro_px": told.motion_px, "gyro_sigma": told.uncertainty_px}
+        with_gyro = checked(sweep, gyro=True)
+        row |= {"gyro_px": with_gyro.motion_px, "gyro_sigma": with_gyro.uncertainty_px}
     if sweep.motion in OBJECT_MOVES and row["bad"]:
-        told = checked(sweep, bookend=True)
-        row |= {"bookend_verdict": told.verdict, "bookend_iou": iou(told, sweep)}
+        with_bookend = checked(sweep, bookend=True)
+        row |= {"bookend_verdict": with_bookend.verdict, "bookend_iou": iou(with_bookend, sweep)}
         row["iou"] = iou(found, sweep)
     if row["bad"] and found.verdict == "repaired" and sweep.motion in CAMERA_TURNS:
-        row |= repair_worth(sweep, found)
+        row |= repair_errors(sweep, found)
     if row["bad"] and found.verdict == "masked" and sweep.motion in OBJECT_MOVES:
-        row |= mask_worth(sweep, found)
+        row |= mask_errors(sweep, found)
     return row
 
 
@@ -107,7 +108,7 @@ def iou(found, sweep: MovingSweep) -> float:
     return float((found.moving & sweep.moving).sum() / (found.moving | sweep.moving).sum())
 
 
-def repair_worth(sweep: MovingSweep, found) -> dict:
+def repair_errors(sweep: MovingSweep, found) -> dict:
     """Return the relative error of the unmoved, the repaired and the moved sweep, where all have a depth."""
     estimate = ClassicalEstimator().estimate
     depths = [
@@ -120,7 +121,7 @@ def repair_worth(sweep: MovingSweep, found) -> dict:
     return {name: abs_rel(depth, sweep.depth, common) for name, depth in zip(names, depths, strict=True)}
 
 
-def mask_worth(sweep: MovingSweep, found) -> dict:
+def mask_errors(sweep: MovingSweep, found) -> dict:
     """Return the relative error of the sweep without the mover outside the mask, of the masked one, and unmasked."""
     estimate = ClassicalEstimator().estimate
     unmoved, moved = estimate(sweep.unmoved).depth, estimate(found.stack).depth
@@ -133,7 +134,7 @@ def mask_worth(sweep: MovingSweep, found) -> dict:
     }
 
 
-def mover_worth(sweep: MovingSweep, share: float) -> dict[str, dict[str, float]] | None:
+def mover_errors(sweep: MovingSweep, share: float) -> dict[str, dict[str, float]] | None:
     """Return coverage and relative error in three parts of the view for masks, flow and memory; None if not masked.
 
     The parts: where something truly moved, the rest of the view, and within 4 px of the edges of the rest.
@@ -146,51 +147,51 @@ def mover_worth(sweep: MovingSweep, share: float) -> dict[str, dict[str, float]]
         followed.check(before)
         if found.stack is not None:
             memory.filter(estimate(found.stack).within(found.valid))
-    found, told = plain.check(sweep.stack), followed.check(sweep.stack)
+    found, aligned = plain.check(sweep.stack), followed.check(sweep.stack)
     if found.verdict != "masked" or found.moving_share > share:
         return None
     masked = estimate(found.stack).within(found.valid)
     depths = {
         "masked": masked.depth,
-        "followed": estimate(told.stack).within(told.valid).depth,
+        "followed": estimate(aligned.stack).within(aligned.valid).depth,
         "masked, with memory": memory.filter(masked).depth if sweep.before else None,
         "neither": estimate(sweep.stack).depth,
     }
     near = cv2.dilate(sweep.depth, np.ones((9, 9))) > 1.1 * cv2.erode(sweep.depth, np.ones((9, 9)))
     parts = {"moving": sweep.moving, "rest": ~sweep.moving, "edges of the rest": ~sweep.moving & near}
-    worth = {}
+    errors = {}
     for name, depth in depths.items():
         for part, where in parts.items() if depth is not None else ():
             known = np.isfinite(depth) & where
-            worth[name, part] = {
+            errors[name, part] = {
                 "coverage": float(known.sum() / where.sum()),
                 "abs_rel": abs_rel(depth, sweep.depth, where) if known.any() else np.nan,
             }
-    return worth
+    return errors
 
 
 def compare_movers(sweeps: int, share: float, cache: Path | None) -> str:
-    """Return a table of what masks, flow and memory make of sweeps in which something moves by itself."""
+    """Compare masks, flow and memory on sweeps in which something moves by itself; return a table."""
     pool = ScenePool(SCENES)
     found = []
     for seed in range(sweeps):
         sweep = drawn(pool, seed, cache)
-        worth = mover_worth(sweep, share) if sweep.motion in OBJECT_MOVES and sweep.is_bad() else None
-        if worth is not None:
-            found.append(worth)
+        errors = mover_errors(sweep, share) if sweep.motion in OBJECT_MOVES and sweep.is_bad() else None
+        if errors is not None:
+            found.append(errors)
     rows = []
-    for name in dict.fromkeys(name for worth in found for name in worth):
-        some = [worth[name] for worth in found if name in worth]
+    for name in dict.fromkeys(name for errors in found for name in errors):
+        some = [errors[name] for errors in found if name in errors]
         cells = (np.nanmean([each[figure] for each in some]) for figure in ("coverage", "abs_rel"))
         rows.append([*name, *(f"{cell:.3f}" for cell in cells), len(some)])
     return table(["", "part of the view", "coverage", "AbsRel", "sweeps"], rows)
 
 
 def scene_rows(scene: int, sweeps: int, cache: Path | None) -> list[dict]:
-    """Judge the sweeps of one scene: a process's task."""
+    """Check the sweeps of one scene: the task of one process."""
     cv2.setNumThreads(1)
     pool = ScenePool(SCENES)
-    return [judged(drawn(pool, seed, cache), seed) for seed in range(scene, sweeps, SCENES)]
+    return [compare_with_truth(drawn(pool, seed, cache), seed) for seed in range(scene, sweeps, SCENES)]
 
 
 def roc(rows: list[dict]) -> tuple[np.ndarray, np.ndarray, float]:
@@ -229,37 +230,39 @@ def plot_roc(rows: list[dict], path: Path) -> None:
     plt.close(figure)
 
 
-def cost(width: int = 640, sweeps: int = 20) -> dict[str, float]:
-    """Return milliseconds a sweep of 5 planes, median: all at once, and after the last plane came."""
+def cost(width: int = 640, sweeps: int = 40) -> list[list[str]]:
+    """Return rows of p50 and p95 in ms a sweep of 5 planes: the whole check, and the part after the last plane came."""
     cv2.setNumThreads(1)  # as in the nodes
+    keep_freed_memory()
     stack, _ = render_stack(1, SimulatedCamera(), np.geomspace(0.35, 6.0, 5), views=24, rng=0)
     size = (width, width * 3 // 4)
     stack = stack.with_images([cv2.resize(plane.image, size) for plane in stack.planes])
     rng = np.random.default_rng(0)
-    taken = {"wall_whole": [], "cpu_whole": [], "wall_after": [], "cpu_after": []}
-
-    def another() -> FocusStack:
+    checks = {"whole check": MotionCheck(), "after the last plane": MotionCheck()}
+    taken = {name: [] for name in checks}
+    for number in range(sweeps + 2):
         noise = [rng.normal(0, 2, plane.image.shape) for plane in stack.planes]
         images = [
             np.clip(plane.image + each, 0, 255).astype(np.uint8)
             for plane, each in zip(stack.planes, noise, strict=True)
         ]
-        return stack.with_images(images)
-
-    for name, early in (("whole", False), ("after", True)):
-        check = MotionCheck()
-        for number in range(sweeps + 2):
-            new = another()
-            for plane in new.planes[:-1] if early else ():
+        for name, check in checks.items():
+            new = stack.with_images(images)
+            early = new.planes[:-1] if name == "after the last plane" else ()
+            for plane in early:
                 check.add_plane(plane, new.K)
-            wall, cpu = time.perf_counter(), time.process_time()
-            if early:
-                check.add_plane(new.planes[-1], new.K)
-            check.check(new)
+            wall, processor = time.perf_counter(), time.process_time()
+            for plane in new.planes[len(early) :]:
+                check.add_plane(plane, new.K)
+            check.finish(new)
             if number >= 2:
-                taken[f"wall_{name}"].append(time.perf_counter() - wall)
-                taken[f"cpu_{name}"].append(time.process_time() - cpu)
-    return {name: float(np.median(values)) * 1e3 for name, values in taken.items()}
+                taken[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    rows = []
+    for name, times in taken.items():
+        wall, processor = np.percentile(np.array(times) * 1e3, (50, 95), axis=0).T
+        figures = (f"{milliseconds:.1f}" for milliseconds in (*wall, *processor))
+        rows.append([f"{width}x{width * 3 // 4}", name, *figures])
+    return rows
 
 
 def table(head: list[str], rows: list[list]) -> str:
@@ -350,10 +353,10 @@ def _rms(rows, name) -> float:
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for the sweeps drawn, about 5 MB each.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/motion"), show_default=True)
 @click.option("--movers-only", is_flag=True, help="Compare only masks, flow and memory.")
-@click.option("--follow-share", default=0.2, show_default=True, help="Largest mover that flow follows there.")
-@click.option("--cost-only", is_flag=True, help="Measure only what a sweep costs.")
+@click.option("--follow-share", default=0.2, show_default=True, help="Largest mover that flow aligns there.")
+@click.option("--cost-only", is_flag=True, help="Measure only the time of a check.")
 def main(sweeps, scenes, jobs, cache, out, movers_only, follow_share, cost_only):
-    """Judge sweeps with known motion, and measure what that costs."""
+    """Check sweeps with known motion, and measure the time of a check."""
     if movers_only:
         click.echo(compare_movers(sweeps, follow_share, cache))
         return
@@ -377,9 +380,8 @@ def main(sweeps, scenes, jobs, cache, out, movers_only, follow_share, cost_only)
         for row in rows:
             if row["verdict"] == "still" if row["bad"] else row["verdict"] in REFUSED:
                 click.echo({name: value for name, value in row.items() if name != "bad"})
-    for width in (640, 1280):
-        figures = ", ".join(f"{name} {value:.1f}" for name, value in cost(width).items())
-        click.echo(f"{width}x{width * 3 // 4}, 5 planes, ms a sweep: {figures}")
+    head = ["image", "5 planes, ms a sweep", "wall p50", "wall p95", "processor p50", "processor p95"]
+    click.echo(table(head, [row for width in (640, 1280) for row in cost(width)]))
 
 
 if __name__ == "__main__":
