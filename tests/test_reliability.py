@@ -308,7 +308,7 @@ def test_a_second_node_is_refused_the_lens_and_spoils_no_sweep_of_the_first(watc
     [
         ("raise", "IndexError: nothing there"),
         ("out of memory", "choose a smaller model or precision, set device to cpu"),
-        ("negative", "Estimator faulty gave"),
+        ("negative", "Estimator faulty returned"),
     ],
 )
 def test_an_estimator_that_fails_fails_its_sweeps_alone(watch, log_of, what, words):
