@@ -76,7 +76,7 @@ def test_info_of_a_lens_without_metres(usbm_port):
     result = fossa_lens("info", "--backend", "varioptic_usbm", "--port", usbm_port)
     assert result.returncode == 0, result.stderr
     assert "voltage, 24 to 70 V" in result.stdout and "not calibrated" in result.stdout
-    assert "no thermometer" in result.stdout and "no complaints" in result.stdout
+    assert "no thermometer" in result.stdout and "no faults" in result.stdout
 
 
 @pytest.mark.parametrize(("text", "power"), [("0.25", 2.0), ("4D", 2.0), ("inf", -2.0), ("0D", -2.0)])
@@ -152,7 +152,7 @@ def test_sweep_in_the_lenses_own_unit(usbm_port):
         (("info", "--port", "x", "--backend", "magic"), 1, "no lens backend 'magic'; choose one of: camera_ros, opt"),
         (("info", "--port", "x", "--option", "timeout"), 1, "write NAME=VALUE"),
         (("set", "--port", "PORT"), 1, "either a distance or --command"),
-        (("set", "soon", "--port", "PORT"), 2, "no focus distance; write metres"),
+        (("set", "soon", "--port", "PORT"), 2, "not a focus distance; write metres"),
         (("set", "0.05", "--port", "PORT"), 1, "outside the lens's range"),
         (("set", "0.4", "--port", "PORT", "--option", "control=current"), 1, "run 'fossa calibrate'"),
     ],

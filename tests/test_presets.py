@@ -65,7 +65,7 @@ def test_every_preset_says_what_to_expect_and_that_command_runs():
         for command in re.findall(r"`fossa (range [^`]+)`", text):
             result = CliRunner().invoke(main, command.split())
             assert result.exit_code == 0, result.output
-            assert "Depth is told to 5%" in result.output
+            assert "Depth is accurate to 5%" in result.output
             options = dict(zip(*[iter(command.split()[1:])] * 2, strict=True))
             assert f"camera.f_number: {options['--f-number']}" in text
             assert float(options["--focal-length"]) / 1e3 == pytest.approx(

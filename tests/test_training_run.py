@@ -235,7 +235,7 @@ def test_command_trains_reports_and_goes_on(tmp_path):
     assert cv2.imread(str(out / "unseen.jpg")).std() > 10
     assert (out / "weights.safetensors").stat().st_size > 10_000
     ended = CliRunner().invoke(main, arguments)
-    assert ended.exit_code == 1 and "come to its last step" in ended.output
+    assert ended.exit_code == 1 and "reached its last step" in ended.output
 
 
 def test_preview_shows_the_stacks(tmp_path):

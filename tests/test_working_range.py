@@ -96,17 +96,17 @@ def test_the_command_prints_and_draws_what_the_formulas_say(tmp_path):
     error = float(LENS.depth_error(0.5))
     assert f"+- {error:.2g}" in result.output and f"{100 * error / 0.5:.1f}" in result.output
     assert f"{float(LENS.blur(2.0, 0.35)):.1f}" in result.output
-    assert f"told to 5% as far as {LENS.reach(0.05):.2f} m" in result.output
+    assert f"accurate to 5% up to {LENS.reach(0.05):.2f} m" in result.output
     with Image.open(tmp_path / "range.png") as image:
         assert image.size == (990, 378) and len(image.convert("L").getcolors()) > 50
     by_pixels = run("--focal-length", "12", "--f-number", "1.4", "--fx", "600", "--distance", "0.5", "--distance", "2")
     assert by_pixels.output == result.output.partition("Drawn")[0]
-    assert f"telling it to {BLUR_ERROR_PX:g} px" in by_pixels.output
+    assert f"measured to {BLUR_ERROR_PX:g} px" in by_pixels.output
 
 
 def test_a_lens_that_tells_nothing_is_said_to():
     result = run("--focal-length", "2", "--f-number", "8", "--fx", "300")
-    assert "Nowhere from 0.35 m on is depth told to 5%" in result.output
+    assert "Depth is not accurate to 5% anywhere from 0.35 m on" in result.output
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,16 @@ def record_series(
     return CalibrationSeries(tuple(frames), distance)
 
 
-def soak(lens: FocusLens, camera: CalibrationCamera, seconds: float) -> None:
-    """Warm the lens: hold it where its drive is strongest, at the end of its range farther from 0."""
+def soak(
+    lens: FocusLens, camera: CalibrationCamera, seconds: float, progress: Callable[[], None] = lambda: None
+) -> None:
+    """Warm the lens: hold it at the end of its command range that is farther from 0, where its drive is strongest.
+
+    ``progress`` is called every ``SOAK_PERIOD_S``.
+    """
     command = lens.capabilities.command
     lens.move_to_command(max(command.least, command.greatest, key=abs))
-    camera.wait(seconds)
+    for _ in range(int(seconds / SOAK_PERIOD_S)):
+        camera.wait(SOAK_PERIOD_S)
+        progress()
+    camera.wait(seconds % SOAK_PERIOD_S)

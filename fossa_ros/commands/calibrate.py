@@ -1,82 +1,37 @@
-"""``fossa calibrate``: which command focuses where, and how the image breathes; from a lens, a folder or bags."""
+"""``fossa calibrate``: focus over command and breathing of a lens; from a lens, a folder or bags."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
-from fossa_ros.commands.lens import FocusDistance, opens_lens
+from fossa_ros.commands.lens_options import opens_lens
+from fossa_ros.commands.option_types import INTRINSICS, PATH, REGION, BagAtDistance, FocusDistance
+from fossa_ros.commands.progress import counted, progress_bar
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import check_writable
 
 STEPS = click.IntRange(5, 1000)
 
 
-class RegionOption(click.ParamType):
-    """A part of the image from ``left,top,width,height``."""
+def calibrates(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every source shares; ``function`` gets ``out``, and the others as a dict ``settings``."""
 
-    name = "left,top,width,height"
-
-    def convert(self, value, param, ctx):
-        if isinstance(value, tuple):
-            return value
-        try:
-            region = tuple(int(part) for part in value.split(","))
-        except ValueError:
-            region = ()
-        if len(region) != 4:
-            self.fail(f"{value!r} is no region; write left,top,width,height in pixels.", param, ctx)
-        return region
-
-
-class IntrinsicsOption(click.ParamType):
-    """Intrinsics from ``fx,fy,cx,cy``."""
-
-    name = "fx,fy,cx,cy"
-
-    def convert(self, value, param, ctx):
-        if isinstance(value, tuple):
-            return value
-        try:
-            fx, fy, cx, cy = (float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} are no intrinsics; write fx,fy,cx,cy in pixels.", param, ctx)
-        return fx, fy, cx, cy
-
-
-class BagOption(click.ParamType):
-    """A recording and the distance of its target, from ``METRES=BAG``."""
-
-    name = "metres=bag"
-
-    def convert(self, value, param, ctx):
-        if isinstance(value, tuple):
-            return value
-        distance, equals, bag = value.partition("=")
-        if not (equals and bag):
-            self.fail(f"{value!r} is no distance and bag; write for example 0.5=recordings/half_metre.", param, ctx)
-        return FocusDistance().convert(distance, param, ctx), Path(bag)
-
-
-def calibrates(function):
-    """Give a command the options that every source shares; ``function`` receives them as one dict, ``settings``."""
-
-    @click.option("--out", default="lens.yaml", show_default=True, type=click.Path(path_type=Path), help="Calibration.")
-    @click.option("--roi", type=RegionOption(), help="Part of the image that shows the target.  [default: all]")
+    @click.option("--out", default="lens.yaml", show_default=True, type=PATH, help="Calibration file to write.")
+    @click.option("--roi", type=REGION, help="Part of the image that shows the target, px.  [default: all]")
     @click.option(
         "--reference",
         type=FocusDistance(),
-        help="Focus at which the camera's intrinsics hold and to which planes are resampled, metres or dioptres (2D)."
-        "  [default: the middle of the targets, in dioptres]",
+        help="Focus at which the intrinsics of the camera hold and to which planes are resampled, metres or dioptres"
+        " (2D).  [default: the middle of the targets, in dioptres]",
     )
-    @click.option("--intrinsics", type=IntrinsicsOption(), help="Of the camera at that focus, to be kept in the file.")
-    @click.option("--drift", type=float, help="Dioptres a degC, where known already.")
+    @click.option("--intrinsics", type=INTRINSICS, help="Intrinsics of the camera at that focus, kept in the file.")
+    @click.option("--drift", type=float, help="Known drift, dioptres per degC.  [default: measured]")
     @click.option("--breathing/--no-breathing", default=True, show_default=True, help="Measure scale and shift.")
     @wraps(function)
     def command(out, roi, reference, intrinsics, drift, breathing, **arguments):
@@ -95,11 +50,11 @@ def calibrates(function):
 
 @click.group("calibrate")
 def command():
-    """Calibrate a lens: from commands to dioptres, and how the image breathes.
+    """Calibrate a lens: focus over command, hysteresis, drift and breathing.
 
-    Put a flat, finely textured target before the camera, facing it, at three or more known distances, about evenly
-    spaced in dioptres (1 / metres); the lens is stepped through its range and back before each. Written are the
-    calibration, which lens.calibration of fossa_node takes, and a plot beside it (docs/calibration.md).
+    Place a flat, finely textured target in front of the camera, facing it, at three or more known distances, about
+    evenly spaced in dioptres (1 / metres). At each distance the lens is stepped through its range and back. The output
+    is a calibration file for lens.calibration of fossa_node, and a plot beside it (docs/calibration.md).
     """
 
 
@@ -108,18 +63,30 @@ def command():
     "--camera",
     default="0",
     show_default=True,
-    help="Number, device, file or URL that OpenCV opens; or topic:/camera/image_raw, images of ROS.",
+    help="Number, device, file or URL that OpenCV opens; or topic:/camera/image_raw, a ROS topic of images.",
 )
-@click.option("--distance", "distances", multiple=True, required=True, type=FocusDistance(), help="Repeat for each.")
+@click.option(
+    "--distance",
+    "distances",
+    multiple=True,
+    required=True,
+    type=FocusDistance(),
+    help="Distance of a target, metres or dioptres (2D); repeat for each.",
+)
 @click.option("--steps", default=41, show_default=True, type=STEPS, help="Positions of the lens each way.")
-@click.option("--from", "least", type=float, help="Least command.  [default: of the lens]")
-@click.option("--to", "greatest", type=float, help="Greatest command.  [default: of the lens]")
-@click.option("--soak", default=0.0, show_default=True, help="Seconds to warm the lens before a last visit, for drift.")
-@click.option("--record", type=click.Path(path_type=Path), help="Folder of the images.  [default: OUT-recording]")
+@click.option("--from", "least", type=float, help="Lowest command.  [default: of the lens]")
+@click.option("--to", "greatest", type=float, help="Highest command.  [default: of the lens]")
+@click.option(
+    "--soak",
+    default=0.0,
+    show_default=True,
+    help="Seconds to warm the lens before it sees the last target again, which measures drift.",
+)
+@click.option("--record", type=PATH, help="Folder of the images.  [default: OUT-recording]")
 @calibrates
 @opens_lens
 def live(lens, camera, distances, steps, least, greatest, soak, record, out, settings):
-    """Step a lens before a camera, target by target, and calibrate from what it sees."""
+    """Step a lens in front of a camera, target by target, and calibrate from the images."""
     from fossa_ros.calibration import live as procedure
     from fossa_ros.calibration.recording import RecordingWriter
 
@@ -130,16 +97,14 @@ def live(lens, camera, distances, steps, least, greatest, soak, record, out, set
     view = _camera(camera)
     series = []
     try:
-        recording = RecordingWriter(record or out.with_name(f"{out.stem}-recording"), procedure.device_of(lens))
+        recording = RecordingWriter(record or _recording_beside(out), procedure.device_of(lens))
         for number, distance in enumerate((*distances, *distances[-1:] * bool(soak))):
             if number < len(distances):
                 _await_enter(f"Put the target at {distance:g} m, facing the camera, and press Enter.")
             else:
-                click.echo(f"Warming the lens for {soak:g} s; leave the target where it is.")
-                procedure.soak(lens, view, soak)
-            with Progress(console=Console(stderr=True)) as bar:
-                task = bar.add_task(f"{distance:g} m", total=len(commands))
-                advance = lambda bar=bar, task=task: bar.advance(task)  # noqa: E731
+                click.echo(f"Warming the lens for {soak:g} s; leave the target in place.", err=True)
+                _soak(lens, view, soak)
+            with counted(f"{distance:g} m", len(commands)) as advance:
                 series.append(procedure.record_series(lens, view, commands, distance, recording, f"{number}", advance))
     finally:
         view.close()
@@ -147,7 +112,7 @@ def live(lens, camera, distances, steps, least, greatest, soak, record, out, set
 
 
 def _camera(source: str):
-    """Open what OpenCV or ROS can see."""
+    """Open a camera of OpenCV, or a topic of ROS."""
     if not source.startswith("topic:"):
         from fossa_ros.calibration.live import VideoCamera
 
@@ -163,16 +128,16 @@ def _await_enter(prompt: str) -> None:
     """Wait for a line on standard input, which need not be a terminal."""
     click.echo(prompt, err=True)
     if not sys.stdin.readline():
-        raise InputError("Standard input ended while the target was awaited; run 'live' where you can press Enter.")
+        raise InputError("Standard input ended before Enter was pressed; run 'live' in a terminal.")
 
 
 @command.command("folder")
-@click.argument("recording", type=click.Path(path_type=Path))
+@click.argument("recording", type=PATH)
 @calibrates
 def folder(recording, out, settings):
-    """Calibrate from a folder of images with calibration.json, as 'live' records them.
+    """Calibrate from a folder of images with calibration.json, such as 'live' records.
 
-    Without distances in it there is a plot to look at, but no calibration.
+    If it has no distances, only the plot is written.
     """
     from fossa_ros.calibration.recording import read_recording
 
@@ -181,13 +146,15 @@ def folder(recording, out, settings):
 
 
 @command.command("bag")
-@click.argument("bags", nargs=-1, required=True, type=BagOption())
-@click.option("--image-topic", default="/image", show_default=True, help="Of sensor_msgs/Image.")
-@click.option("--command-topic", default="/lens/command", show_default=True, help="Of a number of std_msgs.")
-@click.option("--settling", default=0.1, show_default=True, help="Seconds from a command until the lens stands still.")
-@click.option("--exposure", default=0.01, show_default=True, help="Seconds of exposure and readout.")
-@click.option("--backend", default="", help="Lens driver that the calibration is for.")
-@click.option("--unit", default="steps", show_default=True, help="Unit of the lens's command.")
+@click.argument("bags", nargs=-1, required=True, type=BagAtDistance())
+@click.option("--image-topic", default="/image", show_default=True, help="Topic of sensor_msgs/Image.")
+@click.option(
+    "--command-topic", default="/lens/command", show_default=True, help="Topic of lens commands, numbers of std_msgs."
+)
+@click.option("--settling", default=0.1, show_default=True, help="Seconds from a command until the lens has settled.")
+@click.option("--exposure", default=0.01, show_default=True, help="Seconds of exposure and readout of a frame.")
+@click.option("--backend", default="", help="Lens driver that the calibration is for; see 'fossa lens list'.")
+@click.option("--unit", default="steps", show_default=True, help="Unit of the lens command.")
 @calibrates
 def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out, settings):
     """Calibrate from bags, one or more for each distance: METRES=BAG, for example 0.5=half_metre."""
@@ -197,8 +164,11 @@ def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out
 
     topics = {"image_topic": image_topic, "command_topic": command_topic}
     timing = {"settling": settling, "exposure": exposure}
-    with Console(stderr=True).status("Reading the bags"):
-        series = [read_bag(path, distance, rgb_from_message, **topics, **timing) for distance, path in bags]
+    series = []
+    with counted("Reading the bags", len(bags)) as advance:
+        for distance, path in bags:
+            series.append(read_bag(path, distance, rgb_from_message, **topics, **timing))
+            advance()
     commands = [frame.command for each in series for frame in each.frames]
     device = CalibratedDevice(backend, backend or "lens", "command", unit, min(commands), max(commands))
     _calibrate(series, device, out, settings)
@@ -206,17 +176,16 @@ def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out
 
 @command.command("demo")
 @click.option("--steps", default=31, show_default=True, type=STEPS, help="Positions of the lens each way.")
-@click.option("--record", type=click.Path(path_type=Path), help="Folder of the images.  [default: OUT-recording]")
+@click.option("--record", type=PATH, help="Folder of the images.  [default: OUT-recording]")
 @calibrates
 def demo(steps, record, out, settings):
-    """Calibrate a simulated lens over a real pseudo-terminal, and compare with its hidden truth."""
+    """Calibrate a simulated lens, driven through a pseudo-terminal, and compare with its true properties."""
     from fossa_ros.calibration.recording import read_recording
     from fossa_ros.commands import calibrate_demo as simulation
 
-    record = record or out.with_name(f"{out.stem}-recording")
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("Stepping the lens", total=(len(simulation.DISTANCES) + 1) * (2 * steps - 1))
-        rig, series = simulation.record_demo(record, steps=steps, progress=lambda: bar.advance(task))
+    record = record or _recording_beside(out)
+    with counted("Stepping the lens", (len(simulation.DISTANCES) + 1) * (2 * steps - 1)) as advance:
+        rig, series = simulation.record_demo(record, steps=steps, progress=advance)
     config = rig.config
     settings["reference_distance"] = settings["reference_distance"] or 1 / config.reference_power
     if settings["K"] is None:
@@ -224,7 +193,19 @@ def demo(steps, record, out, settings):
     result = _calibrate(series, read_recording(record).device, out, settings)
     for temperature in (config.lens.ambient, config.lens.ambient + config.lens.heating):
         focus, scale = simulation.errors(config, result, temperature)
-        click.echo(f"against the truth at {temperature:g} degC: focus within {focus:.4f} D, scale within {scale:.4%}")
+        click.echo(f"error at {temperature:g} degC: focus within {focus:.4f} D, scale within {scale:.4%}")
+
+
+def _soak(lens, view, seconds: float) -> None:
+    """Warm the lens, with a bar."""
+    from fossa_ros.calibration.live import SOAK_PERIOD_S, soak
+
+    with counted("Warming", max(round(seconds / SOAK_PERIOD_S), 1)) as advance:
+        soak(lens, view, seconds, advance)
+
+
+def _recording_beside(out: Path) -> Path:
+    return out.with_name(f"{out.stem}-recording")
 
 
 def _matrix(fx, fy, cx, cy):
@@ -233,52 +214,26 @@ def _matrix(fx, fy, cx, cy):
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
 
-def _calibrate(series, device, out: Path, settings: dict):
-    """Calibrate, write the file and the plot, and tell what was found."""
+def _calibrate(series, device, out: Path, settings: dict[str, Any]):
+    """Calibrate, write the file and the plot, and print a summary."""
     from fossa_ros.calibration.calibrate import calibrate
     from fossa_ros.calibration.calibration_file import write_calibration
     from fossa_ros.calibration.plot import plot_calibration
+    from fossa_ros.commands.calibration_summary import print_summary
 
-    with Progress(console=Console(stderr=True)) as bar:
+    plot = out.with_suffix(".png")
+    if plot == out:
+        raise InputError(f"--out {out} is the calibration, a YAML file; the plot is written beside it.")
+    with progress_bar() as bar:
         tasks = {
             "sharpness": bar.add_task("Sharpness", total=sum(len(each.frames) for each in series)),
             "breathing": bar.add_task("Breathing", total=None, visible=settings["breathing"]),
         }
         result = calibrate(series, device, **settings, progress=lambda stage: bar.advance(tasks[stage]))
-        bar.update(tasks["breathing"], total=bar.tasks[tasks["breathing"]].completed)  # how many was not known before
-    plot = out.with_suffix(".png")
-    if plot == out:
-        raise InputError(f"--out {out} is the calibration, a YAML file; the plot is written beside it.")
+        bar.update(tasks["breathing"], total=bar.tasks[tasks["breathing"]].completed)  # known at the end only
     plot_calibration(plot, result, device)
     if result.calibration is not None:
         write_calibration(out, result.calibration, result.passes)
-    _tell(result, device, out, plot)
-    return result
-
-
-def _tell(result, device, out: Path, plot: Path) -> None:
-    table = Table("target", "direction", f"sharpest at [{device.unit}]", "+-", "degC")
-    for each in result.passes:
-        table.add_row(
-            "?" if each.distance is None else f"{each.distance:g} m ({each.dioptres:.2f} D)",
-            str(each.direction),
-            f"{each.peak.command:.5g}",
-            f"{each.peak.uncertainty:.2g}",
-            "" if each.temperature is None else f"{each.temperature:.1f}",
-        )
-    Console().print(table)
-    calibration = result.calibration
-    if calibration is not None:
-        click.echo(
-            f"focus {calibration.range[0]:.2f} to {calibration.range[1]:.2f} D "
-            f"+- {calibration.uncertainty:.3f} D, hysteresis {calibration.hysteresis:.3f} D"
-        )
-        temperature = calibration.temperature
-        if temperature is not None and temperature.coefficient is not None:
-            click.echo(f"drift {temperature.coefficient:+.4f} D/degC from {temperature.reference:.1f} degC")
-        if calibration.breathing is not None:
-            scale = calibration.breathing.scale
-            click.echo(f"breathing {scale.max() / scale.min() - 1:.2%} over the range")
-    for warning in result.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+    print_summary(result, device)
     click.echo(f"written: {', '.join(str(path) for path in (out, plot)[result.calibration is None :])}")
+    return result

@@ -1,4 +1,4 @@
-"""The command line: ``fossa COMMAND``, and how its failures are told."""
+"""The command line ``fossa COMMAND``; a failure is one sentence on standard error and exit status 1."""
 
 from __future__ import annotations
 
@@ -10,57 +10,44 @@ import click
 from fossa_ros import __version__
 from fossa_ros.core.errors import FossaError
 
-# Where each command is, and its help in one line: listing them imports none of them.
 COMMANDS = {
-    "bench": ("fossa_ros.commands.bench:command", "Time the networks on this machine."),
-    "calibrate": (
-        "fossa_ros.commands.calibrate:command",
-        "Calibrate a lens: from commands to dioptres, and how the image breathes.",
-    ),
-    "compare": (
-        "fossa_ros.commands.compare:command",
-        "Compare two files of figures, with confidence intervals.",
-    ),
-    "demo": (
-        "fossa_ros.commands.demo:command",
-        "Sweep a simulated scene with the real nodes over DDS, and score the depth.",
-    ),
-    "evaluate": ("fossa_ros.commands.evaluate:command", "Score a model on a benchmark under its published protocol."),
-    "export": ("fossa_ros.commands.export:command", "Write a network as ONNX, for TensorRT and others."),
-    "lens": ("fossa_ros.commands.lens:command", "Find a focus lens, ask it how it is, and move it."),
-    "plan": ("fossa_ros.commands.plan:command", "Print the timeline of two sweeps and the depth rate to expect."),
-    "predict": ("fossa_ros.commands.predict:command", "Turn a focus stack into metric depth."),
-    "range": (
-        "fossa_ros.commands.range:command",
-        "Print blur, depth of field and the depth error to expect of a lens and a camera.",
-    ),
-    "replay": ("fossa_ros.commands.replay:command", "Turn recorded bags into depth, figures and pictures."),
-    "report": ("fossa_ros.commands.report:command", "Make one HTML page of replays, of one machine or many."),
-    "train": ("fossa_ros.commands.train:command", "Train a network on synthetic focus stacks, as CONFIG says."),
+    "bench": "Time the networks on this machine.",
+    "calibrate": "Calibrate a lens: focus over command, hysteresis, drift and breathing.",
+    "compare": "Compare two files of figures, with confidence intervals.",
+    "demo": "Sweep a simulated scene with the real nodes over DDS, and score the depth.",
+    "evaluate": "Score a model on a benchmark under its published protocol.",
+    "export": "Write a network as ONNX, for TensorRT and others.",
+    "lens": "List, inspect and move focus lenses.",
+    "plan": "Print the timeline of two sweeps and the depth rate to expect.",
+    "predict": "Turn a focus stack into metric depth.",
+    "range": "Print blur, depth of field and the depth error to expect of a lens and a camera.",
+    "replay": "Turn recorded bags into depth, figures and pictures.",
+    "report": "Make one HTML page of replays, of one machine or many.",
+    "train": "Train a network on synthetic focus stacks, as CONFIG says.",
 }
+"""The commands, each a module of this package, and the first sentence of their help, so that listing imports none."""
 
 
 class LazyCommands(click.Group):
-    """A group that imports a command when it is called, and tells FossaError as a sentence, exit status 1."""
+    """A group that imports a command when it is called, and prints a FossaError as a sentence, exit status 1."""
 
-    def list_commands(self, ctx):
-        """Return the names in order."""
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in alphabetical order."""
         return sorted(COMMANDS)
 
-    def get_command(self, ctx, name):
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import the command called ``name``; None where there is none."""
         if name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[name][0].split(":")
-        return getattr(importlib.import_module(module), attribute)
+        return importlib.import_module(f"fossa_ros.commands.{name}").command
 
-    def format_commands(self, ctx, formatter):
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
-    def invoke(self, ctx):
-        """Run the command; whatever it leaves undone is one sentence on stderr."""
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; print what went wrong as one sentence on standard error."""
         try:
             return super().invoke(ctx)
         except FossaError as error:
@@ -79,7 +66,7 @@ class LazyCommands(click.Group):
 def main(debug):
     """Metric depth from one camera and one focus lens."""
     if not debug:
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged EXIF blocks, which are passed over
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged EXIF tags, which are ignored
 
 
 if __name__ == "__main__":

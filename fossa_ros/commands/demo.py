@@ -1,26 +1,25 @@
-"""``fossa demo``: the whole package in one command."""
+"""``fossa demo``: the nodes with a simulated camera and lens, scored."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from fossa_ros.commands.option_types import PATH
 from fossa_ros.core.errors import InputError
 
 
 @click.command("demo")
-@click.option("--out", default="out/demo", show_default=True, type=click.Path(path_type=Path), help="Output folder.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long to sweep; longer until a knock is noticed.")
-@click.option("--scene", default=0, show_default=True, help="Which simulated scene: a seed.")
+@click.option("--out", default="out/demo", show_default=True, type=PATH, help="Output folder.")
+@click.option("--seconds", default=20.0, show_default=True, help="Seconds of sweeps, and until the knock is detected.")
+@click.option("--scene", default=0, show_default=True, help="Random seed of the simulated scene.")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter of fossa_node.")
-@click.option("--raw", is_flag=True, help="Record every frame and lens state, not what comes of them (28 MB/s).")
+@click.option("--raw", is_flag=True, help="Record frames and lens states (28 MB/s) instead of results.")
 def command(out, seconds, scene, parameters, raw):
     """Sweep a simulated scene with the real nodes over DDS, and score the depth.
 
-    A simulated camera and lens run in one process, the node that drives them in another. Half way through, the
-    camera is knocked until a sweep tells. OUT gets summary.json, depth.png, all_in_focus.png, confidence.png,
-    cloud.ply, a bag of the run (bag/) and the nodes' logs.
+    A simulated camera and lens run in one process, the node that drives them in another. Halfway, the camera is
+    knocked until a sweep reports motion. OUT gets summary.json, overview.jpg, depth.png, all_in_focus.png,
+    confidence.png, cloud.ply, a bag of the run (bag/) and the logs of the nodes.
     """
     try:
         from fossa_ros.ros.demo import run_demo

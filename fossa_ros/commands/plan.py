@@ -1,11 +1,10 @@
-"""``fossa plan``: what a camera and a lens can achieve, as a timeline."""
+"""``fossa plan``: the timeline of two sweeps with a given camera and lens."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from fossa_ros.commands.option_types import FILE
 from fossa_ros.parameters.capture_config import SweepParameters
 from fossa_ros.parameters.config import parameters_of
 from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
@@ -29,45 +28,55 @@ MS = 1e6  # nanoseconds
     type=click.IntRange(PLANES.minimum, PLANES.maximum),
     help="Planes of a sweep.",
 )
-@click.option("--rate", default=30.0, show_default=True, type=click.FloatRange(1, 1000), help="Frames a second.")
+@click.option("--rate", default=30.0, show_default=True, type=click.FloatRange(1, 1000), help="Frames per second.")
 @click.option("--exposure", default=SweepTiming.exposure_ns / MS, show_default=True, help="Exposure time, ms.")
 @click.option(
-    "--readout", default=SweepTiming.readout_ns / MS, show_default=True, help="Rolling shutter: first to last row, ms."
+    "--readout",
+    default=SweepTiming.readout_ns / MS,
+    show_default=True,
+    help="Rolling shutter, from the first to the last row, ms.",
 )
 @click.option(
     "--settling",
     default=Latencies.settling_ns / MS,
     show_default=True,
-    help="From acknowledgement until the lens stands, ms.",
+    help="Time from acknowledgement until the lens has settled, ms.",
 )
 @click.option(
     "--time-constant",
     default=LensResponse.time_constant_ns / MS,
     show_default=True,
-    help="Of the lens, for a ramp, ms.",
+    help="Time constant of the lens in a ramp, ms.",
 )
 @click.option(
     "--acknowledge",
     default=Latencies.acknowledge_ns / MS,
     show_default=True,
-    help="From a command to its acknowledgement, ms.",
+    help="Time from a command to its acknowledgement, ms.",
 )
 @click.option(
     "--latency",
     default=Latencies.latency_ns / MS,
     show_default=True,
-    help="From the end of an exposure to its arrival, ms.",
+    help="Time from the end of an exposure to the arrival of its image, ms.",
 )
 @click.option(
-    "--margin", default=SweepTiming.clock_margin_ns / MS, show_default=True, help="How far the clocks may disagree, ms."
+    "--margin",
+    default=SweepTiming.clock_margin_ns / MS,
+    show_default=True,
+    help="Largest disagreement of camera and lens clock, ms.",
 )
 @click.option(
     "--mode", default=str(SweepConfig.mode), show_default=True, type=click.Choice(MODES), help="How the lens moves."
 )
 @click.option(
-    "--output", default=str(SweepConfig.output), show_default=True, type=click.Choice(list(map(str, SweepOutput)))
+    "--output",
+    default=str(SweepConfig.output),
+    show_default=True,
+    type=click.Choice(list(map(str, SweepOutput))),
+    help="Depth once a sweep, or with every plane.",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the timeline: PNG, SVG, PDF.")
+@click.option("--out", type=FILE, help="Also draw the timeline: a PNG, SVG or PDF file.")
 def command(
     near,
     far,
@@ -86,7 +95,7 @@ def command(
 ):
     """Print the timeline of two sweeps and the depth rate to expect.
 
-    The figures come from the real sweep logic, run against a camera that never fails and a lens that obeys.
+    The figures come from the sweep logic of the nodes, run with a camera and a lens without faults.
     """
     from rich.console import Console
 

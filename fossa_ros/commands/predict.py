@@ -10,22 +10,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fossa_ros.commands.option_types import PATH
+from fossa_ros.commands.progress import stages
 from fossa_ros.estimators.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
-from fossa_ros.evaluation.metrics import depth_metrics
-from fossa_ros.io.atomic import check_writable
-from fossa_ros.io.stack_files import load_stack
-from fossa_ros.pipeline.predict import predict, write_outputs
 
 
 @click.command("predict")
-@click.argument("stack", type=click.Path(path_type=Path))
+@click.argument("stack", type=PATH)
 @click.option("--estimator", default=DEFAULT_ESTIMATOR, show_default=True, help=f"One of {', '.join(ESTIMATORS)}.")
 @click.option("--model", help="Network of the fossa estimator: vits, vitb, vitl or nano.  [default: nano]")
-@click.option("--checkpoint", help="Weights of fossa: a file or a name on the hub.  [default: nano's own]")
-@click.option("--device", help="Where the fossa estimator runs: auto, cpu, cuda or cuda:INDEX.")
-@click.option("--precision", help="Numbers the fossa estimator runs in: fp32, bf16 or fp16.")
+@click.option("--checkpoint", help="Weights of fossa: a file or a name on the hub.  [default: those shipped with nano]")
+@click.option("--device", help="Device of the fossa estimator: auto, cpu, cuda or cuda:INDEX.  [default: auto]")
+@click.option("--precision", help="Precision of the fossa estimator: fp32, bf16 or fp16.  [default: fp32]")
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile for the fossa estimator.")
-@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: NAME-depth]")
+@click.option("--out", type=PATH, help="Output folder.  [default: NAME-depth]")
 @click.option("--align/--no-align", default=None, help="Align the planes first.  [default: photographs yes, .npz no]")
 @click.option("--fx", type=click.FloatRange(min=0, min_open=True), help="Focal length in px of the input's images.")
 @click.option(
@@ -33,29 +31,35 @@ from fossa_ros.pipeline.predict import predict, write_outputs
     type=click.IntRange(min=0),
     default=1280,
     show_default=True,
-    help="Long edge in px at which depth is estimated; 0 is the input's own.",
+    help="Long edge in px at which depth is estimated; 0 keeps the input's size.",
 )
 def command(stack, estimator, out, align, fx, max_size, **network):
     """Turn a focus stack into metric depth.
 
-    STACK is an .npz file or a folder with stack.json (docs/stack-files.md). Written are depth.npy (float32
-    metres, NaN unknown), depth.png, all_in_focus.png, confidence.png, cloud.ply where the intrinsics are
-    known, and metrics.json where the true depth is.
+    STACK is an .npz file or a folder with stack.json (docs/stack-files.md). The output is depth.npy (float32 metres,
+    NaN unknown), depth.png, all_in_focus.png, confidence.png, cloud.ply where the intrinsics are known, and
+    metrics.json where the true depth is.
     """
+    from fossa_ros.evaluation.metrics import depth_metrics
+    from fossa_ros.io.atomic import check_writable
+    from fossa_ros.io.stack_files import load_stack
+    from fossa_ros.pipeline.predict import predict, write_outputs
+
     options = {name: value for name, value in network.items() if value is not None}
     if options and (estimator == DEFAULT_ESTIMATOR or not estimator_options(estimator)):
         raise click.UsageError(f"--{next(iter(options))} belongs to --estimator fossa.")
     out = out or Path(f"{stack.resolve().stem}-depth")
     check_writable(out)
     estimator = create_estimator(estimator, **options)
-    with Console(stderr=True).status("Reading the stack") as status:
+    with stages("Reading the stack", 3) as next_stage:
         source = load_stack(stack, fx)
-        status.update("Estimating depth")
+        next_stage("Estimating depth")
         align = source.photographs if align is None else align
         prediction = predict(source.stack, estimator, align=align, max_size=max_size)
-        status.update("Writing the results")
+        next_stage("Writing the results")
         metrics = None if source.truth is None else depth_metrics(prediction.depth, source.truth)
         written = write_outputs(out, prediction, metrics)
+        next_stage("Done")
     table = Table(show_header=False, box=None, title=escape(str(stack)), title_justify="left")
     for row in _summary(source, prediction, estimator.description):
         table.add_row(*row)
@@ -64,7 +68,7 @@ def command(stack, estimator, out, align, fx, max_size, **network):
     table.add_row("written", escape(f"{out}: " + ", ".join(written)))
     Console().print(table)
     if prediction.depth_map.K is None:
-        click.echo("cloud.ply was left out because the intrinsics are unknown; give --fx, the focal length in pixels.")
+        click.echo("cloud.ply is not written without intrinsics; give --fx, the focal length in pixels.")
 
 
 def _summary(source, prediction, estimator):
@@ -94,7 +98,7 @@ def _errors(metrics):
 def _alignment(prediction):
     report = prediction.alignment
     if report is None:
-        return "none: the planes are taken to be registered"
+        return "none; the planes are assumed to be registered"
     before, after = (np.nan_to_num(px).max() for px in (report.misalignment_px, report.residual_px))
     return (
         f"by up to {report.shift_px.max():.1f} px and {100 * np.abs(report.scale - 1).max():.1f} % of scale; "

@@ -1,15 +1,13 @@
-"""``fossa range``: the depth that a lens and a camera can be expected to tell, before they are bought."""
+"""``fossa range``: the depth range and error to expect of a lens and a camera."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import click
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fossa_ros.commands.lens import FocusDistance
+from fossa_ros.commands.option_types import FILE, FocusDistance
 from fossa_ros.commands.plan import PLANES
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
@@ -21,10 +19,10 @@ ROWS = 8  # distances shown where none are given
 
 
 @click.command("range")
-@click.option("--focal-length", required=True, type=float, help="Of the lens, mm.")
+@click.option("--focal-length", required=True, type=float, help="Focal length, mm.")
 @click.option("--f-number", required=True, type=float, help="Focal length over aperture diameter.")
-@click.option("--pixel-size", type=float, help="Of the images that depth comes from, um: more if binned.")
-@click.option("--fx", type=float, help="Focal length in px at that size, instead of the pixel size.")
+@click.option("--pixel-size", type=float, help="Pixel size of the images used, um; larger than the sensor's if binned.")
+@click.option("--fx", type=float, help="Focal length in px of these images, instead of the pixel size.")
 @click.option(
     "--near",
     default=str(SweepParameters.near),
@@ -42,20 +40,23 @@ ROWS = 8  # distances shown where none are given
     type=click.IntRange(PLANES.minimum, PLANES.maximum),
     help="Planes of a sweep.",
 )
-@click.option("--distance", "distances", multiple=True, type=FocusDistance(), help="To be shown; repeatable.")
+@click.option("--distance", "distances", multiple=True, type=FocusDistance(), help="Distance to show; repeatable.")
 @click.option(
-    "--blur-error", default=BLUR_ERROR_PX, show_default=True, help="Deviation of a told blur, px (docs/optics.md)."
+    "--blur-error",
+    default=BLUR_ERROR_PX,
+    show_default=True,
+    help="Standard deviation of measured blur, px (docs/optics.md).",
 )
-@click.option("--error", "percent", default=5.0, show_default=True, help="What counts as usable depth, percent.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also draw it: PNG, SVG, PDF.")
+@click.option("--error", "percent", default=5.0, show_default=True, help="Largest error of usable depth, percent.")
+@click.option("--out", type=FILE, help="Also draw it: a PNG, SVG or PDF file.")
 def command(focal_length, f_number, pixel_size, fx, near, far, planes, distances, blur_error, percent, out):
     """Print blur, depth of field and the depth error to expect of a lens and a camera.
 
-    Distances are in metres, or in dioptres (2D). The blur follows from a thin lens; the error is what telling a blur
-    to --blur-error makes of it.
+    Distances are in metres or in dioptres (2D). Blur is that of a thin lens; depth error is the error of a blur
+    measured to --blur-error.
     """
     if (pixel_size is None) == (fx is None):
-        raise InputError("Give either --pixel-size or --fx: how large a pixel is decides how large a blur is.")
+        raise InputError("Give either --pixel-size or --fx; blur in px depends on the pixel size.")
     if not percent > 0:
         raise InputError(f"--error must be a positive number of percent, not {percent:g}.")
     metres = focal_length / 1e3
@@ -103,22 +104,22 @@ def _sentences(lens: WorkingRange, relative_error: float):
     scale = float(lens.blur_per_dioptre(lens.farthest))
     step = float(np.abs(np.diff(optics.dioptres(lens.plan.focus_distances))).max())
     yield (
-        f"Blur grows by {scale:.2f} px per dioptre; telling it to {lens.blur_error:g} px tells depth to "
+        f"Blur grows by {scale:.2f} px per dioptre; measured to {lens.blur_error:g} px, it gives depth to "
         f"{lens.blur_error / scale:.3f} D."
     )
     yield (
         f"{len(lens.plan.focus_distances)} planes from {lens.nearest:.3g} to {lens.farthest:.3g} m are {step:.2f} D "
-        f"apart, {step * scale:.1f} px of blur; in focus, with less than {IN_FOCUS_PX:g} px, are "
-        f"{2 * IN_FOCUS_PX / scale:.2f} D around each."
+        f"apart, {step * scale:.1f} px of blur; around each, {2 * IN_FOCUS_PX / scale:.2f} D are in focus, with less "
+        f"than {IN_FOCUS_PX:g} px of blur."
     )
     reach = lens.reach(relative_error)
     share = f"{100 * relative_error:g}%"
     if not reach:
         yield (
-            f"Nowhere from {lens.nearest:.3g} m on is depth told to {share}: take a longer focal length, a smaller "
-            "F-number or smaller pixels, or go nearer."
+            f"Depth is not accurate to {share} anywhere from {lens.nearest:.3g} m on; use a longer focal length, a "
+            "smaller f-number or smaller pixels, or go nearer."
         )
     elif reach < lens.farthest:
-        yield f"Depth is told to {share} as far as {reach:.2f} m; up to the farthest plane it grows coarser."
+        yield f"Depth is accurate to {share} up to {reach:.2f} m, and less up to the farthest plane."
     else:
-        yield f"Depth is told to {share} as far as {reach:.2f} m."
+        yield f"Depth is accurate to {share} up to {reach:.2f} m."

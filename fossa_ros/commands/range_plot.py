@@ -1,4 +1,4 @@
-"""What a lens can be expected to tell, as a picture."""
+"""Blur and depth error over distance, as a picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fossa_ros.io.pictures import write_figure
 from fossa_ros.sweep.working_range import IN_FOCUS_PX, WorkingRange
 
 TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # m
-MOST_ERROR = 0.3  # of the distance: beyond, nobody cares how bad it is
+LARGEST_ERROR = 0.3  # of the distance, the end of the axis
 
 
 def draw(lens: WorkingRange, relative_error: float, path: Path) -> None:
@@ -55,7 +55,7 @@ def _errors(axes, lens: WorkingRange, distances, relative_error: float) -> None:
     axes.axhline(100 * relative_error, color="0.4", lw=0.8, ls="--")
     axes.axvspan(lens.nearest, min(lens.farthest, distances[-1]), color="0.92", lw=0)
     axes.set(
-        title=f"depth error, blur told to {lens.blur_error:g} px (grey: in the sweep)",
+        title=f"depth error, blur measured to {lens.blur_error:g} px (grey: in the sweep)",
         ylabel="% of the distance",
-        ylim=(0, 100 * MOST_ERROR),
+        ylim=(0, 100 * LARGEST_ERROR),
     )

@@ -5,35 +5,38 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 
+from fossa_ros.commands.option_types import FILE, FOLDER
+from fossa_ros.commands.progress import progress_bar, stages
 from fossa_ros.core.errors import InputError
-
-PICTURE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("train")
-@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--out", type=FOLDER, help="Folder of the run.")
-@click.option("--preview", type=PICTURE, help="Write a picture of some of the run's stacks, .png or .jpg, and end.")
+@click.argument("config", type=FILE)
+@click.option("--out", type=FOLDER, help="Folder of the run, required without --preview.")
+@click.option("--preview", type=FILE, help="Only draw some stacks of the run, to a .png or .jpg file.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")
-@click.option("--workers", type=click.IntRange(0, 256), help="Processes that render.  [default: 0 on a GPU, else 1]")
-@click.option("--steps", type=click.IntRange(1), help="Stop at this step, to go on another time.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long, to go on another time.")
-@click.option("--log-every", default=50, show_default=True, type=click.IntRange(1), help="Steps between log rows.")
-@click.option("--save-every", default=500, show_default=True, type=click.IntRange(1), help="Steps between states.")
-@click.option("--validate", "validation", type=FOLDER, help="Folder of .npz stacks with depth to report on.")
+@click.option("--workers", type=click.IntRange(0, 256), help="Rendering processes.  [default: 0 on a GPU, else 1]")
+@click.option("--steps", type=click.IntRange(1), help="Stop at this step; the same command continues.")
+@click.option(
+    "--minutes", type=click.FloatRange(0, min_open=True), help="Stop after this time; the same command continues."
+)
+@click.option(
+    "--log-every", default=50, show_default=True, type=click.IntRange(1), help="Steps between rows of log.csv."
+)
+@click.option(
+    "--save-every", default=500, show_default=True, type=click.IntRange(1), help="Steps between saved states."
+)
+@click.option("--validate", "validation", type=FOLDER, help="Folder of .npz stacks with depth, scored in figures.csv.")
 def command(config, out, preview, device, workers, steps, minutes, log_every, save_every, validation):
     """Train a network on synthetic focus stacks, as CONFIG says.
 
-    The folder of the run gets its state, from which the same command goes on; log.csv with the losses; figures.csv and
-    unseen.jpg, how it does on stacks kept back; and weights.safetensors, the averaged weights. With torchrun, several
-    processes train together.
+    The folder of the run gets the state, from which the same command continues; log.csv with the losses; figures.csv
+    and unseen.jpg, results on held-out stacks; and weights.safetensors, the averaged weights. Started by torchrun,
+    several processes train together.
     """
     from fossa_ros.training.config import load_config
     from fossa_ros.training.loop import Run, make_block_of
@@ -42,19 +45,21 @@ def command(config, out, preview, device, workers, steps, minutes, log_every, sa
     settings = load_config(config)
     if preview is not None:
         few = dataclasses.replace(settings, block=PICTURED)
-        picture_stacks(make_block_of(few, 0, "cpu", UNSEEN_BLOCK), preview)
+        with stages("Rendering stacks", 1):
+            picture_stacks(make_block_of(few, 0, "cpu", UNSEEN_BLOCK), preview)
         return
     if out is None:
         raise click.UsageError("Give --out, the folder of the run.")
     run = Run(settings, out, device)
     if run.step >= settings.steps:
-        raise InputError(f"The run in '{out}' has come to its last step, {run.step}; give another --out.")
+        raise InputError(f"The run in '{out}' has reached its last step, {run.step}; give another --out.")
     if workers is None:
         workers = 0 if run.device.type == "cuda" else 1
     end = min(steps or settings.steps, settings.steps)
-    console = Console(stderr=True, quiet=run.rank != 0)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Reporter(run, validation, log_every) as report, Progress(*columns, console=console) as bar:
+    with (
+        Reporter(run, validation, log_every) as report,
+        progress_bar(MofNCompleteColumn(), quiet=run.rank != 0) as bar,
+    ):
         task = bar.add_task("rendering", total=end, completed=run.step)
         started = time.monotonic()
 
@@ -63,13 +68,13 @@ def command(config, out, preview, device, workers, steps, minutes, log_every, sa
             bar.update(task, completed=run.step, description=f"loss {losses['total']:.3f}, {speed:.1f} stacks/s")
             if run.step % save_every == 0 and run.step < end:
                 run.save()
-                console.print(report.figures())
+                bar.console.print(report.figures())
             return minutes is None or time.monotonic() - started < 60 * minutes
 
-        # A supervisor's way to say stop; the state is written then too.
+        # A supervisor ends a run with SIGTERM; the state is saved as after Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             run.train(end, workers=workers, after_step=after_step)
         finally:
             run.save()
-        console.print(report.figures())
+        bar.console.print(report.figures())

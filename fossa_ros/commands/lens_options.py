@@ -1,0 +1,48 @@
+"""The options that select a lens, shared by ``fossa lens`` and ``fossa calibrate live``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from fossa_ros.commands.option_types import FILE
+from fossa_ros.lens.options import parse_options
+
+
+def opens_lens(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select a lens; ``function`` gets the open lens, not calibrated, as its first argument."""
+
+    @click.option("--backend", default="optotune_ld4", show_default=True, help="Lens driver; see 'fossa lens list'.")
+    @click.option("--port", required=True, help="Serial port, usb:VID:PID[:SERIAL], video device, or camera node.")
+    @click.option("--power-offset", type=float, help="Dioptres that the fixed optics add to the power of the lens.")
+    @click.option("--option", "pairs", multiple=True, metavar="NAME=VALUE", help="Option of the backend; repeatable.")
+    @wraps(function)
+    def command(backend, port, power_offset, pairs, **arguments):
+        from fossa_ros.lens import open_lens
+
+        options = parse_options(pairs)
+        if power_offset is not None:
+            options["power_offset"] = power_offset
+        with open_lens(backend, port, **options) as lens:
+            function(lens, **arguments)
+
+    return command
+
+
+def opens_calibrated_lens(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add these options and ``--calibration``, which makes the lens metric."""
+
+    @click.option("--calibration", type=FILE, help="Calibration file of 'fossa calibrate', for focus in metres.")
+    @wraps(function)
+    def command(lens, calibration, **arguments):
+        if calibration is not None:
+            from fossa_ros.calibration.calibrated_lens import CalibratedLens
+            from fossa_ros.calibration.calibration_file import read_calibration
+
+            lens = CalibratedLens(lens, read_calibration(calibration))
+        function(lens, **arguments)
+
+    return opens_lens(command)
