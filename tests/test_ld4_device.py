@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
-from fossa_ros.simulation.misbehaviour import Misbehaviour
+from fossa_ros.simulation.serial_device import LineFault
 
 START, READY = b"Start", b"Ready\r\n"
 CURRENT_MODE = bytes.fromhex("4d 77 44 41 54 46")
@@ -136,7 +136,7 @@ def test_wrong_length(clock):
     lens = device(clock)
     assert lens.feed(STATUS + b"\x00") == lens.feed(STATUS) + ERROR_3  # one byte too many
     assert lens.feed(SET_2000[:6]) == b"" and lens.incomplete
-    assert lens.give_up() == ERROR_1 and not lens.incomplete and lens.give_up() == b""
+    assert lens.on_silence() == ERROR_1 and not lens.incomplete and lens.on_silence() == b""
     assert held(lens) == 0
 
 
@@ -152,16 +152,16 @@ def test_bytes_may_come_one_by_one(clock):
 @pytest.mark.parametrize(
     ("wrong", "reply"),
     [
-        (Misbehaviour(silent=True), b""),
-        (Misbehaviour(keep=4), b"Read"),
-        (Misbehaviour(noise=b"\xff\x0a"), b"\xff\x0aReady\r\n"),
-        (Misbehaviour(corrupt=True), b"Ruady\r\n"),
-        (Misbehaviour(delay=0.5), READY),
+        (LineFault(silent=True), b""),
+        (LineFault(keep=4), b"Read"),
+        (LineFault(noise=b"\xff\x0a"), b"\xff\x0aReady\r\n"),
+        (LineFault(corrupt=True), b"Ruady\r\n"),
+        (LineFault(delay=0.5), READY),
     ],
 )
 def test_misbehaviour_passes(clock, wrong, reply):
     lens = device(clock)
-    lens.misbehave(wrong, replies=2)
+    lens.inject(wrong, replies=2)
     for _ in range(2):
         assert lens.feed(START) == reply
         assert lens.delay == wrong.delay
@@ -180,7 +180,7 @@ def test_nothing_breaks_it(chunks):
         clock.ns += 1_000_000
         reply = lens.feed(chunk)
         assert reply == b"" or reply.endswith(b"\r\n")
-    lens.give_up()
+    lens.on_silence()
     assert lens.feed(START + LIMITS_20_35 + FOCAL_POWER_MODE)[:9] == READY + b"PT"
     lens.feed(ld4.SET_FOCAL_POWER.encode(-123))
     assert held(lens) == -123 and lens.dynamics.set_point == -0.615
@@ -196,7 +196,7 @@ def test_commands_arrive_in_any_pieces_and_silence_brings_the_device_in_step(ste
     device = SimulatedLd4(LensDynamics())
     device.feed(LIMITS_20_35 + FOCAL_POWER_MODE)
     device.feed(stray)
-    device.give_up()
+    device.on_silence()
     stream = ld4.SET_FOCAL_POWER.encode(steps) + ld4.FOCAL_POWER.encode()
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     replies = b"".join(device.feed(stream[a:b]) for a, b in pairwise(edges))

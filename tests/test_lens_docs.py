@@ -16,17 +16,16 @@ from fossa_ros.lens import lens_backends, open_lens
 from fossa_ros.lens import usbm_protocol as usbm
 from fossa_ros.lens import v4l2_protocol as v4l2
 from fossa_ros.lens.registry import BUILT_IN
-from fossa_ros.simulation.misbehaviour import Misbehaving, Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
+from fossa_ros.simulation.serial_device import LineFault, SerialDevice
 
 TESTS = Path(__file__).parent
 DOCS = (TESTS.parent / "docs" / "lenses.md").read_text()
 
 
-class Acme(Misbehaving):
+class Acme(SerialDevice):
     """What the example drives."""
 
-    incomplete = False
     position = 500
 
     def feed(self, data: bytes) -> bytes:
@@ -34,10 +33,7 @@ class Acme(Misbehaving):
             for line in data.split():
                 if line.startswith(b"P"):
                     self.position = int(line[1:])
-            return self.spoil(b"%d\n" % self.position)
-
-    def give_up(self) -> bytes:
-        return b""
+            return self.apply_fault(b"%d\n" % self.position)
 
 
 def block(language: str) -> str:
@@ -61,7 +57,7 @@ def test_the_example_is_found_by_its_entry_point_and_drives_its_device(tmp_path,
             lens.verify()
             with pytest.raises(InputError, match="fossa calibrate"):
                 lens.move_to(0.5)
-            device.misbehave(Misbehaviour(keep=1), replies=1)
+            device.inject(LineFault(keep=1), replies=1)
             with pytest.raises(LensError, match="answered P300 with 33; check it"):
                 lens.move_to_command(300)
             assert lens.move_to_command(400).command == lens.state().command == 400

@@ -16,8 +16,8 @@ from fossa_ros.lens import CommandRange, open_lens
 from fossa_ros.lens import icc_protocol as icc
 from fossa_ros.simulation.icc_device import SimulatedIcc
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
-from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
+from fossa_ros.simulation.serial_device import LineFault
 
 pytestmark = pytest.mark.real_time
 
@@ -136,20 +136,20 @@ def test_a_refusal_in_words(device, lens, word, says):
 
 
 SPOILT = {
-    "silent": Misbehaviour(silent=True),
-    "half a frame": Misbehaviour(keep=1),
-    "no line end": Misbehaviour(keep=3),
-    "corrupt": Misbehaviour(corrupt=True),
-    "noise": Misbehaviour(noise=b"\x00\xff"),
-    "a stray line": Misbehaviour(noise=b"1.0\r\n"),
-    "late": Misbehaviour(delay=1.3 * TIMEOUT),
+    "silent": LineFault(silent=True),
+    "half a frame": LineFault(keep=1),
+    "no line end": LineFault(keep=3),
+    "corrupt": LineFault(corrupt=True),
+    "noise": LineFault(noise=b"\x00\xff"),
+    "a stray line": LineFault(noise=b"1.0\r\n"),
+    "late": LineFault(delay=1.3 * TIMEOUT),
 }
 
 
 @pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
 def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt):
     lens.move_to(0.25)
-    device.misbehave(spoilt, replies=1)
+    device.inject(spoilt, replies=1)
     with pytest.raises(LensError, match="answered SETFP= with"):
         lens.move_to(0.5)
     assert math.isnan(lens.state().focus_distance)
@@ -159,7 +159,7 @@ def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt)
 
 
 def test_replies_may_dribble_in(device, lens):
-    device.misbehave(Misbehaviour(dribble=0.002), replies=3)
+    device.inject(LineFault(dribble=0.002), replies=3)
     assert lens.move_to(0.25).command == lens.state().command == 2.0
 
 
@@ -174,7 +174,7 @@ def test_half_a_line_left_by_somebody_else(port):
 def test_a_cable_pulled_in_mid_frame_and_plugged_in_again(device, tmp_path, kept):
     link = tmp_path / "lens"
     with PseudoTerminal(device, link), open_lens("optotune_icc", str(link), timeout=TIMEOUT) as lens:
-        device.misbehave(Misbehaviour(keep=kept, unplug=True), replies=1)
+        device.inject(LineFault(keep=kept, unplug=True), replies=1)
         for _ in range(2):
             with pytest.raises(LensError):
                 lens.move_to(1.0)

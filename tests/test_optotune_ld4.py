@@ -23,8 +23,8 @@ from fossa_ros.lens.ld4_line import Ld4Line
 from fossa_ros.lens.optotune_ld4 import OptotuneLd4
 from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
-from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
+from fossa_ros.simulation.serial_device import LineFault, SerialDevice
 
 pytestmark = pytest.mark.real_time
 
@@ -38,23 +38,15 @@ def resources() -> tuple[int, int]:
     return threading.active_count(), len(os.listdir("/proc/self/fd"))
 
 
-class Scripted:
+class Scripted(SerialDevice):
     """A serial device that answers every burst with the same bytes."""
 
-    incomplete = False
-    delay = 0.0
-    dribble = 0.0
-    unplug = False
-    babble = b""
-
     def __init__(self, reply: bytes):
+        super().__init__()
         self.reply = reply
 
     def feed(self, data: bytes) -> bytes:
         return self.reply
-
-    def give_up(self) -> bytes:
-        return b""
 
 
 class Tapped(SimulatedLd4):
@@ -223,19 +215,19 @@ def test_beyond_the_farthest(port):
 
 
 SPOILT = {
-    "silent": Misbehaviour(silent=True),
-    "one byte": Misbehaviour(keep=1),
-    "half a frame": Misbehaviour(keep=4),
-    "corrupt": Misbehaviour(corrupt=True),
-    "noise": Misbehaviour(noise=b"\x00\x0a\xff"),
-    "late": Misbehaviour(delay=1.5 * TIMEOUT),
+    "silent": LineFault(silent=True),
+    "one byte": LineFault(keep=1),
+    "half a frame": LineFault(keep=4),
+    "corrupt": LineFault(corrupt=True),
+    "noise": LineFault(noise=b"\x00\x0a\xff"),
+    "late": LineFault(delay=1.5 * TIMEOUT),
 }
 
 
 @pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
 def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt):
     lens.move_to(0.25)
-    device.misbehave(spoilt, replies=1)
+    device.inject(spoilt, replies=1)
     began = time.monotonic()
     with pytest.raises(LensError, match=r"should answer PrDA with 8 bytes but sent"):
         lens.move_to(0.5)
@@ -247,7 +239,7 @@ def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt)
 
 
 def test_replies_may_dribble_in(device, lens):
-    device.misbehave(Misbehaviour(dribble=0.002), replies=5)
+    device.inject(LineFault(dribble=0.002), replies=5)
     assert lens.move_to(0.25).command == 2.0
     assert lens.state().command == 2.0
 
@@ -337,7 +329,7 @@ def test_firmware_of_unknown_scale_will_not():
 @pytest.mark.parametrize("gives_up", [True, False])
 def test_half_a_command_left_by_somebody_else(device, port, gives_up):
     if not gives_up:
-        device.give_up = lambda: b""
+        device.on_silence = lambda: b""
     with open(port, "wb", buffering=0) as earlier:
         earlier.write(b"Mw")
         with OptotuneLd4(port, timeout=TIMEOUT) as lens:
@@ -345,7 +337,7 @@ def test_half_a_command_left_by_somebody_else(device, port, gives_up):
 
 
 def test_chatter_before_the_handshake(device, port):
-    device.misbehave(Misbehaviour(noise=bytes(range(64))), replies=1)
+    device.inject(LineFault(noise=bytes(range(64))), replies=1)
     with OptotuneLd4(port, timeout=TIMEOUT) as lens:
         assert lens.move_to(0.5).focus_distance == pytest.approx(0.5)
 
@@ -474,7 +466,7 @@ def test_a_cable_pulled_in_mid_frame_and_plugged_in_again(tmp_path, kept):
     device, link = SimulatedLd4(LensDynamics()), tmp_path / "lens"
     with PseudoTerminal(device, link), OptotuneLd4(str(link), timeout=TIMEOUT) as lens:
         lens.move_to(0.5)
-        device.misbehave(Misbehaviour(keep=kept, unplug=True), replies=1)
+        device.inject(LineFault(keep=kept, unplug=True), replies=1)
         with pytest.raises(LensError):  # of the frame that ends too soon, or, after all of it, by the next move
             for _ in range(2):
                 lens.move_to(1.0)
@@ -491,9 +483,9 @@ def test_a_cable_pulled_in_mid_frame_and_plugged_in_again(tmp_path, kept):
 
 def test_a_dead_device_does_not_keep_the_port(device, port):
     lens = OptotuneLd4(port, timeout=TIMEOUT)
-    device.misbehave(Misbehaviour(silent=True), replies=3)
+    device.inject(LineFault(silent=True), replies=3)
     lens.close()
-    device.misbehave(Misbehaviour(), replies=0)
+    device.inject(LineFault(), replies=0)
     with OptotuneLd4(port) as again:
         assert again.move_to(0.5).focus_distance == pytest.approx(0.5)
 

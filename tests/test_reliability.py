@@ -216,7 +216,7 @@ def test_a_camera_that_changes_goes_on_with_what_it_is_now(watch, fault):
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [("lens_silent", "should answer"), ("lens_lying", "holds"), ("unplugged", "Port ")]
+    ("fault", "words"), [("lens_silent", "should answer"), ("lens_elsewhere", "holds"), ("unplugged", "Port ")]
 )
 def test_a_lens_that_fails_is_an_error_and_depth_returns_by_itself(watch, log_of, fault, words):
     def plug(there):

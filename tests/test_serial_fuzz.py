@@ -21,8 +21,8 @@ from fossa_ros.lens import usbm_protocol as usbm
 from fossa_ros.simulation.icc_device import SimulatedIcc
 from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics
-from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
+from fossa_ros.simulation.serial_device import LineFault
 from fossa_ros.simulation.usbm_device import SimulatedUsbM
 
 pytestmark = pytest.mark.real_time
@@ -171,7 +171,7 @@ def test_a_device_that_babbles_without_end(kind):
     device = kind.make(LensDynamics())
     with PseudoTerminal(device) as terminal, connected(kind, terminal) as lens:
         lens.move_to_command(kind.commands[0])
-        device.misbehave(Misbehaviour(babble=b"\x00\n\x02\xff Ready?\r\n"), replies=1000)
+        device.inject(LineFault(babble=b"\x00\n\x02\xff Ready?\r\n"), replies=1000)
         with bounded():
             lens.state()  # it begins with the next thing that it is sent
         for call in (CALLS["far"], CALLS["verify"], CALLS["state"]):
@@ -181,5 +181,5 @@ def test_a_device_that_babbles_without_end(kind):
             assert time.monotonic() - began < LONGEST + SLACK
         with pytest.raises(LensError, match="in use by another program"):  # it is held all the same
             open_lens(kind.backend, terminal.port)
-        device.misbehave(Misbehaviour(), replies=0)
+        device.inject(LineFault(), replies=0)
         goes_on(lens, kind)

@@ -13,8 +13,8 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.lens import open_lens
 from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics
-from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
+from fossa_ros.simulation.serial_device import LineFault
 from fossa_ros.sweep import (
     ClockUse,
     Frame,
@@ -143,7 +143,7 @@ def test_a_camera_that_stops_ends_the_sweep_with_a_reason_and_it_goes_on_by_itse
 def test_a_silent_lens_ends_the_sweep_and_is_opened_again(rig):
     rig.capture.start()
     rig.wait_for(2)
-    rig.device.misbehave(Misbehaviour(silent=True), 4)
+    rig.device.inject(LineFault(silent=True), 4)
     deadline = time.monotonic() + 10
     while not any(sweep.reason for sweep in rig.sweeps) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -14,8 +14,8 @@ from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import CommandRange, open_lens
 from fossa_ros.lens import usbm_protocol as usbm
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
-from fossa_ros.simulation.misbehaviour import Misbehaviour
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
+from fossa_ros.simulation.serial_device import LineFault
 from fossa_ros.simulation.usbm_device import SimulatedUsbM
 
 pytestmark = pytest.mark.real_time
@@ -116,22 +116,22 @@ def test_the_device_itself_is_strict(device):
     assert device.feed(bytes.fromhex("02 39")) == usbm.REFUSED  # command
     assert device.feed(b"\xff\x00" + usbm.Read(usbm.MODE, 1).encode()) == usbm.frame(0x38, 0)
     assert device.feed(b"\x02\x38\x00") == b"" and device.incomplete
-    assert device.give_up() == b"" and not device.incomplete
+    assert device.on_silence() == b"" and not device.incomplete
 
 
 SPOILT = {
-    "silent": Misbehaviour(silent=True),
-    "half a frame": Misbehaviour(keep=2),
-    "corrupt": Misbehaviour(corrupt=True),
-    "noise": Misbehaviour(noise=b"\x00\x0a\x02"),
-    "late": Misbehaviour(delay=1.3 * TIMEOUT),
+    "silent": LineFault(silent=True),
+    "half a frame": LineFault(keep=2),
+    "corrupt": LineFault(corrupt=True),
+    "noise": LineFault(noise=b"\x00\x0a\x02"),
+    "late": LineFault(delay=1.3 * TIMEOUT),
 }
 
 
 @pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
 def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt):
     lens.move_to_command(30.0)
-    device.misbehave(spoilt, replies=1)
+    device.inject(spoilt, replies=1)
     with pytest.raises(LensError, match=r"should answer 02 37 00 02 .* with 4 bytes but sent"):
         lens.move_to_command(50.0)
     assert math.isnan(lens.state().command)
@@ -141,7 +141,7 @@ def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt)
 
 
 def test_replies_may_dribble_in(device, lens):
-    device.misbehave(Misbehaviour(dribble=0.002), replies=3)
+    device.inject(LineFault(dribble=0.002), replies=3)
     lens.move_to_command(40.0)
     assert lens.state().command == pytest.approx(40.0) and lens.state().faults == ()
 
@@ -167,7 +167,7 @@ def test_half_a_frame_left_by_somebody_else(port):
 def test_a_cable_pulled_in_mid_frame_and_plugged_in_again(device, tmp_path, kept):
     link = tmp_path / "lens"
     with PseudoTerminal(device, link), open_lens("varioptic_usbm", str(link), timeout=TIMEOUT) as lens:
-        device.misbehave(Misbehaviour(keep=kept, unplug=True), replies=1)
+        device.inject(LineFault(keep=kept, unplug=True), replies=1)
         for _ in range(2):
             with pytest.raises(LensError):
                 lens.move_to_command(30.0)
@@ -200,7 +200,7 @@ def test_a_flipped_bit_is_always_noticed(reply, bit):
 def test_frames_arrive_in_any_pieces_and_silence_brings_the_device_in_step(count, cuts, stray):
     device = SimulatedUsbM(LensDynamics(MODEL))
     device.feed(stray)
-    device.give_up()
+    device.on_silence()
     focus = count.to_bytes(2, "little")
     stream = usbm.Write(usbm.FOCUS_LSB, focus).encode() + usbm.Read(usbm.FOCUS_LSB, 2).encode()
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]

@@ -1,4 +1,4 @@
-"""A simulated Optotune ICC in Simple Mode: takes the lines the real one takes, and is as strict."""
+"""A simulated Optotune ICC in Simple Mode that follows the manual strictly."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from collections.abc import Callable, Collection
 
 from fossa_ros.lens import icc_protocol as icc
 from fossa_ros.simulation.lens_dynamics import LensDynamics
-from fossa_ros.simulation.misbehaviour import Misbehaving
+from fossa_ros.simulation.serial_device import SerialDevice
 
 
-class SimulatedIcc(Misbehaving):
-    """The device behind the wire: ``feed`` it what arrives and it returns what it answers.
+class SimulatedIcc(SerialDevice):
+    """The device at the far end of the line: ``feed`` returns the replies to received bytes.
 
-    Before START everything is answered NO; what is out of range OL or OU and changes nothing; what is not understood,
-    or longer than a line may be, ERROR. How the real device answers a command before START is not documented: NO is the
-    guess that a driver has to survive.
+    A value out of range is answered by OL or OU and changes nothing; what is not understood, or longer than a line may
+    be, by ERROR. The rest of a line may arrive at any time. Assumption: before START every command is answered by NO,
+    which the manuals do not document.
     """
-
-    incomplete = False  # no time limit: the rest of a line may come at any time
 
     def __init__(
         self,
@@ -32,7 +30,7 @@ class SimulatedIcc(Misbehaving):
 
         Args:
             dynamics: the lens.
-            clock: gives nanoseconds on the time base of ``dynamics``.
+            clock: returns nanoseconds on the time base of ``dynamics``.
             max_current: mA.
             lacking: commands that this firmware does not have.
         """
@@ -45,18 +43,14 @@ class SimulatedIcc(Misbehaving):
         self._buffer = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes as they arrive and return the replies to the lines they complete."""
+        """Receive bytes and return the replies to the lines they complete."""
         with self.lock:
             self._buffer += data
             *lines, self._buffer = self._buffer.split(icc.LINE_END)
             if len(self._buffer) > icc.LONGEST_LINE:
                 self._buffer = b""
                 lines.append(b"too long")
-            return b"".join(self.spoil(self._answer(line).encode() + icc.LINE_END) for line in lines)
-
-    def give_up(self) -> bytes:
-        """Do nothing: lines have no time limit."""
-        return b""
+            return b"".join(self.apply_fault(self._answer(line).encode() + icc.LINE_END) for line in lines)
 
     def _answer(self, line: bytes) -> str:
         text = line.decode("latin-1").upper()

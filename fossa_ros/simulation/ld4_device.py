@@ -1,4 +1,4 @@
-"""A simulated Optotune Lens Driver 4: takes the bytes the real one takes, and is as strict."""
+"""A simulated Optotune Lens Driver 4 that follows the manual strictly."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from collections.abc import Callable, Collection
 
 from fossa_ros.lens import ld4_protocol as ld4
 from fossa_ros.simulation.lens_dynamics import LensDynamics
-from fossa_ros.simulation.misbehaviour import Misbehaving
+from fossa_ros.simulation.serial_device import SerialDevice
 
 NO_LIMITS, UNREACHABLE, OUT_OF_LIMITS = 1 << 2, 1 << 3, 1 << 7  # bits of the status
 OUT_OF_SPECIFICATION = 1 << 5
 SPECIFIED_TEMPERATURES = (-20.0, 65.0)  # degC
 
 
-class SimulatedLd4(Misbehaving):
-    """The device behind the wire: ``feed`` it what arrives and it returns what it answers.
+class SimulatedLd4(SerialDevice):
+    """The device at the far end of the line: ``feed`` returns the replies to received bytes.
 
-    Deviations from the protocol are answered as the manual says: error 1 for a wrong check sum, 2 for what
-    this firmware lacks, 3 for an unknown command. A focal power outside the range is clipped and raises a
-    status bit; a set-point that does not belong to the present mode is ignored without a word, so that only
-    reading back finds it out. Until temperature limits are set the range is told as 0 to 0, which is a guess.
+    Violations of the protocol are answered as in the manual: error 1 for a wrong checksum, 2 for a command that this
+    firmware lacks, 3 for an unknown command. A focal power outside the range is clipped and sets a status bit. A
+    set-point of the mode that is not active is ignored without a reply, and only reading back shows it. Assumption:
+    until temperature limits are set, the range is reported as 0 to 0.
+
+    Attributes:
+        stray: dioptres by which the lens misses each commanded power.
+        heat: degC added to the temperature.
     """
 
     stray = 0.0
@@ -41,12 +45,12 @@ class SimulatedLd4(Misbehaving):
 
         Args:
             dynamics: the lens.
-            clock: gives nanoseconds on the time base of ``dynamics``.
-            firmware_type: letter that decides the scale of focal power.
+            clock: returns nanoseconds on the time base of ``dynamics``.
+            firmware_type: letter that determines the scale of focal power.
             max_current: mA.
             fault_bits: always set in the status.
             lacking: commands that this firmware does not have.
-            old_errors: report errors as the firmware of 2013 did.
+            old_errors: report errors like the firmware of 2013.
         """
         super().__init__()
         self.dynamics = dynamics
@@ -85,31 +89,31 @@ class SimulatedLd4(Misbehaving):
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes as they arrive and return the replies to the commands they complete."""
+        """Receive bytes and return the replies to the commands they complete."""
         with self.lock:
             self._buffer += data
             replies = []
             while self._buffer and (reply := self._next()) is not None:
                 replies.append(reply)
-            return b"".join(self.spoil(reply) for reply in replies if reply)
+            return b"".join(self.apply_fault(reply) for reply in replies if reply)
 
     def power_cycle(self) -> None:
-        """Lose the supply, as a driver on USB does with its cable: no current, no mode, no limits."""
+        """Lose the supply, like a driver on USB whose cable is pulled: no current, no mode, no limits."""
         with self.lock:
             self._buffer.clear()
             self._limits = None
             self._reset()
 
-    def give_up(self) -> bytes:
-        """Drop an incomplete command whose rest does not come, and return the error that says so."""
+    def on_silence(self) -> bytes:
+        """Drop an incomplete command whose rest does not arrive, and return the error for it."""
         with self.lock:
             if not self._buffer:
                 return b""
             self._buffer.clear()
-            return self.spoil(self._refuse(1))
+            return self.apply_fault(self._refuse(1))
 
     def _next(self) -> bytes | None:
-        """Take one command off the buffer and return its reply; None while it is incomplete."""
+        """Remove one command from the buffer and return its reply; None while it is incomplete."""
         head = bytes(self._buffer)
         if head.startswith(ld4.HANDSHAKE):
             del self._buffer[: len(ld4.HANDSHAKE)]
@@ -120,7 +124,7 @@ class SimulatedLd4(Misbehaving):
             beginnings = (ld4.HANDSHAKE, *(command.code for command in ld4.COMMANDS))
             if any(beginning.startswith(head) for beginning in beginnings):
                 return None
-            self._buffer.clear()  # nobody knows where the next command begins
+            self._buffer.clear()  # the beginning of the next command is unknown
             return self._refuse(3)
         if len(head) < command.length:
             return None

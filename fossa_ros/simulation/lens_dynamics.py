@@ -1,4 +1,4 @@
-"""How a focus lens gets from one focal power to the next, in closed form."""
+"""The motion of a focus lens from one focal power to the next, in closed form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fossa_ros.core.parameter import parameter
 
-EVER_NS = -(2**63)  # before every clock
+EVER_NS = -(2**63)  # before any time
 HISTORY = 8192  # commands remembered: more than a minute of them at 100 a second
 
 
@@ -29,8 +29,8 @@ class LensModel:
         heating: rise of temperature at the greatest drive after a long time, degC.
         heating_time_constant: seconds.
         drift: change of focal power with temperature that the drive does not compensate, dioptres per degC.
-        hysteresis: play, dioptres: a lens that is sent up stops half of it short, one that is sent down half of it
-            high, and a move within it moves nothing. Real hysteresis has minor loops; this is its plainest kind.
+        hysteresis: play, dioptres: a lens that is commanded up stops half of it short, one that is commanded down half
+            of it high, and a command within it moves nothing. Real hysteresis has minor loops, which are not modelled.
         nonlinearity: share n of the square in power = neutral + reach * ((1 - n) drive + n drive^2), 0 to 0.3.
     """
 
@@ -80,25 +80,25 @@ class LensModel:
 
 @dataclass(frozen=True)
 class _Segment:
-    """The motion from one command to the next: where the lens was when told to go elsewhere."""
+    """The motion from one command to the next."""
 
     start_ns: int
     power: float  # dioptres at the start, without drift
     target: float  # where it settles
-    command: float  # what it was told: the target but for hysteresis
+    command: float  # the target without hysteresis
     temperature: float  # degC at the start
 
 
 class LensDynamics:
-    """The focal power of a lens at any recent time, from the commands it was given.
+    """The focal power of a lens at any recent time, from its commands.
 
-    Each command starts a segment in closed form: at the slew limit while the exponential approach would be
-    faster, then the exponential approach with a decaying ringing on top. So the power at a time is exact,
-    does not depend on when or how often it is asked for, and may be asked for from any thread.
+    Each command starts a segment in closed form: at the slew limit while the exponential approach would be faster, then
+    the exponential approach with decaying ringing. The power at a time is therefore exact and does not depend on when
+    or how often it is evaluated. Thread-safe.
     """
 
     def __init__(self, model: LensModel | None = None):
-        """Take a lens that has always been at rest, without current."""
+        """Start with a lens that has always been at rest, without current."""
         self.model = LensModel() if model is None else model
         neutral = self.model.neutral_power
         self._segments = [_Segment(EVER_NS, neutral, neutral, neutral, self.model.ambient)]
@@ -112,15 +112,15 @@ class LensDynamics:
 
     @property
     def since_ns(self) -> int:
-        """From when on the lens's history is known."""
+        """The earliest time at which the power is known."""
         with self._lock:
             return self._segments[0].start_ns
 
     def command(self, power: float, t_ns: int) -> None:
-        """Send the lens to ``power`` (dioptres) at ``t_ns``.
+        """Command ``power`` (dioptres) at ``t_ns``.
 
-        A time before the last command means that the clock was set back: history then starts anew from the
-        last set-point.
+        A time before the last command means that the clock was set back: the history then restarts at the last
+        set-point.
 
         Raises:
             ValueError: the power is outside the model's range.
@@ -143,7 +143,7 @@ class LensDynamics:
         """Return the focal power (dioptres) at ``t_ns``.
 
         Raises:
-            ValueError: the time is older than the history kept.
+            ValueError: the time is before the history.
         """
         segment = self._segment(t_ns)
         drift = self.model.drift * (self._temperature(segment, t_ns) - self.model.ambient)
@@ -152,15 +152,15 @@ class LensDynamics:
     def temperature_at(self, t_ns: int) -> float:
         """Return the temperature (degC) at ``t_ns``; it follows the square of the drive slowly.
 
-        Before the history kept it is the oldest one known, so a thermometer survives a clock that is set back.
+        Before the history it is the oldest known value, so that a clock that is set back does no harm.
         """
         return self._temperature(self._segment(max(t_ns, self.since_ns)), t_ns)
 
     def settled_ns(self, tolerance: float = 0.01) -> int:
         """Return the time from which the last command's motion stays within ``tolerance`` (dioptres).
 
-        Taken from the envelope of the motion, so it is never early and at most a period of the ringing late.
-        Drift is not motion and does not count.
+        It is computed from the envelope of the motion: never early, and late by at most a period of the ringing. Drift
+        does not count as motion.
 
         Raises:
             ValueError: the tolerance is not positive.
@@ -204,7 +204,7 @@ class LensDynamics:
         return approach, self.model.ringing * free * math.exp(-free_time / self.model.ringing_decay)
 
     def _free_time(self, segment: _Segment, elapsed_ns: int) -> float:
-        """Return the seconds since the slew limit let go; negative while it holds."""
+        """Return the seconds since the speed fell below the slew limit; negative before."""
         excess = abs(segment.target - segment.power) - self.model.slew_limit * self.model.time_constant
         return elapsed_ns * 1e-9 - max(excess, 0.0) / self.model.slew_limit
 

@@ -18,10 +18,9 @@ UNIT = 256.0
 class LiveSensor:
     """Exposure, shot and read noise of one camera on 8-bit images, fast.
 
-    The same noise as SimulatedCamera.expose to first order: its deviation on linear light, times the slope
-    of the sRGB curve, is added to code values. It is drawn from a pool of POOL Gaussian fields, laid with a
-    random offset and a random sign each frame, not drawn anew: two frames share a field without offset once
-    in some 33 000 frames.
+    The noise equals that of SimulatedCamera.expose to first order: its deviation in linear light, times the slope of
+    the sRGB curve, is added to code values. Each frame takes one of POOL precomputed Gaussian fields, with a random
+    offset and a random sign; two frames share field and offset once in about 33 000 frames.
 
     Args:
         camera: whose full well, read noise and vignetting apply.

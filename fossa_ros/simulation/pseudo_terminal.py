@@ -1,4 +1,4 @@
-"""A serial port without a cable: a pseudo-terminal with a simulated device at its far end."""
+"""A serial port without hardware: a pseudo-terminal with a simulated device at its far end."""
 
 from __future__ import annotations
 
@@ -9,52 +9,36 @@ import threading
 import tty
 import weakref
 from pathlib import Path
-from typing import Protocol
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.simulation.serial_device import SerialDevice
 
-BURST_GAP = 0.01  # seconds of silence after which an incomplete command is given up
+BURST_GAP = 0.01  # seconds of silence after which an incomplete command is dropped
 BABBLE_PERIOD = 0.005  # seconds
-
-
-class SerialDevice(Protocol):
-    """What a pseudo-terminal can serve."""
-
-    incomplete: bool
-    delay: float
-    dribble: float
-    babble: bytes
-    unplug: bool
-
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes as they arrive and return the replies."""
-
-    def give_up(self) -> bytes:
-        """Drop an incomplete command and return the reply to it."""
 
 
 class PseudoTerminal:
     """Serve a device on a pseudo-terminal from a thread of its own.
 
-    A pulled cable is a terminal that hangs up: reads and writes at the near end fail, as on a USB adapter that is gone.
-    A link goes with it, so that it can be plugged in anew by serving the device on another terminal at the same link.
-    A context manager; ``close`` ends the thread and removes everything, and so does the end of the program.
+    A pulled cable is simulated by hanging up: reads and writes at the near end fail, as on a USB adapter that is gone.
+    The link is removed as well; to plug the device in again, serve it on another terminal at the same link. A context
+    manager; ``close`` or the end of the program ends the thread and removes port and link.
 
     Attributes:
-        port: path to open, the symbolic link where one was asked for.
+        port: path to open: the symbolic link if there is one.
     """
 
     def __init__(self, device: SerialDevice, link: str | os.PathLike | None = None):
-        """Open a pseudo-terminal for ``device``, reachable through ``link`` too where given.
+        """Open a pseudo-terminal for ``device``, with a symbolic ``link`` to it if given.
 
         Raises:
-            InputError: ``link`` cannot be made, or is something else that exists.
+            InputError: ``link`` cannot be made, or exists already.
         """
         master, slave = os.openpty()
         stop_reader, stop_writer = os.pipe()
         descriptors = (master, slave, stop_reader, stop_writer)
         try:
-            tty.setraw(slave)  # bytes pass as they are: no echo, no line discipline
+            tty.setraw(slave)  # no echo, no line discipline
             os.set_blocking(master, False)
             target = os.ttyname(slave)
             if link is not None:
@@ -70,7 +54,7 @@ class PseudoTerminal:
             name=f"device at {target}",
             daemon=True,
         )
-        # The slave stays open here: without an open slave the master reports an error, not silence.
+        # The slave stays open here: without an open slave, reading from the master fails.
         self._close = weakref.finalize(self, _shut, thread, descriptors, link, target)
         thread.start()
 
@@ -87,7 +71,7 @@ class PseudoTerminal:
 
 def _make_link(link: Path, target: str) -> None:
     if link.is_symlink() and not link.exists():
-        link.unlink()  # left behind by a program that was killed
+        link.unlink()  # left over from a program that was killed
     try:
         link.symlink_to(target)
     except OSError as error:
@@ -121,7 +105,7 @@ def _serve(device: SerialDevice, master: int, stop: int, link, target: str) -> N
         ready, _, _ = select.select([master, stop], [], [], wait)
         if stop in ready or (babble and not _write(master, stop, babble)):
             return
-        reply = device.feed(os.read(master, 4096)) if master in ready else device.give_up()
+        reply = device.feed(os.read(master, 4096)) if master in ready else device.on_silence()
         if reply and device.delay and select.select([stop], [], [], device.delay)[0]:
             return
         pieces = [reply[i : i + 1] for i in range(len(reply))] if device.dribble else [reply]
@@ -135,7 +119,7 @@ def _serve(device: SerialDevice, master: int, stop: int, link, target: str) -> N
 
 
 def _write(master: int, stop: int, reply: bytes) -> bool:
-    """Write all of ``reply`` unless told to stop meanwhile; return whether the service goes on."""
+    """Write all of ``reply``; return False if the service is to stop."""
     while reply:
         ready, writable, _ = select.select([stop], [master], [])
         if ready:

@@ -1,4 +1,4 @@
-"""A simulated camera and lens that run in real time: images as the lens moves, the lens behind a serial port."""
+"""A simulated camera and lens in real time: images while the lens moves, the lens behind a serial port."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.live_sensor import LiveSensor
 from fossa_ros.simulation.motion_path import Pose, bump, compose, still
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
-from fossa_ros.simulation.rig_faults import RigFault, spoil_lens
+from fossa_ros.simulation.rig_faults import RigFault, inject_lens_fault
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class RigConfig:
     """What the rig simulates.
 
     Attributes:
-        camera: geometry, thin lens and sensor; its ``K`` holds while the lens rests, if it breathes.
+        camera: geometry, thin lens and sensor; with focus breathing its ``K`` is that of the lens at rest.
         lens: physics of the tunable lens.
         bump_rotation: amplitude of a bump, radians about x, y, z. The default shakes the view by 30 px for a second,
-            so that no sweep of the default camera escapes it between two swings.
+            so that every sweep of the default camera sees it.
         bump_frequency: of its oscillation, Hz.
         bump_decay: time constant of its decay, seconds.
     """
@@ -72,14 +72,14 @@ class RigFrame:
 class SimulatedRig:
     """A camera that exposes at a fixed rate and a lens driver on a pseudo-terminal, on one clock.
 
-    What lens and camera do within one exposure blurs it (see FocalVolume). When the machine is too slow for the rate,
-    exposures are skipped, never late.
+    Motion of lens and camera within an exposure blurs it (see FocalVolume). If the machine is too slow for the rate,
+    exposures are skipped, never delayed.
 
     Args:
         config: what to simulate.
         on_frame: receives every frame once its exposure is over, in the rig's thread.
         clock: nanoseconds; stamps and lens dynamics are on it.
-        link: where to put a symbolic link to the lens's port, None for none.
+        link: path of a symbolic link to the lens's port, None for none.
         progress: called with 0..1 while the scene is rendered, which takes some seconds the first time and is cached.
     """
 
@@ -131,39 +131,39 @@ class SimulatedRig:
             self._thread = None
 
     def await_rest(self, seconds: float) -> bool:
-        """Wait until whoever drives the lens has parked it, no longer than ``seconds``; return whether it is."""
+        """Wait until the lens has been parked, for at most ``seconds``; return whether it has."""
         deadline = time.monotonic() + seconds
         while not self._device.at_rest and time.monotonic() < deadline:
             time.sleep(0.02)
         return self._device.at_rest
 
     def close(self) -> None:
-        """Stop, and take the lens away."""
+        """Stop, and remove the lens."""
         self.stop()
         if self._terminal is not None:
             self._terminal.close()
 
     def plug_lens(self) -> None:
-        """Plug the lens in, at the link where there is one; nothing happens to one that is."""
+        """Plug the lens in, at the link if there is one; does nothing if it is plugged in."""
         if self._terminal is None:
             self._terminal = PseudoTerminal(self._device, self._link)
 
     def unplug_lens(self) -> None:
-        """Pull the lens's cable, and with it its supply.
+        """Pull the cable of the lens, and with it its supply.
 
         Raises:
-            InputError: there is no link, so that it would not come back at the same port.
+            InputError: there is no link, without which it would return at another port.
         """
         if self._link is None:
-            raise InputError("Without a link the lens would come back at another port; set lens.link.")
+            raise InputError("Without a link the lens would return at another port; set lens.link.")
         if self._terminal is not None:
             self._terminal.close()
             self._terminal = None
             self._device.power_cycle()
 
     def set_fault(self, fault: RigFault) -> None:
-        """Let the lens go wrong, or be well again; what goes wrong with images is up to whoever sends them."""
-        spoil_lens(self._device, fault)
+        """Inject a fault into the lens, or clear it; camera faults are applied where the images are sent."""
+        inject_lens_fault(self._device, fault)
 
     def bump(self) -> None:
         """Knock the camera now: a damped oscillation."""
@@ -185,7 +185,7 @@ class SimulatedRig:
         exposure = round(self._config.exposure * 1e9)
         start = self._clock()
         while not self._stopping.wait(max((start + exposure - self._clock()) / 1e9, 0.0)):
-            if start >= self._dynamics.since_ns:  # not where the clock was set back under the lens meanwhile
+            if start >= self._dynamics.since_ns:  # false if the clock was set back since
                 self._on_frame(self._expose(start, exposure))
             start += period
             late = self._clock() - start

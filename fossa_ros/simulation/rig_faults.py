@@ -1,21 +1,21 @@
-"""What can go wrong with a camera and a lens, on request: for rehearsing what a robot does about it."""
+"""Faults of a camera and a lens that the simulated rig can inject, to rehearse how a robot handles them."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 from fossa_ros.simulation.ld4_device import SimulatedLd4
-from fossa_ros.simulation.misbehaviour import Misbehaviour
+from fossa_ros.simulation.serial_device import LineFault
 
 
 class RigFault(StrEnum):
-    """One thing that is wrong while it lasts."""
+    """A fault of the simulated rig."""
 
     NONE = "none"
     CAMERA_STOPPED = "camera_stopped"
     HALF_RATE = "half_rate"
-    OTHER_SIZE = "other_size"  # the middle of the image, with the calibration of that
-    OTHER_ENCODING = "other_encoding"  # one that can be decoded
+    OTHER_SIZE = "other_size"  # the middle of the image, with its calibration
+    OTHER_ENCODING = "other_encoding"  # another that can be decoded
     UNKNOWN_ENCODING = "unknown_encoding"
     PAST_STAMPS = "past_stamps"  # an hour ago
     NO_CAMERA_INFO = "no_camera_info"
@@ -23,18 +23,18 @@ class RigFault(StrEnum):
     OTHER_CAMERA_INFO = "other_camera_info"  # of an image of another size
     LENS_SILENT = "lens_silent"
     LENS_SLOW = "lens_slow"  # acknowledges late
-    LENS_LYING = "lens_lying"  # goes elsewhere than it is told
+    LENS_ELSEWHERE = "lens_elsewhere"  # goes elsewhere than commanded
     LENS_HOT = "lens_hot"
 
 
 ALWAYS = 2**31  # replies
-_REPLIES = {RigFault.LENS_SILENT: Misbehaviour(silent=True), RigFault.LENS_SLOW: Misbehaviour(delay=0.1)}
+_REPLIES = {RigFault.LENS_SILENT: LineFault(silent=True), RigFault.LENS_SLOW: LineFault(delay=0.1)}
 STRAY = 0.4  # dioptres
 HEAT = 55.0  # degC
 
 
-def spoil_lens(device: SimulatedLd4, fault: RigFault) -> None:
-    """Give the lens driver ``fault`` and no other; faults of the camera are none of its."""
-    device.misbehave(_REPLIES.get(fault, Misbehaviour()), ALWAYS if fault in _REPLIES else 0)
-    device.stray = STRAY if fault is RigFault.LENS_LYING else 0.0
+def inject_lens_fault(device: SimulatedLd4, fault: RigFault) -> None:
+    """Inject ``fault`` into the lens driver and clear any other; a fault of the camera only clears it."""
+    device.inject(_REPLIES.get(fault, LineFault()), ALWAYS if fault in _REPLIES else 0)
+    device.stray = STRAY if fault is RigFault.LENS_ELSEWHERE else 0.0
     device.heat = HEAT if fault is RigFault.LENS_HOT else 0.0

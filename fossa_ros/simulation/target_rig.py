@@ -1,4 +1,4 @@
-"""A simulated camera before a flat target, its lens behind a serial port, in time of its own: for calibrations."""
+"""A simulated camera in front of a flat target, its lens behind a serial port, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 class TargetRigConfig:
     """What the rig simulates; its defaults are a lens that needs a calibration.
 
-    Driven by current, the lens bends away from a straight line by a tenth of its range, stops 0.06 D apart from
-    either side, drifts by 0.04 D a degC while its current warms it, and breathes by 2 % over its range.
+    Driven by current, the lens deviates from a straight line by a tenth of its range, has a hysteresis of 0.06 D,
+    drifts by 0.04 D a degC while its current warms it, and breathes by 2 % over its range.
 
     Attributes:
         camera: geometry, thin lens, breathing and sensor.
@@ -45,7 +45,7 @@ class TargetRigConfig:
 
 
 class SimulatedClock:
-    """A clock that goes on only when it is told to: minutes of warming up take no time."""
+    """A clock that is advanced explicitly: minutes of warming up take no time."""
 
     def __init__(self, start_ns: int = 1_700_000_000_000_000_000):
         self._now = start_ns
@@ -57,7 +57,7 @@ class SimulatedClock:
             return self._now
 
     def advance_to(self, t_ns: int) -> None:
-        """Go on to ``t_ns``, never back."""
+        """Advance to ``t_ns``; never go back."""
         with self._lock:
             self._now = max(self._now, t_ns)
 
@@ -66,7 +66,7 @@ class TargetRig:
     """Camera, target and lens on one simulated clock; the lens's bytes go through a real pseudo-terminal.
 
     Attributes:
-        clock: gives nanoseconds; drive the lens with it.
+        clock: returns nanoseconds; give it to the lens driver.
         port: serial port of the lens.
         distance: of the target, metres; set it to move the target.
     """
@@ -83,7 +83,7 @@ class TargetRig:
         self.port = self._terminal.port
 
     def frame_after(self, t_ns: int) -> np.ndarray:
-        """Return the first frame exposed from ``t_ns`` on, (H, W) uint8 grey; the clock goes to its end."""
+        """Return the first frame exposed from ``t_ns`` on, (H, W) uint8 grey; the clock advances to its end."""
         period, exposure = round(1e9 / self.config.rate), round(self.config.exposure * 1e9)
         wanted = max(t_ns, self.clock()) - self._epoch
         start = self._epoch + -(-wanted // period) * period
@@ -92,7 +92,7 @@ class TargetRig:
         return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.clock.advance_to(self.clock() + round(seconds * 1e9))
 
     def focus_at(self, t_ns: int) -> float:
@@ -100,7 +100,7 @@ class TargetRig:
         return self.dynamics.power_at(t_ns) + self.config.power_offset
 
     def close(self) -> None:
-        """Take the lens away."""
+        """Remove the lens."""
         self._terminal.close()
 
     def __enter__(self) -> TargetRig:

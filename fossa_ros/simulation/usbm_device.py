@@ -1,4 +1,4 @@
-"""A simulated Varioptic USB-M: takes the frames the real one takes, and is as strict."""
+"""A simulated Varioptic USB-M that follows the user guide strictly."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable
 
 from fossa_ros.lens import usbm_protocol as usbm
 from fossa_ros.simulation.lens_dynamics import LensDynamics
-from fossa_ros.simulation.misbehaviour import Misbehaving
+from fossa_ros.simulation.serial_device import SerialDevice
 
 REGISTERS = 0x10
 
 
-class SimulatedUsbM(Misbehaving):
-    """The device behind the wire: ``feed`` it what arrives and it returns what it answers.
+class SimulatedUsbM(SerialDevice):
+    """The device at the far end of the line: ``feed`` returns the replies to received bytes.
 
-    A wrong sum, an unknown command, registers beyond the last and a voltage beyond the range are answered NACK; for
-    other frames than writes the guide does not say so, it is the guess that a driver has to survive. Bytes before STX
-    are skipped, and a frame whose rest does not come is dropped without a word.
+    A wrong sum, an unknown command, registers beyond the last and a voltage beyond the range are answered by NACK.
+    Assumption: this holds for reads as well, which the guide does not document. Bytes before STX are skipped, and a
+    frame whose rest does not arrive is dropped without a reply.
 
     Attributes:
         dynamics: the lens.
         registers: what a read returns.
-        eeprom_writes: how often the register that wears was written.
+        eeprom_writes: how often the register that wears out was written.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class SimulatedUsbM(Misbehaving):
         """Connect a driver to a lens.
 
         Args:
-            dynamics: the lens; at rest until the first voltage is written, as the analog input is at its least.
-            clock: gives nanoseconds on the time base of ``dynamics``.
-            curve: from volts to dioptres, within the range of ``dynamics``; None for a straight line over all of it,
-                which a real lens is not.
+            dynamics: the lens; at rest until the first voltage is written, because the analog input is at its minimum.
+            clock: returns nanoseconds on the time base of ``dynamics``.
+            curve: returns the dioptres at a voltage, within the range of ``dynamics``; None for a straight line over
+                that range, unlike a real lens.
         """
         super().__init__()
         self.dynamics = dynamics
@@ -51,26 +51,26 @@ class SimulatedUsbM(Misbehaving):
 
     @property
     def incomplete(self) -> bool:
-        """Whether part of a frame has arrived and the rest is awaited."""
+        """Whether part of a frame has arrived."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes as they arrive and return the replies to the frames they complete."""
+        """Receive bytes and return the replies to the frames they complete."""
         with self.lock:
             self._buffer += data
             replies = []
             while (reply := self._next()) is not None:
                 replies.append(reply)
-            return b"".join(self.spoil(reply) for reply in replies)
+            return b"".join(self.apply_fault(reply) for reply in replies)
 
-    def give_up(self) -> bytes:
-        """Drop an incomplete frame whose rest does not come."""
+    def on_silence(self) -> bytes:
+        """Drop an incomplete frame whose rest does not arrive."""
         with self.lock:
             self._buffer = b""
             return b""
 
     def _next(self) -> bytes | None:
-        """Take one frame off the buffer and return its reply; None while it is incomplete."""
+        """Remove one frame from the buffer and return its reply; None while it is incomplete."""
         start = self._buffer.find(usbm.STX)
         self._buffer = self._buffer[start:] if start >= 0 else b""
         head = self._buffer

@@ -1,10 +1,10 @@
-"""A stand-in for the kernel's ioctl on a camera with a focus motor.
+"""A replacement of the kernel's ioctl for a camera with a focus motor.
 
-No kernel device can be made from user space, so this is no device: it is a function with the signature of
-``fcntl.ioctl`` for structures given as bytes. What it approximates is the uvcvideo driver as far as focus goes: request
-numbers, structure sizes, control ids, errors, a value beyond the range moved into it, a set-point that is read back at
-once while the lens is still on its way, EACCES while automatic focus is on. What it cannot show is whether a real
-driver does the same; numbers and sizes are compared with the kernel's headers.
+A V4L2 device cannot be created from user space. This is therefore not a device, but a function with the signature of
+``fcntl.ioctl`` for structures given as bytes. It models the focus controls of the uvcvideo driver: request numbers,
+structure sizes, control ids, errors, values clamped to their range, a set-point that is read back at once while the
+lens still moves, EACCES while automatic focus is on. Numbers and sizes are tested against the kernel's headers. Whether
+a real driver behaves in the same way is an assumption.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SIZES = {
 
 
 class SimulatedV4l2Focus:
-    """A camera with focus_absolute and, by choice, automatic focus; its ``ioctl`` is what a driver is given.
+    """A camera with focus_absolute and optionally automatic focus; give its ``ioctl`` to the lens driver.
 
     Attributes:
         dynamics: the lens.
-        automatic: whether automatic focus is on; None for a camera that has none.
-        gone: the camera is unplugged.
+        automatic: whether automatic focus is on; None for a camera without it.
+        gone: whether the camera is unplugged.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class SimulatedV4l2Focus:
 
         Args:
             dynamics: the lens.
-            path: the file that stands for the device; calls on another descriptor fail.
-            clock: gives nanoseconds on the time base of ``dynamics``.
+            path: the file that represents the device; calls on another descriptor fail.
+            clock: returns nanoseconds on the time base of ``dynamics``.
             steps: least, greatest and step of focus_absolute.
             automatic: whether automatic focus is on, None for a camera without.
-            has_focus: whether there is a control for the focus.
-            curve: from steps to dioptres, within the range of ``dynamics``; None for a straight line over all of it,
-                which a real lens is not.
+            has_focus: whether there is a focus control.
+            curve: returns the dioptres at a step, within the range of ``dynamics``; None for a straight line over that
+                range, unlike a real lens.
         """
         self.dynamics = dynamics
         self.automatic = automatic
