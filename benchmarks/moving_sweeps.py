@@ -1,9 +1,9 @@
-"""Sweeps in which something moves, with the truth of what moved: what the motion check is judged by.
+"""Draw sweeps with known motion, against which the motion check is measured.
 
 One view of each scene is rendered wide and at twice the resolution, at every focus distance and focus error. Noise,
-flicker and exposure are applied anew to each frame. A camera that turns sees a homography of the wide view, an object
-that crosses is drawn as a layer over it (``MovingLayer``), and a camera that walks is rendered pose by pose, since near
-things pass far ones.
+flicker and exposure differ in each frame. A camera that turns sees a homography of the wide view, an object that
+crosses is drawn as a layer over it (``MovingLayer``), and a camera that walks is rendered pose by pose because of
+parallax.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SWEEP_PERIOD = 0.36  # seconds from sweep to sweep
 REFERENCE = 2
 NETWORK_SCALE = 518 / CAMERA.height
 _MARGIN = 32  # px rendered beyond the view on each side
-_FINE = 2  # base views are so much finer
+_FINE = 2  # resolution of the wide views over that of the camera
 _VIEWS = 32
 _WALKING_VIEWS = 16
 _POWERS = np.linspace(0.02, 5.0, 12)  # dioptres of the slices of moving objects
@@ -73,20 +73,20 @@ OBJECT_MOVES = (Motion.CROSSING, Motion.SMALL_MOVER)
 
 @dataclass(frozen=True, eq=False)
 class MovingSweep:
-    """A sweep, what came before it, and the truth.
+    """A sweep, the sweeps before it, and the truth.
 
     Attributes:
-        motion: what moves.
+        motion: kind of motion.
         before: the sweeps before it, oldest first; may be empty.
         stack: the sweep.
         bookend: another frame at the focus of the first plane, taken after the last.
-        unmoved: the sweep as it would have been without motion, of the same noise model.
+        unmoved: the sweep without motion, with the same noise model.
         depth: (H, W) true depth of the reference plane's view, metres.
-        displacement_px: (N,) largest displacement over the view of each plane against the reference plane, px at
-            network resolution; of what does not move by itself.
-        moving: (H, W) bool, what moved by itself by more than 1.5 px within the sweep covers here in some plane.
-        mover_px: (N,) how far what moves by itself has come in each plane since the reference plane, likewise.
-        gyro_ns: (M,) stamps, and
+        displacement_px: (N,) largest displacement of each plane relative to the reference plane over the view, px at
+            network resolution, without objects that move by themselves.
+        moving: (H, W) bool, covered in some plane by an object that moved more than 1.5 px within the sweep.
+        mover_px: (N,) displacement of that object in each plane relative to the reference plane, px likewise.
+        gyro_ns: (M,) stamps of the gyroscope.
         gyro: (M, 3) rad/s in the camera's frame, with noise and bias.
     """
 
@@ -104,21 +104,20 @@ class MovingSweep:
 
     @property
     def misalignment_px(self) -> float:
-        """Largest displacement anywhere in the stack."""
+        """Return the largest displacement anywhere in the stack."""
         return float(self.displacement_px.max())
 
     def is_bad(self, still_px: float = 1.5, moving_share: float = 0.02) -> bool:
-        """Say whether the stack must not be used as it is."""
+        """Return whether the stack must not be used as it is."""
         return self.misalignment_px > still_px or float(self.moving.mean()) > moving_share
 
 
 class ScenePool:
-    """Wide views of scenes that stand still, rendered when they are first needed.
+    """Wide views of scenes without motion, rendered when they are first needed.
 
     Args:
-        scenes: how many scenes there are, drawn by the seeds from ``first`` on; a sweep's seed, modulo their number, is
-            its scene.
-        first: see above.
+        scenes: number of scenes; the scene of a sweep is its seed modulo this number.
+        first: seed of the first scene.
     """
 
     def __init__(self, scenes: int = 16, first: int = 100):
@@ -134,7 +133,7 @@ class ScenePool:
 
         Args:
             seed: any non-negative integer.
-            motion: what moves; by default half of the sweeps stand still and the rest takes turns.
+            motion: kind of motion; by default half of the sweeps stand still and the others move in every way.
         """
         rng = np.random.default_rng([seed, 7])
         if motion is None:
@@ -203,7 +202,7 @@ def _from_reference(path: Path) -> Path:
 
 @dataclass
 class _Drawing:
-    """What is drawn of one sweep."""
+    """The random draws of one sweep."""
 
     pool: ScenePool
     seed: int
@@ -320,7 +319,7 @@ class _Drawing:
         return FocusPlane(self.sensor.expose(light, rng, gain), FOCUS[index], stamp)
 
     def _moving(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return where the mover passes, how far it comes, and the depth with it."""
+        """Return the area the mover covers, its displacement in each plane, and the depth with it."""
         moving, mover_px = np.zeros(depth.shape, bool), np.zeros(len(FOCUS))
         if self.mover_path is None:
             return moving, mover_px, depth

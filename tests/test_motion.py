@@ -1,4 +1,5 @@
 import functools
+import weakref
 
 import cv2
 import numpy as np
@@ -238,7 +239,7 @@ def test_two_planes_are_enough_after_a_sweep_before_them():
 
     check = MotionCheck()
     first, *others = (check.check(pair(view)) for view in (STILL, renders.turn(5.0), STILL))
-    assert first.verdict == "unknown" and "two planes do not tell motion from blur" in first.reason
+    assert first.verdict == "unknown" and "motion of two planes looks like blur" in first.reason
     assert [result.verdict for result in others] == ["repaired", "still"]
 
 
@@ -308,6 +309,17 @@ def test_what_is_done_while_planes_arrive_changes_nothing():
         assert a.verdict == b.verdict
         assert b.motion_px == pytest.approx(a.motion_px, rel=1e-9)
         assert b.uncertainty_px == pytest.approx(a.uncertainty_px, rel=1e-9)
+
+
+def test_planes_of_a_sweep_that_is_never_complete_are_released():
+    check = MotionCheck()
+    planes = list(renders.sweep(TABLE, np.random.default_rng(12)).planes)
+    known = [weakref.ref(plane) for plane in planes]
+    while planes:
+        check.add_plane(planes.pop(0))
+    assert [plane() is None for plane in known] == [True, True, True, False]  # the newest is the next one's neighbour
+    check.reset()
+    assert known[-1]() is None
 
 
 def test_the_debug_picture_shows_what_is_masked():

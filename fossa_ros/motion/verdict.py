@@ -86,9 +86,9 @@ def decide(
     if found.reason:
         return found
     if found.uncertainty_px > config.still_px:
-        return _unknown(found, stack, f"it can be measured to {found.uncertainty_px:.1f} px only", config)
+        return _unknown(found, stack, f"its uncertainty is {found.uncertainty_px:.1f} px", config)
     if len(stack) == 2 and not measured.same_focus and not measured.gyro:
-        return _unknown(found, stack, "two planes do not tell motion from blur without a sweep before them", config)
+        return _unknown(found, stack, "motion of two planes looks like blur without a sweep before them", config)
     # Repair is cheap, so a stack that may be beyond the limit is repaired, too.
     margin = min(found.uncertainty_px, config.still_px / 3) if config.repair_px > config.still_px else 0.0
     if found.motion_px > config.still_px - margin:
@@ -131,7 +131,7 @@ def _repair(
     if residual > config.still_px:
         rest = f"{residual:.1f} px"
     elif left.unmatched:
-        rest = "not the same view"
+        rest = "planes with nothing in common"
     else:
         return replace(found, verdict="repaired", stack=aligned, valid=valid)
     moved = _name_planes(measured.motion_px > config.still_px / 2)
