@@ -9,50 +9,68 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import cv2
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 from rich.table import Table
 
+from fossa_ros.commands.option_types import PATH
+from fossa_ros.commands.progress import progress_bar
 from fossa_ros.core.errors import FossaError, InputError
-from fossa_ros.core.freed_memory import keep_freed_memory
-from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
-from fossa_ros.evaluation.replay_many import find_bags, is_bag, replay_many, shard_of
-from fossa_ros.io.atomic import check_writable
-from fossa_ros.parameters.node_config import FossaNodeConfig
-from fossa_ros.parameters.parameter_file import read_config
 
+if TYPE_CHECKING:  # slow to import: when the command runs, not for its help
+    from fossa_ros.evaluation.replay import Replay, ReplayOptions
+
+RATE = TextColumn("{task.fields[rate]}")
 INTERRUPTED = 130
 
 
 @click.command("replay")
-@click.argument("bag", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: NAME-replay]")
-@click.option("--params", type=click.Path(path_type=Path), help="Parameter file of fossa_node.")
+@click.argument("bag", type=PATH)
+@click.option("--out", type=PATH, help="Output folder.  [default: NAME-replay]")
+@click.option("--params", type=PATH, help="Parameter file of fossa_node (YAML).")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a parameter of fossa_node.")
-@click.option("--remap", "remaps", multiple=True, metavar="NAME:=TOPIC", help="Where the bag has image, lens/state ...")
 @click.option(
-    "--frames/--stacks", "frames", default=None, help="What to replay.  [default: focus_stack where the bag has it]"
+    "--remap",
+    "remaps",
+    multiple=True,
+    metavar="NAME:=TOPIC",
+    help="Topic for image, lens/state ...; repeatable.",
 )
-@click.option("--rate", type=click.FloatRange(min=0), default=0.0, help="Times real time.  [default: as it goes]")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Bags replayed at once.")
-@click.option("--shard", metavar="I/N", help="Of many bags only part I of N, from 0; auto asks torchrun or Slurm.")
-@click.option("--pictures", type=click.IntRange(min=0), default=5, show_default=True, help="PNGs of every Nth depth.")
-@click.option("--bag/--no-bag", "write_bag", default=True, show_default=True, help="Write the results as a bag.")
+@click.option(
+    "--frames/--stacks", default=None, help="Replay frames or focus_stack.  [default: focus_stack if the bag has it]"
+)
+@click.option("--rate", type=click.FloatRange(min=0), default=0.0, help="Times real time; 0 is as fast as possible.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Bags replayed in parallel.")
+@click.option("--shard", metavar="I/N", help="Replay only part I of N bags, from 0; auto: as torchrun or Slurm says.")
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Pictures of every Nth depth map.",
+)
+@click.option("--bag/--no-bag", "write_bag", default=True, show_default=True, help="Write a bag of the results.")
 @click.option("--compress", is_flag=True, help="Compress that bag.")
-@click.option("--rerun", "rerun_file", type=click.Path(path_type=Path), help="Log for rerun's viewer, to an .rrd file.")
+@click.option("--rerun", "rerun_file", type=PATH, help="Write a log for the rerun viewer, an .rrd file.")
 def command(bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures, write_bag, compress, rerun_file):
     """Turn recorded bags into depth, figures and pictures.
 
-    They are what fossa_node would have made of them; no ROS is needed.
+    The results are those of fossa_node; ROS is not needed.
 
-    BAG is a ROS 2 bag (mcap or sqlite3) or a folder of many. It holds focus_stack, or image, camera_info and
-    lens/state. OUT gets a bag of the results, replay.json, pictures, and report.html. Ctrl-C ends in order with
-    what there is so far.
+    BAG is a ROS 2 bag (mcap or sqlite3) or a folder of bags. It holds focus_stack, or image, camera_info and
+    lens/state. OUT gets a bag of the results, replay.json, pictures, and report.html. Ctrl-C ends the replay and keeps
+    the results so far.
     """
+    from fossa_ros.evaluation.replay import ReplayOptions
+    from fossa_ros.evaluation.replay_many import is_bag
+    from fossa_ros.io.atomic import check_writable
+    from fossa_ros.parameters.node_config import FossaNodeConfig
+    from fossa_ros.parameters.parameter_file import read_config
+
     options = ReplayOptions(
         read_config(FossaNodeConfig, "fossa_node", params, pairs),
         _remapped(remaps),
@@ -68,8 +86,8 @@ def command(bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures
         raise InputError(f"{bag} does not exist; give the folder of a bag, or one that holds some.")
     many = not is_bag(bag)
     if many and rerun_file:
-        raise click.UsageError("--rerun logs one bag; replay it by itself.")
-    from fossa_ros.commands.report import write_page  # its plots take a second to import
+        raise click.UsageError("--rerun logs one bag; replay a single bag.")
+    from fossa_ros.commands.report import write_page
 
     with _ended_by_signal() as ended:
         failed = (
@@ -78,7 +96,7 @@ def command(bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures
             else _replay_one(bag, out, options, rerun_file, ended)
         )
         if not many or shard is None:
-            click.echo(f"{write_page([out], out / 'report.html')} shows it all.")
+            click.echo(f"The report is {write_page([out], out / 'report.html')}.")
     if ended.is_set():
         click.get_current_context().exit(INTERRUPTED)
     if failed:
@@ -86,23 +104,28 @@ def command(bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures
 
 
 def _replay_one(bag: Path, out: Path, options: ReplayOptions, rerun_file, ended: threading.Event) -> int:
+    import cv2
+
+    from fossa_ros.core.freed_memory import keep_freed_memory
+    from fossa_ros.evaluation.replay import replay
+
     keep_freed_memory()
-    cv2.setNumThreads(1)  # whole sweeps are worked on beside each other, which wastes less
+    cv2.setNumThreads(1)  # sweeps are processed in parallel, which is more efficient
     with contextlib.ExitStack() as stack:
         watch = None
         if rerun_file is not None:
             from fossa_ros.evaluation.replay_rerun import RerunLog
 
             watch = stack.enter_context(RerunLog(rerun_file)).log
-        bar = stack.enter_context(_progress())
+        bar = stack.enter_context(progress_bar(RATE))
         task = bar.add_task("Replaying", total=None, rate="")
 
         def progress(done: Replay, total: float) -> None:
             verdicts = Counter("accepted" if sweep.accepted else sweep.verdict for sweep in done.sweeps)
-            told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+            counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
             speed = done.seconds / done.wall_seconds if done.wall_seconds else 0.0
             rate = f"{speed:.1f}x real time"
-            bar.update(task, total=total, completed=done.seconds, description=f"Replaying: {told}", rate=rate)
+            bar.update(task, total=total, completed=done.seconds, description=f"Replaying: {counts}", rate=rate)
 
         done = replay(bag, out, options, progress=progress, ended=ended, watch=watch)
     Console().print(_table(done, out))
@@ -110,6 +133,8 @@ def _replay_one(bag: Path, out: Path, options: ReplayOptions, rerun_file, ended:
 
 
 def _replay_folder(folder, out, options, jobs, shard, ended) -> int:
+    from fossa_ros.evaluation.replay_many import find_bags, replay_many, shard_of
+
     bags = find_bags(folder)
     index, count = shard_of(shard) if shard else (0, 1)
     bags = bags[index::count]
@@ -119,7 +144,7 @@ def _replay_folder(folder, out, options, jobs, shard, ended) -> int:
     outs = [out / bag.relative_to(folder).with_suffix("") for bag in bags]
     failed = 0
     options = replace(options, workers=1 if jobs > 1 else 0)
-    with _progress() as bar:
+    with progress_bar(RATE) as bar:
         task = bar.add_task(f"Replaying {len(bags)} bags", total=len(bags), rate="")
 
         def on_done(bag: Path, done: Replay | str) -> None:
@@ -130,17 +155,6 @@ def _replay_folder(folder, out, options, jobs, shard, ended) -> int:
 
         replay_many(bags, outs, options, jobs, on_done, ended)
     return failed
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
 
 
 def _line(done: Replay) -> str:
@@ -179,7 +193,7 @@ def _remapped(remaps) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _ended_by_signal() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into an event, so that everything ends in order; a second one interrupts."""
+    """Turn the first SIGINT or SIGTERM into an event, so that results are completed; a second one interrupts."""
     ended = threading.Event()
 
     def end(*_):
