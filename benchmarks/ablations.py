@@ -1,11 +1,11 @@
-"""The paper's ablations on nano: what is stack attention worth, what the embedded focus distance, what the mean?
+"""The paper's ablations on nano: stack attention, the embedded focus distance, and mean fusion.
 
-Every variant is trained alike, on the same stacks in the same order, and measured on stacks kept back and on the
-path-traced ones that the tests keep. Each run is a folder of OUT; the same command goes on where it was stopped:
+Every variant is trained on the same stacks in the same order, and measured on held-out stacks and on the path-traced
+ones of the tests. Each run is a folder in OUT; the same command resumes it:
 
     python benchmarks/ablations.py OUT --steps 600
 
-Differences between two seeds of one variant say how much of the table is noise: --seeds 3 4 trains each twice.
+Differences between two seeds of one variant show the noise of the table: --seeds 3 4 trains each variant twice.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fossa_ros.training.config import load_config
-from fossa_ros.training.loop import Run, make_block_of
+from fossa_ros.training.loop import Run, render_block
 from fossa_ros.training.report import FIGURES, UNSEEN_BLOCK, evaluate_unseen, read_validation, validate
 
 ROOT = Path(__file__).parents[1]
 VARIANTS = {
     "nano": {},
     "no stack attention": {"stack_attention": False},
-    "focus not told": {"focus": "none"},
+    "focus distance hidden": {"focus": "none"},
     "index instead of distance": {"focus": "index"},
     "FiLM instead of adding": {"focus": "film"},
     "maximum instead of mean": {"fusion": "max"},
@@ -51,7 +51,7 @@ def main():
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("Training", total=len(VARIANTS) * len(seeds) * steps)
         for seed in seeds:
-            unseen = make_block_of(dataclasses.replace(config, seed=seed), 0, "cpu", UNSEEN_BLOCK)
+            unseen = render_block(dataclasses.replace(config, seed=seed), 0, "cpu", UNSEEN_BLOCK)
             for name, architecture in VARIANTS.items():
                 bar.update(task, description=f"Training {name}, seed {seed}")
                 changed = dataclasses.replace(config, architecture=architecture, steps=steps, seed=seed)

@@ -12,23 +12,24 @@ import torch
 from fossa_ros.core import optics
 from fossa_ros.training import scenes
 from fossa_ros.training.defocus import MARGIN, render_planes
-from fossa_ros.training.lenses import LEAST_BLUR, MOST_BLUR, TrainingLens, draw_focus, draw_lens
+from fossa_ros.training.lenses import MAX_BLUR, MIN_BLUR, TrainingLens, draw_focus, draw_lens
 from fossa_ros.training.psf import RADII, kernels
-from fossa_ros.training.rgbd import RgbdFrame, continue_from, sliced
+from fossa_ros.training.random_source import RandomSource
+from fossa_ros.training.rgbd import RgbdFrame, depth_layers, inpaint
 from fossa_ros.training.sensor import expose, jpeg, linear, move
 from fossa_ros.training.stacks import Imperfections, make_block, path_traced, photograph, rgbd_stack
 from fossa_ros.training.surfaces import Surfaces
-from fossa_ros.training.textures import Dice, texture_bank
+from fossa_ros.training.textures import texture_bank
 
 SIDE = 64 + 2 * MARGIN
 FLAWLESS = Imperfections(
     curvature=0.0,
     chromatic=(0.0, 0.0),
-    cut=0.0,
+    cats_eye=0.0,
     vignetting=0.0,
     breathing=0.0,
     shift=torch.zeros(1, 2),
-    misread=np.zeros(1),
+    focus_error=np.zeros(1),
     paths=0.0,
     unevenness=0.0,
 )
@@ -61,20 +62,22 @@ def test_gaussian_and_disc_have_their_spread(radius):
 
 
 @pytest.mark.parametrize("power", [2.0, 5.0, 32.0])
-@pytest.mark.parametrize("cut", [0.0, 0.5])
-def test_energy_is_conserved(power, cut):
-    psf = kernels(torch.tensor(RADII), power, 2 * MARGIN + 1, cut=cut, towards=0.7)
+@pytest.mark.parametrize("cats_eye", [0.0, 0.5])
+def test_energy_is_conserved(power, cats_eye):
+    psf = kernels(torch.tensor(RADII), power, 2 * MARGIN + 1, cats_eye=cats_eye, direction=0.7)
     torch.testing.assert_close(psf.sum((1, 2)), torch.ones(len(RADII)))
     assert psf[0, MARGIN, MARGIN] == 1
     colour = torch.zeros(SIDE, SIDE)
     colour[SIDE // 2, SIDE // 2] = 100.0
     for radius in (0.0, 1.2, 6.0, 10.0):
-        image = render_planes(flat(colour, 1.0), radii_like(flat(colour, 1.0), radius), psf_power=power, cut=cut)
+        image = render_planes(
+            flat(colour, 1.0), radii_like(flat(colour, 1.0), radius), psf_power=power, cats_eye=cats_eye
+        )
         assert float(image[0, 0].sum()) == pytest.approx(100.0, rel=1e-3)
 
 
 def test_cats_eye_is_narrower_along_the_radius_of_the_image():
-    psf = kernels(torch.tensor([8.0]), 32.0, 41, cut=0.6, towards=0.0)[0]
+    psf = kernels(torch.tensor([8.0]), 32.0, 41, cats_eye=0.6, direction=0.0)[0]
     assert spread(psf) < 0.8 * spread(psf.T)
     assert abs(float((psf.sum(0) * (torch.arange(41) - 20)).sum())) < 0.05
 
@@ -142,11 +145,11 @@ def test_slanted_surface_is_sharp_only_where_it_is_in_focus():
 
 def test_lens_stays_within_the_blur_that_can_be_learnt():
     for seed in range(60):
-        dice = Dice(3, seed)
-        gap = dice.log_uniform(0.05, 6)
-        lens = draw_lens(dice, gap)
+        rng = RandomSource(3, seed)
+        gap = rng.log_uniform(0.05, 6)
+        lens = draw_lens(rng, gap)
         widest = float(lens.blur_per_dioptre(math.inf)) * gap
-        assert LEAST_BLUR - 0.01 < widest < MOST_BLUR + 0.1
+        assert MIN_BLUR - 0.01 < widest < MAX_BLUR + 0.1
         K = np.diag([lens.focal_length_px, lens.focal_length_px, 1])
         assert lens.canonical_scale == pytest.approx(optics.canonical_scale(K, 640))
 
@@ -155,7 +158,7 @@ def test_focus_distances_are_ordered_positive_and_cover_the_scene():
     covered = []
     for seed in range(60):
         power = torch.linspace(0.3, 3.0, 400).view(20, 20)
-        focus = draw_focus(Dice(4, seed), power, 8)
+        focus = draw_focus(RandomSource(4, seed), power, 8)
         assert (np.diff(focus) > 0).all() and (focus > 0).all()
         covered.append(optics.dioptres(focus)[0] > 2.4 and optics.dioptres(focus)[-1] < 0.9)
     assert 0.5 < np.mean(covered) <= 1
@@ -172,16 +175,16 @@ def test_breathing_and_shift_move_a_point_where_they_should():
 
 
 def test_jpeg_is_near_at_high_quality_and_coarser_at_low():
-    values = 255 * texture_bank(Dice(5), 4, 96).clamp(0, 1)[:, :, :90, :70]
+    values = 255 * texture_bank(RandomSource(5), 4, 96).clamp(0, 1)[:, :, :90, :70]
     errors = [float((jpeg(values, quality) - values).abs().mean()) for quality in (97, 80, 55)]
     assert errors[0] < 2 and errors[0] < errors[1] < errors[2] < 12
 
 
 def test_linear_inverts_the_sensor():
     scene = torch.linspace(0.0, 0.9, 64).expand(2, 3, 64, 64)
-    dice = Dice(6)
-    dice.chance = lambda probability: False  # neither noise nor JPEG
-    back = linear(expose(scene, dice).float() / 255)
+    rng = RandomSource(6)
+    rng.chance = lambda probability: False  # neither noise nor JPEG
+    back = linear(expose(scene, rng).float() / 255)
     ratio = back[0, 0, 0, 5:55] / scene[0, 0, 0, 5:55]
     assert ratio.std() / ratio.mean() < 0.03  # in proportion to the light, up to rounding
 
@@ -213,10 +216,10 @@ def test_a_plane_in_focus_is_the_sharpest_of_its_stack():
 def test_faults_of_the_lens_show():
     """Vignetting darkens away from the axis, and chromatic shift blurs red where green is sharp."""
     lens = TrainingLens(640, 600.0, 0.02, 1.4)
-    texture = texture_bank(Dice(9), 2, SIDE).mean(1)[1]
+    texture = texture_bank(RandomSource(9), 2, SIDE).mean(1)[1]
     scene = flat(texture, 1.0)
     sharp, red, dark = (
-        photograph(Dice(10), scene, lens, np.array([1.0]), replace(FLAWLESS, **change))[0]
+        photograph(RandomSource(10), scene, lens, np.array([1.0]), replace(FLAWLESS, **change))[0]
         for change in ({}, {"chromatic": (0.5, 0.0)}, {"vignetting": 0.5})
     )
     torch.testing.assert_close(red[1], sharp[1])
@@ -229,8 +232,8 @@ def test_noise_of_light_paths_is_that_of_their_mean():
     faults = replace(FLAWLESS, paths=64.0)
     mean = torch.full((1, 3, 200, 200), 1.5)
     alike, mixed = mean.square(), torch.full_like(mean, (0.5**2 + 2.5**2) / 2)
-    torch.testing.assert_close(path_traced(mean, alike, faults, Dice(20)), mean)
-    noisy = path_traced(mean, mixed, faults, Dice(20))
+    torch.testing.assert_close(path_traced(mean, alike, faults, RandomSource(20)), mean)
+    noisy = path_traced(mean, mixed, faults, RandomSource(20))
     assert float(noisy.mean()) == pytest.approx(1.5, abs=0.002)
     assert float(noisy.std()) == pytest.approx(1.0 / 8, rel=0.02)
 
@@ -243,7 +246,7 @@ def test_a_path_traced_stack_is_noisiest_where_defocus_mixes():
     scene = flat(0.1 + halves, 1.0)
     focus = np.array([1.0, 2.0])
     clean, noisy = (
-        photograph(Dice(21), scene, lens, focus, replace(faults, paths=paths)) for paths in (0.0, faults.paths)
+        photograph(RandomSource(21), scene, lens, focus, replace(faults, paths=paths)) for paths in (0.0, faults.paths)
     )
     sharp, blurred = (noisy - clean).abs().mean((1, 2))  # (64,) columns; the edge is in the middle
     assert float(sharp.max()) < 1e-3
@@ -255,7 +258,7 @@ def test_layers_of_a_picture_continue_behind_each_other():
     colour = torch.zeros(3, 32, 32)
     colour[0, :, :16], colour[1, :, 16:] = 1.0, 1.0  # red far on the left, green near on the right
     power = torch.where(torch.arange(32) < 16, 0.5, 2.0).expand(32, 32)
-    scene = sliced(colour, power, layers=4)
+    scene = depth_layers(colour, power, layers=4)
     assert len(scene.cover) == 2
     torch.testing.assert_close(scene.sharp(), colour)
     torch.testing.assert_close(scene.visible_power(), power)
@@ -268,8 +271,8 @@ def test_what_stands_is_as_near_as_the_nearest_ground_it_hides(seed, monkeypatch
     """Flat objects that face the camera, all of them standing: none is nearer than what it touches."""
     monkeypatch.setattr(scenes, "STANDING", 1.0)
     monkeypatch.setattr(scenes, "SHAPES", (scenes.polygon,))
-    monkeypatch.setattr(scenes, "slant", lambda dice, grid, most: torch.zeros(grid.side, grid.side))
-    scene = scenes.make_scene(Dice(seed), texture_bank(Dice(0), 4, 64, "cpu"), 64)
+    monkeypatch.setattr(scenes, "slant", lambda rng, grid, most: torch.zeros(grid.side, grid.side))
+    scene = scenes.make_scene(RandomSource(seed), texture_bank(RandomSource(0), 4, 64, "cpu"), 64)
     behind, nearest = scene.power[0], float(scene.power[0].max())
     for cover, power in zip(scene.cover[1:] >= 0.5, scene.power[1:], strict=True):
         if cover.any():
@@ -283,11 +286,11 @@ def test_what_stands_is_as_near_as_the_nearest_ground_it_hides(seed, monkeypatch
 
 def test_plain_surfaces_have_hardly_any_texture(monkeypatch):
     """A tenth of the contrast of the others at most, whatever light falls on them."""
-    bank = texture_bank(Dice(0), 8, 128, "cpu")
+    bank = texture_bank(RandomSource(0), 8, 128, "cpu")
 
     def detail(share):
         monkeypatch.setattr(scenes, "PLAIN", share)
-        painted = [scenes.paint(Dice(i), bank, scenes.Grid(96, "cpu")) for i in range(40)]
+        painted = [scenes.paint(RandomSource(i), bank, scenes.Grid(96, "cpu")) for i in range(40)]
         smooth = [torch.nn.functional.avg_pool2d(p, 5, stride=1, padding=2, count_include_pad=False) for p in painted]
         return np.median([((p - s).std() / p.mean()).item() for p, s in zip(painted, smooth, strict=True)])
 
@@ -298,7 +301,7 @@ def test_continuing_takes_the_nearest_colour():
     own = torch.zeros(16, 16, dtype=torch.bool)
     own[:, :4] = own[:, 12:] = True
     colour = torch.where(torch.arange(16) < 8, 0.2, 0.9).expand(3, 16, 16)
-    filled = continue_from(colour, own)
+    filled = inpaint(colour, own)
     assert filled[0, 8, 4] < 0.5 < filled[0, 8, 11] and (filled >= 0.199).all() and (filled <= 0.901).all()
 
 
@@ -308,7 +311,7 @@ def test_stack_of_an_rgbd_image():
     depth[20:40, 30:60] = 1.0
     depth[:4, :4] = np.nan
     frame = RgbdFrame(rng.integers(0, 255, (60, 80, 3), np.uint8), depth, 0.5)
-    stack = rgbd_stack(Dice(11), frame, 72, 5, "cpu")
+    stack = rgbd_stack(RandomSource(11), frame, 72, 5, "cpu")
     assert stack.images.shape == (1, 5, 3, 72, 72)
     known = stack.truth[stack.truth.isfinite()]
     # Canonical disparity = dioptres * fx / width, and the picture decides fx / width.

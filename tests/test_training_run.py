@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
 from fossa_ros.training.config import TrainingConfig, load_config
-from fossa_ros.training.loop import Run, find_frames, learning_rate, make_block_of
+from fossa_ros.training.loop import Run, find_frames, learning_rate, render_block
 from fossa_ros.training.losses import (
     LossWeights,
     gradient_matching,
@@ -32,9 +32,9 @@ from fossa_ros.training.losses import (
     total_loss,
 )
 from fossa_ros.training.pool import choose_planes, draw_batch
+from fossa_ros.training.random_source import RandomSource
 from fossa_ros.training.rgbd import HYPERSIM_FX, TARTANAIR_FX, RgbdFrames
 from fossa_ros.training.state import load_state, save_state
-from fossa_ros.training.textures import Dice
 
 SMALL = {"stem": (8, 16), "dim": 32, "stack_blocks": 1, "window": 4, "fused_dim": 32, "fused_blocks": 1}
 TINY = TrainingConfig(
@@ -116,7 +116,7 @@ def test_steps_lower_the_loss_on_one_batch(tmp_path):
     """The same stacks again and again: what there is to learn in them is learnt."""
     config = dataclasses.replace(TINY, steps=100, learning_rate=4e-3, focus_dropout=0.0)
     run = Run(config, tmp_path, "cpu")
-    batch = draw_batch(config, make_block_of(config, 0, "cpu", 0), 0, 0, 2)
+    batch = draw_batch(config, render_block(config, 0, "cpu", 0), 0, 0, 2)
     losses = []
     for _ in range(80):
         losses.append(run._update(batch)["total"])
@@ -173,7 +173,7 @@ def test_run_can_be_lengthened_while_its_rate_is_constant(tmp_path):
 
 def test_state_travels_in_small_files_and_is_whole_or_absent(tmp_path, monkeypatch):
     tensors = {f"t{i}": torch.arange(1000.0) + i for i in range(5)}
-    monkeypatch.setattr("fossa_ros.training.state.LARGEST", 9000)
+    monkeypatch.setattr("fossa_ros.training.state.MAX_BYTES", 9000)
     assert load_state(tmp_path) is None
     save_state(tmp_path, tensors, {"step": 1})
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
@@ -188,13 +188,13 @@ def test_state_travels_in_small_files_and_is_whole_or_absent(tmp_path, monkeypat
 
 def test_batches_cover_the_pool_and_thin_out_the_planes():
     config = dataclasses.replace(TINY, block=4, crop=24)
-    pool = make_block_of(config, 0, "cpu", 0)
+    pool = render_block(config, 0, "cpu", 0)
     images, focus, truth = draw_batch(config, pool, 5, 2, 2)
     again = draw_batch(config, pool, 5, 2, 2)[0]
     assert torch.equal(images, again)
     assert images.shape == (2, focus.shape[1], 3, 24, 24) and truth.shape == (2, 24, 24)
     assert images.min() >= 0 and images.max() <= 1.2
-    assert choose_planes(Dice(0), 8, 8).tolist() == list(range(8))
+    assert choose_planes(RandomSource(0), 8, 8).tolist() == list(range(8))
 
 
 def test_configuration_errors_name_the_field(tmp_path):
@@ -276,7 +276,7 @@ def test_tartanair_layout(tmp_path):
     np.testing.assert_array_equal(frames[0].depth[1:], depth[1:])
     assert np.isnan(frames[0].depth[0, 0])
     config = dataclasses.replace(TINY, rgbd={"tartanair": str(tmp_path)}, rgbd_share=1.0)
-    stacks = make_block_of(config, 0, "cpu", 0)
+    stacks = render_block(config, 0, "cpu", 0)
     assert stacks.truth.isfinite().float().mean() > 0.9
 
 

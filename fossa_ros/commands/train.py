@@ -39,14 +39,14 @@ def command(config, out, preview, device, workers, steps, minutes, log_every, sa
     several processes train together.
     """
     from fossa_ros.training.config import load_config
-    from fossa_ros.training.loop import Run, make_block_of
+    from fossa_ros.training.loop import Run, render_block
     from fossa_ros.training.report import PICTURED, UNSEEN_BLOCK, Reporter, picture_stacks
 
     settings = load_config(config)
     if preview is not None:
         few = dataclasses.replace(settings, block=PICTURED)
         with stages("Rendering stacks", 1):
-            picture_stacks(make_block_of(few, 0, "cpu", UNSEEN_BLOCK), preview)
+            picture_stacks(render_block(few, 0, "cpu", UNSEEN_BLOCK), preview)
         return
     if out is None:
         raise click.UsageError("Give --out, the folder of the run.")

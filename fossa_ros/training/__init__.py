@@ -1,1 +1,1 @@
-"""Train depth from defocus on synthetic focus stacks: scenes, lenses, rendering, losses and the loop."""
+"""Training of depth from defocus on synthetic focus stacks: scenes, lenses, rendering, losses and the loop."""

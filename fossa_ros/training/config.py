@@ -20,29 +20,31 @@ class TrainingConfig:
         model: network to train, a name of ``create_model``.
         architecture: fields of ``NanoConfig`` that differ from the default; nano only.
         weights: checkpoint to start from; None starts from random weights.
-        seed: of everything random.
+        seed: seed of all random numbers.
         steps: optimiser steps of the whole run.
-        batch: stacks a step, over all processes.
+        batch: stacks per step, over all processes.
         crop: side of the square crops (px).
-        planes: fewest and most planes of a batch.
-        block: stacks rendered at a time, with a bank of textures of their own.
-        pool: blocks that one round of training draws its stacks from.
-        reuse: times a round goes through its pool, each time cropped, turned and thinned out differently.
-        side: side of the rendered stacks (px), at least ``crop``; side + 40 is best a product of small primes.
+        planes: smallest and largest number of planes of a batch.
+        block: stacks that are rendered together and share a bank of textures.
+        pool: blocks from which one round of training draws its stacks.
+        reuse: passes of a round over its pool, each with other crops, flips and planes.
+        side: side of the rendered stacks (px), at least ``crop``; side + 40 should be a product of small primes.
         rendered: planes rendered of each stack, at least ``planes[1]``.
-        textures, texture_side: how many a block's bank has, and their side (px).
-        optimiser: ``adamw``, or ``muon`` for matrices and kernels, with AdamW for the rest.
-        learning_rate, encoder_rate: of either at its highest, and the factor for the ``pretrained`` encoder.
-        warm_up: steps of linear increase to it.
-        decay: share of the steps, at the end, over which it falls to a hundredth along half a cosine. Until then it is
-            constant, so that a run can be lengthened, or a longer one ended, at any time before.
-        weight_decay, clip: of matrices and kernels, and the largest norm of a gradient.
-        ema: decay of the averaged weights, which are what is evaluated and shipped.
-        focus_dropout: share of the stacks whose planes do not tell stack attention their focus.
+        textures, texture_side: number of textures in the bank of a block, and their side (px).
+        optimiser: ``adamw``, or ``muon`` for matrices and kernels with AdamW for the rest.
+        learning_rate: largest learning rate of either optimiser.
+        encoder_rate: factor of the learning rate for the ``pretrained`` encoder.
+        warm_up: steps over which the learning rate increases linearly.
+        decay: share of the steps, at the end, over which the learning rate falls to one hundredth along half a cosine.
+            Until then it is constant, so that a run can be extended or finished early.
+        weight_decay: weight decay of matrices and kernels.
+        clip: largest norm of the gradient.
+        ema: decay of the averaged weights, which are evaluated and shipped.
+        focus_dropout: share of the stacks whose focus distances are hidden from stack attention.
         precision: ``fp32`` or ``bf16`` (autocast).
         loss: weights of the losses.
-        rgbd: further sources of stacks, ``{layout: folder}``, see :mod:`fossa_ros.training.rgbd`.
-        rgbd_share: share of the blocks that come from them.
+        rgbd: additional sources of stacks, ``{layout: folder}``, see :mod:`fossa_ros.training.rgbd`.
+        rgbd_share: share of the blocks from these sources.
     """
 
     model: str = "nano"
@@ -97,7 +99,7 @@ class TrainingConfig:
 
     @property
     def full_rate(self) -> int:
-        """Step up to which the run does not depend on how long it is."""
+        """Step up to which the run does not depend on its length."""
         return max(self.warm_up, round((1 - self.decay) * self.steps))
 
 

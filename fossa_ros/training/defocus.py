@@ -1,11 +1,11 @@
-"""Defocus by layers: every surface is blurred whole and composited over what lies behind it.
+"""Defocus by layers: every surface is blurred as a whole and composited over those behind it.
 
 A thin lens sees past the edge of a blurred foreground, and a blurred background does not bleed over a sharp edge in
-front of it. Both follow from blurring colour and cover of a surface alike and compositing from back to front. Within
-a surface the radius of the blur varies from pixel to pixel; it is gathered from the surface blurred at the steps of
-:data:`RADII`, mixed so that the variance of the point spread is right. What this approximates: a point blurs by the
-radius of the pixel it lands on rather than its own (no difference where depth is smooth), and two surfaces that
-cross are ordered once for the whole image.
+front of it. Both follow from blurring colour and coverage of a surface alike and compositing from back to front. Within
+a surface the blur radius varies from pixel to pixel; it is interpolated between the surface blurred by the steps of
+:data:`RADII`, such that the variance of the point spread is right. Approximations: a point is blurred by the radius of
+the pixel it lands on, not its own (no difference where depth is smooth), and two surfaces that intersect have one order
+for the whole image.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from fossa_ros.training.psf import RADII, kernels
 from fossa_ros.training.surfaces import Surfaces
 
-MARGIN = 20  # px on each side that the blur of a border reaches; RADII[-1] and a little
+MARGIN = 20  # px on each side that the blur consumes: RADII[-1], rounded up
 
 
 def render_planes(
@@ -24,22 +24,22 @@ def render_planes(
     radius: Tensor,
     *,
     psf_power: float,
-    cut: float = 0.0,
-    towards: float = 0.0,
+    cats_eye: float = 0.0,
+    direction: float = 0.0,
 ) -> Tensor:
-    """Return (N, 3, H - 2 MARGIN, W - 2 MARGIN) linear images, the margin used up.
+    """Return (N, 3, H - 2 MARGIN, W - 2 MARGIN) linear images.
 
     Args:
         surfaces: the scene, with a margin of :data:`MARGIN` pixels on each side.
         radius: (S, N, 3, h, w) float32 at the size of the images: radius (px) of the blur of each surface in each
-            plane and colour channel, at each pixel; larger ones than ``RADII[-1]`` are cut down to it.
-        psf_power, cut, towards: the point spread, see :func:`fossa_ros.training.psf.kernels`.
+            plane and colour channel, at each pixel; limited to ``RADII[-1]``.
+        psf_power, cats_eye, direction: the point spread, see :func:`fossa_ros.training.psf.kernels`.
     """
     device = surfaces.colour.device
     height, width = surfaces.cover.shape[1:]
     inner = slice(MARGIN, height - MARGIN), slice(MARGIN, width - MARGIN)
     ladder = torch.tensor(RADII)
-    psf = kernels(ladder, psf_power, 2 * MARGIN + 1, cut=cut, towards=towards, device=device)
+    psf = kernels(ladder, psf_power, 2 * MARGIN + 1, cats_eye=cats_eye, direction=direction, device=device)
     padded = torch.zeros(len(psf), height, width, device=device)
     padded[:, : psf.shape[1], : psf.shape[2]] = psf
     spectra = torch.fft.rfft2(padded.roll((-MARGIN, -MARGIN), (1, 2)))
@@ -47,15 +47,15 @@ def render_planes(
 
     image = None
     for colour, cover, surface_radius in zip(surfaces.colour, surfaces.cover, radius, strict=True):
-        lowest, highest = steps_between(surface_radius, squares)
+        lowest, highest = ladder_range(surface_radius, squares)
         layer = torch.fft.rfft2(torch.cat([colour * cover, cover[None]]))
         blurred = torch.fft.irfft2(layer * spectra[lowest : highest + 1, None], s=(height, width))
         blurred = blurred[..., inner[0], inner[1]]  # (steps, 4, h, w)
         r2 = surface_radius.square().clamp_max(squares[-1])
-        step = torch.searchsorted(squares[1:-1], r2)  # the step of RADII at or below it
+        step = torch.searchsorted(squares[1:-1], r2)  # index of the step at or below it
         weight = (r2 - squares[step]) / (squares[step + 1] - squares[step])
         step = step - lowest
-        # Colour by its own radius in each channel; cover by that of green.
+        # Each colour channel has its own radius; coverage has that of green.
         step = torch.cat([step, step[:, 1:2]], 1)
         weight = torch.cat([weight, weight[:, 1:2]], 1)
         below = blurred.gather(0, step)
@@ -64,10 +64,10 @@ def render_planes(
     return image
 
 
-def steps_between(radius: Tensor, squares: Tensor) -> tuple[int, int]:
-    """Return the first and the last step of the ladder that radii in this range are mixed from."""
+def ladder_range(radius: Tensor, squares: Tensor) -> tuple[int, int]:
+    """Return the first and the last step between which radii in this range are interpolated."""
     if radius.device.type != "cpu":
-        return 0, len(squares) - 1  # looking would make the device wait for the host
+        return 0, len(squares) - 1  # the minimum would have to be copied to the host
     extremes = torch.stack([radius.min(), radius.max()]).square().clamp_max(squares[-1])
     first, last = torch.searchsorted(squares[1:-1], extremes).tolist()
     return first, last + 1

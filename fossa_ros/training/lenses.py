@@ -1,4 +1,4 @@
-"""Which lens, at which focus distances, a training stack is taken with."""
+"""Lenses and focus distances of training stacks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from torch import Tensor
 
 from fossa_ros.core import optics
-from fossa_ros.training.textures import Dice
+from fossa_ros.training.random_source import RandomSource
 
-IMAGE_WIDTH = 640  # px of the image that a training scene is a crop of
+IMAGE_WIDTH = 640  # px of the image of which a training scene is a crop
 IMAGE_HEIGHT = 480
 SENSOR_WIDTH = 0.036  # m, of the paper's training lens
 F_NUMBERS = (1.0, 1.4, 2.0, 2.8, 4.0)  # of the paper
-LEAST_BLUR, MOST_BLUR = 1.2, 15.0  # px radius, of the most blurred point of a stack
-STOPPED = 0.6  # share of the lenses whose aperture is chosen for the blur, so that little blur is as common as much
-SPREAD = 1e-6  # dioptres by which two planes at least differ
+MIN_BLUR, MAX_BLUR = 1.2, 15.0  # px radius of the most blurred point of a stack
+APERTURE_BY_BLUR = 0.6  # share of the lenses whose aperture is chosen for a log-uniform blur
+MIN_SEPARATION = 1e-6  # dioptres between two planes
 
 
 @dataclass(frozen=True)
@@ -44,58 +44,57 @@ class TrainingLens:
         return optics.canonical_scale(K, self.image_width)
 
     def blur_per_dioptre(self, focus_distance):
-        """Return the radius (px) of the blur one dioptre away from a focus distance (m)."""
+        """Return the blur radius (px) one dioptre away from a focus distance (m)."""
         beside = optics.metres(optics.dioptres(focus_distance) + 1.0)
         pitch = optics.pixel_size(self.focal_length, self.focal_length_px)
         return optics.blur_radius(beside, focus_distance, self.focal_length, self.f_number, pitch)
 
 
 def draw_lens(
-    dice: Dice, widest_gap: float, *, view: float | None = None, image_width: float = IMAGE_WIDTH
+    rng: RandomSource, max_defocus: float, *, view: float | None = None, image_width: float = IMAGE_WIDTH
 ) -> TrainingLens:
-    """Draw a camera lens of the paper or a robot's, stopped so that there is blur to learn from.
+    """Draw one of the paper's camera lenses or a robot's lens, with an aperture that gives useful blur.
 
     Args:
-        dice: random numbers.
-        widest_gap: dioptres between the most blurred point of the scene and the plane it is most blurred in.
-        view: focal length in image widths where the picture decides it; else one of 34 to 90 degrees is drawn.
-        image_width: px of the whole image.
+        rng: random numbers.
+        max_defocus: largest defocus (D) of any point of the scene in any plane.
+        view: focal length in image widths; None draws a field of view of 34 to 90 degrees.
+        image_width: width of the whole image (px).
     """
-    drawn = 0.5 / math.tan(math.radians(dice.uniform(17, 45)))
+    drawn = 0.5 / math.tan(math.radians(rng.uniform(17, 45)))
     view = view or drawn
-    if dice.chance(0.4):
-        focal_length, f_number = view * SENSOR_WIDTH, dice.choice(F_NUMBERS)
+    if rng.chance(0.4):
+        focal_length, f_number = view * SENSOR_WIDTH, rng.choice(F_NUMBERS)
     else:
-        focal_length, f_number = dice.log_uniform(0.003, 0.035), dice.uniform(1.2, 5.6)
+        focal_length, f_number = rng.log_uniform(0.003, 0.035), rng.uniform(1.2, 5.6)
     lens = TrainingLens(image_width, view * image_width, focal_length, f_number)
-    blur = float(lens.blur_per_dioptre(math.inf)) * widest_gap
-    if dice.chance(STOPPED) or not LEAST_BLUR < blur < MOST_BLUR:
-        f_number *= blur / dice.log_uniform(LEAST_BLUR, MOST_BLUR)
+    blur = float(lens.blur_per_dioptre(math.inf)) * max_defocus
+    if rng.chance(APERTURE_BY_BLUR) or not MIN_BLUR < blur < MAX_BLUR:
+        f_number *= blur / rng.log_uniform(MIN_BLUR, MAX_BLUR)
     return dataclasses.replace(lens, f_number=f_number)
 
 
-def draw_focus(dice: Dice, power: Tensor, count: int) -> np.ndarray:
+def draw_focus(rng: RandomSource, power: Tensor, count: int) -> np.ndarray:
     """Return ``count`` focus distances (m) for a scene of ``power`` (H, W) dioptres, nearest first.
 
-    The paper's two ways, depth-dependent between the 5 and 95 % quantiles of disparity, loosely, and power-inverse,
-    the latter brought to the distance of the scene, since a robot's lens is aimed at what is there; and a third,
-    uneven steps.
+    One of three rules: evenly spaced in disparity between roughly the 5 and the 95 % quantile of the scene (the paper's
+    depth-dependent rule), the paper's power-inverse rule scaled to the distance of the scene, or uneven steps.
     """
     low, high = np.quantile(power.flatten()[::7].cpu().numpy(), (0.05, 0.95)).tolist()
     span = max(high - low, 0.05 * high)
-    way = dice.uniform()
-    if way < 0.7:
-        slack = dice.choice((0.02, 0.15, 0.4)) * span
-        ends = high + slack * dice.uniform(-0.5, 1), max(low - slack * dice.uniform(-0.5, 1), 0.02)
+    rule = rng.uniform()
+    if rule < 0.7:
+        slack = rng.choice((0.02, 0.15, 0.4)) * span
+        ends = high + slack * rng.uniform(-0.5, 1), max(low - slack * rng.uniform(-0.5, 1), 0.02)
         powers = np.linspace(*ends, count)
-    elif way < 0.85:
-        z_near = dice.uniform(0.6, 1.0)
-        z_far = z_near * dice.uniform(7, 15)
-        kappa = max(dice.uniform(), 1e-3)
+    elif rule < 0.85:
+        z_near = rng.uniform(0.6, 1.0)
+        z_far = z_near * rng.uniform(7, 15)
+        kappa = max(rng.uniform(), 1e-3)
         t = np.linspace(0, 1, count)
         powers = ((1 / z_far) ** kappa * t + (1 / z_near) ** kappa * (1 - t)) ** (1 / kappa)
-        powers = powers * (high * dice.uniform(0.8, 1.3)) / powers[0]
+        powers = powers * (high * rng.uniform(0.8, 1.3)) / powers[0]
     else:
-        powers = np.sort((low + span * (1.5 * dice.rand(count).numpy() - 0.25)).clip(0.02, None))[::-1]
-    powers = np.minimum.accumulate(powers - SPREAD * np.arange(count))
+        powers = np.sort((low + span * (1.5 * rng.rand(count).numpy() - 0.25)).clip(0.02, None))[::-1]
+    powers = np.minimum.accumulate(powers - MIN_SEPARATION * np.arange(count))
     return optics.metres(np.maximum(powers, 1e-3))

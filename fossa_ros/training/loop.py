@@ -1,4 +1,4 @@
-"""The training loop: one process or several, resumable to the step."""
+"""The training loop, for one or several processes; it can be resumed at any step."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from fossa_ros.training.config import TrainingConfig
 from fossa_ros.training.losses import LossWeights, total_loss
 from fossa_ros.training.optimisers import make_optimisers
 from fossa_ros.training.pool import Rounds, draw_batch
+from fossa_ros.training.random_source import RandomSource
 from fossa_ros.training.rgbd import RgbdFrames
 from fossa_ros.training.stacks import TrainingStacks, make_block
 from fossa_ros.training.state import load_state, save_state
-from fossa_ros.training.textures import Dice
 
 log = logging.getLogger(__name__)
 
-MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # in a state's names, and in an optimiser's; Muon has one
-FINITE_FOCUS = 100.0  # canonical metres: what a network whose embedding takes metres is told of planes beyond
+MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # name in a state to name in an optimiser; Muon has one
+FINITE_FOCUS = 100.0  # canonical metres, to which focus distances are clipped for networks that take metres
 
 
 class TrainingStep(nn.Module):
-    """From a batch to its losses: what is run in parallel."""
+    """Maps a batch to its losses; the part of a step that runs in parallel."""
 
     def __init__(self, model: nn.Module, weights: LossWeights):
         super().__init__()
@@ -51,7 +51,14 @@ class TrainingStep(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor, disparity: Tensor, truth: Tensor, hidden: Tensor) -> dict[str, Tensor]:
-        """Return the losses of (B, N, 3, H, W) images in 0..1, (B, N) and (B, H, W) disparities."""
+        """Return the losses of a batch, by name.
+
+        Args:
+            images: (B, N, 3, H, W) in 0..1.
+            disparity: (B, N) disparities the planes are focused at, 1 / canonical metres.
+            truth: (B, H, W) true disparity, NaN where unknown.
+            hidden: (B,) bool, stacks whose focus distances stack attention does not get; nano only.
+        """
         stack = (images - self.mean) / self.std
         size = tuple(stack.shape[3:])
         focus = 1 / disparity
@@ -64,13 +71,13 @@ class TrainingStep(nn.Module):
 
 
 class Run:
-    """A training run in a folder: its model, its averaged weights, its optimiser and the step it has come to."""
+    """A training run in a folder: model, averaged weights, optimisers and current step."""
 
     def __init__(self, config: TrainingConfig, folder: Path, device: str = "auto"):
-        """Begin anew, or where the folder's state left off.
+        """Start a run, or resume from the state in the folder.
 
         Raises:
-            InputError: a configuration that makes no network, or other than the one the folder was begun with.
+            InputError: the configuration is invalid, or differs from that of the state.
         """
         self.config, self.folder = config, folder
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -82,9 +89,9 @@ class Run:
             if not dist.is_initialized():
                 dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         if config.batch % self.world:
-            raise InputError(f"batch {config.batch} does not divide among {self.world} processes; change it.")
+            raise InputError(f"batch {config.batch} is not divisible by the {self.world} processes; change it.")
         torch.manual_seed(config.seed)
-        self.model = new_model(config).to(self.device, memory_format=torch.channels_last).train()
+        self.model = initial_model(config).to(self.device, memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimisers = make_optimisers(self.model, config)
         self.step = 0
@@ -93,19 +100,19 @@ class Run:
         self._parallel = DistributedDataParallel(self._losses) if self.world > 1 else self._losses
 
     def train(self, until: int, *, workers: int = 0, after_step: Callable[[dict[str, float]], bool]) -> None:
-        """Take steps up to number ``until`` or the end of the run.
+        """Train up to step ``until`` or the end of the run.
 
         Args:
             until: step to stop at.
-            workers: processes that render ahead; 0 renders on the training device.
-            after_step: called with the losses after every step; False stops.
+            workers: processes that render in advance; 0 renders on the training device.
+            after_step: called with the losses after every step; returns False to stop.
         """
         config = self.config
         share = config.batch // self.world
         a_round = config.pool * config.block * config.reuse // share  # steps
         until = min(until, config.steps)
         where = "cpu" if workers else str(self.device)
-        make = partial(make_block_of, config, self.rank, where)
+        make = partial(render_block, config, self.rank, where)
         rounds = Rounds(make, config.pool, workers)
         current, pool = None, None
         try:
@@ -127,7 +134,7 @@ class Run:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["factor"]
-        hidden = Dice(config.seed, 5, self.step, self.rank).rand(len(batch[0])) < config.focus_dropout
+        hidden = RandomSource(config.seed, 5, self.step, self.rank).rand(len(batch[0])) < config.focus_dropout
         batch = [part.to(self.device, non_blocking=True) for part in (*batch, hidden)]
         bf16 = config.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext():
@@ -135,18 +142,18 @@ class Run:
         self.model.zero_grad(set_to_none=True)
         losses["total"].backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        if torch.isfinite(norm):  # one bad batch must not end a run of days
+        if torch.isfinite(norm):  # one bad batch must not ruin a long run
             for optimiser in self.optimisers:
                 optimiser.step()
         else:
-            log.warning("step %d: the gradient is not finite; the step is left out", self.step)
+            log.warning("step %d: the gradient is not finite; the step is skipped", self.step)
         decay = min(config.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return {**{name: float(value.detach()) for name, value in losses.items()}, "norm": float(norm), "rate": rate}
 
     def save(self) -> None:
-        """Write the state of the run; only the first process does."""
+        """Write the state of the run, in the first process only."""
         if self.rank:
             return
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
@@ -162,18 +169,19 @@ class Run:
         if saved is None:
             return
         tensors, values = saved
-        begun = convert(values["config"], TrainingConfig, self.folder, only_known=True)
-        now, then = (json.loads(json.dumps(asdict(c))) for c in (self.config, begun))  # a file has lists for tuples
+        started_with = convert(values["config"], TrainingConfig, self.folder, only_known=True)
+        # Through JSON, since a file has lists instead of tuples.
+        now, then = (json.loads(json.dumps(asdict(c))) for c in (self.config, started_with))
         changed = [name for name in now if now[name] != then[name]]
-        if changed == ["steps"] and values["step"] <= min(self.config.full_rate, begun.full_rate):
-            changed = []  # up to here a longer or a shorter run is the same
+        if changed == ["steps"] and values["step"] <= min(self.config.full_rate, started_with.full_rate):
+            changed = []  # up to this step the length of the run has no effect
         if changed:
             raise InputError(
-                f"The run in '{self.folder}' was begun with another {', '.join(changed)}; give another --out, or the "
-                "configuration it was begun with."
+                f"The run in '{self.folder}' was started with another {', '.join(changed)}; give another --out, or the "
+                "configuration it was started with."
             )
         if values["world"] != self.world:
-            log.warning("the run was begun with %d processes: the data will differ", values["world"])
+            log.warning("the run was started with %d processes: the data will differ", values["world"])
         for prefix, model in (("model.", self.model), ("average.", self.average)):
             load_weights(model, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         self.step = values["step"]
@@ -186,8 +194,8 @@ class Run:
                     optimiser.state[parameter] = {"step": torch.tensor(float(self.step)), **state}
 
 
-def new_model(config: TrainingConfig) -> nn.Module:
-    """Return the network of a run, with the weights it starts from."""
+def initial_model(config: TrainingConfig) -> nn.Module:
+    """Return the network of a run with its initial weights."""
     if config.model == "nano" and config.architecture:
         model = create_model(convert(config.architecture, NanoConfig, "architecture", only_known=True), device="cpu")
     else:
@@ -198,20 +206,20 @@ def new_model(config: TrainingConfig) -> nn.Module:
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Return the rate at a step: linear warm-up, constant, then half a cosine down to a hundredth."""
+    """Return the rate at a step: linear warm-up, constant, then half a cosine down to one hundredth."""
     if step < config.warm_up:
         return config.learning_rate * (step + 1) / config.warm_up
     along = max(step - config.full_rate, 0) / max(config.steps - config.full_rate, 1)
     return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(along, 1.0))) / 2)
 
 
-def make_block_of(config: TrainingConfig, rank: int, device: str, block: int) -> TrainingStacks:
-    """Render a block of the run's stacks; a plain function, so that a worker process can be sent it."""
+def render_block(config: TrainingConfig, rank: int, device: str, block: int) -> TrainingStacks:
+    """Render a block of the run's stacks; a module-level function, so that it can be pickled for workers."""
     seed = config.seed * 1009 + rank
-    dice = Dice(seed, block, 6)
+    rng = RandomSource(seed, block, 6)
     frames = ()
-    if config.rgbd and dice.chance(config.rgbd_share):
-        layout = dice.choice(sorted(config.rgbd))
+    if config.rgbd and rng.chance(config.rgbd_share):
+        layout = rng.choice(sorted(config.rgbd))
         frames = find_frames(layout, config.rgbd[layout])
     bank = (config.textures, config.texture_side)
     return make_block(seed, block, config.block, config.side, config.rendered, device, bank=bank, frames=frames)
@@ -219,5 +227,5 @@ def make_block_of(config: TrainingConfig, rank: int, device: str, block: int) ->
 
 @lru_cache
 def find_frames(layout: str, folder: str) -> RgbdFrames:
-    """Search a dataset's folder once a process."""
+    """Search the folder of a data set, once per process."""
     return RgbdFrames(layout, folder)

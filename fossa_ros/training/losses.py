@@ -10,19 +10,19 @@ from torch import Tensor
 from fossa_ros.estimators.fossa.focus_volume import FocusVolume, plane_spacing
 from fossa_ros.estimators.fossa.network import resize
 
-WORST = 3.0  # plane spacings beyond which an error counts no more: what no plane shows cannot be learnt
+MAX_ERROR = 3.0  # plane spacings at which the error is clipped, since depth far outside the sweep cannot be learnt
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weight of each loss; one of 0 is not computed.
+    """Weight of each loss; a loss with weight 0 is not computed.
 
     Attributes:
         silog: scale-invariant logarithmic error, lambda 0.5 (the paper: 0.1).
         gradient: multi-scale gradient matching of canonical depth (the paper: 1.0).
         log: mean absolute difference of logarithms of depth.
         planes: mean absolute difference of disparity in plane spacings.
-        edges: gradient matching of disparity in plane spacings, which a far wall does not dominate.
+        edges: gradient matching of disparity in plane spacings, which far walls do not dominate.
         scores: cross-entropy of the planes' weights against a hat around the true disparity; nano only.
     """
 
@@ -37,14 +37,14 @@ class LossWeights:
 def total_loss(
     weights: LossWeights, depth: Tensor, truth: Tensor, focus: Tensor, volume: FocusVolume | None
 ) -> dict[str, Tensor]:
-    """Return every loss that has a weight, by name, and ``total``.
+    """Return every loss with a weight, by name, and their weighted sum ``total``.
 
     Args:
-        weights: of the losses.
-        depth: (B, 1, H, W) float32 canonical metres, predicted.
-        truth: (B, H, W) float32 disparity in 1 / canonical metres; NaN where unknown.
+        weights: weights of the losses.
+        depth: (B, 1, H, W) float32 predicted depth in canonical metres.
+        truth: (B, H, W) float32 true disparity in 1 / canonical metres; NaN where unknown.
         focus: (B, N) disparities the planes are focused at.
-        volume: what nano's head gave, None of other networks.
+        volume: output of nano's head; None for other networks.
     """
     truth = truth[:, None]
     known = truth.isfinite() & (truth > 0)
@@ -61,7 +61,7 @@ def total_loss(
         predicted = 1 / depth if volume is None else resize(volume.disparity, depth.shape[2:])
         residual = (predicted - disparity) / spacing
         if weights.planes:
-            parts["planes"] = mean_over(residual.abs().clamp_max(WORST), known)
+            parts["planes"] = mean_over(residual.abs().clamp_max(MAX_ERROR), known)
         if weights.edges:
             parts["edges"] = gradient_matching(residual, known)
     if weights.scores and volume is not None:
@@ -72,12 +72,12 @@ def total_loss(
 
 
 def mean_over(values: Tensor, known: Tensor) -> Tensor:
-    """Return the mean of (B, 1, H, W) values where they are known; 0 where none is."""
+    """Return the mean of (B, 1, H, W) values where they are known; 0 if none is."""
     return torch.where(known, values, 0.0).sum() / known.sum().clamp_min(1)
 
 
 def silog(depth: Tensor, truth: Tensor, known: Tensor, balance: float = 0.5) -> Tensor:
-    """Return sqrt(mean(g^2) - balance mean(g)^2), g the difference of logarithms, over each image, averaged."""
+    """Return sqrt(mean(g^2) - balance mean(g)^2) per image, averaged; g is the difference of the logarithms."""
     g = torch.where(known, depth.log() - truth.log(), 0.0).flatten(1)
     count = known.flatten(1).sum(1).clamp_min(1)
     mean, square = g.sum(1) / count, g.square().sum(1) / count
@@ -85,7 +85,7 @@ def silog(depth: Tensor, truth: Tensor, known: Tensor, balance: float = 0.5) -> 
 
 
 def gradient_matching(residual: Tensor, known: Tensor, scales: int = 2) -> Tensor:
-    """Return mean |dx r| + |dy r| over pairs of known pixels, summed over scales of every pixel, every second, ..."""
+    """Return the mean of |dx r| + |dy r| over pairs of known pixels, summed over scales of 1, 2, ... pixels."""
     total = residual.new_zeros(())
     for scale in range(scales):
         step = 2**scale
@@ -99,9 +99,9 @@ def gradient_matching(residual: Tensor, known: Tensor, scales: int = 2) -> Tenso
 
 
 def hat_target(truth: Tensor, focus: Tensor) -> Tensor:
-    """Return (B, N, h, w) weights of the planes: shared linearly by the two around the (B, 1, h, w) true disparity.
+    """Return (B, N, h, w) target weights: the planes on both sides of the (B, 1, h, w) true disparity, linearly.
 
-    Beyond the last plane that one has all of it.
+    Beyond the outermost plane, that plane has weight 1.
     """
     order = focus.argsort(1)
     planes = focus.gather(1, order)
@@ -119,14 +119,14 @@ def hat_target(truth: Tensor, focus: Tensor) -> Tensor:
 
 
 def score_entropy(scores: Tensor, truth: Tensor, focus: Tensor) -> Tensor:
-    """Return the mean over known pixels of -sum target * score; scores are (B, N, h, w) logarithms of weights."""
+    """Return the mean over known pixels of -sum(target * score); scores are (B, N, h, w) log weights."""
     known = truth.isfinite() & (truth > 0)
     target = hat_target(torch.where(known, truth, 1.0), focus)
     return mean_over(-(target * scores).sum(1, keepdim=True), known)
 
 
 def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring maps to a size, untouched where they have it (nano pads images to multiples of 16)."""
+    """Resample (B, C, h, w) maps to a size, which differs if nano padded the images to multiples of 16."""
     if tuple(maps.shape[2:]) == tuple(size):
         return maps
     return torch.nn.functional.interpolate(maps, size=size, mode="nearest")

@@ -1,7 +1,7 @@
-"""The optimisers of a run: AdamW for all weights, or Muon for the matrices among them and AdamW for the others.
+"""The optimisers of a run: AdamW for all weights, or Muon for matrices and AdamW for the rest.
 
-Muon: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. torch.optim has one since 2.9, for two
-dimensions and in bfloat16 only; most of nano is convolution kernels, and CPUs are slow at bfloat16.
+Muon: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. torch.optim.Muon (since 2.9) supports only two
+dimensions and computes in bfloat16; most weights of nano are convolution kernels, and CPUs are slow in bfloat16.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from fossa_ros.training.config import TrainingConfig
 
 MOMENTUM = 0.95
-STEP = 0.5  # root mean square of a step of Muon over the learning rate; AdamW's is 0.2 to 0.4
-NARROWEST = 16  # rows or columns of a matrix below which AdamW takes it
-QUINTIC = 3.4445, -4.7750, 2.0315  # Jordan's: what is between 0.003 and 1 comes between 0.68 and 1.21 in ROUNDS
+STEP = 0.5  # root mean square of a Muon step in units of the learning rate; that of AdamW is 0.2 to 0.4
+MIN_SIDE = 16  # rows and columns of a matrix, below which AdamW is used
+QUINTIC = 3.4445, -4.7750, 2.0315  # Jordan's: maps 0.003..1 to 0.68..1.21 in ROUNDS iterations
 ROUNDS = 5
 
 
 def make_optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    """Return one optimiser, or two with Muon; no decay on vectors, the encoder at its own rate.
+    """Return AdamW, or Muon and AdamW; vectors have no weight decay, and the encoder has its own learning rate.
 
-    Their groups have a ``factor`` of the learning rate, which the loop sets.
+    Each parameter group has a ``factor``, with which the loop multiplies the learning rate.
     """
     matrices: dict[float, list[Tensor]] = {}
     others: dict[tuple[float, float], list[Tensor]] = {}
@@ -46,14 +46,14 @@ def make_optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.opti
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Return whether a weight maps several channels to several: a kernel does, one for each channel alone does not."""
+    """Return whether a weight mixes channels: matrices and kernels do, depthwise kernels do not."""
     if parameter.ndim < 2 or (parameter.ndim > 2 and parameter.shape[1] == 1):
         return False
-    return min(parameter.shape[0], parameter[0].numel()) >= NARROWEST
+    return min(parameter.shape[0], parameter[0].numel()) >= MIN_SIDE
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, its singular values made alike; a kernel counts as a matrix with a row for each channel it gives."""
+    """Momentum with equalised singular values; a kernel is treated as a matrix with one row per output channel."""
 
     def __init__(self, params: Iterable[Tensor] | list[dict], lr: float, weight_decay: float = 0.0):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Return a matrix of the same singular vectors; its singular values are near 1 but for those next to none."""
+    """Return a matrix with the same singular vectors and all singular values near 1, except those near 0."""
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if wide else matrix.T
     x = x / x.norm().clamp_min(1e-7)

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: a CSV of its losses, figures on stacks it never saw, and pictures of them."""
+"""Reports of a run: a CSV of its losses, and figures and pictures of held-out stacks."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
 from fossa_ros.io.atomic import replacing
 from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, error_picture, write_picture
 from fossa_ros.io.stack_files import StackFile, load_stack
-from fossa_ros.training.loop import Run, make_block_of
+from fossa_ros.training.loop import Run, render_block
 from fossa_ros.training.stacks import TrainingStacks
 
 FIGURES = ("abs_rel", "delta_1.05", "delta_1.25")
-UNSEEN_BLOCK = 10**9  # number of a block that no run comes to
-PICTURED = 4  # stacks a picture shows
+UNSEEN_BLOCK = 10**9  # a block number that no run reaches
+PICTURED = 4  # stacks in a picture
 
 
 class Reporter:
-    """Writes log.csv, figures.csv, unseen.jpg and weights.safetensors into the folder of a run.
+    """Writes log.csv, figures.csv, unseen.jpg and weights.safetensors to the folder of a run.
 
-    Of several processes only the first writes.
+    With several processes, only the first writes.
     """
 
     def __init__(self, run: Run, validation: Path | None, every: int):
-        """Start, or go on after the step the run has come to.
+        """Start, or continue after the current step of the run.
 
         Args:
-            run: of which the folder is.
-            validation: a folder of stacks to give figures of besides; None for none.
+            run: the run.
+            validation: a folder of stacks with depth for additional figures, or None.
             every: steps between rows of the log.
 
         Raises:
-            InputError: a validation folder without a stack that has a depth.
+            InputError: the validation folder has no stack with depth.
         """
         self._run, self._every = run, every
         self._files = read_validation(validation) if validation else {}
@@ -58,14 +58,14 @@ class Reporter:
         return self
 
     def __exit__(self, *exception) -> None:
-        """Write the averaged weights, whatever ended the run."""
+        """Write the averaged weights, also after an exception."""
         if self._writes:
             state = self._run.average.state_dict()
             with replacing(self._run.folder / "weights.safetensors") as partial:
                 save_file({name: value.contiguous().cpu() for name, value in state.items()}, partial)
 
     def step(self, losses: dict[str, float]) -> float:
-        """Take note of a step; return how many stacks a second the last ones took."""
+        """Record a step; return the recent speed in stacks per second."""
         self._ends.append(time.monotonic())
         speed = 0.0
         if len(self._ends) > 1:
@@ -75,32 +75,32 @@ class Reporter:
         return speed
 
     def figures(self) -> str:
-        """Evaluate the averaged weights, write figures and picture, and return a line that tells them."""
+        """Evaluate the averaged weights, write figures and picture, and return a line with the figures."""
         if not self._writes:
             return ""
         run = self._run
         if self._unseen is None:
-            self._unseen = make_block_of(run.config, 0, "cpu", UNSEEN_BLOCK)
+            self._unseen = render_block(run.config, 0, "cpu", UNSEEN_BLOCK)
         found = evaluate_unseen(run.average, self._unseen, run.device)
         picture_unseen(run.average, self._unseen, run.device, run.folder / "unseen.jpg")
-        line = f"step {run.step}: unseen {told(found)}"
+        line = f"step {run.step}: unseen {figures_line(found)}"
         if self._files:
             mean = validate(run.average, self._files)["mean"]
-            line += f"; validation {told(mean)}"
+            line += f"; validation {figures_line(mean)}"
             found |= {f"validation_{name}": value for name, value in mean.items()}
         minutes = (time.monotonic() - self._started) / 60
         append_row(run.folder / "figures.csv", {"step": run.step, "minutes": minutes, **found})
         return line
 
 
-def told(figures: dict[str, float]) -> str:
-    """Put figures into words."""
+def figures_line(figures: dict[str, float]) -> str:
+    """Format figures as text."""
     within = ", ".join(f"{figures[f'delta_1.{part:02}']:.1%} within {part} %" for part in (5, 25))
     return f"AbsRel {figures['abs_rel']:.4f}, {within}"
 
 
 def drop_rows_after(path: Path, step: int) -> None:
-    """Drop the rows of a run that had got further than the state it goes on from."""
+    """Remove the rows after ``step``, the step of the state from which the run is resumed."""
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
@@ -110,7 +110,7 @@ def drop_rows_after(path: Path, step: int) -> None:
 
 
 def append_row(path: Path, row: dict) -> None:
-    """Add a row to a CSV, with a header where it is new."""
+    """Append a row to a CSV file, with a header if the file is new."""
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(row))
@@ -120,13 +120,13 @@ def append_row(path: Path, row: dict) -> None:
 
 
 def evaluate_unseen(model: nn.Module, stacks: TrainingStacks, device: torch.device) -> dict[str, float]:
-    """Return mean figures of a network over training stacks kept back, in canonical depth."""
+    """Return mean figures of a network over held-out training stacks, in canonical depth."""
     figures = [depth_metrics(depth, truth) for depth, truth, _image in predictions(model, stacks, device)]
     return {name: mean_metrics(figures)[name] for name in FIGURES}
 
 
 def picture_unseen(model: nn.Module, stacks: TrainingStacks, device: torch.device, path: Path) -> None:
-    """Write a picture of some stacks kept back: a plane, depth, truth and error of each."""
+    """Write a picture of held-out stacks: the middle plane, depth, truth and error of each."""
     panels = []
     shown = TrainingStacks(stacks.images[:PICTURED], stacks.disparity[:PICTURED], stacks.truth[:PICTURED])
     for depth, truth, image in predictions(model, shown, device):
@@ -137,7 +137,7 @@ def picture_unseen(model: nn.Module, stacks: TrainingStacks, device: torch.devic
 
 
 def picture_stacks(stacks: TrainingStacks, path: Path) -> None:
-    """Write a picture of stacks: the nearest, middle and farthest plane, and the depth (canonical metres)."""
+    """Write a picture of stacks: nearest, middle and farthest plane, and depth (canonical metres)."""
     panels = []
     for images, focus, truth in zip(stacks.images, stacks.disparity, stacks.truth, strict=True):
         order = focus.argsort(descending=True)
@@ -150,7 +150,7 @@ def picture_stacks(stacks: TrainingStacks, path: Path) -> None:
 
 
 def predictions(model: nn.Module, stacks: TrainingStacks, device: torch.device):
-    """Give depth, truth (H, W) and the middle plane's (H, W, 3) uint8 picture, stack by stack."""
+    """Yield (H, W) depth, (H, W) truth and the middle plane's (H, W, 3) uint8 image of every stack."""
     for images, focus, truth in zip(stacks.images, stacks.disparity, stacks.truth, strict=True):
         pixels = images.permute(0, 2, 3, 1)
         with torch.inference_mode():
@@ -159,10 +159,10 @@ def predictions(model: nn.Module, stacks: TrainingStacks, device: torch.device):
 
 
 def read_validation(folder: Path) -> dict[str, StackFile]:
-    """Read the stacks with a known depth of a folder, by name.
+    """Read the .npz stacks with depth in a folder, by name.
 
     Raises:
-        InputError: a folder without any, or a stack that cannot be read.
+        InputError: there is none, or a stack cannot be read.
     """
     files = {path.stem: load_stack(path) for path in sorted(folder.glob("*.npz"))}
     files = {name: file for name, file in files.items() if file.truth is not None}
@@ -172,7 +172,7 @@ def read_validation(folder: Path) -> dict[str, StackFile]:
 
 
 def validate(model: nn.Module, files: dict[str, StackFile]) -> dict[str, dict[str, float]]:
-    """Return the figures of a network on every validation stack, by name, and their ``mean``."""
+    """Return the figures of a network for every validation stack, by name, and their ``mean``."""
     predictor = Predictor(model, name="training")
     figures = {name: depth_metrics(predictor.depth(file.stack), file.truth) for name, file in files.items()}
     figures["mean"] = mean_metrics(figures.values())

@@ -1,7 +1,7 @@
-"""Images with a measured or rendered depth as scenes: datasets in the layouts they are published in.
+"""RGB-D images as scenes: data sets in their published layouts.
 
-A picture shows nothing of what its foreground hides, so each of its depth layers is continued behind the nearer ones
-with the colours at its edge. That is invented, and only ever seen through a blurred edge.
+An image does not show what its foreground hides, so each of its depth layers is continued behind the nearer ones with
+the colours at its edge. The continuation is only visible through blurred edges.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.training.surfaces import Surfaces
 
 LAYERS = 8
-FARTHEST = 1000.0  # m; beyond is sky
+FARTHEST = 1000.0  # m; the sky
 
-# Hypersim renders 1024 x 768 with a horizontal view of 60 degrees unless its camera table says otherwise.
+# Hypersim renders 1024 x 768 with a horizontal field of view of 60 degrees unless its camera table says otherwise.
 HYPERSIM_FX = 886.81 / 1024  # of the width
 # TartanAir: 640 x 480, fx = fy = 320, from its documentation.
 TARTANAIR_FX = 320 / 640
@@ -43,17 +43,17 @@ class RgbdFrame:
 
 
 class RgbdFrames:
-    """The frames of a dataset in a folder."""
+    """The frames of a data set in a folder."""
 
     def __init__(self, layout: str, folder: str | Path):
         """Find the frames.
 
         Args:
             layout: ``hypersim`` or ``tartanair``.
-            folder: of the dataset, or of a part of it; everything below is searched.
+            folder: folder of the data set or of a part of it; subfolders are searched.
 
         Raises:
-            InputError: an unknown layout, or a folder without a frame that has its depth.
+            InputError: the layout is unknown, or the folder has no frame with depth.
         """
         if layout not in LAYOUTS:
             raise InputError(f"There is no RGB-D layout '{layout}'; choose one of {', '.join(LAYOUTS)}.")
@@ -80,7 +80,7 @@ def find_hypersim(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def read_hypersim(image: Path, depth: Path) -> RgbdFrame:
-    """Read a frame; what the dataset calls depth is the distance from the camera, not along its axis."""
+    """Read a frame; the data set's depth is the distance from the camera centre, which is converted."""
     try:
         import h5py
     except ModuleNotFoundError as error:
@@ -89,10 +89,10 @@ def read_hypersim(image: Path, depth: Path) -> RgbdFrame:
         with h5py.File(depth, "r") as file:
             data = file["dataset"]
             if data.ndim != 2 or data.size > 1 << 26:
-                raise InputError(f"Depth '{depth}' is not one image of distances; fetch it again.")
+                raise InputError(f"Depth '{depth}' is not a two-dimensional array; download it again.")
             distance = data[...].astype(np.float32)
     except (OSError, KeyError) as error:
-        raise InputError(f"Depth '{depth}' cannot be read; fetch it again.") from error
+        raise InputError(f"Depth '{depth}' cannot be read; download it again.") from error
     height, width = distance.shape
     focal = HYPERSIM_FX * width
     x = (np.arange(width, dtype=np.float32) - (width - 1) / 2) / focal
@@ -110,13 +110,13 @@ def find_tartanair(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def read_tartanair(image: Path, depth: Path) -> RgbdFrame:
-    """Read a frame; its depth is along the optical axis."""
+    """Read a frame; the data set's depth is along the optical axis."""
     try:
         along = np.load(depth, allow_pickle=False, mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise InputError(f"Depth '{depth}' cannot be read; fetch it again.") from error
+        raise InputError(f"Depth '{depth}' cannot be read; download it again.") from error
     if along.ndim != 2 or along.size > 1 << 26:
-        raise InputError(f"Depth '{depth}' is not one image of distances; fetch it again.")
+        raise InputError(f"Depth '{depth}' is not a two-dimensional array; download it again.")
     return checked(image, np.array(along, np.float32), TARTANAIR_FX)
 
 
@@ -124,19 +124,19 @@ LAYOUTS = {"hypersim": (find_hypersim, read_hypersim), "tartanair": (find_tartan
 
 
 def checked(image: Path, depth: np.ndarray, focal_length: float) -> RgbdFrame:
-    """Put a frame together, what is not a positive number made NaN."""
+    """Return a frame, with NaN where depth is not a positive number."""
     colour = cv2.imread(str(image), cv2.IMREAD_COLOR)
     if colour is None:
-        raise InputError(f"Image '{image}' cannot be read; fetch it again.")
+        raise InputError(f"Image '{image}' cannot be read; download it again.")
     if colour.shape[:2] != depth.shape:
-        raise InputError(f"Image '{image}' and its depth differ in size; fetch them again.")
+        raise InputError(f"Image '{image}' and its depth differ in size; download them again.")
     with np.errstate(invalid="ignore"):
         depth = np.where(np.isfinite(depth) & (depth > 0), np.minimum(depth, FARTHEST), np.nan).astype(np.float32)
     return RgbdFrame(colour[..., ::-1], depth, focal_length)
 
 
-def sliced(colour: Tensor, power: Tensor, layers: int = LAYERS) -> Surfaces:
-    """Cut a picture into layers of depth, each continued behind the nearer ones.
+def depth_layers(colour: Tensor, power: Tensor, layers: int = LAYERS) -> Surfaces:
+    """Cut an image into layers of depth, each continued behind the nearer ones.
 
     Args:
         colour: (3, H, W) float32 linear radiance.
@@ -149,15 +149,15 @@ def sliced(colour: Tensor, power: Tensor, layers: int = LAYERS) -> Surfaces:
         own = number == layer
         if not own.any() and surfaces:
             continue
-        # Where it is not its own it is hidden or absent: what is farther is not covered, what is nearer hides it.
+        # A layer covers its own pixels and those of nearer layers, which hide it there.
         cover = (number >= layer).float() if surfaces else torch.ones_like(power)
-        continued = torch.where(own, colour, continue_from(colour, own)) if own.any() else colour
+        continued = torch.where(own, colour, inpaint(colour, own)) if own.any() else colour
         surfaces.append((continued, cover, power.clamp(edges[layer], edges[layer + 1])))
     return Surfaces(*(torch.stack(parts) for parts in zip(*surfaces, strict=True)))
 
 
-def continue_from(colour: Tensor, own: Tensor) -> Tensor:
-    """Fill (3, H, W) colour where it is not ``own`` from what is nearest, coarser the farther: pull-push."""
+def inpaint(colour: Tensor, own: Tensor) -> Tensor:
+    """Fill (3, H, W) colour outside ``own`` (H, W) bool from the nearest known pixels, by pull-push."""
     weight = own[None, None].float()
     levels = [(colour[None] * weight, weight)]
     while min(levels[-1][1].shape[2:]) > 1:

@@ -1,4 +1,4 @@
-"""From the light on the sensor to 8-bit pictures, with what goes wrong on the way."""
+"""From the light on the sensor to 8-bit images: exposure, noise, gamma, JPEG, and geometric imperfections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fossa_ros.training.textures import Dice
+from fossa_ros.training.random_source import RandomSource
 
 # ITU-T T.81 Annex K: the example quantisation tables of luminance and chrominance.
 LUMINANCE = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
@@ -20,9 +20,9 @@ TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -
 
 
 def move(images: Tensor, scale: Tensor, shift: Tensor, centre: tuple[float, float]) -> Tensor:
-    """Resample (N, 3, H, W) images enlarged by (N,) ``scale`` about ``centre`` and moved by (N, 2) ``shift`` in px.
+    """Resample (N, 3, H, W) images, enlarged by (N,) ``scale`` about ``centre`` and shifted by (N, 2) ``shift`` (px).
 
-    ``centre`` is the optical axis in pixels from the middle of the image, x and y; it may lie outside.
+    ``centre`` is the optical axis relative to the middle of the image (px, x and y); it may be outside the image.
     """
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2 - centre[0]
@@ -32,41 +32,41 @@ def move(images: Tensor, scale: Tensor, shift: Tensor, centre: tuple[float, floa
     v = (y[None] - shift[:, 1:]) / scale + centre[1]
     u, v = torch.broadcast_tensors(2 * u[:, None, :] / width, 2 * v[:, :, None] / height)
     grid = torch.stack([u, v], -1)
-    # Bicubic, because a bilinear half-pixel shift is a blur of its own.
+    # Bicubic, since a bilinear half-pixel shift blurs.
     return F.grid_sample(images, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
 
 
-def expose(images: Tensor, dice: Dice) -> Tensor:
-    """Turn (N, 3, H, W) linear light into 8-bit sRGB values, uint8: gain, flicker, noise, gamma, JPEG.
+def expose(images: Tensor, rng: RandomSource) -> Tensor:
+    """Turn (N, 3, H, W) linear light into uint8 sRGB values: gain, flicker, noise, gamma, JPEG.
 
-    The whole stack shares exposure and compression; flicker and noise are each plane's own.
+    The whole stack shares exposure and compression; flicker and noise differ between planes.
     """
     planes, device = len(images), images.device
     level = images[:, 1].flatten()[::13].float()
     bright = level.sort().values[int(0.97 * (len(level) - 1))].clamp_min(1e-3)
-    gain = dice.uniform(0.5, 1.1) / bright
-    flicker = 1 + dice.choice((0.0, 0.01, 0.04)) * (2 * dice.rand(planes, 1, 1, 1).to(device) - 1)
+    gain = rng.uniform(0.5, 1.1) / bright
+    flicker = 1 + rng.choice((0.0, 0.01, 0.04)) * (2 * rng.rand(planes, 1, 1, 1).to(device) - 1)
     light = images.clamp_min(0) * gain * flicker
-    # Shot noise has a variance in proportion to the light; read noise is constant.
-    # The most, some 7 of 255 in the middle greys, is a small sensor at high gain.
-    shot, read = dice.log_uniform(1e-5, 3e-3), dice.log_uniform(2e-4, 8e-3)
-    if dice.chance(0.85):
-        light = light + dice.noise(*light.shape, device=device) * (shot * light + read**2).sqrt()
+    # The variance of shot noise is proportional to the light; read noise is constant.
+    # The largest, about 7 of 255 in middle grey, is that of a small sensor at high gain.
+    shot, read = rng.log_uniform(1e-5, 3e-3), rng.log_uniform(2e-4, 8e-3)
+    if rng.chance(0.85):
+        light = light + rng.noise(*light.shape, device=device) * (shot * light + read**2).sqrt()
     light = light.clamp(0, 1)
     srgb = torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clamp_min(1e-6) ** (1 / 2.4) - 0.055)
     values = 255 * srgb
-    if dice.chance(0.4):
-        values = jpeg(values, dice.integer(55, 97))
+    if rng.chance(0.4):
+        values = jpeg(values, rng.integer(55, 97))
     return values.round().clamp(0, 255).to(torch.uint8)
 
 
 def linear(srgb: Tensor) -> Tensor:
-    """Return linear light of sRGB values in 0..1 (IEC 61966-2-1)."""
+    """Return the linear light of sRGB values in 0..1 (IEC 61966-2-1)."""
     return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
 def jpeg(values: Tensor, quality: int) -> Tensor:
-    """Return (N, 3, H, W) values in 0..255 as they come back from JPEG of a quality, its chroma not subsampled."""
+    """Return (N, 3, H, W) values in 0..255 after JPEG compression without chroma subsampling."""
     height, width = values.shape[2:]
     to_ycc = torch.tensor(TO_YCC, device=values.device)
     ycc = torch.einsum("ij,njhw->nihw", to_ycc, values)

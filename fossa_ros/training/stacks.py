@@ -1,4 +1,4 @@
-"""Training stacks: a scene, a lens and a sensor put together, and the blocks of them that training goes through."""
+"""Training stacks, made of a scene, a lens and a sensor, and blocks of them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from torch import Tensor
 from fossa_ros.core import optics
 from fossa_ros.training.defocus import MARGIN, render_planes
 from fossa_ros.training.lenses import IMAGE_HEIGHT, IMAGE_WIDTH, TrainingLens, draw_focus, draw_lens
-from fossa_ros.training.rgbd import RgbdFrame, sliced
+from fossa_ros.training.random_source import RandomSource
+from fossa_ros.training.rgbd import RgbdFrame, depth_layers
 from fossa_ros.training.scenes import make_scene
 from fossa_ros.training.sensor import expose, linear, move
 from fossa_ros.training.surfaces import Surfaces
-from fossa_ros.training.textures import Dice, texture_bank
+from fossa_ros.training.textures import texture_bank
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class TrainingStacks:
 
     Attributes:
         images: (B, N, 3, H, W) uint8 sRGB.
-        disparity: (B, N) float32 focus, in 1 / canonical metres.
-        truth: (B, H, W) float32 disparity of what is visible, in 1 / canonical metres; NaN where unknown.
+        disparity: (B, N) float32 disparity the planes are focused at, 1 / canonical metres.
+        truth: (B, H, W) float32 true disparity, 1 / canonical metres; NaN where unknown.
     """
 
     images: Tensor
@@ -42,112 +43,115 @@ class TrainingStacks:
 
 @dataclass(frozen=True)
 class Imperfections:
-    """What a real lens does besides focusing, drawn once a stack.
+    """Imperfections of a lens, drawn once per stack.
 
     Attributes:
-        curvature: dioptres by which the focal surface lies nearer at the corner of the image.
+        curvature: dioptres by which the focal surface is nearer at the corner of the image.
         chromatic: dioptres by which red and blue focus nearer than green.
-        cut: cat's eye at the corner, as in :func:`fossa_ros.training.psf.kernels`.
-        vignetting: light lost at the corner, of 1.
-        breathing: scale from the nearest to the farthest plane, less 1.
-        shift: (N, 2) px of each plane.
-        misread: (N,) dioptres by which the stated focus is off.
-        paths: light paths a pixel where the stack looks path-traced, else 0; it is no fault of a lens, but much of
-            what networks are measured on is rendered.
-        unevenness: of the light that such a path carries, before the lens has its part.
+        cats_eye: cat's eye at the corner, as in :func:`fossa_ros.training.psf.kernels`.
+        vignetting: share of the light that is lost at the corner.
+        breathing: scale between the nearest and the farthest plane, minus 1.
+        shift: (N, 2) shift of each plane (px).
+        focus_error: (N,) error of the reported focus (D).
+        paths: light paths per pixel, if the stack has the noise of a path tracer, else 0. Many benchmarks are rendered.
+        unevenness: relative deviation of the light of such a path without defocus.
     """
 
     curvature: float
     chromatic: tuple[float, float]
-    cut: float
+    cats_eye: float
     vignetting: float
     breathing: float
     shift: Tensor
-    misread: np.ndarray
+    focus_error: np.ndarray
     paths: float
     unevenness: float
 
 
-def draw_imperfections(dice: Dice, span: float, planes: int) -> Imperfections:
-    """Draw them for a stack whose focus spans some dioptres."""
-    unsteady = dice.chance(0.4)
+def draw_imperfections(rng: RandomSource, span: float, planes: int) -> Imperfections:
+    """Draw the imperfections of a stack whose focus distances span ``span`` dioptres."""
+    unsteady = rng.chance(0.4)
     return Imperfections(
-        curvature=dice.choice((0.0, 0.06 * span * (2 * dice.uniform() - 1))),
-        chromatic=tuple(dice.choice((0.0, 0.03)) * span * (2 * dice.uniform() - 1) for _ in range(2)),
-        cut=dice.choice((0.0, dice.uniform(0, 0.7))),
-        vignetting=dice.choice((0.0, dice.uniform(0, 0.4))),
-        breathing=0.01 * (2 * dice.uniform() - 1) * dice.uniform() if unsteady else 0.0,
-        shift=(2 * dice.rand(planes, 2) - 1) * dice.uniform() if unsteady else torch.zeros(planes, 2),
-        misread=dice.choice((0.0, 0.0, 0.01)) * span * dice.randn(planes).numpy().astype(np.float64),
-        paths=dice.log_uniform(24, 1000) if dice.chance(0.3) else 0.0,
-        unevenness=dice.uniform(0.1, 1.0),
+        curvature=rng.choice((0.0, 0.06 * span * (2 * rng.uniform() - 1))),
+        chromatic=tuple(rng.choice((0.0, 0.03)) * span * (2 * rng.uniform() - 1) for _ in range(2)),
+        cats_eye=rng.choice((0.0, rng.uniform(0, 0.7))),
+        vignetting=rng.choice((0.0, rng.uniform(0, 0.4))),
+        breathing=0.01 * (2 * rng.uniform() - 1) * rng.uniform() if unsteady else 0.0,
+        shift=(2 * rng.rand(planes, 2) - 1) * rng.uniform() if unsteady else torch.zeros(planes, 2),
+        focus_error=rng.choice((0.0, 0.0, 0.01)) * span * rng.randn(planes).numpy().astype(np.float64),
+        paths=rng.log_uniform(24, 1000) if rng.chance(0.3) else 0.0,
+        unevenness=rng.uniform(0.1, 1.0),
     )
 
 
-def make_stack(dice: Dice, scene: Surfaces, known: Tensor, planes: int, view: float | None, width: float):
-    """Photograph a scene once through a focus sweep.
+def make_stack(rng: RandomSource, scene: Surfaces, known: Tensor, planes: int, view: float | None, width: float):
+    """Render a scene through a focus sweep.
 
     Args:
-        dice: random numbers.
+        rng: random numbers.
         scene: the surfaces, with the renderer's margin.
-        known: (H, W) bool without the margin: where the depth may be learnt from.
-        planes: of the sweep.
+        known: (H, W) bool without the margin: where the depth is known.
+        planes: number of planes.
         view: focal length in image widths; None draws one.
-        width: px of the image that the scene is a crop of.
+        width: width of the image of which the scene is a crop (px).
 
     Returns:
-        :class:`TrainingStacks` of one stack.
+        :class:`TrainingStacks` with one stack.
     """
     truth = scene.visible_power()[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    focus = draw_focus(dice, truth, planes)
+    focus = draw_focus(rng, truth, planes)
     powers = optics.dioptres(focus)
     ends = torch.stack([truth.min(), truth.max()]).tolist()
     gap = max(ends[1] - powers.min(), powers.max() - ends[0])
-    lens = draw_lens(dice, gap, view=view, image_width=width)
-    faults = draw_imperfections(dice, float(powers[0] - powers[-1]), planes)
-    images = photograph(dice, scene, lens, focus, faults)
-    stated = np.maximum(powers + faults.misread, 1e-3)
+    lens = draw_lens(rng, gap, view=view, image_width=width)
+    faults = draw_imperfections(rng, float(powers[0] - powers[-1]), planes)
+    images = photograph(rng, scene, lens, focus, faults)
+    stated = np.maximum(powers + faults.focus_error, 1e-3)
     return TrainingStacks(
-        images=expose(images, dice)[None],
+        images=expose(images, rng)[None],
         disparity=torch.tensor(stated / lens.canonical_scale, dtype=torch.float32)[None],
         truth=(truth / lens.canonical_scale).masked_fill(~known, torch.nan)[None],
     )
 
 
-def procedural_stack(dice: Dice, bank: Tensor, side: int, planes: int) -> TrainingStacks:
-    """Return one stack of (planes, 3, side, side) of a scene that never was."""
-    scene = make_scene(dice, bank, side + 2 * MARGIN)
+def procedural_stack(rng: RandomSource, bank: Tensor, side: int, planes: int) -> TrainingStacks:
+    """Return one stack of (planes, 3, side, side) of a procedural scene."""
+    scene = make_scene(rng, bank, side + 2 * MARGIN)
     known = torch.ones(side, side, dtype=torch.bool, device=bank.device)
-    return make_stack(dice, scene, known, planes, None, IMAGE_WIDTH)
+    return make_stack(rng, scene, known, planes, None, IMAGE_WIDTH)
 
 
-def rgbd_stack(dice: Dice, frame: RgbdFrame, side: int, planes: int, device: torch.device | str) -> TrainingStacks:
-    """Return one stack of (planes, 3, side, side) of a crop of an RGB-D image, enlarged by up to 1.5."""
+def rgbd_stack(
+    rng: RandomSource, frame: RgbdFrame, side: int, planes: int, device: torch.device | str
+) -> TrainingStacks:
+    """Return one stack of (planes, 3, side, side) of a crop of an RGB-D image, enlarged up to 1.5 times."""
     whole = side + 2 * MARGIN
     height, width = frame.depth.shape
-    scale = max(dice.uniform(1.0, 1.5) * IMAGE_WIDTH / width, whole / min(height, width))
+    scale = max(rng.uniform(1.0, 1.5) * IMAGE_WIDTH / width, whole / min(height, width))
     width, height = max(whole, round(width * scale)), max(whole, round(height * scale))
     colour = cv2.resize(frame.colour, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    depth = cv2.resize(frame.depth, (width, height), interpolation=cv2.INTER_NEAREST)  # no depth between two surfaces
-    top, left = dice.integer(0, height - whole), dice.integer(0, width - whole)
+    depth = cv2.resize(frame.depth, (width, height), interpolation=cv2.INTER_NEAREST)  # no depths between two surfaces
+    top, left = rng.integer(0, height - whole), rng.integer(0, width - whole)
     window = slice(top, top + whole), slice(left, left + whole)
     depth = torch.tensor(depth[window], device=device)
     known = depth.isfinite()
     power = 1 / torch.where(known, depth, depth[known].median() if known.any() else 1.0)
     srgb = torch.tensor(colour[window], device=device).permute(2, 0, 1) / 255
-    scene = sliced(linear(srgb), power)
+    scene = depth_layers(linear(srgb), power)
     inner = known[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    return make_stack(dice, scene, inner, planes, frame.focal_length, width)
+    return make_stack(rng, scene, inner, planes, frame.focal_length, width)
 
 
-def photograph(dice: Dice, scene: Surfaces, lens: TrainingLens, focus: np.ndarray, faults: Imperfections) -> Tensor:
-    """Return (N, 3, H, W) linear light of a crop, at a random place, of an image with the faults of its lens."""
+def photograph(
+    rng: RandomSource, scene: Surfaces, lens: TrainingLens, focus: np.ndarray, faults: Imperfections
+) -> Tensor:
+    """Return (N, 3, H, W) linear light of a crop at a random position of an image, with the lens's imperfections."""
     device = scene.colour.device
     inner = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     power = scene.power[inner]
     side = power.shape[-1]
     size = lens.image_width, lens.image_width * IMAGE_HEIGHT / IMAGE_WIDTH
-    place = tuple((2 * dice.uniform() - 1) * max(extent - side, 0) / 2 for extent in size)  # from the middle, x and y
+    place = tuple((2 * rng.uniform() - 1) * max(extent - side, 0) / 2 for extent in size)  # from the middle, x and y
     corner = math.hypot(*size) / 2
     axis = torch.arange(side, device=device) - (side - 1) / 2
     off_axis = ((axis[None] + place[0]).square() + (axis[:, None] + place[1]).square()) / corner**2  # (H, W), 0..1
@@ -159,14 +163,14 @@ def photograph(dice: Dice, scene: Surfaces, lens: TrainingLens, focus: np.ndarra
     in_focus = planes + faults.curvature * off_axis + colours  # (N, 3, H, W) dioptres
     radius = per_dioptre * (in_focus - power[:, None, None]).abs()
     spread = {
-        "psf_power": dice.log_uniform(2, 32),
-        "cut": faults.cut * math.hypot(*place) / corner,
-        "towards": math.atan2(place[1], place[0]),
+        "psf_power": rng.log_uniform(2, 32),
+        "cats_eye": faults.cats_eye * math.hypot(*place) / corner,
+        "direction": math.atan2(place[1], place[0]),
     }
     images = render_planes(scene, radius, **spread)
     if faults.paths:
         squares = render_planes(replace(scene, colour=scene.colour.square()), radius, **spread)
-        images = path_traced(images, squares, faults, dice)
+        images = path_traced(images, squares, faults, rng)
     if faults.breathing or faults.shift.any():
         powers = planes.flatten().cpu()
         along = (powers - powers.mean()) / (powers.max() - powers.min()).clamp_min(1e-6)
@@ -176,20 +180,20 @@ def photograph(dice: Dice, scene: Surfaces, lens: TrainingLens, focus: np.ndarra
     return images
 
 
-def path_traced(images: Tensor, squares: Tensor, faults: Imperfections, dice: Dice) -> Tensor:
-    """Return linear images with the noise of a mean over a number of random light paths.
+def path_traced(images: Tensor, squares: Tensor, faults: Imperfections, rng: RandomSource) -> Tensor:
+    """Return linear images with the noise of a mean over random light paths.
 
-    A path lands on one point of what the defocus mixes, so the noise of a pixel is the deviation of that, which
-    ``squares``, the image of the squared scene, tells: more where different things are blurred into each other.
+    A path hits one of the points that defocus mixes in a pixel. Its variance is the image of the squared scene,
+    ``squares``, minus the square of the image: largest where different surfaces are blurred into each other.
     """
     mixed = (squares - images.square()).clamp_min(0)
     deviation = ((mixed + squares * faults.unevenness**2) / faults.paths).sqrt()
-    return (images + deviation * dice.noise(*images.shape, device=images.device)).clamp_min(0)
+    return (images + deviation * rng.noise(*images.shape, device=images.device)).clamp_min(0)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep PyTorch to one CPU thread: on several, transforms differ in the last bit, and now and then a pixel does."""
+    """Use one CPU thread: with several, transforms differ in the last bit, and occasionally a pixel does."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -210,28 +214,30 @@ def make_block(
     bank: tuple[int, int],
     frames: Sequence[RgbdFrame] = (),
 ) -> TrainingStacks:
-    """Render block number ``block`` of ``count`` stacks; the same seed and number give the same block.
+    """Render block number ``block`` of ``count`` stacks, a function of seed and number.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
         block: number of the block.
-        count: stacks.
-        side: of the stacks, px.
-        planes: of each stack.
-        device: to render on; the stacks stay there.
-        bank: textures that the scenes of the block share, and their side.
-        frames: RGB-D images to draw the scenes from, instead of making them up.
+        count: number of stacks.
+        side: side of the images (px).
+        planes: planes per stack.
+        device: device to render on; the stacks stay there.
+        bank: number of textures that the scenes of the block share, and their side (px).
+        frames: RGB-D images to draw the scenes from, instead of procedural scenes.
     """
     if frames:
-        dice = [Dice(seed, block, 1, index) for index in range(count)]
-        stacks = [rgbd_stack(d, frames[d.integer(0, len(frames) - 1)], side, planes, device) for d in dice]
-        return joined(stacks)
-    textures = texture_bank(Dice(seed, block, 0), *bank, device)
-    return joined([procedural_stack(Dice(seed, block, 1, index), textures, side, planes) for index in range(count)])
+        rng = [RandomSource(seed, block, 1, index) for index in range(count)]
+        stacks = [rgbd_stack(d, frames[d.integer(0, len(frames) - 1)], side, planes, device) for d in rng]
+        return concatenated(stacks)
+    textures = texture_bank(RandomSource(seed, block, 0), *bank, device)
+    return concatenated(
+        [procedural_stack(RandomSource(seed, block, 1, index), textures, side, planes) for index in range(count)]
+    )
 
 
-def joined(stacks: Sequence[TrainingStacks]) -> TrainingStacks:
-    """Put stacks of one size and number of planes together."""
+def concatenated(stacks: Sequence[TrainingStacks]) -> TrainingStacks:
+    """Concatenate stacks of one size and number of planes."""
     return TrainingStacks(
         *(torch.cat([getattr(part, name) for part in stacks]) for name in ("images", "disparity", "truth"))
     )

@@ -1,4 +1,4 @@
-"""The state of a run in files small enough to travel: written whole or not at all, read back to the bit."""
+"""The state of a run in small files, written completely or not at all, and restored exactly."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch import Tensor
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import replacing
 
-LARGEST = 15 << 20  # bytes of a file
+MAX_BYTES = 15 << 20  # of a file
 INDEX = "state.json"
 
 
 def save_state(folder: Path, tensors: dict[str, Tensor], values: dict) -> None:
-    """Write tensors and plain values; the state that was there stays valid until the new one is complete.
+    """Write tensors and plain values; the previous state stays valid until the new one is complete.
 
     Args:
-        folder: made where it does not exist.
-        tensors: by name, none larger than ``LARGEST``.
-        values: JSON, with the ``step`` among them.
+        folder: folder of the state, created if necessary.
+        tensors: tensors by name, none larger than ``MAX_BYTES``.
+        values: JSON values, including ``step``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[dict[str, Tensor]] = []
-    size = LARGEST
+    size = MAX_BYTES
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
-        if size + tensor.nbytes > LARGEST:
+        if size + tensor.nbytes > MAX_BYTES:
             shards.append({})
             size = 0
         shards[-1][name] = tensor
@@ -47,10 +47,10 @@ def save_state(folder: Path, tensors: dict[str, Tensor], values: dict) -> None:
 
 
 def load_state(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict] | None:
-    """Read what :func:`save_state` wrote; None where there is nothing.
+    """Read the state that :func:`save_state` wrote; None if there is none.
 
     Raises:
-        InputError: a state that is incomplete or cannot be read.
+        InputError: the state is incomplete or cannot be read.
     """
     index = folder / INDEX
     if not index.exists():
