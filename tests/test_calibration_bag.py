@@ -65,7 +65,7 @@ def test_only_frames_exposed_while_a_command_held_are_taken(tmp_path):
         read_bag(tmp_path / "bag", 0.5, decode, **options(settling=0.5))
     with pytest.raises(InputError, match="no topic /lens; it has /image, /told"):
         read_bag(tmp_path / "bag", 0.5, decode, **options(command_topic="/lens"))
-    with pytest.raises(InputError, match="/image is of sensor_msgs/msg/Image"):
+    with pytest.raises(InputError, match="/image is of type sensor_msgs/msg/Image"):
         read_bag(tmp_path / "bag", 0.5, decode, **options(command_topic="/image"))
     with pytest.raises(InputError, match="cannot be read as a bag"):
         read_bag(tmp_path / "none", 0.5, decode, **options())

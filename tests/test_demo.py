@@ -17,7 +17,8 @@ from rosbags.rosbag2 import Reader
 
 from fossa_ros.evaluation.replay import ReplayOptions, replay
 from fossa_ros.io.installed import share
-from fossa_ros.messages.bags import BagReader, typestore
+from fossa_ros.messages.bags import BagReader
+from fossa_ros.messages.definitions import typestore
 from fossa_ros.messages.fields import depth_from_message, nanoseconds
 from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.parameters.parameter_file import read_config

@@ -28,8 +28,8 @@ class Camera:
     def frame(self, second):
         self.times.add_frame(Frame(second * 10**9, 0, None, None, None), "optical")
 
-    def tell(self, second, *told, **options):
-        self.times.add_metadata(metadata(second * 10**9, *told, **options))
+    def report(self, second, *values, **options):
+        self.times.add_metadata(metadata(second * 10**9, *values, **options))
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ def camera():
 
 
 def test_frames_get_their_own_exposure_whichever_comes_first(camera):
-    camera.tell(1, "4000")
+    camera.report(1, "4000")
     camera.frame(1)
     camera.frame(2)
     assert camera.passed == [(1, 4 * MS)]
-    camera.tell(2, "9998.5")
-    camera.tell(3, "7000", frame_id="")  # one that does not say whose it is goes by its stamp
+    camera.report(2, "9998.5")
+    camera.report(3, "7000", frame_id="")  # one that does not say whose it is goes by its stamp
     camera.frame(3)
     assert camera.passed == [(1, 4 * MS), (2, 9_998_500), (3, 7 * MS)]
     assert camera.times.fault() == ""
@@ -51,41 +51,41 @@ def test_frames_get_their_own_exposure_whichever_comes_first(camera):
 
 def test_a_frame_waits_until_the_next_and_goes_on_with_what_is_configured_in_order(camera):
     camera.frame(1)
-    camera.tell(2, "4000")
+    camera.report(2, "4000")
     assert camera.passed == []
     camera.frame(2)
     assert camera.passed == [(1, None), (2, 4 * MS)]
-    camera.tell(1, "4000")  # too late for it
+    camera.report(1, "4000")  # too late for it
     assert len(camera.passed) == 2
 
 
 @pytest.mark.parametrize("told", ["0", "-5", "nan", "inf", "12000000", "auto", ""])
 def test_what_cannot_be_an_exposure_time_is_refused_with_a_reason(camera, told):
     for second in range(1, PATIENCE + 1):
-        camera.tell(second, told)
+        camera.report(second, told)
         camera.frame(second)  # it need not wait
         assert camera.passed[-1] == (second, None)
     assert f"'{told}'" in camera.times.fault() and "microseconds" in camera.times.fault()
-    camera.tell(99, "4000")
+    camera.report(99, "4000")
     camera.frame(99)
     assert camera.passed[-1] == (99, 4 * MS) and camera.times.fault() == ""
 
 
 def test_two_cameras_under_one_name_and_stamp_are_not_taken_for_one(camera):
     for second in range(1, PATIENCE + 1):
-        camera.tell(second, "4000")
-        camera.tell(second, "5000")
+        camera.report(second, "4000")
+        camera.report(second, "5000")
         camera.frame(second)
     assert camera.passed[-1] == (PATIENCE, None) and "frame_id" in camera.times.fault()
 
 
 def test_metadata_of_others_is_passed_over_and_told_where_there_is_no_better(camera):
     for second in range(1, PATIENCE + 2):
-        camera.tell(second, "4000", key="Battery")
+        camera.report(second, "4000", key="Battery")
         camera.frame(second)
     assert "nothing" in camera.times.fault()
     for second in range(20, 22):
-        camera.tell(second, "4000", frame_id="other_camera")
+        camera.report(second, "4000", frame_id="other_camera")
         camera.frame(second)
         assert camera.passed[-1] == (second, None)
     assert "other_camera" in camera.times.fault()
@@ -95,9 +95,9 @@ def test_frames_no_longer_wait_for_what_never_came_until_it_comes(camera):
     for second in range(1, PATIENCE + 2):
         camera.frame(second)
     assert camera.passed[-1][0] == PATIENCE + 1  # at once, not with the next
-    camera.tell(PATIENCE + 1, "4000")  # late, but it begins
+    camera.report(PATIENCE + 1, "4000")  # late, but it begins
     camera.frame(PATIENCE + 2)
-    camera.tell(PATIENCE + 2, "4000")
+    camera.report(PATIENCE + 2, "4000")
     assert camera.passed[-1] == (PATIENCE + 2, 4 * MS) and camera.times.fault() == ""
 
 

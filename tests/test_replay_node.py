@@ -13,7 +13,8 @@ from sensor_msgs.msg import Image
 from bag_player import play
 from fossa_ros.core.optics import dioptre_space
 from fossa_ros.evaluation.replay import ReplayOptions, replay
-from fossa_ros.evaluation.replay_sweeps import find_topics, replayed_sweeps
+from fossa_ros.evaluation.replay_sweeps import replayed_sweeps
+from fossa_ros.evaluation.replay_topics import find_topics
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.fields import depth_from_message, nanoseconds
 from fossa_ros.msg import SweepReport

@@ -10,11 +10,11 @@ import numpy as np
 
 from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries
 from fossa_ros.core.errors import InputError
+from fossa_ros.messages import topics
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.fields import nanoseconds
 
 LOG = logging.getLogger(__name__)
-IMAGE = "sensor_msgs/msg/Image"
 NUMBERS = ("Float64", "Float32", "Int64", "Int32", "Int16", "UInt32", "UInt16", "UInt8")
 
 
@@ -44,7 +44,7 @@ def read_bag(
     """
     commands, frames = [], []
     with BagReader(path) as bag:
-        bag.require(image_topic, IMAGE)
+        bag.require(image_topic, topics.IMAGE.type)
         bag.require(command_topic, *(f"std_msgs/msg/{name}" for name in NUMBERS))
         for recorded in bag.messages((image_topic, command_topic)):
             message = bag.read(recorded)

@@ -21,7 +21,8 @@ from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.evaluation.metrics import mean_metrics
 from fossa_ros.evaluation.replay_bag import ResultBag
 from fossa_ros.evaluation.replay_figures import SweepFigures, sweep_figures
-from fossa_ros.evaluation.replay_sweeps import ReplayedSweep, find_topics, replayed_sweeps
+from fossa_ros.evaluation.replay_sweeps import ReplayedSweep, replayed_sweeps
+from fossa_ros.evaluation.replay_topics import find_topics
 from fossa_ros.evaluation.results import Results, Run, write_results
 from fossa_ros.io.atomic import replacing_files
 from fossa_ros.io.pictures import confidence_picture, depth_picture, error_picture, write_picture

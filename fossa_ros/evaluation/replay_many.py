@@ -15,7 +15,7 @@ import cv2
 from fossa_ros.core.errors import FossaError, InputError
 from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
-from fossa_ros.messages.bags import STORAGES
+from fossa_ros.messages.bag_storage import STORAGES
 
 _ENDED = threading.Event()  # of a worker process
 

@@ -9,7 +9,7 @@ from typing import Any
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys.store import Typestore
 
-from fossa_ros.messages.bags import typestore
+from fossa_ros.messages.definitions import typestore
 
 
 class BagWriter:

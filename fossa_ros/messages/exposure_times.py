@@ -1,4 +1,4 @@
-"""The exposure time of each frame, as the camera's metadata tells it: camera_ros's, or whatever has its form."""
+"""The exposure time of each frame, as the camera reports it in its metadata (camera_ros 0.7 and newer)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.sweep import Frame
@@ -13,15 +14,17 @@ from fossa_ros.sweep import Frame
 KEY = "ExposureTime"  # libcamera's name and unit: microseconds
 LONGEST_US = 10e6
 REMEMBERED = 64  # stamps
-PATIENCE = 10  # frames in a row without an exposure time, after which none is waited for
+PATIENCE = 10  # frames in a row without an exposure time, after which frames no longer wait for one
+
+Key = tuple[int, str]  # stamp (ns) and optical frame
 
 
 class ExposureTimes:
-    """Give frames the exposure time that a message of the same stamp and optical frame tells, and pass them on.
+    """Add the reported exposure time to frames, and pass them on in their order. Not thread-safe.
 
-    Such a message (``diagnostic_msgs/DiagnosticArray`` with the image's header and the key ``ExposureTime``) may come
-    before its frame or after it; a frame waits for it until the next frame comes at the longest, and then goes on
-    without, for the exposure that is configured. Frames keep their order. Not thread-safe.
+    The report is a ``diagnostic_msgs/DiagnosticArray`` with the header of the image and the key ``ExposureTime``. It
+    may arrive before or after its frame. A frame waits for it until the next frame arrives at the latest, and is passed
+    on without an exposure time then; the configured one is used.
 
     Args:
         on_frame: receives the frames.
@@ -29,58 +32,58 @@ class ExposureTimes:
 
     def __init__(self, on_frame: Callable[[Frame], None]):
         self._on_frame = on_frame
-        self._told: OrderedDict[tuple[int, str], int | None] = OrderedDict()  # ns by stamp and frame, None if refused
-        self._waiting: tuple[tuple[int, str], Frame] | None = None
-        self._gone: deque[tuple[int, str]] = deque(maxlen=REMEMBERED)  # frames that went without
-        self._missed = 0  # in a row
-        self._why = "nothing with an ExposureTime comes"
+        self._reported: OrderedDict[Key, int | None] = OrderedDict()  # ns; None where the report is refused
+        self._waiting: tuple[Key, Frame] | None = None
+        self._passed_without: deque[Key] = deque(maxlen=REMEMBERED)
+        self._missing = 0  # frames in a row
+        self._why = f"nothing with an {KEY} arrives"
 
     def add_frame(self, frame: Frame, frame_id: str) -> None:
-        """Take a frame of the camera whose optical frame is ``frame_id``."""
+        """Add a frame of the camera whose optical frame is ``frame_id``."""
         if self._waiting is not None:
-            self._pass(*self._waiting, None)
+            self._pass_on(*self._waiting, None)
         key = frame.stamp_ns, frame_id
         for known in (key, (frame.stamp_ns, "")):
-            if known in self._told:
-                self._pass(key, frame, self._told.pop(known))
+            if known in self._reported:
+                self._pass_on(key, frame, self._reported.pop(known))
                 return
-        if self._missed < PATIENCE:
+        if self._missing < PATIENCE:
             self._waiting = key, frame
         else:
-            self._pass(key, frame, None)
+            self._pass_on(key, frame, None)
 
-    def add_metadata(self, message) -> None:
-        """Take a message; one that tells no exposure time is somebody else's, and one that cannot be is refused."""
+    def add_metadata(self, message: Any) -> None:
+        """Add a message; one without an exposure time is ignored, and an impossible value is refused."""
         values = {pair.value for status in message.status for pair in status.values if pair.key == KEY}
         if not values:
             return
         key = nanoseconds(message.header.stamp), message.header.frame_id
         exposure_ns = self._exposure_ns(values)
-        if self._told.get(key, exposure_ns) != exposure_ns:
-            self._why = "several cameras tell theirs under one stamp and frame_id; give each its own frame_id"
+        if self._reported.get(key, exposure_ns) != exposure_ns:
+            self._why = "several cameras report theirs under one stamp and frame_id; give each its own frame_id"
             exposure_ns = None
         if self._waiting is not None and (key == self._waiting[0] or key == (self._waiting[0][0], "")):
-            self._pass(*self._waiting, exposure_ns)
+            self._pass_on(*self._waiting, exposure_ns)
             return
-        if key in self._gone and exposure_ns is not None:
-            self._missed = 0  # it came too late for that one, but it comes
+        if key in self._passed_without and exposure_ns is not None:
+            self._missing = 0  # too late for that frame, but reports arrive
         elif exposure_ns is not None:
-            self._why = f"what comes has other stamps than the images, or another frame_id ('{key[1]}')"
-        self._told[key] = exposure_ns
-        while len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
+            self._why = f"its messages have other stamps than the images, or another frame_id ('{key[1]}')"
+        self._reported[key] = exposure_ns
+        while len(self._reported) > REMEMBERED:
+            self._reported.popitem(last=False)
 
     def fault(self) -> str:
-        """Return why the exposure time of frames is not known; empty while it is."""
-        return self._why if self._missed >= PATIENCE else ""
+        """Return why the exposure time of frames is unknown; empty while it is known."""
+        return self._why if self._missing >= PATIENCE else ""
 
-    def _pass(self, key: tuple[int, str], frame: Frame, exposure_ns: int | None) -> None:
+    def _pass_on(self, key: Key, frame: Frame, exposure_ns: int | None) -> None:
         self._waiting = None
         if exposure_ns is None:
-            self._missed += 1
-            self._gone.append(key)
+            self._missing += 1
+            self._passed_without.append(key)
         else:
-            self._missed = 0
+            self._missing = 0
         self._on_frame(replace(frame, exposure_ns=exposure_ns))
 
     def _exposure_ns(self, values: set[str]) -> int | None:
@@ -90,7 +93,6 @@ class ExposureTimes:
         except ValueError:
             microseconds = math.nan
         if not 0 < microseconds <= LONGEST_US:
-            told = ", ".join(sorted(values))
-            self._why = f"an ExposureTime of '{told}' cannot be, it is in microseconds"
+            self._why = f"an {KEY} of '{', '.join(sorted(values))}' is impossible; the unit is microseconds"
             return None
         return round(microseconds * 1e3)

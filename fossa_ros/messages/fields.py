@@ -24,7 +24,7 @@ FLOAT32 = 7  # sensor_msgs/PointField
 CAMERA_INFO = ("height", "width", "distortion_model", "d", "k", "r", "p", "binning_x", "binning_y", "roi")
 
 
-def nanoseconds(stamp) -> int:
+def nanoseconds(stamp: Any) -> int:
     """Return a stamp in nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
@@ -65,7 +65,7 @@ def camera_info_fields(info: Any) -> dict[str, Any]:
     return {name: getattr(info, name) for name in CAMERA_INFO}
 
 
-def depth_from_message(message) -> np.ndarray:
+def depth_from_message(message: Any) -> np.ndarray:
     """Return the (H, W) float32 metres of a depth image, NaN where unknown: the inverse of ``depth_fields``."""
     dtype = np.dtype(np.uint16 if message.encoding == "16UC1" else np.float32)
     dtype = dtype.newbyteorder(">" if message.is_bigendian else "<")
@@ -94,8 +94,8 @@ def cloud_fields(points: np.ndarray) -> dict[str, Any]:
     }
 
 
-def lens_state(message) -> LensState:
-    """Return what a lens said, from its message (``fossa_ros/LensState``)."""
+def lens_state(message: Any) -> LensState:
+    """Return the state of a lens from its message (``fossa_ros/LensState``)."""
     return LensState(
         stamp_ns=nanoseconds(message.header.stamp),
         focus_distance=message.focus_distance,
@@ -105,16 +105,19 @@ def lens_state(message) -> LensState:
     )
 
 
-def angular_velocity(message) -> tuple[float, float, float] | None:
-    """Return what a gyroscope measured (``sensor_msgs/Imu``), rad/s; None where the sensor has none."""
+def angular_velocity(message: Any) -> tuple[float, float, float] | None:
+    """Return the rad/s of a ``sensor_msgs/Imu`` about x, y, z; None where the sensor has no gyroscope."""
     if message.angular_velocity_covariance[0] == -1:
         return None
     rate = message.angular_velocity
     return rate.x, rate.y, rate.z
 
 
-def captured_sweep(message) -> CapturedSweep:
-    """Return a sweep from its message (``fossa_ros/FocusStack``); one that cannot be used has a reason and no stack."""
+def captured_sweep(message: Any) -> CapturedSweep:
+    """Return a sweep from its message (``fossa_ros/FocusStack``).
+
+    A message that cannot be used becomes a sweep without a stack, with the reason.
+    """
     stamps = tuple(nanoseconds(plane.header.stamp) for plane in message.planes)
     stack, reason, gyro, breathing = None, "", None, None
     try:

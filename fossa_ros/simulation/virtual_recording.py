@@ -9,26 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from fossa_ros.core.optics import dioptres
 from fossa_ros.core.stack import FocusStack
-from fossa_ros.messages.bags import typestore
+from fossa_ros.messages import topics
+from fossa_ros.messages.bag_writer import BagWriter
 from fossa_ros.messages.exposure_times import KEY
-from fossa_ros.messages.fields import depth_fields, image_fields, stamp_fields
+from fossa_ros.messages.fields import depth_fields, header_fields, image_fields
+from fossa_ros.messages.topics import Topic
 
 MS = 1_000_000
 NOISES = 8
-KINDS = {
-    "image": "sensor_msgs/msg/Image",
-    "camera_info": "sensor_msgs/msg/CameraInfo",
-    "lens/state": "fossa_ros/msg/LensState",
-    "truth/depth": "sensor_msgs/msg/Image",
-    "metadata": "diagnostic_msgs/msg/DiagnosticArray",
-}
 
 
 @dataclass(frozen=True)
@@ -84,31 +80,30 @@ def write_recording(
         storage, compression: of the bag.
         progress: called with the seconds written so far.
     """
-    store = typestore()
-    writer = Writer(path, version=9, storage_plugin=storage)
-    writer.set_compression(compression, CompressionFormat.ZSTD)
+    written = [topics.IMAGE, topics.CAMERA_INFO, topics.LENS_STATE]
+    written += [topics.TRUE_DEPTH] if truth is not None else []
+    written += [topics.METADATA] if recording.metadata else []
     frames = 0
-    optional = {"truth/depth": truth is not None, "metadata": recording.metadata}
-    with writer:
-        connections = {
-            topic: writer.add_connection(f"{recording.namespace}/{topic}", kind, typestore=store)
-            for topic, kind in KINDS.items()
-            if optional.get(topic, True)
-        }
-        messages = _Messages(store, stack, recording)
+    with BagWriter(path, storage=storage, compression=compression) as writer:
+        for topic in written:
+            writer.add_topic(f"{recording.namespace}/{topic.name}", topic.type)
+        messages = _Messages(stack, recording)
         if truth is not None:
-            stamp = recording.start_ns
-            writer.write(connections["truth/depth"], stamp, messages.truth(truth, stamp))
-        for recorded_ns, topic, message in messages.all():
-            frames += topic == "image"
-            writer.write(connections[topic], recorded_ns, message)
+            name = f"{recording.namespace}/{topics.TRUE_DEPTH.name}"
+            writer.write(name, recording.start_ns, messages.truth(truth, recording.start_ns))
+        for recorded_ns, topic, fields in messages.all():
+            frames += topic is topics.IMAGE
+            writer.write(f"{recording.namespace}/{topic.name}", recorded_ns, fields)
             progress((recorded_ns - recording.start_ns) / 1e9)
     return frames
 
 
+Fields = dict[str, Any]
+Entry = tuple[int, Topic, Fields]  # when it was recorded, on which topic
+
+
 class _Messages:
-    def __init__(self, store, stack: FocusStack, recording: Recording):
-        self._store = store
+    def __init__(self, stack: FocusStack, recording: Recording):
         self._stack = stack
         self._recording = recording
         rng = np.random.default_rng(0)
@@ -116,37 +111,37 @@ class _Messages:
         self._noises = [np.rint(rng.normal(0, recording.noise, shape)).astype(np.int16) for _ in range(NOISES)]
         self._images = [plane.image.astype(np.int16) for plane in stack.planes]
 
-    def all(self) -> Iterator[tuple[int, str, bytes]]:
+    def all(self) -> Iterator[Entry]:
         """Yield everything but the truth in the order of its arrival."""
         recording = self._recording
         period = round(1e9 / recording.rate)
         held: list[tuple[int, int]] = []  # from when on the lens was at which plane
-        pending: list[tuple[int, str, bytes]] = []
+        pending: list[Entry] = []
         for visit, plane in enumerate(self._visits(round(recording.seconds * recording.rate / 2))):
             sent = recording.start_ns + 2 * visit * period + MS
             if held and held[-1][1] != plane:
-                pending.append((sent + MS // 2, "lens/state", self._state(sent, held[-1][1])))
+                pending.append((sent + MS // 2, topics.LENS_STATE, self._state(sent, held[-1][1])))
             if not held or held[-1][1] != plane:
-                pending.append((sent + 3 * MS // 2, "lens/state", self._state(sent + MS, plane)))
+                pending.append((sent + 3 * MS // 2, topics.LENS_STATE, self._state(sent + MS, plane)))
                 held.append((sent, plane))
             else:
-                pending.append((sent + MS // 2, "lens/state", self._state(sent, plane)))
+                pending.append((sent + MS // 2, topics.LENS_STATE, self._state(sent, plane)))
             for frame in (2 * visit, 2 * visit + 1):
                 stamp = recording.start_ns + frame * period + 5 * MS
                 arrived = stamp + recording.exposure_ns + recording.latency_ns
-                pending.append((arrived, "camera_info", self._info(stamp)))
-                pending.append((arrived + MS // 10, "image", self._image(frame, plane, stamp)))
+                pending.append((arrived, topics.CAMERA_INFO, self._info(stamp)))
+                pending.append((arrived + MS // 10, topics.IMAGE, self._image(frame, plane, stamp)))
                 if recording.metadata:
-                    pending.append((arrived + MS // 5, "metadata", self._metadata(stamp)))
+                    pending.append((arrived + MS // 5, topics.METADATA, self._metadata(stamp)))
             pending.sort(key=lambda entry: entry[0])
             horizon = recording.start_ns + 2 * (visit + 1) * period
             yield from (entry for entry in pending if entry[0] < horizon)
             pending = [entry for entry in pending if entry[0] >= horizon]
         yield from pending
 
-    def truth(self, depth: np.ndarray, stamp_ns: int) -> bytes:
+    def truth(self, depth: np.ndarray, stamp_ns: int) -> Fields:
         """Return the true depth."""
-        return self._message("truth/depth", header=self._header(stamp_ns), **depth_fields(depth, "32FC1"))
+        return {"header": self._header(stamp_ns), **depth_fields(depth, "32FC1")}
 
     def _visits(self, count: int) -> Iterator[int]:
         """Yield the planes as a stepped sweep takes them: near to far, and back from where it stands."""
@@ -155,59 +150,49 @@ class _Messages:
             sweep, place = divmod(visit, len(planes))
             yield planes[place] if sweep % 2 == 0 else planes[-1 - place]
 
-    def _image(self, frame: int, plane: int, stamp_ns: int) -> bytes:
+    def _image(self, frame: int, plane: int, stamp_ns: int) -> Fields:
         recording = self._recording
         image = cv2.add(self._images[plane], self._noises[frame * 5 % NOISES])
         image = np.clip(image, 0, 255).astype(np.uint8)
         knocked = recording.knocked_at
         if knocked is not None and stamp_ns >= recording.start_ns + knocked * 1e9:
             image = np.roll(image, recording.knock, axis=1)
-        return self._message("image", header=self._header(stamp_ns), **image_fields(image, "rgb8"))
+        return {"header": self._header(stamp_ns), **image_fields(image, "rgb8")}
 
-    def _info(self, stamp_ns: int) -> bytes:
+    def _info(self, stamp_ns: int) -> Fields:
         height, width = self._stack.size
         K = self._stack.K
-        region = self._store.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
-        return self._message(
-            "camera_info",
-            header=self._header(stamp_ns),
-            height=height,
-            width=width,
-            distortion_model="plumb_bob",
-            d=np.zeros(5),
-            k=K.ravel(),
-            r=np.eye(3).ravel(),
-            p=np.hstack([K, np.zeros((3, 1))]).ravel(),
-            binning_x=0,
-            binning_y=0,
-            roi=region,
-        )
+        return {
+            "header": self._header(stamp_ns),
+            "height": height,
+            "width": width,
+            "distortion_model": "plumb_bob",
+            "d": np.zeros(5),
+            "k": K.ravel(),
+            "r": np.eye(3).ravel(),
+            "p": np.hstack([K, np.zeros((3, 1))]).ravel(),
+            "binning_x": 0,
+            "binning_y": 0,
+            "roi": {"x_offset": 0, "y_offset": 0, "height": 0, "width": 0, "do_rectify": False},
+        }
 
-    def _state(self, stamp_ns: int, plane: int) -> bytes:
+    def _state(self, stamp_ns: int, plane: int) -> Fields:
         focus = float(self._stack.focus_distances[plane])
-        return self._message(
-            "lens/state",
-            header=self._header(stamp_ns),
-            backend="optotune_ld4",
-            reachable=True,
-            focus_distance=focus,
-            power=float(dioptres(focus)),
-            measured=False,
-            temperature=25.0,
-            faults=[],
-        )
+        return {
+            "header": self._header(stamp_ns),
+            "backend": "optotune_ld4",
+            "reachable": True,
+            "focus_distance": focus,
+            "power": float(dioptres(focus)),
+            "measured": False,
+            "temperature": 25.0,
+            "faults": [],
+        }
 
-    def _metadata(self, stamp_ns: int) -> bytes:
-        types = self._store.types
-        exposure = types["diagnostic_msgs/msg/KeyValue"](KEY, str(self._recording.exposure_ns / 1e3))
-        status = types["diagnostic_msgs/msg/DiagnosticStatus"](0, "camera", "", "", [exposure])
-        return self._message("metadata", header=self._header(stamp_ns), status=[status])
+    def _metadata(self, stamp_ns: int) -> Fields:
+        exposure = {"key": KEY, "value": str(self._recording.exposure_ns / 1e3)}
+        status = {"level": 0, "name": "camera", "message": "", "hardware_id": "", "values": [exposure]}
+        return {"header": self._header(stamp_ns), "status": [status]}
 
-    def _header(self, stamp_ns: int):
-        types = self._store.types
-        return types["std_msgs/msg/Header"](
-            types["builtin_interfaces/msg/Time"](**stamp_fields(stamp_ns)), self._recording.frame_id
-        )
-
-    def _message(self, topic: str, **fields) -> bytes:
-        return bytes(self._store.serialize_cdr(self._store.types[KINDS[topic]](**fields), KINDS[topic]))
+    def _header(self, stamp_ns: int) -> Fields:
+        return header_fields(stamp_ns, self._recording.frame_id)
