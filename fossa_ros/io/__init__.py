@@ -1,1 +1,1 @@
-"""Files: stacks, photographs, pictures and point clouds, read with checks and written whole."""
+"""Files: stacks, photographs, pictures, point clouds and settings, checked when read and written atomically."""

@@ -1,10 +1,11 @@
-"""Files that appear whole or not at all: written beside their place, then renamed into it."""
+"""Atomic writes: files are written under a temporary name beside their place and renamed when complete."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from fossa_ros.core.errors import InputError
 
 
 @contextmanager
-def replacing(path):
-    """Give a name beside ``path`` to write to, and rename that file to ``path`` when the block ends well.
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to, and rename it to ``path`` when the block succeeds.
 
-    Whatever stops the block (an error, Ctrl-C), ``path`` keeps what it had and the partial file is removed.
+    If the block fails (an error, Ctrl-C), ``path`` is unchanged and the partial file is removed.
 
     Raises:
         InputError: the file cannot be written or renamed.
@@ -26,22 +27,22 @@ def replacing(path):
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({_reason(error)}); give another place.") from error
+        raise InputError(f"{path} cannot be written ({_reason(error)}); give another path.") from error
     finally:
         with suppress(OSError):
             partial.unlink()
 
 
 @contextmanager
-def replacing_files(folder, outdated=()):
-    """Give an empty folder to write files to, and move them into ``folder`` when the block ends well.
+def replacing_files(folder: str | Path, outdated: Collection[str] = ()) -> Iterator[Path]:
+    """Yield an empty folder to write files to, and move them into ``folder`` when the block succeeds.
 
-    ``folder`` is made where it is missing. Files named in ``outdated`` that the block did not write are
-    removed, so that the folder never mixes two runs; others are left alone. Whatever stops the block (an
-    error, Ctrl-C), ``folder`` is as it was before.
+    ``folder`` is created if it is missing. Files named in ``outdated`` that the block did not write are removed, so
+    that the folder never mixes two runs; other files stay. If the block fails (an error, Ctrl-C), ``folder`` is
+    unchanged.
 
     Raises:
-        InputError: the folder or a file cannot be made.
+        InputError: the folder or a file cannot be written.
     """
     folder = Path(folder)
     made = [p for p in (folder, *folder.parents) if not p.exists()]
@@ -53,7 +54,7 @@ def replacing_files(folder, outdated=()):
         files = sorted(partial.iterdir())
         for file in files:
             target = folder / file.name
-            if file.is_dir() and target.is_dir():  # a bag is a folder of its own
+            if file.is_dir() and target.is_dir():  # a bag is a folder
                 shutil.rmtree(target)
             os.replace(file, target)
         for name in set(outdated) - {file.name for file in files}:
@@ -71,19 +72,19 @@ def replacing_files(folder, outdated=()):
                 empty.rmdir()
 
 
-def check_writable(folder):
-    """Refuse a folder that cannot be written or made, before the work whose result belongs there.
+def check_writable(folder: str | Path) -> None:
+    """Check that a folder can be written or created, before the work whose results go there.
 
     Raises:
-        InputError: the folder, or the nearest one above it that exists, is no folder or not writable.
+        InputError: the folder, or its nearest existing parent, is a file or not writable.
     """
     folder = Path(folder).absolute()
     nearest = next(p for p in (folder, *folder.parents) if p.exists())
     if not nearest.is_dir():
-        raise InputError(f"The output folder {folder} cannot be made: {nearest} is a file; give another one.")
+        raise InputError(f"The output folder {folder} cannot be created: {nearest} is a file; give another one.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(f"The output folder {folder} cannot be written (no permission); give another one.")
 
 
-def _reason(error):
+def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()

@@ -1,4 +1,4 @@
-"""Where the package's files are that are not Python: messages, launch files, configurations."""
+"""The installed files of this package that are not Python: messages, launch files, configurations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGE = "fossa_ros"
 
 
 def share() -> Path:
-    """Return the folder that holds this package's messages, launch files and configurations; needs no ROS.
+    """Return the folder of this package's messages, launch files and configurations; ROS is not needed.
 
     Raises:
         InputError: the package is not installed.

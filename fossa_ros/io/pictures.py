@@ -1,4 +1,4 @@
-"""Pictures for people: depth and confidence as images, and the one colour map of the package."""
+"""Pictures of depth, confidence and error, and the colour map of the package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import replacing
 
-if TYPE_CHECKING:  # slow to import: where a figure is drawn, not before
+if TYPE_CHECKING:  # slow to import, so it is imported where a figure is drawn
     from matplotlib.figure import Figure
 
 UNKNOWN = (48, 48, 48)
@@ -26,10 +26,10 @@ _TITLE = 22  # px of a line above a picture
 _LABEL = 40  # px of a label of the bar, with the gap beside it
 
 
-def depth_range(depth) -> tuple[float, float]:
-    """Return near and far (m) of a depth map for display, its extremes left out.
+def depth_range(depth: np.ndarray) -> tuple[float, float]:
+    """Return the 1st and 99th percentile of a depth map (m), for display.
 
-    A flat map gets a range of 5 %, so that there is always something to divide by.
+    The range is at least 5 % wide, so that ``far`` exceeds ``near`` for a flat map.
     """
     known = depth[(depth > 0) & np.isfinite(depth)]
     near, far = (float(value) for value in np.percentile(known, (1, 99)))
@@ -37,26 +37,27 @@ def depth_range(depth) -> tuple[float, float]:
     return near * (1 - margin), far * (1 + margin)
 
 
-def colour_depth(depth, near, far) -> np.ndarray:
+def colour_depth(depth: np.ndarray, near: float, far: float) -> np.ndarray:
     """Colour an (H, W) depth map (m): Turbo over the logarithm of depth, red at ``near``, blue at ``far``.
 
-    Equal ratios of depth are equal steps of colour. What lies beyond takes the end's colour; unknown depth is
-    dark grey.
+    Equal ratios of depth are equal steps of colour. Depth outside the range gets the colour of its end; unknown depth
+    is dark grey.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     known = depth > 0  # NaN is not
     steps = np.log(np.where(known, depth, near) / near) * (255.0 / math.log(far / near))
-    picture = _COLOURS[np.clip(np.nan_to_num(steps), 0, 255).astype(np.uint8)]
+    picture: np.ndarray = _COLOURS[np.clip(np.nan_to_num(steps), 0, 255).astype(np.uint8)]
     picture[~known] = UNKNOWN
     return picture
 
 
-def depth_picture(depth) -> np.ndarray:
-    """Colour an (H, W) depth map and put a bar with metres below it; return (H + bar, W, 3) uint8 RGB.
+def depth_picture(depth: np.ndarray) -> np.ndarray:
+    """Colour an (H, W) depth map (m) and draw a colour bar in metres below it.
 
-    A map without any known depth has no bar.
+    Returns:
+        (H + bar, W, 3) uint8 RGB; without the bar if no depth is known.
     """
     if not (depth > 0).any():
         return np.full((*depth.shape, 3), UNKNOWN, np.uint8)
@@ -65,11 +66,11 @@ def depth_picture(depth) -> np.ndarray:
     return np.vstack([picture, _bar(near, far, depth.shape)])
 
 
-def error_picture(depth, truth, worst=0.25) -> np.ndarray:
+def error_picture(depth: np.ndarray, truth: np.ndarray, worst: float = 0.25) -> np.ndarray:
     """Colour |depth - truth| / truth of (H, W) maps: black at 0, bright at ``worst`` and beyond, grey where unknown."""
     error = np.abs(depth - truth) / truth
     steps = np.clip(np.nan_to_num(error / worst), 0.0, 1.0) * 255.0
-    picture = cv2.applyColorMap(steps.astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1].copy()
+    picture: np.ndarray = cv2.applyColorMap(steps.astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1].copy()
     picture[~np.isfinite(error)] = UNKNOWN
     return picture
 
@@ -100,15 +101,14 @@ def contact_sheet(panels: Sequence[tuple[str, np.ndarray]], columns: int, width:
     return _drawn(figure)
 
 
-def confidence_picture(confidence) -> np.ndarray:
+def confidence_picture(confidence: np.ndarray) -> np.ndarray:
     """Return (H, W) confidence 0..1 as uint8 grey 0..255."""
-    return np.rint(np.clip(np.nan_to_num(confidence), 0.0, 1.0) * 255.0).astype(np.uint8)
+    grey: np.ndarray = np.rint(np.clip(np.nan_to_num(confidence), 0.0, 1.0) * 255.0)
+    return grey.astype(np.uint8)
 
 
-def write_picture(path, picture, quality=95) -> None:
-    """Write (H, W, 3) uint8 RGB or (H, W) uint8 as PNG or JPEG of ``quality``, whichever the name ends in.
-
-    The file appears under its name only when complete.
+def write_picture(path: str | Path, picture: np.ndarray, quality: int = 95) -> None:
+    """Write (H, W, 3) uint8 RGB or (H, W) uint8 as PNG or JPEG of ``quality``, by the suffix of ``path``, atomically.
 
     Raises:
         InputError: the file cannot be written.
@@ -122,23 +122,21 @@ def write_picture(path, picture, quality=95) -> None:
     if not done:
         raise InputError(f"{path} cannot be encoded; use a smaller --max-size.")
     with replacing(path) as partial:
-        partial.write_bytes(data)
+        partial.write_bytes(data.tobytes())
 
 
-def write_figure(path, figure) -> None:
-    """Write a matplotlib figure in the format that the name ends in, PNG where it has no ending.
-
-    The file appears under its name only when complete.
+def write_figure(path: str | Path, figure: Figure) -> None:
+    """Write a matplotlib figure in the format of the suffix of ``path``, PNG by default, atomically.
 
     Raises:
-        InputError: a format that matplotlib does not know, or the file cannot be written.
+        InputError: matplotlib does not know the format, or the file cannot be written.
     """
     path = Path(path)
     with replacing(path) as partial:
         try:
             figure.savefig(partial, format=path.suffix.lower().lstrip(".") or "png")
         except ValueError as error:
-            raise InputError(f"{path} cannot be drawn ({error}); name a .png, .svg or .pdf file.") from error
+            raise InputError(f"{path} cannot be drawn ({error}); give a .png, .svg or .pdf file.") from error
 
 
 def _bar(near: float, far: float, size: tuple[int, ...]) -> np.ndarray:

@@ -1,16 +1,18 @@
 """Focus stacks on disk: an ``.npz`` of arrays, or a folder of photographs described by ``stack.json``.
 
-Both layouts are written down in docs/stack-files.md. Files are taken as they come from strangers: sizes are
-judged before anything is allocated, nothing is unpickled, and no name leads out of the folder.
+docs/stack-files.md describes both layouts. Files are not trusted: sizes are checked before memory is allocated, nothing
+is unpickled, and file names cannot lead out of the folder.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +20,7 @@ from PIL import Image
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.io.atomic import replacing, replacing_files
-from fossa_ros.io.checked_arrays import open_npz, read_npy
+from fossa_ros.io.checked_arrays import Check, open_npz, read_npy
 from fossa_ros.io.photographs import photograph_size, read_photograph
 from fossa_ros.io.stack_description import DESCRIPTION, StackDescription, read_description, write_description
 
@@ -29,13 +31,13 @@ MAX_PIXELS = 1_000_000_000  # of all planes together: 3 GB of RGB
 
 @dataclass(frozen=True, eq=False)
 class StackFile:
-    """A focus stack as read, with what its file knows beyond the planes.
+    """A focus stack, and what its file says beyond the planes.
 
     Attributes:
         stack: the planes, in the file's order.
-        truth: (H, W) float32 true depth in metres, NaN where unknown; None where the file has none.
-        photographs: whether it is a folder of photographs, perhaps handheld, and not registered arrays.
-        intrinsics_from: where ``stack.K`` comes from, in words; None where K is unknown.
+        truth: (H, W) float32 true depth in metres, NaN where unknown; None if the file has none.
+        photographs: whether it is a folder of photographs, which may be handheld, rather than registered arrays.
+        intrinsics_from: the source of ``stack.K`` in words; None if K is unknown.
     """
 
     stack: FocusStack
@@ -44,14 +46,16 @@ class StackFile:
     intrinsics_from: str | None = None
 
 
-def load_stack(path, fx=None) -> StackFile:
+def load_stack(path: str | Path, fx: float | None = None) -> StackFile:
     """Read a focus stack from an ``.npz`` file or a folder with ``stack.json``.
 
-    ``fx``, a focal length in pixels at the images' size, takes the place of whatever the file says about
-    intrinsics: square pixels, principal point in the middle.
+    Args:
+        path: of the file, the folder, or its ``stack.json``.
+        fx: focal length in pixels at the size of the images. It replaces the intrinsics of the file by square pixels
+            and a principal point in the middle.
 
     Raises:
-        InputError: whatever in the file cannot be used, in one sentence that says what to change.
+        InputError: the file cannot be used; says in one sentence what to change.
     """
     path = Path(path)
     if path.name == DESCRIPTION:
@@ -63,15 +67,15 @@ def load_stack(path, fx=None) -> StackFile:
     return _load_npz(path, fx)
 
 
-def save_npz(path, stack, truth=None, compressed=False) -> None:
-    """Write ``stack``, and its (H, W) depth (m) where known, as an ``.npz`` that ``load_stack`` reads.
+def save_npz(path: str | Path, stack: FocusStack, truth: np.ndarray | None = None, compressed: bool = False) -> None:
+    """Write ``stack``, and its (H, W) true depth (m) if known, as an ``.npz`` that ``load_stack`` reads.
 
-    ``compressed`` makes it smaller and slower to read; nothing is lost.
+    ``compressed`` files are smaller and slower to read.
 
     Raises:
         InputError: the file cannot be written.
     """
-    optional = {
+    optional: dict[str, Any] = {
         "K": stack.K,
         "f_number": stack.f_number,
         "focal_length_m": stack.focal_length,
@@ -87,8 +91,8 @@ def save_npz(path, stack, truth=None, compressed=False) -> None:
         )
 
 
-def save_folder(folder, stack, truth=None) -> None:
-    """Write ``stack``, and its (H, W) depth (m) where known, as a folder that ``load_stack`` reads.
+def save_folder(folder: str | Path, stack: FocusStack, truth: np.ndarray | None = None) -> None:
+    """Write ``stack``, and its (H, W) true depth (m) if known, as a folder that ``load_stack`` reads.
 
     Raises:
         InputError: the folder cannot be written.
@@ -114,21 +118,21 @@ def save_folder(folder, stack, truth=None) -> None:
         )
 
 
-def centred_intrinsics(focal_length_px, size) -> np.ndarray:
+def centred_intrinsics(focal_length_px: float, size: tuple[int, int]) -> np.ndarray:
     """Return K (3, 3): square pixels, principal point in the middle of images of ``size`` (height, width)."""
     height, width = size
     f = float(focal_length_px)
     return np.array([[f, 0.0, (width - 1) / 2], [0.0, f, (height - 1) / 2], [0.0, 0.0, 1.0]])
 
 
-def _load_npz(path, fx):
+def _load_npz(path: Path, fx: float | None) -> StackFile:
     with open_npz(path) as arrays:
         images = arrays.read("stack", lambda shape, dtype: _check_images(path, shape, dtype))
         images = np.ascontiguousarray(images)
         count, height, width, _ = images.shape
         focus = arrays.read("focus", _expect(path, "focus", (count,), "one distance in metres for every plane"))
 
-        def optional(name, shape, meaning, kinds="iuf"):
+        def optional(name: str, shape: tuple[int, ...], meaning: str, kinds: str = "iuf") -> np.ndarray | None:
             return arrays.read(name, _expect(path, name, shape, meaning, kinds)) if name in arrays else None
 
         K = None if fx else optional("K", (3, 3), "the intrinsic matrix")
@@ -142,14 +146,14 @@ def _load_npz(path, fx):
             K=centred_intrinsics(fx, (height, width)) if fx else K,
             f_number=None if f_number is None else float(f_number),
             focal_length=None if focal_length is None else float(focal_length),
-            reference=None if reference is None else int(reference),
+            reference=None if reference is None else int(reference),  # type: ignore[arg-type]
         )
     return StackFile(stack, _known(truth), intrinsics_from="--fx" if fx else "the file" if K is not None else None)
 
 
-def _load_folder(folder, fx):
+def _load_folder(folder: Path, fx: float | None) -> StackFile:
     description = read_description(folder / DESCRIPTION)
-    files, distances = zip(*description.frames, strict=True) if description.frames else ((), ())
+    files = [file for file, _ in description.frames]
     _check_sizes(folder, [photograph_size(file) for file in files])
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # decoding releases the GIL
         photographs = list(pool.map(read_photograph, files))
@@ -157,16 +161,18 @@ def _load_folder(folder, fx):
     if len(lengths) > 1:
         raise InputError(
             f"{folder} mixes photographs of {' and '.join(lengths)} mm focal length; "
-            "keep the camera from changing lens or zoom."
+            "keep lens and zoom of the camera fixed."
         )
     with _named(folder):
         stack = FocusStack(
-            tuple(FocusPlane(p.image, s) for p, s in zip(photographs, distances, strict=True)),
+            tuple(FocusPlane(p.image, s) for p, (_, s) in zip(photographs, description.frames, strict=True)),
             f_number=_first_known(description.f_number, photographs[0].f_number),
             focal_length=_first_known(description.focal_length, photographs[0].focal_length),
-            reference=description.reference,
+            reference=description.reference,  # type: ignore[arg-type]
         )
         measured = photographs[stack.reference].focal_length_px
+        source: str | None
+        K: np.ndarray | None
         if fx:
             source, K = "--fx", centred_intrinsics(fx, stack.size)
         elif description.K is not None:
@@ -176,20 +182,20 @@ def _load_folder(folder, fx):
         else:
             source, K = None, None
         stack = replace(stack, K=K)
-    truth = description.ground_truth
-    if truth is not None:
-        truth = read_npy(truth, _expect(truth, None, stack.size, "metres at the images' size", kinds="f"))
+    truth, file = None, description.ground_truth
+    if file is not None:
+        truth = read_npy(file, _expect(file, None, stack.size, "metres at the images' size", kinds="f"))
     return StackFile(stack, _known(truth), photographs=True, intrinsics_from=source)
 
 
-def _check_images(path, shape, dtype):
+def _check_images(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8:
         raise InputError(f"{path}: 'stack' must be (N, H, W, 3) uint8 RGB, not {shape} {dtype}; convert it.")
     _check_sizes(path, [(shape[2], shape[1])] * min(shape[0], MAX_PLANES + 1))
 
 
-def _check_sizes(path, sizes):
-    """Refuse what could not be held or estimated, from (width, height) alone."""
+def _check_sizes(path: Path, sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse stacks that are too large for memory or too small for an estimate, by (width, height) of each plane."""
     if not 2 <= len(sizes) <= MAX_PLANES:
         raise InputError(f"{path} must have 2 to {MAX_PLANES} planes, not {len(sizes)}; add or remove some.")
     width, height = min(sizes, key=min)
@@ -203,10 +209,10 @@ def _check_sizes(path, sizes):
         )
 
 
-def _expect(path, name, shape, meaning, kinds="iuf"):
-    """Return a check for ``shape`` and a numeric kind of dtype that names what is expected."""
+def _expect(path: Path, name: str | None, shape: tuple[int, ...], meaning: str, kinds: str = "iuf") -> Check:
+    """Return a check for ``shape`` and a numeric kind of dtype, whose error says what is expected."""
 
-    def check(got, dtype):
+    def check(got: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if got != shape or dtype.kind not in kinds:
             label = path if name is None else f"{path}: '{name}'"
             size = f"of shape {shape}" if shape else "a single number"
@@ -217,17 +223,19 @@ def _expect(path, name, shape, meaning, kinds="iuf"):
 
 
 @contextmanager
-def _named(path):
-    """Begin the sentence about a stack with the name of its file."""
+def _named(path: Path) -> Iterator[None]:
+    """Prefix the error of a stack with the name of its file."""
     try:
         yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _first_known(*values):
+def _first_known(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _known(depth):
-    return None if depth is None else np.where((depth > 0) & np.isfinite(depth), depth, np.nan).astype(np.float32)
+def _known(depth: np.ndarray | None) -> np.ndarray | None:
+    if depth is None:
+        return None
+    return np.where((depth > 0) & np.isfinite(depth), depth, np.nan).astype(np.float32)
