@@ -30,10 +30,10 @@ SECTIONS = {
 PREAMBLE = """\
 # Parameters
 
-`python -m fossa_ros.ros.parameter_tables > docs/parameters.md` writes this page from the fields that declare the
-parameters; a test compares the two. A parameter that changes *live* takes effect within a second. One that changes at
-*configure* is refused while the node is configured: clean the node up (`ros2 lifecycle set /fossa_node cleanup`), set
-it, and configure again.
+`python -m fossa_ros.ros.parameter_tables > docs/parameters.md` writes this page from the fields that
+declare the parameters; a test compares the two. A parameter that changes *live* takes effect within
+a second. One that changes at *configure* is refused while the node is configured: clean the node up
+(`ros2 lifecycle set /fossa_node cleanup`), set it, and configure again.
 """
 
 
