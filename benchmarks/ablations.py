@@ -36,7 +36,7 @@ VARIANTS = {
 def main():
     """Train every variant and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder of the runs")
+    parser.add_argument("out", type=Path, help="folder for the runs")
     parser.add_argument("--config", type=Path, default=ROOT / "config/training/ablation.yaml")
     parser.add_argument("--steps", type=int, help="steps of every run; the configuration's by default")
     parser.add_argument("--seeds", type=int, nargs="+", help="seeds; the configuration's by default")

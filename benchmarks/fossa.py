@@ -1,12 +1,11 @@
-"""The networks against the straightforward implementation, in turn, in one process.
+"""Compare the networks with the straightforward implementation, alternating in one process.
 
     .venv/bin/python benchmarks/fossa.py [--model vits] [--device cpu] [--precision fp32 bf16] [--runs 10] [--cpu-time]
 
-Same weights, same input, and the same depth within the precision: differences are printed beside the times. Runs
-take turns, so that a machine that slows down slows all of them; run it on a machine that does nothing else, all the
-same. Where others compute beside it, --cpu-time counts the seconds that one core works, waiting left out. The
-yardstick is the straightforward implementation with the encoder's attention spelled out, as the released code runs
-without xformers; a second row has PyTorch's fused attention.
+Weights and input are the same; the difference of depth is printed beside the times. Runs alternate, so that a machine
+that slows down affects all networks equally. On a busy machine, --cpu-time measures the processor time of one core. The
+reference is the straightforward implementation with the encoder's attention written out, as the released code runs
+without xformers; a second row uses PyTorch's fused attention.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from fossa_ros.estimators.fossa.devices import describe_device, resolve_device
 
 
 def random_weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return weights under which every layer matters: PyTorch's own initialisation gives a nearly flat depth."""
+    """Return random weights with which every layer matters; PyTorch's initialisation gives a nearly flat depth."""
     weights = {}
     for name, value in network.state_dict().items():
         spread = value[0].numel() ** -0.5 if value.ndim > 1 else 0.02
@@ -47,7 +46,7 @@ def main() -> None:
     parser.add_argument("--planes", type=int, default=5)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--cpu-time", action="store_true", help="seconds of work on one core of a CPU")
+    parser.add_argument("--cpu-time", action="store_true", help="measure processor time on one core")
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
     if arguments.cpu_time:
@@ -84,8 +83,8 @@ def main() -> None:
             for name, network in networks.items():
                 seconds[name].append(timed(lambda network=network: run(network), lambda: bar.advance(task), clock))
 
-    yardstick = summary(seconds["straightforward fp32"])
-    table = Table("network", "p50", "p95", "of the yardstick", "median relative difference")
+    reference_time = summary(seconds["straightforward fp32"]).p50
+    table = Table("network", "p50", "p95", "relative", "median relative difference")
     for name, times in seconds.items():
         timing = summary(times)
         reference = depth["straightforward fp32"]
@@ -94,7 +93,7 @@ def main() -> None:
             name,
             f"{timing.p50 * 1e3:.1f} ms",
             f"{timing.p95 * 1e3:.1f} ms",
-            f"{timing.p50 / yardstick.p50:.2f}",
+            f"{timing.p50 / reference_time:.2f}",
             f"{difference:.1e}",
         )
     height, width = arguments.size

@@ -1,12 +1,11 @@
-"""FOSSA written the straightforward way: the yardstick that benchmarks/ measures against.
+"""A straightforward implementation of FOSSA, the reference of benchmarks/fossa.py and of the tests.
 
-Every step is spelled as the paper tells it: the focus embedding's MLP runs at every token, tokens are permuted
-into (positions, planes, channels) and back by each stack attention, queries, keys and values are three products,
-attention is generic, and the head is plain NCHW. It loads the same checkpoints, key for key, and gives the same
-numbers; it shares no code with fossa_ros.estimators.fossa, so that agreement between the two means something.
+Every step is written as in the paper: the MLP of the focus embedding runs at every token, each stack attention permutes
+tokens to (positions, planes, channels) and back, and the head is plain NCHW. It loads the same checkpoints and gives
+the same numbers. It shares no code with fossa_ros.estimators.fossa, so that their agreement is a test of both.
 
-The encoder's attention is spelled out, softmax(q k') v, as Depth Anything V2's DINOv2 does wherever xformers is not
-installed; ``fused=True`` takes PyTorch's fused attention instead, which is faster on a CPU.
+The attention of the encoder is written out, softmax(q k') v, as in the DINOv2 of Depth Anything V2 without xformers;
+``fused=True`` uses PyTorch's fused attention, which is faster on a CPU.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def test_hub_names(tmp_path, trained, monkeypatch, name, repository):
         asked.append((repo, file))
         return str(tmp_path / file)
 
-    monkeypatch.setattr(checkpoints, "hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     assert_same(loaded(name), trained)
     assert asked == [(repository, "model.pth")]
 
@@ -152,7 +152,7 @@ def test_hub_unreachable(monkeypatch):
     def download(repo, file):
         raise LocalEntryNotFoundError("no connection")
 
-    monkeypatch.setattr(checkpoints, "hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     with pytest.raises(InputError, match="give the path"):
         loaded("fossa-vits")
 

@@ -1,4 +1,4 @@
-"""What disturbs a focus stack: planes in another order, misstated focus distances, an unknown lens."""
+"""Disturbances of a focus stack: shuffled planes, wrong focus distances, an unknown lens."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fossa_ros.evaluation.protocol import Sample
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What is done to every stack before it is estimated.
+    """Disturbances that are applied to every stack before it is estimated.
 
     Attributes:
-        shuffled: mix the order of the planes.
-        misstated: multiply every focus distance by its own factor, off by up to this share.
-        blind: forget f-number and focal length.
-        seed: of the order and the factors; they differ from image to image.
+        shuffled: whether to shuffle the planes.
+        misstated: largest relative error of the focus distances; every plane has its own.
+        blind: whether to remove f-number and focal length.
+        seed: seed of order and errors, which differ from image to image.
 
     Raises:
-        InputError: a share that is not in 0..1.
+        InputError: ``misstated`` is not in 0..1.
     """
 
     shuffled: bool = False
@@ -32,14 +32,16 @@ class Disturbance:
 
     def __post_init__(self):
         if not 0 <= self.misstated < 1:
-            raise InputError(f"Focus distances can be misstated by 0 to 1 of them, not {self.misstated}; correct it.")
+            raise InputError(
+                f"misstated, a relative error, must be from 0 to below 1, not {self.misstated}; correct it."
+            )
 
     def as_dict(self) -> dict[str, float | bool]:
-        """Return what is done, by name; nothing where nothing is."""
+        """Return the active disturbances by name."""
         return {name: value for name, value in vars(self).items() if value and name != "seed"}
 
     def apply(self, sample: Sample, index: int) -> Sample:
-        """Disturb image ``index`` of a set."""
+        """Return image ``index`` of a set, disturbed."""
         rng = np.random.default_rng([self.seed, index])
         stack, unrounded = sample.stack, sample.unrounded
         order = rng.permutation(len(stack)) if self.shuffled else np.arange(len(stack))

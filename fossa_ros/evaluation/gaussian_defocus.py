@@ -1,9 +1,9 @@
-"""The defocus that FOSSA is evaluated with on RGB-D images (arXiv 2603.26658), in plain PyTorch.
+"""Synthetic defocus of RGB-D images as in the evaluation of FOSSA (arXiv 2603.26658), in plain PyTorch.
 
-Gather form: a blurred pixel x is the mean of the pixels x' of a 15 x 15 window, each weighed by its own point spread,
-g(r) = exp(-2 (r / c)^2) / c^2 with c the radius of the circle of confusion at x'. Pixels with c <= 1 px stay sharp and
-are passed over by others. There is no occlusion: at depth edges this is no lens, and only the published figures are
-compared by it. It blurs sRGB values, as the released evaluation does.
+A blurred pixel x is the mean of the pixels x' of a 15 x 15 window, each weighted with its own point spread
+g(r) = exp(-2 (r / c)^2) / c^2, where c is the radius of the circle of confusion at x'. Pixels with c <= 1 px stay sharp
+and do not contribute to others. Occlusion is not modelled, so depth edges differ from those of a lens; use it only for
+comparison with published figures. It blurs sRGB values, as the released evaluation does.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 HALF_WINDOW = 7  # px
-SHARP = 1.0  # px; radii up to it do not blur
+SHARP = 1.0  # px; smaller radii do not blur
 
 
 def gather_defocus(image: Tensor, radius: Tensor) -> Tensor:
-    """Blur an image once for every plane.
+    """Blur an image for every plane.
 
     Args:
-        image: (C, H, W) float32, of any range.
-        radius: (N, H, W) float32 radius of the circle of confusion in pixels.
+        image: (C, H, W) float32 in any range.
+        radius: (N, H, W) float32 radius of the circle of confusion (px).
 
     Returns:
         (N, C, H, W) float32.
     """
-    return torch.stack([_blurred(image, plane) for plane in radius])  # one at a time stays in a CPU's cache
+    return torch.stack([_blurred(image, plane) for plane in radius])  # one plane at a time stays in the cache of a CPU
 
 
 def _blurred(image: Tensor, radius: Tensor) -> Tensor:
@@ -36,17 +36,17 @@ def _blurred(image: Tensor, radius: Tensor) -> Tensor:
     layers = F.pad(torch.cat([torch.ones_like(image[:1]), image]), (HALF_WINDOW,) * 4)
     total = torch.zeros((len(layers), height, width), device=image.device)
     for (low, high), offsets in offsets_by_distance().items():
-        # What every pixel gives to those at this distance, and how much that counts; what lies outside gives nothing.
+        # Weight and weighted colour that every pixel contributes at this distance; none from outside the image.
         weight = torch.where(blurred, torch.exp(-2.0 * (low * low + high * high) / squared) / squared, 0.0)
-        given = F.pad(weight, (HALF_WINDOW,) * 4) * layers
+        contribution = F.pad(weight, (HALF_WINDOW,) * 4) * layers
         for rows, columns in offsets:
             top, left = HALF_WINDOW + rows, HALF_WINDOW + columns
-            total += given[:, top : top + height, left : left + width]
+            total += contribution[:, top : top + height, left : left + width]
     return torch.where(blurred, total[1:] / total[:1], image)
 
 
 def offsets_by_distance() -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """Return the offsets of the window in groups of one distance, by their sides in order of size."""
+    """Return the offsets of the window, grouped by (smaller, larger) absolute coordinate, that is by distance."""
     groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for rows in range(-HALF_WINDOW, HALF_WINDOW + 1):
         for columns in range(-HALF_WINDOW, HALF_WINDOW + 1):

@@ -9,15 +9,6 @@ from os import PathLike
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -78,6 +69,9 @@ def read_weights(weights: Weights) -> tuple[dict[str, Tensor], str]:
 
 def from_hub(name: str) -> Path:
     """Download a checkpoint with ``huggingface_hub``, which caches it and honours ``HF_HUB_OFFLINE``."""
+    import huggingface_hub  # here, since most checkpoints are files, and it takes 0.2 s to import
+    from huggingface_hub import errors
+
     looks_like_file = name.endswith(FILE_SUFFIXES) or Path(name).is_absolute() or name.startswith((".", "~"))
     repository = f"{HUB_OWNER}/{name}" if name.startswith("fossa-") and "/" not in name else name
     if looks_like_file or not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
@@ -86,21 +80,21 @@ def from_hub(name: str) -> Path:
             "such as fossa-vits."
         )
     try:
-        return Path(hf_hub_download(repository, HUB_FILE))
-    except RepositoryNotFoundError:
+        return Path(huggingface_hub.hf_hub_download(repository, HUB_FILE))
+    except errors.RepositoryNotFoundError:
         raise InputError(
             f"The hub has no public repository '{repository}'; correct the name of the checkpoint."
         ) from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
         raise InputError(
             f"Checkpoint '{repository}' is not in the hub cache and the hub cannot be reached; go online once, or "
             f"give the path of a downloaded {HUB_FILE}."
         ) from None
-    except EntryNotFoundError:
+    except errors.EntryNotFoundError:
         raise InputError(
             f"Hub repository '{repository}' holds no {HUB_FILE}; give the path of its file instead."
         ) from None
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
         raise InputError(
             f"Checkpoint '{repository}' could not be downloaded ({first_line(error)}); retry, or give a file."
         ) from error
