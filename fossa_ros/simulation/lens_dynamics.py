@@ -111,6 +111,12 @@ class LensDynamics:
             return self._segments[-1].command
 
     @property
+    def last_command_ns(self) -> int:
+        """The time of the last command; long ago if there was none."""
+        with self._lock:
+            return self._segments[-1].start_ns
+
+    @property
     def since_ns(self) -> int:
         """The earliest time at which the power is known."""
         with self._lock:
