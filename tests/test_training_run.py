@@ -182,7 +182,7 @@ def test_state_travels_in_small_files_and_is_whole_or_absent(tmp_path, monkeypat
     assert values == {"step": 2} and torch.equal(back["t0"], torch.zeros(3)) and torch.equal(back["t4"], tensors["t4"])
     assert all("00000002" in path.name for path in tmp_path.glob("*.safetensors"))
     next(tmp_path.glob("*-1.safetensors")).write_bytes(b"half")
-    with pytest.raises(InputError, match="delete it to start anew"):
+    with pytest.raises(InputError, match="delete it to start a new run"):
         load_state(tmp_path)
 
 

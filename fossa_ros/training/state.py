@@ -63,6 +63,6 @@ def load_state(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[s
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"The training state in '{folder}' cannot be read ({reason}); delete it to start anew."
+            f"The training state in '{folder}' cannot be read ({reason}); delete it to start a new run."
         ) from error
     return tensors, values

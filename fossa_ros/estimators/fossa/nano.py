@@ -78,7 +78,7 @@ class StemStage(nn.Module):
 
 
 class Nano(DepthNetwork):
-    """FOSSA for small machines, with a confidence besides the depth."""
+    """FOSSA for small machines, with a confidence in addition to the depth."""
 
     finite_focus = False  # the focus embedding takes disparity
 
