@@ -56,15 +56,15 @@ def test_curves_without_one_clear_peak_are_refused_with_what_to_change():
     def hill(middle, height=1.0):
         return height / (1 + (x - middle) ** 2)
 
-    with pytest.raises(InputError, match="no focus stands out"):
+    with pytest.raises(InputError, match="peak of sharpness is too low"):
         find_peak(x, 1 + 0.01 * hill(5))
     with pytest.raises(InputError, match="end of the range"):
         find_peak(x, hill(-1))
-    with pytest.raises(InputError, match="two things come into focus, at 8"):
+    with pytest.raises(InputError, match="two peaks of sharpness, at 8"):
         find_peak(x, hill(2) + hill(8, 0.9))
     with pytest.raises(InputError, match="too few"):
         find_peak(x[:4], hill(1)[:4])
-    with pytest.raises(InputError, match="too coarsely"):
+    with pytest.raises(InputError, match="too coarse"):
         find_peak(x, 0.01 + 1.0 * (np.arange(21) == 7))
 
 
@@ -111,7 +111,7 @@ def test_intrinsics_follow_the_breathing_at_any_size():
     half = lens.intrinsics(4.5, (240, 320))
     assert half == pytest.approx(scaled_intrinsics(K, (480, 640), (240, 320)))
     assert lens.intrinsics(2.0, (480, 640)) == pytest.approx(lens.K)
-    with pytest.raises(InputError, match="640x480 images, which 640x360 ones"):
+    with pytest.raises(InputError, match="640x480 images, which do not scale to 640x360"):
         lens.intrinsics(2.0, (360, 640))
 
 

@@ -80,7 +80,7 @@ def test_without_distances_there_are_curves_but_no_metres(recorded, tmp_path):
     growth = np.ptp(np.exp(looked.breathing.log_scale))
     assert growth == pytest.approx(0.02, abs=0.002)
     plot_calibration(tmp_path / "look.png", looked, recorded.device)
-    with pytest.raises(InputError, match="target 0 has no distance while others have"):
+    with pytest.raises(InputError, match="target 0 has no distance, but others have one"):
         calibrate([series[0], recorded.series[1]], recorded.device)
 
 

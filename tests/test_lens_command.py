@@ -129,7 +129,7 @@ def test_a_calibration_makes_metres_of_a_current(device, port, tmp_path):
     result = fossa_lens("set", "4D", "--hold", "0", *calibrated)
     assert max(told) == pytest.approx(3 * 200 / 292.84, abs=0.001), result.stderr
     result = fossa_lens("set", "5D", *calibrated)
-    assert result.returncode == 1 and "outside what was calibrated, 0.2326 to 1.429 m" in result.stderr
+    assert result.returncode == 1 and "outside the calibrated range, 0.2326 to 1.429 m" in result.stderr
     result = fossa_lens("info", *calibrated[:2], *calibrated[4:])
     assert result.returncode == 1 and "but this is optotune_ld4 commanded by a focal power in D" in result.stderr
 

@@ -1,1 +1,1 @@
-"""What a lens is told, and what that means: focus in dioptres, drift, hysteresis, and the breathing of the image."""
+"""Lens calibration: focus over command, hysteresis, drift with temperature, and breathing of the image."""

@@ -1,9 +1,11 @@
-"""Calibration series from ROS 2 bags: images, and beside them what the lens was told."""
+"""Calibration series from ROS 2 bags that hold images and lens commands."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,30 +21,31 @@ NUMBERS = ("Float64", "Float32", "Int64", "Int32", "Int16", "UInt32", "UInt16", 
 
 
 def read_bag(
-    path,
+    path: str | Path,
     distance: float | None,
-    decode: Callable[[object], np.ndarray],
+    decode: Callable[[Any], np.ndarray],
     *,
     image_topic: str,
     command_topic: str,
     settling: float,
     exposure: float,
 ) -> CalibrationSeries:
-    """Read one series: of every command the first frame that was exposed wholly while it held.
+    """Read one series: for each command, the first frame whose whole exposure lies between settling and the next.
 
     Args:
         path: folder of the bag.
-        distance: of the target, metres; None where unknown.
-        decode: turns an image message into (H, W, 3) uint8 RGB.
+        distance: of the target, metres; None if unknown.
+        decode: converts an image message to (H, W, 3) uint8 RGB.
         image_topic: of ``sensor_msgs/Image``, stamped at the start of exposure.
-        command_topic: of a number of ``std_msgs``, in the unit of the lens's command, recorded when it was sent.
-        settling: seconds from a command until the lens stands still.
+        command_topic: of a number message of ``std_msgs``, in the unit of the lens command, recorded when it was sent.
+        settling: seconds from a command until the lens has settled.
         exposure: seconds of exposure and readout.
 
     Raises:
-        InputError: no such bag or topic, or no frame that is certain.
+        InputError: the bag or a topic does not exist, or no frame was exposed while the lens held a command.
     """
-    commands, frames = [], []
+    commands: list[tuple[int, float]] = []
+    frames: list[tuple[int, int, np.ndarray]] = []
     with BagReader(path) as bag:
         bag.require(image_topic, topics.IMAGE.type)
         bag.require(command_topic, *(f"std_msgs/msg/{name}" for name in NUMBERS))
@@ -62,17 +65,23 @@ def read_bag(
     if not certain:
         raise InputError(
             f"{path} has no frame on {image_topic} that was exposed while the lens held a command of {command_topic} "
-            f"for {settling:g} s; let it hold each one longer, or correct --settling."
+            f"for {settling:g} s; hold each command longer, or correct --settling."
         )
     return CalibrationSeries(
-        tuple(CalibrationFrame(commands[number][1], lambda image=image: image) for number, image in certain),
+        tuple(_frame(commands[number][1], image) for number, image in certain),
         distance,
         "" if distance is not None else str(path),
     )
 
 
-def _is_next(commands, frames, start: int, settling: float) -> bool:
-    """Say whether a frame that began at ``start`` (ns) is the first of the last command after settling."""
+def _frame(command: float, image: np.ndarray) -> CalibrationFrame:
+    return CalibrationFrame(command, lambda: image)
+
+
+def _is_next(
+    commands: Sequence[tuple[int, float]], frames: Sequence[tuple[int, int, np.ndarray]], start: int, settling: float
+) -> bool:
+    """Return whether an exposure that began at ``start`` (ns) is the first of the last command after settling."""
     if not commands or (frames and frames[-1][0] == len(commands) - 1):
         return False
     return start >= commands[-1][0] + settling * 1e9

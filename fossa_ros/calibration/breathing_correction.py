@@ -1,4 +1,4 @@
-"""Bring every plane of a stack to the image scale of one focus."""
+"""Resample every plane of a stack to the image scale at one focus distance."""
 
 from __future__ import annotations
 
@@ -14,22 +14,29 @@ NEGLIGIBLE_SHIFT = 0.05  # px
 
 
 def plane_scales(stack: FocusStack, breathing: Breathing) -> np.ndarray:
-    """Return (N, 3): scale, shift across and down, px. What is at pixel p of the reference is at scale * p + shift.
+    """Return (N, 3) scale, shift right and shift down (px) of each plane.
+
+    What is at pixel p of the image at the reference focus is at scale * p + shift.
 
     Raises:
-        InputError: images of another shape than those that were calibrated.
+        InputError: the aspect ratio of the images differs from that of the calibrated ones.
     """
     matrices = [breathing.matrix(float(dioptres(distance)), stack.size) for distance in stack.focus_distances]
     return np.array([(matrix[0, 0], matrix[0, 2], matrix[1, 2]) for matrix in matrices])
 
 
-def resample(stack: FocusStack, scales) -> tuple[FocusStack, np.ndarray | None]:
-    """Return the stack as seen at the breathing's reference focus, where its ``K`` holds; ``scales`` as above.
+def resample(stack: FocusStack, scales: np.ndarray) -> tuple[FocusStack, np.ndarray | None]:
+    """Resample a stack to the reference focus of the breathing, where its ``K`` holds.
 
-    Planes whose scale is the reference's already are not touched. What a plane did not see repeats its edge.
+    Planes within ``NEGLIGIBLE_SCALE`` and ``NEGLIGIBLE_SHIFT`` of the reference are unchanged. Pixels that a plane does
+    not have repeat its edge.
+
+    Args:
+        stack: the planes as captured.
+        scales: (N, 3) of ``plane_scales``.
 
     Returns:
-        The stack, and (H, W) bool, False where some plane had no pixels; None where all had.
+        The stack, and (H, W) bool, False where some plane has no pixels; None if all planes have all pixels.
     """
     height, width = stack.size
     images = []
@@ -48,11 +55,11 @@ def resample(stack: FocusStack, scales) -> tuple[FocusStack, np.ndarray | None]:
 
 
 def resample_to_reference(stack: FocusStack, breathing: Breathing) -> tuple[FocusStack, np.ndarray | None]:
-    """Return the stack without its breathing, as ``resample`` does; raises InputError as ``plane_scales`` does."""
+    """Return ``resample`` with the scales of ``plane_scales``."""
     return resample(stack, plane_scales(stack, breathing))
 
 
-def _inside(size, left: float, top: float, right: float, bottom: float) -> np.ndarray | None:
+def _inside(size: tuple[int, int], left: float, top: float, right: float, bottom: float) -> np.ndarray | None:
     height, width = size
     columns = slice(int(np.ceil(left - 1e-9)), int(np.floor(right + 1e-9)) + 1)
     rows = slice(int(np.ceil(top - 1e-9)), int(np.floor(bottom + 1e-9)) + 1)

@@ -1,35 +1,39 @@
-"""Measure how the image of a target grows and shifts with focus."""
+"""Measure how the image of a target changes scale and shifts with focus."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
 from fossa_ros.core.errors import InputError
 
-_SMOOTHING = 3.0  # px: what blur leaves of both images is alike below this
-_LIKE = 0.6  # correlation below which two images do not show the same
+_SMOOTHING = 3.0  # px: coarser detail survives the blur of both images
+_ALIKE = 0.6  # lowest correlation of two images that show the same
 _ITERATIONS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-5)
-_WORKING_EDGE = 480  # px: short edge at which larger images are registered
-_ROBUST = 2.0  # standard deviations beyond which an observation counts less
+_WORKING_EDGE = 480  # px: short edge to which larger images are reduced
+_ROBUST = 2.0  # standard deviations beyond which an observation gets less weight
+
+Frame = tuple[float, Callable[[], np.ndarray]]
+"""Position, and a function that loads the (H, W) uint8 image."""
 
 
 @dataclass(frozen=True, eq=False)
 class BreathingCurve:
-    """Scale and shift over the position of the lens, whatever that is measured in.
+    """Scale and shift over the position of the lens, in dioptres or commands.
 
     Attributes:
         positions: (N,) rising knots of a natural cubic spline.
-        log_scale: (N,) at them; only differences matter.
-        shift: (N, 2) px right and down of the image's centre; likewise.
-        uncertainty: standard deviation of the log scale between the ends.
-        residual: root mean square of what the registrations of two images disagree with the curve, as scale.
-        registered: pairs of images that were registered, and how many were given up.
+        log_scale: (N,) at the knots, up to a constant.
+        shift: (N, 2) of the image centre, right and down, px, up to a constant.
+        uncertainty: standard deviation of the difference of log scale between the ends.
+        residual: root mean square difference of registrations and curve, as log scale.
+        registered: numbers of image pairs that were registered and that failed.
     """
 
     positions: np.ndarray
@@ -39,23 +43,25 @@ class BreathingCurve:
     residual: float
     registered: tuple[int, int]
 
-    def at(self, positions) -> np.ndarray:
-        """Return log scale and shift, (..., 3)."""
-        return CubicSpline(self.positions, np.column_stack([self.log_scale, self.shift]), bc_type="natural")(positions)
+    def at(self, positions: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return (..., 3) log scale, shift right and shift down (px)."""
+        spline = CubicSpline(self.positions, np.column_stack([self.log_scale, self.shift]), bc_type="natural")
+        values: npt.NDArray[np.float64] = spline(np.asarray(positions, dtype=np.float64))
+        return values
 
 
 def register_scale(template: np.ndarray, image: np.ndarray, start: np.ndarray | None = None) -> np.ndarray | None:
-    """Return log scale and shift (px right and down, of the centre) from one image to another.
+    """Return log scale and shift of the centre (right and down, px) from one image to another.
 
-    Enhanced correlation (Evangelidis and Psarakis, 2008) on low-passed images, which brightness and contrast do not
-    change, nor blur by discs, which are symmetric. Its affinity is reduced to the scale and shift of a lens.
+    Enhanced correlation (Evangelidis and Psarakis, 2008) of low-pass filtered images is invariant to brightness and
+    contrast, and unbiased by blur, as blur discs are symmetric. Its affine transform is reduced to scale and shift.
 
     Args:
         template, image: (H, W) uint8.
-        start: a first guess, as returned.
+        start: (3,) initial estimate, as returned.
 
     Returns:
-        (3,), or None where the images do not show the same.
+        (3,), or None if the images do not show the same.
     """
     height, width = template.shape
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -63,18 +69,18 @@ def register_scale(template: np.ndarray, image: np.ndarray, start: np.ndarray | 
     warp = np.column_stack([scale * np.eye(2), centre * (1 - scale) + shift]).astype(np.float32)
     blurred = [cv2.GaussianBlur(each.astype(np.float32), (0, 0), _SMOOTHING) for each in (template, image)]
     try:
-        likeness, warp = cv2.findTransformECC(*blurred, warp, cv2.MOTION_AFFINE, _ITERATIONS, None, 1)
-    except cv2.error:  # it says so where it does not converge
+        likeness, found = cv2.findTransformECC(*blurred, warp, cv2.MOTION_AFFINE, _ITERATIONS, None, 1)  # type: ignore[call-overload]
+    except cv2.error:  # raised if it does not converge
         return None
-    if likeness < _LIKE:
+    if likeness < _ALIKE:
         return None
-    warp = warp.astype(np.float64)
-    scale = (warp[0, 0] + warp[1, 1]) / 2
-    return np.array([np.log(scale), *(warp[:, :2] @ centre + warp[:, 2] - centre)]) if scale > 0 else None
+    affine = found.astype(np.float64)
+    scale = float(affine[0, 0] + affine[1, 1]) / 2
+    return np.array([np.log(scale), *(affine[:, :2] @ centre + affine[:, 2] - centre)]) if scale > 0 else None
 
 
 def measure_breathing(
-    series: Sequence[Sequence[tuple[float, Callable[[], np.ndarray]]]],
+    series: Sequence[Sequence[Frame]],
     *,
     images: int = 13,
     knots: int | None = 5,
@@ -82,26 +88,27 @@ def measure_breathing(
 ) -> BreathingCurve:
     """Fit scale and shift over lens position to registrations of many pairs of images.
 
-    Within each series neighbours are registered, and every image with the one in the middle; one spline is fitted to
-    all the differences at once, robustly, so that the small errors of many steps do not add up to one large one.
+    Within each series, neighbouring images are registered, and every image with the middle one. A single robust fit of
+    a spline to all differences keeps the small errors of many steps from accumulating.
 
     Args:
-        series: of each target, (position, what loads its (H, W) uint8 image).
-        images: of each series that are used, evenly over its positions.
-        knots: of the spline, evenly spaced; None for one at each position, where it may bend anywhere.
+        series: of each target, positions and functions that load the (H, W) uint8 images.
+        images: number of images used of each series, evenly spaced over its positions.
+        knots: of the spline, evenly spaced; None for one at each position.
         progress: called after each registration.
 
     Raises:
-        InputError: too few images that show the same.
+        InputError: too few pairs of images show the same.
     """
-    pair_ends, steps_found = [], []
-    missed, factor = 0, 1.0
+    pair_ends: list[tuple[float, float]] = []
+    steps_found: list[np.ndarray] = []
+    missed = 0
     for frames in series:
         frames = _evenly(frames, images)
         middle = len(frames) // 2
-        pictures, factor = zip(*(_reduced(load()) for _, load in frames), strict=True)
-        factor = factor[0]
-        steps = {}
+        reduced = [_reduced(load()) for _, load in frames]
+        pictures, factor = [picture for picture, _ in reduced], reduced[0][1]
+        steps: dict[int, np.ndarray | None] = {}
         for first, second in pairwise(range(len(frames))):
             steps[first] = register_scale(pictures[first], pictures[second])
             progress()
@@ -120,15 +127,15 @@ def measure_breathing(
     places = np.unique(ends) if knots is None or not len(ends) else np.linspace(ends.min(), ends.max(), knots)
     if len(found) < 2 * (knots or 4) or not _linked(places, ends):
         raise InputError(
-            f"Only {len(found)} of {len(found) + missed} pairs of images show the same thing, too few to measure "
-            "breathing; keep the target still and give it more texture and light."
+            f"Only {len(found)} of {len(found) + missed} pairs of images could be registered, too few to measure "
+            "breathing; keep the target still, with more texture and light."
         )
     values, uncertainty, residual = _fit(places, ends, found)
     return BreathingCurve(places, values[:, 0], values[:, 1:], uncertainty, residual, (len(found), missed))
 
 
-def _evenly(frames, count: int):
-    """Return ``count`` of the frames, or all, about evenly spaced in position."""
+def _evenly(frames: Sequence[Frame], count: int) -> list[Frame]:
+    """Return up to ``count`` of the frames, about evenly spaced in position."""
     frames = sorted(frames, key=lambda frame: frame[0])
     positions = np.array([position for position, _ in frames])
     wanted = np.linspace(positions[0], positions[-1], count)
@@ -144,28 +151,34 @@ def _reduced(image: np.ndarray) -> tuple[np.ndarray, float]:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), factor
 
 
-def _chained(steps, start: int, end: int) -> np.ndarray | None:
-    """Add up the steps between neighbours from one image to another: a first guess for the whole way."""
+def _chained(steps: Mapping[int, np.ndarray | None], start: int, end: int) -> np.ndarray | None:
+    """Return the sum of the steps between neighbours from one image to another, as an initial estimate."""
     low, high = min(start, end), max(start, end)
-    parts = [steps[index] for index in range(low, high)]
-    if any(part is None for part in parts):
+    parts = [part for index in range(low, high) if (part := steps[index]) is not None]
+    if len(parts) < high - low:
         return None
-    return (1 if end > start else -1) * np.sum(parts, axis=0)
+    total: np.ndarray = np.sum(parts, axis=0)
+    return total if end > start else -total
 
 
-def _design(places, ends) -> np.ndarray:
-    """Return what takes the values of a natural spline at its knots, all but the first, to differences of two ends."""
+def _design(places: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return the matrix from the values of a natural spline at its knots, without the first, to its differences."""
     basis = CubicSpline(places, np.eye(len(places)), bc_type="natural")
-    return (basis(ends[:, 1]) - basis(ends[:, 0]))[:, 1:]
+    differences: np.ndarray = basis(ends[:, 1]) - basis(ends[:, 0])
+    return differences[:, 1:]
 
 
-def _linked(places, ends) -> bool:
-    """Say whether every knot is tied to the first by some chain of pairs."""
-    return np.linalg.matrix_rank(_design(places, ends)) == len(places) - 1
+def _linked(places: np.ndarray, ends: np.ndarray) -> bool:
+    """Return whether the pairs determine the value at every knot relative to the first."""
+    return bool(np.linalg.matrix_rank(_design(places, ends)) == len(places) - 1)
 
 
-def _fit(places, ends, found) -> tuple[np.ndarray, float, float]:
-    """Fit the values of a natural spline at its knots, the first being 0, to differences between two positions."""
+def _fit(places: np.ndarray, ends: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Fit the values of a natural spline at its knots, 0 at the first, to differences between pairs of positions.
+
+    Returns:
+        (knots, 3) values, the standard deviation of log scale at the last knot, and the residual.
+    """
     design = _design(places, ends)
     weight = np.ones(len(found))
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""A lens whose metres come from a calibration."""
+"""A lens that focuses in metres by its calibration."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from fossa_ros.lens.lens import FocusLens, LensMove, LensState
 
 LOG = logging.getLogger(__name__)
 TEMPERATURE_AGE_NS = 2_000_000_000  # a lens warms within minutes
-_RUN_UP = 0.1  # of the range of commands: the way after which the direction alone says where the lens stands
+_RUN_UP = 0.1  # of the range of commands: a move this long leaves the lens on the curve of its direction
 
 
 class CalibratedLens(FocusLens):
-    """A FocusLens made of any other and its calibration.
+    """A FocusLens that wraps another lens and its calibration.
 
-    The lens is moved by commands; which of the two curves counts is the way it comes from. After it was parked, or
-    lost, that way is unknown: where hysteresis matters, the first move then runs up to its command from one side,
-    which takes one settling time more. A move shorter than the hysteresis, after a turn, is the least certain.
+    The direction of a move selects one of the two curves of the calibration. It is unknown after the lens was parked or
+    reconnected: if hysteresis matters, the first move then approaches its command from one side, which takes one more
+    settling time. Moves shorter than the hysteresis, after a change of direction, are the least certain.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class CalibratedLens(FocusLens):
         clock: Callable[[], int] = time.time_ns,
         temperature_limit: float = 5.0,
     ):
-        """Take a lens, open, and its calibration.
+        """Wrap an open lens and its calibration.
 
         Args:
-            lens: which is closed together with this one.
-            calibration: of it.
-            clock: gives nanoseconds, as the lens's own.
-            temperature_limit: degC by which the lens may leave the temperatures of the calibration (without a
-                coefficient of drift: its mean) before the state complains.
+            lens: closed together with this one.
+            calibration: of the lens.
+            clock: returns nanoseconds, on the clock of the lens.
+            temperature_limit: degC by which the lens may leave the temperature range of the calibration (its mean, if
+                drift was not measured) before the state reports a fault.
 
         Raises:
             InputError: the calibration is of another kind of lens.
@@ -53,7 +53,7 @@ class CalibratedLens(FocusLens):
             raise InputError(
                 f"The calibration is of {device.backend or 'a lens'} commanded by a {device.quantity} in "
                 f"{device.unit}, but this is {lens.backend} commanded by a {command.quantity} in {command.unit}; set "
-                "lens.calibration, lens.backend and lens.options to what belongs together."
+                "lens.calibration, lens.backend and lens.options for the same lens."
             )
         self.backend = lens.backend
         self.calibration = calibration
@@ -68,7 +68,7 @@ class CalibratedLens(FocusLens):
         self._clock = clock
         self._limit = temperature_limit
         self._lock = threading.RLock()
-        self._stand: tuple[float, Direction] | None = None  # command, and the way it was reached
+        self._stand: tuple[float, Direction] | None = None  # command, and the direction of the move to it
         self._temperature: float | None = None
         self._read_ns: int | None = None
 
@@ -76,8 +76,8 @@ class CalibratedLens(FocusLens):
         """Command a focus distance (m); return when the device has acknowledged it, before it has settled.
 
         Raises:
-            InputError: the distance is outside what was calibrated.
-            LensError: the device does not answer as it should.
+            InputError: the distance is outside the calibrated range.
+            LensError: the device does not answer as its protocol requires.
         """
         with self._lock:
             focus = self._checked(focus_distance)
@@ -88,8 +88,8 @@ class CalibratedLens(FocusLens):
             except InputError as error:
                 warm = "" if temperature is None else f" at {temperature:.1f} degC"
                 raise InputError(
-                    f"A focus distance of {focus_distance:g} m is out of the lens's reach{warm} "
-                    f"({str(error).rstrip('.')}); keep the plan away from the ends of its range."
+                    f"The lens cannot reach a focus distance of {focus_distance:g} m{warm} ({str(error).rstrip('.')}); "
+                    "keep the plan away from the ends of its range."
                 ) from error
             if self._stand is None and self._sticks():
                 way, command = self._run_up(focus, temperature)
@@ -99,7 +99,7 @@ class CalibratedLens(FocusLens):
             return replace(move, focus_distance=self._distance(temperature))
 
     def move_to_command(self, value: float) -> LensMove:
-        """Command the device in its own unit; otherwise as ``move_to``."""
+        """Command the device in its own unit, otherwise like ``move_to``."""
         with self._lock:
             before, self._stand = self._stand, None
             move = self._lens.move_to_command(value)
@@ -108,11 +108,11 @@ class CalibratedLens(FocusLens):
             return replace(move, focus_distance=self._distance(self._recent_temperature()))
 
     def verify(self) -> None:
-        """Make sure that the device still holds the last move."""
+        """Check that the device still holds the last move."""
         self._lens.verify()
 
     def state(self) -> LensState:
-        """Ask the device for its state; a temperature far from the calibration's is among the faults."""
+        """Return the state of the device; a temperature far from that of the calibration is a fault."""
         with self._lock:
             state = self._lens.state()
             self._remember(state.temperature)
@@ -120,7 +120,7 @@ class CalibratedLens(FocusLens):
             return replace(
                 state,
                 focus_distance=self._distance(state.temperature) if held else math.nan,
-                faults=(*state.faults, *self._complaint(state.temperature)),
+                faults=(*state.faults, *self._temperature_faults(state.temperature)),
             )
 
     def park(self) -> None:
@@ -134,16 +134,16 @@ class CalibratedLens(FocusLens):
         self._lens.close()
 
     def _checked(self, focus_distance: float) -> float:
-        near, far = self.capabilities.nearest, self.capabilities.farthest
+        near, far = self.calibration.nearest, self.calibration.farthest
         if not near * (1 - 1e-9) <= focus_distance <= far * (1 + 1e-9):  # also refuses NaN
             raise InputError(
-                f"A focus distance of {focus_distance:g} m is outside what was calibrated, {near:.4g} to {far:.4g} m; "
-                "change the plan, or calibrate with targets that reach as far."
+                f"A focus distance of {focus_distance:g} m is outside the calibrated range, {near:.4g} to {far:.4g} m; "
+                "change the plan, or calibrate with more distances."
             )
         return float(dioptres(focus_distance))
 
     def _way_to(self, focus: float, temperature: float | None) -> tuple[Direction, float]:
-        """Return from which way the lens will come to a focus (dioptres), and the command."""
+        """Return the direction in which the lens will reach a focus (dioptres), and the command."""
         nearer = Direction.RISING if self.calibration.rises else Direction.FALLING
         farther = Direction.FALLING if self.calibration.rises else Direction.RISING
         if self._stand is None:
@@ -152,7 +152,7 @@ class CalibratedLens(FocusLens):
         present = float(self.calibration.dioptres(command, way, temperature))
         step = abs(self.calibration.curve(way).slope(command)) * self.capabilities.command.step
         if abs(focus - present) <= 0.75 * step:
-            return way, command  # it stands there
+            return way, command  # already there
         way = nearer if focus > present else farther
         return way, self.calibration.command(focus, way, temperature)
 
@@ -160,7 +160,7 @@ class CalibratedLens(FocusLens):
         return self.calibration.hysteresis > self.calibration.uncertainty / 2
 
     def _run_up(self, focus: float, temperature: float | None) -> tuple[Direction, float]:
-        """Go to one side of a focus and wait there; return the way from it and the command."""
+        """Move to one side of a focus and wait there; return the direction from there to the focus, and the command."""
         span = self.capabilities.command
         run_up = _RUN_UP * (span.greatest - span.least)
         way, start = Direction.RISING, self.calibration.command(focus, Direction.RISING, temperature) - run_up
@@ -177,7 +177,8 @@ class CalibratedLens(FocusLens):
         return float(metres(max(float(self.calibration.dioptres(command, way, temperature)), 0.0)))
 
     def _recent_temperature(self) -> float | None:
-        drifts = self.calibration.temperature is not None and self.calibration.temperature.coefficient
+        model = self.calibration.temperature
+        drifts = model is not None and model.coefficient
         if not (drifts and self.capabilities.measures_temperature):
             return None
         if self._read_ns is None or not 0 <= self._clock() - self._read_ns < TEMPERATURE_AGE_NS:
@@ -187,7 +188,7 @@ class CalibratedLens(FocusLens):
     def _remember(self, temperature: float | None) -> None:
         self._temperature, self._read_ns = temperature, self._clock()
 
-    def _complaint(self, temperature: float | None) -> tuple[str, ...]:
+    def _temperature_faults(self, temperature: float | None) -> tuple[str, ...]:
         model = self.calibration.temperature
         if model is None or temperature is None:
             return ()

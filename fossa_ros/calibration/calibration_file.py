@@ -100,18 +100,18 @@ class _Intrinsics(msgspec.Struct):
 
 
 class _File(msgspec.Struct):
-    """The entries that are read; ``measured`` and ``intrinsics.at_focus`` are notes for people."""
+    """The entries that are read; ``measured`` and ``intrinsics.at_focus`` are for information."""
 
     lens: _Lens
     focus: _Focus
     temperature: _Temperature | None = None
     breathing: _Breathing | None = None
     intrinsics: _Intrinsics | None = None
-    created: Any = ""  # YAML reads a date without quotes as a datetime
+    created: Any = ""  # YAML parses a date without quotes as a datetime
 
 
 def write_calibration(path: str | Path, calibration: LensCalibration, passes: Sequence[FocusPass] = ()) -> None:
-    """Write a calibration, and as notes for people the measurements it came from.
+    """Write a calibration, and for information the measurements it is based on.
 
     Raises:
         InputError: the file cannot be written.
@@ -236,8 +236,8 @@ def _four(K: np.ndarray) -> dict[str, float]:
     return {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
 
 
-def _plain(value):
-    """Return ``value`` with arrays as lists and numbers rounded to nine digits, as people and YAML like them."""
+def _plain(value: Any) -> Any:
+    """Return ``value`` with arrays as lists and floats rounded to nine digits, for YAML."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

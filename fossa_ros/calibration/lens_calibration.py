@@ -1,4 +1,4 @@
-"""What a calibration knows of a lens: its focus, its temperature, and how its image breathes."""
+"""The calibration of a lens: focus over command, drift with temperature, and breathing of the image."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.series import Direction
@@ -20,13 +21,13 @@ if TYPE_CHECKING:  # half a second to import, which a node without a calibration
 
 @dataclass(frozen=True)
 class CalibratedDevice:
-    """Which lens was calibrated.
+    """The lens that was calibrated.
 
     Attributes:
-        backend: of the lens, empty where unknown.
-        identity: make and serial number, for people.
-        quantity, unit: of its command.
-        least, greatest: range of its command.
+        backend: lens driver, empty if unknown.
+        identity: make and serial number, for display.
+        quantity, unit: of the command.
+        least, greatest: range of the command.
     """
 
     backend: str
@@ -39,13 +40,13 @@ class CalibratedDevice:
 
 @dataclass(frozen=True)
 class TemperatureModel:
-    """How the focus drifts with the temperature of the lens.
+    """Drift of the focus with the temperature of the lens.
 
     Attributes:
         reference: degC at which the curves hold.
-        coefficient: dioptres a degC; None where it could not be measured.
-        uncertainty: standard deviation of the coefficient; None together with it.
-        low, high: degC between which the calibration was made.
+        coefficient: dioptres per degC; None if it could not be measured.
+        uncertainty: standard deviation of the coefficient; None if there is no coefficient.
+        low, high: range of temperatures during calibration, degC.
     """
 
     reference: float
@@ -55,7 +56,7 @@ class TemperatureModel:
     high: float | None = None
 
     def drift(self, temperature: float | None) -> float:
-        """Return the dioptres by which the focus lies beyond the curves; 0 where that is not known."""
+        """Return the difference of the focus from the curves, dioptres; 0 if temperature or coefficient is unknown."""
         if temperature is None or self.coefficient is None:
             return 0.0
         return self.coefficient * (temperature - self.reference)
@@ -63,17 +64,17 @@ class TemperatureModel:
 
 @dataclass(frozen=True, eq=False)
 class Breathing:
-    """Scale and shift of the image over focus, against the image at a reference focus.
+    """Scale and shift of the image over focus, relative to the image at a reference focus.
 
-    What is at (x, y) at the reference focus, from the centre of the image, is at scale * (x, y) + shift.
+    A point at (x, y) from the image centre at the reference focus is at scale * (x, y) + shift.
 
     Attributes:
-        width, height: px of the images that were measured.
-        reference: dioptres where scale is 1 and shift 0.
+        width, height: size of the calibrated images, px.
+        reference: dioptres at which scale is 1 and shift 0.
         dioptres: (N,) rising, N >= 2.
-        scale: (N,) at them.
-        shift: (N, 2) px right and down.
-        uncertainty: standard deviation of the scale between the ends and the reference.
+        scale: (N,) at these dioptres.
+        shift: (N, 2) right and down, px.
+        uncertainty: standard deviation of the scale between either end and the reference.
     """
 
     width: int
@@ -91,27 +92,29 @@ class Breathing:
         values = np.column_stack([np.log(self.scale), self.shift])
         return CubicSpline(self.dioptres, values, bc_type="natural")
 
-    def at(self, dioptres) -> np.ndarray:
-        """Return scale and shift (px right and down), (..., 3), at a focus: splined, straight beyond the ends."""
+    def at(self, dioptres: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return (..., 3) scale, shift right and shift down (px): a natural cubic spline, linear beyond its ends."""
         dioptres = np.asarray(dioptres, dtype=np.float64)
         inside = np.clip(dioptres, self.dioptres[0], self.dioptres[-1])
-        values = self._spline(inside) + (dioptres - inside)[..., None] * self._spline(inside, 1)
+        values: npt.NDArray[np.float64] = self._spline(inside) + (dioptres - inside)[..., None] * self._spline(
+            inside, 1
+        )
         values[..., 0] = np.exp(values[..., 0])
         return values
 
-    def matrix(self, dioptres: float, size: tuple[int, int]) -> np.ndarray:
-        """Return what takes a pixel of the reference image to the pixel at ``dioptres``, (3, 3).
+    def matrix(self, dioptres: float, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+        """Return the (3, 3) homography from pixels at the reference focus to pixels at ``dioptres``.
 
         ``size`` is (height, width) of the images, which may be resized but not cropped.
 
         Raises:
-            InputError: a size of another shape than that of the images that were measured.
+            InputError: the aspect ratio differs from that of the calibrated images.
         """
         height, width = size
         if abs(width * self.height - height * self.width) > 0.01 * width * self.height:
             raise InputError(
-                f"The breathing of the lens was calibrated on {self.width}x{self.height} images, which "
-                f"{width}x{height} ones are no resized copy of; calibrate again at this resolution."
+                f"The breathing of the lens was calibrated on {self.width}x{self.height} images, which do not scale to "
+                f"{width}x{height}; calibrate again at this resolution."
             )
         scale, right, down = self.at(dioptres)
         centre = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -127,16 +130,16 @@ class Breathing:
 
 @dataclass(frozen=True, eq=False)
 class LensCalibration:
-    """The calibration of one lens before one camera.
+    """The calibration of one lens with one camera.
 
     Attributes:
-        device: which lens.
-        rising, falling: focus over command, when the lens came from smaller commands and from greater ones.
-        uncertainty: standard deviation of the focus, dioptres, from what the curves say of distances left out.
-        temperature: None where the lens had no thermometer.
-        breathing: None where it was not measured.
-        K: (3, 3) intrinsic matrix at the breathing's reference focus and size, None where not given.
-        created: when, for people.
+        device: the lens.
+        rising, falling: focus over command, after moves to a higher and to a lower command.
+        uncertainty: standard deviation of the focus, dioptres, from leave-one-out residuals and peak positions.
+        temperature: None if the lens has no thermometer.
+        breathing: None if it was not measured.
+        K: (3, 3) intrinsic matrix at the reference focus and size of the breathing, None if not given.
+        created: date and time, for display.
     """
 
     device: CalibratedDevice
@@ -152,7 +155,9 @@ class LensCalibration:
         """Return the curve of one direction."""
         return self.rising if direction is Direction.RISING else self.falling
 
-    def dioptres(self, command, direction: Direction, temperature: float | None = None):
+    def dioptres(
+        self, command: npt.ArrayLike, direction: Direction, temperature: float | None = None
+    ) -> npt.NDArray[np.float64]:
         """Return the focus (dioptres) at a command reached in ``direction``, at ``temperature`` (degC)."""
         return self.curve(direction).focus(command) + self._drift(temperature)
 
@@ -162,12 +167,12 @@ class LensCalibration:
 
     @property
     def rises(self) -> bool:
-        """Whether greater commands focus nearer."""
+        """Whether higher commands focus nearer."""
         return bool(self.rising.dioptres[-1] > self.rising.dioptres[0])
 
     @property
     def hysteresis(self) -> float:
-        """Greatest difference between the two curves in dioptres, where both were measured."""
+        """Largest difference of the two curves in dioptres, over the commands that both cover."""
         low = max(self.rising.commands[0], self.falling.commands[0])
         high = min(self.rising.commands[-1], self.falling.commands[-1])
         at = np.linspace(low, high, 33) if low < high else np.array([low])
@@ -175,12 +180,12 @@ class LensCalibration:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Least and greatest dioptres that can be commanded from either side, at the reference temperature."""
+        """Lowest and highest dioptres that can be reached in both directions, at the reference temperature."""
         ends = []
         for curve in (self.rising, self.falling):
             low, high = curve.range
-            told = sorted(float(curve.focus(command)) for command in (self.device.least, self.device.greatest))
-            ends.append((max(low, told[0]), min(high, told[1])))
+            reach = sorted(float(curve.focus(command)) for command in (self.device.least, self.device.greatest))
+            ends.append((max(low, reach[0]), min(high, reach[1])))
         return max(low for low, _ in ends), min(high for _, high in ends)
 
     @property
@@ -190,26 +195,28 @@ class LensCalibration:
 
     @property
     def farthest(self) -> float:
-        """Farthest focus distance, metres; infinity is possible."""
+        """Farthest focus distance, metres; may be infinite."""
         return float(metres(max(self.range[0], 0.0)))
 
     def scale(self, dioptres: float) -> float:
-        """Return the size of the image at a focus over that at the reference focus; 1 where breathing is unknown."""
+        """Return the image scale relative to the reference focus; 1 if breathing is unknown."""
         return 1.0 if self.breathing is None else float(self.breathing.at(dioptres)[0])
 
-    def intrinsics(self, dioptres: float, size: tuple[int, int], K: np.ndarray | None = None) -> np.ndarray:
+    def intrinsics(
+        self, dioptres: float, size: tuple[int, int], K: np.ndarray | None = None
+    ) -> npt.NDArray[np.float64]:
         """Return the (3, 3) intrinsic matrix at a focus, for images of ``size`` (height, width).
 
-        ``K`` is that at the reference focus and this size; without one the calibration's own serves.
+        ``K`` is the matrix at the reference focus and this size, by default that of the calibration.
 
         Raises:
-            InputError: no matrix is known, or images of another shape.
+            InputError: no matrix is known, or the aspect ratio differs from that of the calibrated images.
         """
         if K is None:
             if self.K is None or self.breathing is None:
-                raise InputError("The calibration has no intrinsics; give those at its reference focus.")
+                raise InputError("The calibration has no intrinsics; give the matrix at its reference focus.")
             K = scaled_intrinsics(self.K, (self.breathing.height, self.breathing.width), size)
-        return np.asarray(K) if self.breathing is None else self.breathing.matrix(dioptres, size) @ K
+        return np.asarray(K, dtype=np.float64) if self.breathing is None else self.breathing.matrix(dioptres, size) @ K
 
     def _drift(self, temperature: float | None) -> float:
         return 0.0 if self.temperature is None else self.temperature.drift(temperature)

@@ -1,4 +1,4 @@
-"""Step a lens before a camera and record what it sees."""
+"""Step a lens in front of a camera and record the images."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SOAK_PERIOD_S = 1.0
 
 
 class CalibrationCamera(Protocol):
-    """A camera that waits for the lens."""
+    """A camera that waits until the lens has settled."""
 
     def frame_after(self, t_ns: int) -> np.ndarray:
-        """Return a frame, (H, W) uint8 grey, whose exposure began at or after ``t_ns`` on the lens's clock."""
+        """Return a frame, (H, W) uint8 grey, whose exposure began at or after ``t_ns`` on the clock of the lens."""
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait."""
 
 
 class VideoCamera:
-    """A camera, or a video, that OpenCV opens.
+    """A camera or video that OpenCV opens.
 
-    OpenCV does not say when a frame was exposed. So after the lens has settled the frames that drivers keep in
-    store are thrown away, and the next one is taken.
+    OpenCV does not report when a frame was exposed. Therefore, once the lens has settled, the frames buffered by the
+    driver are discarded and the next one is used.
 
     Args:
         source: number of a camera (``0``), a device, file or URL.
-        stored: frames to throw away: as many as the driver's buffers hold.
+        stored: number of frames to discard, the size of the driver's buffer.
 
     Raises:
-        InputError: no such camera.
+        InputError: the camera cannot be opened.
     """
 
     def __init__(self, source: str, stored: int = 4):
@@ -51,33 +51,33 @@ class VideoCamera:
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
     def frame_after(self, t_ns: int) -> np.ndarray:
-        """Return the first frame that is certain to have begun after ``t_ns`` (of ``time.time_ns``)."""
+        """Return the first frame whose exposure certainly began after ``t_ns`` (of ``time.time_ns``)."""
         self.wait((t_ns - time.time_ns()) / 1e9)
         for _ in range(self._stored):
             self._capture.grab()
         ok, image = self._capture.read()
         if not ok:
-            raise InputError(f"Camera {self._source!r} gives no more images; check it.")
+            raise InputError(f"Camera {self._source!r} delivers no more images; check it.")
         return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait."""
         time.sleep(max(seconds, 0.0))
 
     def close(self) -> None:
-        """Free the camera."""
+        """Release the camera."""
         self._capture.release()
 
 
 def device_of(lens: FocusLens) -> CalibratedDevice:
-    """Return which lens this is, for a calibration."""
+    """Return the description of an open lens for a calibration."""
     command = lens.capabilities.command
     identity = lens.capabilities.identity
     return CalibratedDevice(lens.backend, identity, command.quantity, command.unit, command.least, command.greatest)
 
 
 def both_ways(least: float, greatest: float, steps: int) -> tuple[float, ...]:
-    """Return commands from one end to the other in even steps, and back."""
+    """Return evenly spaced commands from one end to the other, and back."""
     up = np.linspace(least, greatest, steps).tolist()
     return (*up, *up[-2::-1])
 
@@ -91,11 +91,11 @@ def record_series(
     name: str,
     progress: Callable[[], None] = lambda: None,
 ) -> CalibrationSeries:
-    """Move the lens to each command in turn and record a frame at each.
+    """Move the lens to each command and record a frame.
 
     Raises:
         LensError: the lens does not answer.
-        InputError: a command outside its range, or an image that cannot be written.
+        InputError: a command is outside its range, or an image cannot be written.
     """
     frames, entries = [], []
     for number, command in enumerate(commands):

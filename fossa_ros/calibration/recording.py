@@ -1,4 +1,4 @@
-"""Recordings of a calibration: a folder of images and ``calibration.json``, which says what each one is."""
+"""Recordings of a calibration: a folder of images, and ``calibration.json`` which describes them."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class _File(msgspec.Struct):
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A recording as read.
+    """A recording.
 
     Attributes:
-        device: which lens; its range is that of the commands where the file does not say.
+        device: the lens; its command range is that of the recorded commands unless the file has one.
         series: of each target.
     """
 
@@ -65,32 +65,32 @@ class Recording:
 
 
 class RecordingWriter:
-    """Write a recording while it is made; after every series the folder is complete."""
+    """Write a recording step by step; the folder is complete after every series."""
 
     def __init__(self, folder: str | Path, device: CalibratedDevice):
-        """Make the folder.
+        """Create the folder.
 
         Raises:
-            InputError: it cannot be made, or holds a recording already.
+            InputError: it cannot be created, or already holds a recording.
         """
         self.folder = Path(folder)
         self._content: dict[str, Any] = {"lens": asdict(device), "series": []}
         if (self.folder / DESCRIPTION).exists():
-            raise InputError(f"{folder} holds a recording already; give another folder or remove it.")
+            raise InputError(f"{folder} already holds a recording; give another folder or remove it.")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"The folder {folder} cannot be made ({error.strerror}); give another one.") from error
+            raise InputError(f"The folder {folder} cannot be created ({error.strerror}); give another one.") from error
 
     def image(self, name: str, image: np.ndarray) -> Callable[[], np.ndarray]:
-        """Write one (H, W) uint8 image and return what loads it again."""
+        """Write one (H, W) uint8 image, and return a function that loads it."""
         file = self.folder / name
         if not cv2.imwrite(str(file), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
             raise InputError(f"{file} cannot be written; give another folder.")
         return lambda: _grey(file)
 
     def series(self, distance: float, frames: list[tuple[str, float, float | None]]) -> None:
-        """Enter a finished series: (file, command, temperature) of every frame."""
+        """Add a finished series: file, command and temperature (degC) of every frame."""
         entries = [
             {"file": file, "command": command, "temperature_celsius": temperature}
             for file, command, temperature in frames
@@ -101,7 +101,7 @@ class RecordingWriter:
 
 
 def read_recording(folder: str | Path) -> Recording:
-    """Read a folder with ``calibration.json``; images are loaded on demand.
+    """Read a folder with ``calibration.json``; its images are loaded on demand.
 
     Raises:
         InputError: the file is missing or an entry cannot be used; names the entry.

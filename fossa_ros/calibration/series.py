@@ -1,4 +1,4 @@
-"""What a calibration is made from: frames of one target at one distance while the lens is stepped."""
+"""Calibration series: frames of one target at one distance while the lens is stepped."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fossa_ros.core.errors import InputError
 
 
 class Direction(StrEnum):
-    """The way from which the lens came to where it stands: hysteresis makes them differ."""
+    """The direction of a lens move; with hysteresis, focus depends on it."""
 
-    RISING = "rising"  # the command grew
+    RISING = "rising"  # to a higher command
     FALLING = "falling"
 
     @classmethod
     def of(cls, before: float, after: float) -> Direction | None:
-        """Return the direction of a move between two commands; None where it is no move."""
+        """Return the direction of a move between two commands; None if they are equal."""
         return None if after == before else cls.RISING if after > before else cls.FALLING
 
 
@@ -28,9 +28,9 @@ class CalibrationFrame:
     """One image with the lens at rest.
 
     Attributes:
-        command: what the lens was told, in the unit of its command.
-        load: returns the image, (H, W) uint8 grey, when it is wanted.
-        temperature: degC of the lens, None where unknown.
+        command: of the lens, in its unit.
+        load: returns the image, (H, W) uint8 grey.
+        temperature: of the lens, degC; None if unknown.
     """
 
     command: float
@@ -44,15 +44,15 @@ class CalibrationSeries:
 
     Attributes:
         frames: all of them.
-        distance: from the lens to the target along the optical axis, metres; None where unknown.
-        name: what people know it by.
+        distance: from the lens to the target along the optical axis, metres; None if unknown.
+        name: for display.
     """
 
     frames: tuple[CalibrationFrame, ...]
     distance: float | None
     name: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.distance is not None and not 0 < self.distance < np.inf:
             raise InputError(f"The distance of {self} must be a positive number of metres; correct it.")
 
@@ -60,7 +60,7 @@ class CalibrationSeries:
         return self.name or ("the target" if self.distance is None else f"the target at {self.distance:g} m")
 
     def directions(self) -> tuple[Direction | None, ...]:
-        """Return from which way each frame's position was reached; None before the first move."""
+        """Return the direction in which the position of each frame was reached; None before the first move."""
         commands = [frame.command for frame in self.frames]
         ways: list[Direction | None] = []
         for before, after in zip([*commands[:1], *commands], commands, strict=False):
@@ -68,7 +68,7 @@ class CalibrationSeries:
         return tuple(ways)
 
     def passes(self) -> list[tuple[Direction, tuple[int, ...]]]:
-        """Return the runs of frames, by number, through which the lens went one way, two or more frames each."""
+        """Return the runs of two or more frames in which the lens moved in one direction, by frame number."""
         runs: list[tuple[Direction, list[int]]] = []
         for number, way in enumerate(self.directions()):
             if way is None:

@@ -1,4 +1,4 @@
-"""How sharp an image is, and at which command it would be sharpest: to a small part of a step."""
+"""Sharpness of an image, and the command at which it peaks, to a fraction of a step."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from fossa_ros.core.errors import InputError
 
-_SMOOTHING = 0.8  # px: below it there is more noise than picture
-_NEAR_PEAK = (0.7, 0.5)  # of the peak's height above the floor: what the fit looks at; lower where steps are coarse
+_SMOOTHING = 0.8  # px: finer detail is mostly noise
+_NEAR_PEAK = (0.7, 0.5)  # fit points above this share of the peak height; the second value for coarse steps
 _ENOUGH = 7  # points above the first of these
 _FEWEST = 5  # points of a fit
-_RIVAL = 0.7  # of the peak's height: a second maximum as high means a second thing in view
-_FAINT = 0.2  # of the greatest sharpness: a peak that rises less above the floor could be anything
+_RIVAL = 0.7  # of the peak height: a second maximum this high means a second object in view
+_FAINT = 0.2  # of the highest sharpness: a lower peak above the floor is not reliable
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Where a sharpness curve is greatest.
+    """The maximum of a sharpness curve.
 
     Attributes:
-        command: there, in the unit of the commands.
-        uncertainty: standard deviation of it, from how well the fit goes through the curve.
-        half_width: half the width of what was fitted, in the same unit.
+        command: position of the maximum.
+        uncertainty: its standard deviation, from the residuals of the fit.
+        half_width: half the range of commands that was fitted.
     """
 
     command: float
@@ -33,9 +34,9 @@ class Peak:
 
 
 def sharpness(image: np.ndarray) -> float:
-    """Return the mean squared gradient of an (H, W) uint8 image over its squared mean, noise removed.
+    """Return the mean squared gradient of an (H, W) uint8 image, less that of its noise, over its squared mean.
 
-    The square mean takes out the brightness, so that flicker and the light lost by a breathing lens do not count.
+    The division removes brightness, so that flicker and the light that a breathing lens loses have no influence.
     """
     grey = image.astype(np.float32)
     smooth = cv2.GaussianBlur(grey, (0, 0), _SMOOTHING)
@@ -44,32 +45,32 @@ def sharpness(image: np.ndarray) -> float:
     return max(energy - _noise(grey) ** 2 * _noise_gain(), 0.0) / max(float(smooth.mean()) ** 2, 1.0)
 
 
-def find_peak(commands, values, name: str = "the target") -> Peak:
+def find_peak(commands: npt.ArrayLike, values: npt.ArrayLike, name: str = "the target") -> Peak:
     """Fit the maximum of a sharpness curve.
 
-    A quartic through the reciprocal of the points near the top: blur of radius r leaves about
-    1 / (1 + a r^2 + b r^4) of the gradients, and the odd terms take up that commands are not even in blur, which
-    would pull the vertex of an even curve to one side.
+    The fit is a quartic through the reciprocals of the points near the top: a blur of radius r leaves about
+    1 / (1 + a r^2 + b r^4) of the gradients. The odd terms absorb that blur is not linear in the command, which would
+    shift the vertex of an even curve.
 
     Args:
         commands: (N,) in any order.
         values: (N,) sharpness.
-        name: what the curve belongs to, for messages.
+        name: of the curve, for error messages.
 
     Raises:
-        InputError: no single clear maximum within the range, or too few steps across it.
+        InputError: there is no single clear maximum within the range, or too few steps across it.
     """
     commands, values = np.asarray(commands, np.float64), np.asarray(values, np.float64)
     order = np.argsort(commands, kind="stable")
     commands, values = commands[order], values[order]
     if len(commands) < _FEWEST:
-        raise InputError(f"{name}: {len(commands)} images are too few for a peak; step the lens more finely.")
+        raise InputError(f"{name}: {len(commands)} images are too few for a peak; use smaller steps.")
     floor, best = float(values.min()), int(values.argmax())
     height = values[best] - floor
     if height <= _FAINT * values[best]:
         raise InputError(
-            f"{name}: no focus stands out, the sharpest image has {values[best] / max(floor, 1e-12):.2f} times the "
-            "detail of the dullest; use a target with more texture, more light, or a wider range of commands."
+            f"{name}: the peak of sharpness is too low, {values[best] / max(floor, 1e-12):.2f} times the minimum; use "
+            "a target with more texture, more light, or a wider range of commands."
         )
     if best in (0, len(commands) - 1):
         raise InputError(
@@ -86,8 +87,7 @@ def find_peak(commands, values, name: str = "the target") -> Peak:
     near = slice(low, high + 1)
     if np.count_nonzero(share[near] > 0.2) < 3:
         raise InputError(
-            f"{name}: the lens was stepped too coarsely to find its sharpest focus near {commands[best]:g}; "
-            "take more steps."
+            f"{name}: the steps are too coarse to find the peak of sharpness near {commands[best]:g}; use more steps."
         )
     half_width = (commands[high] - commands[low]) / 2
     x = (commands[near] - commands[best]) / half_width
@@ -95,8 +95,8 @@ def find_peak(commands, values, name: str = "the target") -> Peak:
     return Peak(float(commands[best] + top * half_width), float(spread * half_width), float(half_width))
 
 
-def _stretch(share, best: int, above: float) -> tuple[int, int]:
-    """Return the first and last index of the run around ``best`` that lies above a share of the peak."""
+def _stretch(share: np.ndarray, best: int, above: float) -> tuple[int, int]:
+    """Return the first and last index of the run around ``best`` in which ``share`` exceeds ``above``."""
     low = high = best
     while low > 0 and share[low - 1] > above:
         low -= 1
@@ -105,19 +105,19 @@ def _stretch(share, best: int, above: float) -> tuple[int, int]:
     return low, high
 
 
-def _refuse_rivals(share, low: int, high: int, commands, name: str) -> None:
+def _refuse_rivals(share: np.ndarray, low: int, high: int, commands: np.ndarray, name: str) -> None:
     for index in (*range(1, low), *range(high + 1, len(share) - 1)):
         valley = share[min(index, high) : max(index, low) + 1].min()
         crest = share[index] >= max(share[index - 1], share[index + 1])
         if crest and share[index] > _RIVAL and valley < 0.8 * share[index]:
             raise InputError(
-                f"{name}: two things come into focus, at {commands[index]:g} and between {commands[low]:g} and "
-                f"{commands[high]:g}; let the target fill the region (--roi)."
+                f"{name}: there are two peaks of sharpness, at {commands[index]:g} and between {commands[low]:g} and "
+                f"{commands[high]:g}; make the target fill the region (--roi)."
             )
 
 
-def _vertex(x, y, weight) -> tuple[float, float]:
-    """Return the maximum of a weighted quartic (less, for few points) through (x, y), and its deviation."""
+def _vertex(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Return the maximum of a weighted quartic (of lower degree for few points) through (x, y), and its deviation."""
     degree = min(4, len(np.unique(x)) - 2)
     basis = np.vander(x, degree + 1)
     root = np.sqrt(weight)
@@ -134,7 +134,7 @@ def _vertex(x, y, weight) -> tuple[float, float]:
     left = root * (y - basis @ solution)
     variance = float(left @ left) / max(len(x) - degree - 1, 1)
     covariance = variance * np.linalg.pinv((basis * weight[:, None]).T @ basis)
-    # The vertex solves slope(top) = 0: what moves the slope there moves the vertex by that over the curvature.
+    # The vertex solves slope(top) = 0, so an error of the slope there moves it by that error over the curvature.
     gradient = np.array([k * top ** (k - 1) if k else 0.0 for k in range(degree, -1, -1)])
     curvature = float(np.polyval(np.polyder(slope), top))
     return top, float(np.sqrt(max(gradient @ covariance @ gradient, 0.0)) / abs(curvature))
@@ -149,7 +149,7 @@ def _noise(grey: np.ndarray) -> float:
 
 
 def _noise_gain() -> float:
-    """Return what white noise of unit variance adds to the mean squared gradient after the smoothing."""
+    """Return the mean squared gradient of smoothed white noise of unit variance."""
     impulse = np.zeros((33, 33), np.float32)
     impulse[16, 16] = 1
     smooth = cv2.GaussianBlur(impulse, (0, 0), _SMOOTHING)
