@@ -1,14 +1,15 @@
-"""Leave sweeps running with one fault after another, and count: crashes, wrong planes, memory, sweeps without an end.
+"""Run sweeps for a long time with random faults; count crashes, wrong planes, sweeps without an end, and memory.
 
-Accelerated, the sweep logic runs against a camera, a wire and a lens in virtual time, everything wrong at once:
+In virtual time, the sequencer runs with a simulated camera and lens and all faults at once:
 
     python benchmarks/soak.py virtual --sweeps 20000
 
-For real, the simulated rig and fossa_node run as processes over DDS while faults are injected at random:
+In real time, the simulated rig and fossa_node run as processes over DDS while faults are injected at random:
 
     python benchmarks/soak.py rig --minutes 30
 
-Every sweep must end as accepted or with a reason, no plane may have been elsewhere than it claims, memory must stay.
+Every sweep must be accepted or end with a reason, no plane may have another focus than it claims, and memory must not
+grow.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from pathlib import Path
 from rich.progress import Progress
 
 RECOVERY_S = 10.0  # for an accepted sweep once all faults are over
-MOVED = 0.06  # dioptres: position tolerance and ringing of a lens that counts as settled
+MOVED = 0.06  # dioptres: position tolerance and ringing of a settled lens
 
 
 def main() -> int:
-    """Run the soak that was asked for; return 1 where something was wrong."""
+    """Run the chosen soak; return 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=("virtual", "rig"))
     parser.add_argument("--sweeps", type=int, default=20000, help="virtual: how many")
@@ -56,7 +57,7 @@ def resident_mib(pid: int | str = "self") -> float:
 
 
 def soak_virtually(sweeps: int, seed: int) -> dict:
-    """Take sweeps in virtual time, all faults at once, modes and rates in turn; return what came of them."""
+    """Take sweeps in virtual time with all faults at once, modes and rates in turn; return the figures."""
     from fossa_ros.simulation.virtual_sweeps import Fault, Scenario, Tally, VirtualRun
     from fossa_ros.sweep import SweepMode
 
@@ -93,7 +94,7 @@ def soak_virtually(sweeps: int, seed: int) -> dict:
 
 
 def soak_rig(seconds: float, seed: int, width: int = 160) -> dict:
-    """Run rig and node with faults drawn at random; return what came of it."""
+    """Run rig and node with random faults; return the figures."""
     import rclpy
     from rcl_interfaces.srv import SetParameters
     from rclpy.executors import SingleThreadedExecutor
@@ -133,7 +134,7 @@ def soak_rig(seconds: float, seed: int, width: int = 160) -> dict:
             executor.spin_once(timeout_sec=min(left, 0.1))
 
     injected, memory, wrong, planes = Counter(), [], 0, 0
-    judged = 0
+    checked = 0
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder) / "lens"
         rig = _start(
@@ -161,9 +162,9 @@ def soak_rig(seconds: float, seed: int, width: int = 160) -> dict:
                 inject(RigFault.NONE)
                 plug.call_async(SetBool.Request(data=True))
                 memory.append(resident_mib(sweeper.pid))
-                while judged < len(reports) - 20:  # what the lens did is heard by then
-                    report = reports[judged]
-                    judged += 1
+                while checked < len(reports) - 20:  # the states of the lens have arrived by then
+                    report = reports[checked]
+                    checked += 1
                     for stamp, distance in zip(report.stamps, report.focus_distances, strict=True):
                         power = lens.get(nanoseconds(stamp))
                         if report.accepted and power is not None:

@@ -1,8 +1,8 @@
-"""How fast sweeps are on the real-time rig, and what faults do to them in virtual time: the tables of docs/sweeps.md.
+"""Measure how fast sweeps are on the simulated rig, and count what faults do to them: the tables of docs/sweeps.md.
 
-The rig is the simulated camera in real time and the Optotune backend over a pseudo-terminal; what a stack takes is
-held against the timeline of ``fossa plan`` for the acknowledgement and arrival times just measured. The faults are
-those of ``fossa_ros.simulation.virtual_sweeps``: the real sequencer in virtual time, a referee that knows the truth.
+The rig is the simulated camera in real time and the Optotune backend over a pseudo-terminal. Its rate is compared with
+the timeline of ``fossa plan`` for the measured acknowledgement and arrival times. The faults are those of
+``fossa_ros.simulation.virtual_sweeps``: the sequencer in virtual time, with a referee that knows the truth.
 
     python benchmarks/sweeps.py [--rig-sweeps 200] [--virtual-sweeps 10000] [--out tables.md]
 """
@@ -40,6 +40,7 @@ from fossa_ros.sweep.planner import Latencies, timeline
 RATE, EXPOSURE, SETTLING, PLANES = 60.0, 0.004, 0.018, 5
 RATES = (15.0, 30.0, 60.0, 100.0, 200.0)
 PER_RUN = 20
+PRACTICE = 4 * PLANES  # stacks that do not count
 MS = 1e6
 RIG_ROWS = [
     (SweepMode.STEP, SweepOutput.SWEEP),
@@ -55,7 +56,7 @@ def rig_row(rig_of, mode, output, count, progress) -> list[str]:
     timing = SweepTiming(settling_ns=round(SETTLING * 1e9), exposure_ns=round(EXPOSURE * 1e9))
     config = SweepConfig(mode=mode, output=output)
     sweeps, ends, acknowledgements, stamps, done = [], [], [], [], threading.Event()
-    wanted = count + PLANES * 4  # the first are practice
+    wanted = count + PRACTICE
 
     def on_sweep(sweep):
         sweeps.append(sweep)
@@ -86,16 +87,16 @@ def rig_row(rig_of, mode, output, count, progress) -> list[str]:
     rig.start()
     capture.start()
     done.wait(120)
-    latency = capture._sequencer.latency_ns
+    latency = capture.latency_ns
     capture.close()
     rig.close()
-    good = [(end, sweep) for end, sweep in zip(ends, sweeps, strict=True) if sweep.stack is not None][PLANES * 4 :]
+    good = [(end, sweep) for end, sweep in zip(ends, sweeps, strict=True) if sweep.stack is not None][PRACTICE:]
     latencies = Latencies(round(1e9 / RATE), max(latency, 0), round(np.median(acknowledgements)))
     planned = timeline(plan, timing, config, latencies)
     if len(good) < 2:
-        raise SystemExit(f"{mode} {output}: no stacks; {sweeps[-1].reason if sweeps else chr(63)}")
+        raise SystemExit(f"{mode} {output}: no stacks; {sweeps[-1].reason if sweeps else 'no sweep ended'}")
     intervals = np.diff([end for end, _ in good])
-    # A rolling stack at the turn of a sweep comes of the same plane as the one before: rates are over the whole run.
+    # Two rolling stacks at the turn of a sweep are renewed by the same plane: the rate is that of the whole run.
     rate = len(intervals) / intervals.sum()
     order = {stamp: index for index, stamp in enumerate(stamps)}
     frames = np.diff([order[max(sweep.stamps_ns)] for _, sweep in good])
@@ -120,10 +121,24 @@ def rig_camera() -> SimulatedCamera:
     return SimulatedCamera(width=96, height=72, fx=90.0)
 
 
-def virtual_rows(count: int, seed: int, progress) -> dict[Fault, Tally]:
-    """Take ``count`` sweeps in virtual time, spread over faults, modes and rates."""
+def rig_table(count: int, progress) -> str:
+    """Take ``count`` stacks in each mode and output; return the conditions and the table."""
+    config = RigConfig(camera=rig_camera(), rate=RATE, exposure=EXPOSURE)
+    load = os.getloadavg()[0]
+    rows = [rig_row(lambda on_frame: SimulatedRig(config, on_frame), *row, count, progress) for row in RIG_ROWS]
+    head = ["mode", "output", "timeline, depth/s", "measured", "share", "p50, ms", "p95, ms"]
+    head += ["frames a stack, p50 / p95", "acknowledge, ms", "arrival, ms", "sweeps without stack"]
+    return (
+        f"Rig at {RATE:.0f} Hz, {EXPOSURE * 1e3:.0f} ms exposure, {SETTLING * 1e3:.0f} ms settling, {PLANES} "
+        f"planes from 0.35 to 6 m, {count} stacks a row; {os.cpu_count()} cores, load {load:.1f} to "
+        f"{os.getloadavg()[0]:.1f} meanwhile.\n\n{table(head, rows)}\n"
+    )
+
+
+def virtual_table(count: int, seed: int, progress) -> tuple[str, list[str]]:
+    """Take ``count`` sweeps in virtual time, spread over faults, modes and rates; return the table and notes."""
     tallies: dict[Fault, Tally] = defaultdict(Tally)
-    taken = 0
+    taken, total, first = 0, Tally(), seed
     while taken < count:
         for fault in Fault:
             for mode in SweepMode:
@@ -134,8 +149,24 @@ def virtual_rows(count: int, seed: int, progress) -> dict[Fault, Tally]:
                 taken += PER_RUN
                 progress(PER_RUN)
         seed += 1
-    tallies["sweeps"] = taken
-    return tallies
+    for tally in tallies.values():
+        total += tally
+    rows = [
+        [name, tally.good, tally.wrong, tally.lost, tally.justified, f"{tally.seconds:.0f}"]
+        for name, tally in [*tallies.items(), ("**all**", total)]
+    ]
+    head = [
+        "fault",
+        "good stacks",
+        "planes wrong",
+        "lost though good",
+        "ended with a reason, spoilt",
+        "virtual seconds",
+    ]
+    return (
+        f"{taken} sweeps in virtual time, 15 to 200 Hz, step, ramp and external, sweep and rolling, "
+        f"seeds from {first}.\n\n{table(head, rows)}"
+    ), total.notes
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -155,39 +186,13 @@ def main(rig_sweeps, virtual_sweeps, seed, out):
     text = ""
     with Progress(console=console) as bar:
         if rig_sweeps:
-            total = len(RIG_ROWS) * (rig_sweeps + PLANES * 4)
-            task = bar.add_task("Rig", total=total)
-            load = os.getloadavg()[0]
-            config = RigConfig(camera=rig_camera(), rate=RATE, exposure=EXPOSURE)
-            rows = [
-                rig_row(lambda on_frame: SimulatedRig(config, on_frame), *row, rig_sweeps, lambda: bar.advance(task))
-                for row in RIG_ROWS
-            ]
-            text += (
-                f"Rig at {RATE:.0f} Hz, {EXPOSURE * 1e3:.0f} ms exposure, {SETTLING * 1e3:.0f} ms settling, {PLANES} "
-                f"planes from 0.35 to 6 m, {rig_sweeps} stacks a row; {os.cpu_count()} cores, load {load:.1f} to "
-                f"{os.getloadavg()[0]:.1f} meanwhile.\n\n"
-            )
-            head = ["mode", "output", "timeline, depth/s", "measured", "share", "p50, ms", "p95, ms"]
-            head += ["frames a stack, p50 / p95", "acknowledge, ms", "arrival, ms", "sweeps without stack"]
-            text += table(head, rows) + "\n"
+            task = bar.add_task("Rig", total=len(RIG_ROWS) * (rig_sweeps + PRACTICE))
+            text += rig_table(rig_sweeps, lambda: bar.advance(task))
         if virtual_sweeps:
             task = bar.add_task("Virtual time", total=virtual_sweeps)
-            tallies = virtual_rows(virtual_sweeps, seed, lambda count: bar.advance(task, count))
-            taken = tallies.pop("sweeps")
-            sums = Tally()
-            rows = []
-            for fault, tally in tallies.items():
-                rows.append([fault, tally.good, tally.wrong, tally.lost, tally.justified, f"{tally.seconds:.0f}"])
-                sums += tally
-            rows.append(["**all**", sums.good, sums.wrong, sums.lost, sums.justified, f"{sums.seconds:.0f}"])
-            text += (
-                f"{taken} sweeps in virtual time, 15 to 200 Hz, step, ramp and external, sweep and rolling, "
-                f"seeds from {seed}.\n\n"
-            )
-            head = ["fault", "good stacks", "planes wrong", "lost though good", "ended with a reason, spoilt"]
-            text += table([*head, "virtual seconds"], rows)
-            for note in sums.notes[:20]:
+            rows, notes = virtual_table(virtual_sweeps, seed, lambda count: bar.advance(task, count))
+            text += rows
+            for note in notes[:20]:
                 console.print(note)
     if out is None:
         click.echo(text)

@@ -71,7 +71,7 @@ class CommandLens(FocusLens):
 
     @abstractmethod
     def _rest(self) -> None:
-        """Let the lens rest where it draws the least current."""
+        """Bring the lens to rest, where it draws the least current."""
 
     @abstractmethod
     def _free(self) -> None:

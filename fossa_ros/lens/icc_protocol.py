@@ -58,7 +58,7 @@ class Order:
     """A command that is answered by OK.
 
     Attributes:
-        word: the command; ends in ``=`` where it takes a value.
+        word: the command; ends in ``=`` if it takes a value.
         decimals: of the value.
     """
 

@@ -158,7 +158,7 @@ class FocusLens(ABC):
     - All methods may be called from any thread.
     - ``move_to`` returns when the device has *acknowledged* the command, and reports when that was and how long the
       lens then settles. It does not wait for the lens to settle.
-    - Where the device is silent, gone, closed, or answers what its protocol does not allow, every method but ``close``
+    - If the device is silent, gone, closed, or answers what its protocol does not allow, every method but ``close``
       raises LensError. The caller then closes the lens and constructs a new one.
     - Options that cannot be used raise InputError. Every message is one sentence that names what to change.
 
@@ -218,7 +218,7 @@ class FocusLens(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Park the lens and free its port, even where it no longer answers; a second call does nothing."""
+        """Park the lens and free its port, even if it no longer answers; a second call does nothing."""
 
     def __enter__(self) -> Self:
         return self

@@ -127,7 +127,10 @@ class Referee:
             )
 
     def is_true(self, plane: TakenPlane) -> bool:
-        """Return whether the lens was where the plane claims: all the exposure if it stood, else in its middle."""
+        """Return whether the plane has the focus that it claims.
+
+        A lens that stands still must hold it during the whole exposure, a moving one at its middle.
+        """
         claimed = float(dioptres(plane.focus_distance))
         if self._scenario.mode is SweepMode.STEP:
             times = np.linspace(*self._exposures[plane.frame.image], 5).astype(int).tolist()

@@ -120,7 +120,7 @@ class VirtualRun:
             stray = power + self._random.choice([-1, 1]) * self._random.uniform(0.2, 1)
             if self.scenario.measures:  # it acknowledges the command, and goes elsewhere
                 power = float(np.clip(stray, -2, 3))
-            else:  # it acknowledges where it really goes
+            else:  # it acknowledges its real target
                 power = float(np.clip(stray, -1.8, 3))
                 acknowledged = float(metres(power + OFFSET))
         self._command(power, effect)

@@ -1,4 +1,4 @@
-"""Focus sweeps: where to focus, which frame belongs to which plane, and why not."""
+"""Focus sweeps: plan them, assign frames to their planes, and drive a lens through them."""
 
 from fossa_ros.sweep.assembler import StepAssembler
 from fossa_ros.sweep.capture import SweepCapture

@@ -46,7 +46,7 @@ class SweepCapture:
         clock: nanoseconds on the clock of the image stamps.
         config: how sweeps are taken.
         clock_use: whether the camera's clock is compared with the lens's by the sharpness of the images around lens
-            steps, and whether stamps are corrected by it where that is certain. Only stepped sweeps show it.
+            steps, and whether stamps are corrected by it if that is certain. Only stepped sweeps show it.
         on_plane: receives a function that decodes the newest plane of the present sweep, so that work on it need not
             wait for the end of the sweep; None for nothing.
     """
@@ -74,7 +74,7 @@ class SweepCapture:
         self._lens = LensSession(open_lens, plan, clock, on_lens_state)
         self._decoder = decoder
         self._on_sweep = on_sweep
-        # A plane that is resampled later, or that makes a stack by itself, is of no use early.
+        # Planes that are resampled later, or that complete a stack each, are of no use early.
         early = not decoder.resamples and self._config.output is SweepOutput.SWEEP
         self._on_plane = on_plane if early else None
         self._passed_on_ns: int | None = None  # start of the plane that on_plane received last
@@ -95,13 +95,18 @@ class SweepCapture:
         return self._sequencer.period_ns
 
     @property
+    def latency_ns(self) -> int:
+        """From the end of exposure to arrival of the quickest frame lately; 0 while it is not known."""
+        return self._sequencer.latency_ns
+
+    @property
     def clock_offset(self) -> ClockOffset | None:
         """The offset of the camera's clock that images show; None while they show none."""
         return self._clock_watch.found if self._clock_watch is not None else None
 
     @property
     def lens_failure(self) -> str:
-        """Why the lens was last lost; empty where it never was."""
+        """Why the lens was last lost; empty if it never was."""
         return self._lens.failure
 
     def expectation(self) -> str:
@@ -225,7 +230,7 @@ class SweepCapture:
     def _turn_comes(self, timeout: float) -> bool:
         """Return whether a sweep is to be taken, or the thread to stop, within ``timeout`` seconds.
 
-        No sweep starts until /clock is received: a simulated clock says 0 until then.
+        No sweep starts until /clock is received: a simulated clock shows 0 until then.
         """
 
         def turn() -> bool:
@@ -315,7 +320,7 @@ class SweepCapture:
         with self._changed:
             outcomes = self._sequencer.outcomes()
             if self._stopping:
-                return  # those are not sweeps that failed, but one that was stopped
+                return  # a sweep that was stopped has not failed
         for outcome in outcomes:
             with self._changed:
                 number = self._next_number

@@ -1,4 +1,4 @@
-"""What a sweep becomes: one value with its focus stack, or with the reason why there is none."""
+"""A captured sweep: its focus stack, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CapturedSweep:
 
     Attributes:
         number: running number since the capture was created.
-        stack: the focus stack; None where a plane is missing.
+        stack: the focus stack; None if a plane is missing.
         reason: why there is no stack; empty otherwise.
         focus_distances: metres, of the planes taken, in the order they were taken.
         stamps_ns: start of exposure of each of them.
@@ -26,10 +26,10 @@ class CapturedSweep:
         drops: how many frames were not used, by reason.
         started_ns: first lens command, on the capture's clock.
         duration_ns: first lens command to the arrival of the last plane.
-        uncertainties: dioptres by which each focus may be wrong, 0 where the lens stood; empty where not known.
-        gyro: how the camera turned meanwhile; None where there is no gyroscope.
-        breathing: (N, 3) scale and shift of each plane (``calibration.breathing_correction``), to be taken out of
-            the stack before anything else; None where it is not known.
+        uncertainties: dioptres by which each focus may be wrong, 0 if the lens stood still; empty if unknown.
+        gyro: the rotation of the camera meanwhile; None without a gyroscope.
+        breathing: (N, 3) scale and shift of each plane (``calibration.breathing_correction``), to be removed from the
+            stack before anything else; None if it is not known.
     """
 
     number: int
@@ -47,5 +47,5 @@ class CapturedSweep:
 
     @property
     def camera_info(self) -> Any:
-        """The calibration message that came with the first frame; None where there is no frame."""
+        """The calibration message that came with the first frame; None if there is no frame."""
         return self.frames[0].camera_info if self.frames else None

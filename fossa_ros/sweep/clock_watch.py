@@ -1,4 +1,4 @@
-"""Estimate the clock offset while sweeps are taken, and correct stamps by it where it is certain."""
+"""Estimate the clock offset while sweeps are taken, and correct stamps by it if it is certain."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ClockWatch:
             self.found = self._estimator.estimate()
 
     def timing(self) -> SweepTiming:
-        """Return the timing to use: corrected where the offset is certain and larger than half the clock margin."""
+        """Return the timing to use: corrected if the offset is certain and larger than half the clock margin."""
         found, margin = self.found, self._base.clock_margin_ns
         if self._use is ClockUse.CORRECT and found is not None and found.certain and 2 * found.uncertainty_ns <= margin:
             wanted = self._base.clock_offset_ns + found.offset_ns

@@ -29,10 +29,10 @@ class SweepDecoder:
 
     Args:
         decode: returns the (H, W, 3) uint8 RGB pixels of a frame; raises InputError.
-        focal_length: metres, None where unknown.
-        f_number: None where unknown.
-        gyro: returns the gyroscope's samples between two stamps, in nanoseconds; None where there is no gyroscope.
-        breathing: returns the (N, 3) scale and shift of each plane of a stack; None where it was not calibrated.
+        focal_length: metres, None if unknown.
+        f_number: None if unknown.
+        gyro: returns the gyroscope's samples between two stamps, in nanoseconds; None without a gyroscope.
+        breathing: returns the (N, 3) scale and shift of each plane of a stack; None if it was not calibrated.
     """
 
     def __init__(

@@ -39,10 +39,10 @@ class Frame:
         stamp_ns: the driver's stamp.
         arrival_ns: when it arrived, on the same clock.
         format: anything comparable that must not change within a sweep (size, encoding, optical frame).
-        intrinsics: the nine numbers of K, row by row; anything comparable where no stack is made.
+        intrinsics: the nine numbers of K, row by row; anything comparable if no stack is made.
         image: the image in the form in which it came, to be decoded later.
-        camera_info: the calibration message that came with it, passed on as it is; None where there is none.
-        exposure_ns: exposure time of one row where the camera reports it; None for the one configured.
+        camera_info: the calibration message that came with it, passed on unchanged; None without one.
+        exposure_ns: exposure time of one row if the camera reports it; None for the configured one.
     """
 
     stamp_ns: int

@@ -61,7 +61,7 @@ class GyroBuffer:
             return self._samples.add(stamp_ns + self._clock_offset_ns, rate)
 
     def between(self, start_ns: int, end_ns: int) -> GyroSamples:
-        """Return the samples of start <= stamp <= end; empty arrays where there are none."""
+        """Return the samples of start <= stamp <= end; empty arrays if there are none."""
         with self._lock:
             found = self._samples.between(start_ns, end_ns)
         stamps = np.array([stamp for stamp, _ in found], np.int64)

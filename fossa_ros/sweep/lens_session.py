@@ -1,4 +1,4 @@
-"""The lens of a capture: opened when it is needed, reported to whoever listens, opened again after a failure."""
+"""The lens of a capture: opened when needed, its state reported, opened again after a failure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MEASURED_PERIOD_NS = 10_000_000  # of the reported positions of a lens that meas
 class LensSession:
     """Hold a lens open and report its state.
 
-    A lens that does not measure its position is reported at its set-point before and after every command, which gives
-    the frames of a recording their focus; one that does, at the positions read from it.
+    For a lens that does not measure its position the set-point is reported before and after every command, which gives
+    the frames of a recording their focus; for one that does, the measured positions are reported.
 
     Args:
         open_lens: opens the lens; raises LensError or InputError.

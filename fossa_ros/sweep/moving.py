@@ -19,14 +19,14 @@ PENDING = 256  # frames that may wait until the position of the lens is known
 class MovingAssembler:
     """Give each frame the focus that the lens had at mid-exposure, and the plane of the plan that is nearest.
 
-    A frame is used only where the track knows that focus within the tolerance. Not thread-safe: the caller
+    A frame is used only if the track knows that focus within the tolerance. Not thread-safe: the caller
     serialises.
 
     Args:
         plan: the planes; a frame belongs to one if it lies nearer to it than to any other, and not farther outside
             the outermost than half the spacing.
         timing: when a frame was exposed.
-        track: where the lens was.
+        track: the positions of the lens.
         tolerance: dioptres of uncertainty that a frame may have.
         renewing: whether a newer frame replaces an older one of the same plane. A sweep then ends with the frame that
             completes it; later frames wait for the next sweep.

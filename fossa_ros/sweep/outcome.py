@@ -14,7 +14,7 @@ class TakenPlane:
     Attributes:
         slot: index of the plane in the plan, nearest first.
         focus_distance: metres.
-        uncertainty: dioptres; 0 where the lens stood still.
+        uncertainty: dioptres; 0 if the lens stood still.
         start_ns: start of exposure on the node's clock.
         frame: as it arrived.
     """
@@ -32,7 +32,7 @@ class Outcome:
 
     Attributes:
         planes: those taken, in the order of exposure.
-        reason: why they are not a stack; empty where they are.
+        reason: why they are not a stack; empty if they are.
         drops: frames not used since the last outcome, by reason.
         started_ns: when the sweep began.
         finished_ns: when the last plane's frame arrived.

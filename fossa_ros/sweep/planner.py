@@ -51,7 +51,7 @@ class Latencies:
 
 @dataclass(frozen=True)
 class Exposure:
-    """A frame: nanoseconds since the timeline's beginning; ``slot`` is its plane, None where it is not used."""
+    """A frame: nanoseconds since the timeline's beginning; ``slot`` is its plane, None if it is not used."""
 
     start_ns: int
     end_ns: int

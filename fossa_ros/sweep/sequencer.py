@@ -197,7 +197,7 @@ class Sequencer:
         )
 
     def _ramp_sweep(self, order: tuple[int, ...], now_ns: int) -> RampSweep:
-        # A lens is read after every command; a longer gap holds a command that nobody knows when it was obeyed.
+        # The lens is read after every command. A longer gap contains a command that took effect at an unknown time.
         self._track.expect_samples_every(self.config.ramp_interval_ns + 2 * self._command_ns(0.5))
         return RampSweep(
             self.plan,

@@ -46,7 +46,7 @@ class TimedBuffer(Generic[Value]):
         return self._samples[self.index_after(start_ns - 1) : self.index_after(end_ns)]
 
     def index_after(self, t_ns: int) -> int:
-        """Return the index of the first sample later than ``t_ns``; the length where there is none."""
+        """Return the index of the first sample later than ``t_ns``; the length if there is none."""
         return bisect_right(self._samples, t_ns, key=_stamp)
 
     def __getitem__(self, index: int) -> tuple[int, Value]:

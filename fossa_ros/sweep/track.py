@@ -55,7 +55,7 @@ class LensTrack(ABC):
 
     @abstractmethod
     def during(self, start_ns: int, end_ns: int, margin_ns: int) -> Focus | None:
-        """Return the focus at the middle of an exposure, None where it is not known.
+        """Return the focus at the middle of an exposure, None if it is not known.
 
         ``margin_ns`` is how far the clocks may disagree.
         """

@@ -31,7 +31,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Ended:
-    """The sweep has ended; ``reason`` says why it is incomplete and is empty where it is complete."""
+    """The sweep has ended; ``reason`` says why it is incomplete and is empty if it is complete."""
 
     reason: str
 

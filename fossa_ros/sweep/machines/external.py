@@ -1,4 +1,4 @@
-"""A sweep whose lens somebody else drives."""
+"""A sweep whose lens is driven by another program."""
 
 from __future__ import annotations
 

@@ -60,5 +60,5 @@ class SweepMachine(ABC):
         """Note that the lens still held its last command."""
 
     def _unused_frames(self, none: str) -> str:
-        """Return the frames not used as a clause of a reason, ``none`` where there are none."""
+        """Return the frames not used as a clause of a reason, with ``none`` if there are none."""
         return f"(frames not used: {describe_drops(self.drops + self._refused) or none})"

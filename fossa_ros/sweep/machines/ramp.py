@@ -42,7 +42,7 @@ class RampSweep(SweepMachine):
         timing: of camera and lens.
         assembler: follows the lens.
         guard: knows the frame period.
-        last_move: the command that the lens holds, None where it holds none.
+        last_move: the command that the lens holds, None if it holds none.
         lag_ns: by which the lens follows its commands.
         plane_ns: the least time from one plane to the next.
         interval_ns: between commands.

@@ -46,7 +46,7 @@ class StepSweep(SweepMachine):
         measures: whether the lens measures its position.
         tolerance: dioptres that a lens may be off its plane.
         prove_each: whether every plane is verified by itself, because it is used before the next command.
-        holding: the command that the lens holds, None where it holds none.
+        holding: the command that the lens holds, None if it holds none.
     """
 
     _assembler: StepAssembler
