@@ -1,34 +1,36 @@
-"""Pair each image with the calibration that was published with it."""
+"""The camera's topics: each image paired with its calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from fossa_ros.messages import topics
 from fossa_ros.messages.stamp_pairs import StampPairs
 from fossa_ros.ros import qos
 
-FEW = 4  # messages that say nothing yet: discovery finds one topic before the other
+FEW = 4  # messages, which are no evidence yet: discovery finds one topic before the other
 
 
 class CameraSubscription:
-    """Subscribe to ``image`` and ``camera_info`` and call ``on_pair(image, info)`` for each pair of one stamp.
+    """Subscribe to ``image`` and ``camera_info`` and pair messages of one stamp.
 
-    The subscription asks for reliable delivery; ``match_reliability`` gives that up where the camera does not offer it.
+    The subscriptions are reliable at first; ``match_reliability`` changes them if the camera publishes best-effort.
 
-    Pairs are ``StampPairs``'s, also where message_filters is installed: its TimeSynchronizer makes the same pairs until
-    time goes back, as when a bag begins anew, and then none while images without partner fill its queue.
+    Pairs are made by ``StampPairs``, also where message_filters is installed: after time goes back, as when a bag
+    starts again, its TimeSynchronizer makes no pairs while images without a partner fill its queue.
 
     Args:
-        node: whose subscriptions they are.
-        on_pair: see above; called on the executor's thread.
-        transport: of the images, as image_transport names them: raw or compressed. Compressed ones are on the
-            image's topic, remapped or not, with "/compressed" after it.
+        node: the node.
+        on_pair: receives each image and its calibration, on the executor's thread.
+        transport: of the images, as image_transport names it: raw or compressed. Compressed images are on the topic of
+            the raw images, remapped or not, with "/compressed" appended.
     """
 
     def __init__(
@@ -44,8 +46,8 @@ class CameraSubscription:
         }
         self._node = node
         self._on_pair = on_pair
-        self._subscriptions = []
-        self._counts = [0, 0, 0]  # images, infos and pairs since last asked
+        self._subscriptions: list[Subscription] = []
+        self._counts = [0, 0, 0]  # images, calibrations and pairs since the last call of fault
         self._subscribe(qos.FRAMES)
 
     def close(self) -> None:
@@ -55,7 +57,7 @@ class CameraSubscription:
         self._subscriptions = []
 
     def fault(self) -> str:
-        """Return why no pair came since the last call although something did; empty where all is well."""
+        """Return why no pair arrived since the last call although messages did; empty otherwise."""
         (images, infos, pairs), self._counts = self._counts, [0, 0, 0]
         if pairs or images + infos < FEW:
             return ""
@@ -67,15 +69,15 @@ class CameraSubscription:
         return f"no image on {image} has the stamp of a message on {info}: let one driver publish both"
 
     def match_reliability(self) -> None:
-        """Subscribe best-effort if a camera publishes so: a reliable subscriber would never hear from it."""
+        """Subscribe best-effort if the camera publishes so: a reliable subscription would receive nothing from it."""
         if self._qos is qos.FRAMES_BEST_EFFORT:
             return
         for topic in self._topics:
-            offers = self._node.get_publishers_info_by_topic(topic)
-            if any(offer.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for offer in offers):
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            if any(each.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for each in publishers):
                 self._node.get_logger().warning(
-                    f"The camera publishes '{topic}' best-effort, so frames may be lost on the way; "
-                    "set its QoS to reliable if the driver allows it."
+                    f"The camera publishes '{topic}' best-effort, so frames may be lost; set its QoS to reliable if "
+                    "the driver allows it."
                 )
                 self.close()
                 self._subscribe(qos.FRAMES_BEST_EFFORT)
@@ -83,17 +85,17 @@ class CameraSubscription:
 
     def _subscribe(self, profile: QoSProfile) -> None:
         self._qos = profile
-        pairs = StampPairs(self._pair)
+        pairs = StampPairs(self._on_stamp_pair)
 
-        def take(index: int, message) -> None:
+        def on_message(index: int, message: Any) -> None:
             self._counts[index] += 1
             pairs.add(index, message)
 
         self._subscriptions = [
-            self._node.create_subscription(kind, topic, partial(take, index), profile)
+            self._node.create_subscription(kind, topic, partial(on_message, index), profile)
             for index, (topic, kind) in enumerate(self._topics.items())
         ]
 
-    def _pair(self, image: Image | CompressedImage, info: CameraInfo) -> None:
+    def _on_stamp_pair(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         self._counts[2] += 1
         self._on_pair(image, info)

@@ -1,8 +1,7 @@
-"""The half that is beside the camera and the lens: it takes sweeps, always or when asked to."""
+"""Capture: the part of a node that drives camera, lens and gyroscope and assembles sweeps."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,6 +9,7 @@ from functools import partial
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.lifecycle import LifecyclePublisher
+from rclpy.subscription import Subscription
 from rclpy.task import Future
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
@@ -26,9 +26,9 @@ from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.capture_config import CaptureConfig
 from fossa_ros.parameters.configured_decoder import configured_decoder
-from fossa_ros.pipeline.result import Verdict
 from fossa_ros.ros import qos
 from fossa_ros.ros.camera_subscription import CameraSubscription
+from fossa_ros.ros.capture_requests import CaptureRequests
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_subscription
@@ -39,7 +39,12 @@ from fossa_ros.sweep import CapturedSweep, DecodePlane, GyroBuffer, SweepCapture
 class CaptureComponent:
     """Camera, lens and gyroscope of a node, and its services ``capture`` and ``set_enabled``.
 
-    The executor's callbacks only enqueue; the capture's own thread waits for lens and frames, and calls ``on_sweep``.
+    The executor's callbacks only enqueue. The capture's own thread waits for the lens and for frames, and calls
+    ``on_sweep``.
+
+    Args:
+        node: the node.
+        diagnostics: of the node; receives the state of the lens.
     """
 
     def __init__(self, node: ManagedNode, diagnostics: HealthPublisher):
@@ -47,17 +52,16 @@ class CaptureComponent:
         self._diagnostics = diagnostics
         self._capture: SweepCapture | None = None
         self._camera: CameraSubscription | None = None
-        self._subscriptions = []
-        self._lens_states: LifecyclePublisher | None = None  # the publisher, where this node drives the lens
+        self._subscriptions: list[Subscription] = []
+        self._lens_states: LifecyclePublisher | None = None  # where this node drives the lens
         self._gyro: GyroBuffer | None = None
         self._frames: CameraFrames | None = None
         self._exposure_fault = ""
-        self._lock = threading.Lock()
-        self._awaited: dict[int, list[Future]] = {}  # by the number of the sweep
-        # Services live as long as the node: one that is destroyed with an answer outstanding ends the process.
-        # While 'capture' awaits its sweep, its group is blocked; the frames of that sweep arrive in the node's own.
-        answering = MutuallyExclusiveCallbackGroup()
-        node.create_service(Trigger, "capture", self._on_capture, callback_group=answering)
+        self._requests = CaptureRequests()
+        # Services live as long as the node: destroying one with an answer outstanding ends the process. While 'capture'
+        # waits for its sweep it blocks its callback group; the frames of the sweep arrive in the default group.
+        group = MutuallyExclusiveCallbackGroup()
+        node.create_service(Trigger, "capture", self._on_capture, callback_group=group)
         node.create_service(SetBool, "set_enabled", self._on_set_enabled)
 
     def configure(
@@ -67,10 +71,17 @@ class CaptureComponent:
         on_plane: Callable[[DecodePlane], None] | None = None,
         on_camera: Callable[[tuple[int, int], int], None] = lambda size, planes: None,
     ) -> str:
-        """Open the lens; return who it is. Raises FossaError.
+        """Open the lens and return its identity.
 
-        ``on_plane`` receives what decodes planes of a sweep in the making, from the capture's thread too; ``on_camera``
-        the (H, W) of the images and the number of planes, from the executor's, when the first frame has come.
+        Args:
+            config: parameters of the node.
+            on_sweep: receives every sweep, complete or not, on the capture's thread.
+            on_plane: receives a function that decodes a plane of the sweep under way, on the capture's thread too.
+            on_camera: receives the (H, W) of the images and the number of planes when the first frame arrives, on the
+                executor's thread.
+
+        Raises:
+            FossaError: the parameters cannot be used, or the lens cannot be opened.
         """
         plan = config.sweep.plan
         calibration = configured_calibration(config.lens)
@@ -97,7 +108,7 @@ class CaptureComponent:
             on_plane=on_plane,
         )
         self._external = config.sweep.config.mode is SweepMode.EXTERNAL
-        identity = "a lens that somebody else drives"
+        identity = f"Lens driven by another node, see {topics.LENS_STATE.name}"
         if not self._external:
             lens = self._capture.connect()
             self._lens_backend = lens.backend
@@ -109,27 +120,26 @@ class CaptureComponent:
         return identity
 
     def activate(self) -> None:
-        """Begin to take sweeps."""
+        """Start to sweep."""
+        self._diagnostics.health.on_activated()
         self._capture.start()
         self._camera_seen = False
-        self._frames = CameraFrames(self._capture.add_frame, exposure_times=bool(self._exposure_topic))
+        self._rate_logged = False
         self._exposure_fault = ""
-        if self._exposure_topic:
-            # One that is lost costs little: the longest exposure is assumed.
+        self._frames = CameraFrames(self._capture.add_frame, exposure_times=bool(self._exposure_topic))
+        self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
+        self._subscriptions.append(create_subscription(self._node, topics.IMU, self._on_imu))
+        if self._exposure_topic:  # best effort: without a report, the configured exposure is assumed
             metadata = replace(topics.METADATA, name=self._exposure_topic, profile=Profile.SENSOR)
             self._subscriptions.append(create_subscription(self._node, metadata, self._frames.add_metadata))
-        self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
-        self._diagnostics.health.on_activated()
-        self._rate_logged = False
-        # Best-effort, which every driver's offer satisfies: one sample more or less is nothing.
-        self._subscriptions.append(create_subscription(self._node, topics.IMU, self._on_imu))
         if self._external:
-            self._subscriptions.append(
-                create_subscription(self._node, topics.LENS_STATE, self._on_external_lens, profile=qos.REPORTS)
+            subscription = create_subscription(
+                self._node, topics.LENS_STATE, self._on_external_lens, profile=qos.REPORTS
             )
+            self._subscriptions.append(subscription)
 
     def deactivate(self) -> None:
-        """End, in mid-sweep too, and park the lens."""
+        """Stop at once, within a sweep too, and park the lens."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -140,7 +150,7 @@ class CaptureComponent:
             self._capture.stop()
 
     def cleanup(self) -> None:
-        """Free the lens."""
+        """Close the lens."""
         if self._capture is not None:
             self._capture.close()
         if self._lens_states is not None:
@@ -148,7 +158,7 @@ class CaptureComponent:
         self._capture = self._lens_states = self._gyro = None
 
     def tick(self, health: Health) -> None:
-        """Look after what changes slowly, about once a second, and bring ``health`` up to date."""
+        """Check the camera and update ``health``; called about once a second."""
         if self._camera is not None:
             self._camera.match_reliability()
             self._log_expected_rate()
@@ -159,34 +169,16 @@ class CaptureComponent:
         health.clock_offset = self._capture.clock_offset
         health.camera_period_ns = self._capture.period_ns
 
-    def answer(self, report: SweepReport) -> None:
-        """Answer whoever awaits this sweep, and where it has depth, whoever awaits an earlier one.
-
-        Who awaits a sweep that gave way to the next awaits that one: it is newer than what was asked for.
-        """
-        with self._lock:
-            if report.verdict == Verdict.SUPERSEDED:
-                self._awaited.setdefault(report.sweep + 1, []).extend(self._awaited.pop(report.sweep, []))
-                return
-            due = [
-                number
-                for number in self._awaited
-                if number == report.sweep or (report.accepted and number < report.sweep)
-            ]
-            outcomes = [outcome for number in due for outcome in self._awaited.pop(number)]
-        told = f"Depth of sweep {report.sweep} is published." if report.accepted else report.reason
-        for outcome in outcomes:
-            outcome.set_result((report.accepted, told))
+    def on_report(self, report: SweepReport) -> None:
+        """Answer the calls of ``capture`` that wait for this report."""
+        self._requests.on_report(report)
 
     def fail_requests(self, reason: str) -> None:
-        """Answer everybody who awaits a sweep that there will be none."""
-        with self._lock:
-            outcomes, self._awaited = [outcome for each in self._awaited.values() for outcome in each], {}
-        for outcome in outcomes:
-            outcome.set_result((False, reason))
+        """Answer all calls of ``capture`` that there will be no depth."""
+        self._requests.fail(reason)
 
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
-        """Executor thread: hand the frame to the capture, pixels untouched."""
+        """Pass a frame to the capture without decoding it, on the executor's thread."""
         arrival_ns = self._node.now_ns()
         if not self._camera_seen:
             self._camera_seen = True
@@ -194,24 +186,24 @@ class CaptureComponent:
         self._frames.add(image, info, arrival_ns)
 
     def _on_imu(self, message: Imu) -> None:
-        """Executor thread: keep how the camera turns until a sweep asks."""
+        """Keep a sample until a sweep needs it, on the executor's thread."""
         rate = angular_velocity(message)
         if rate is not None:
             self._gyro.add(nanoseconds(message.header.stamp), rate)
 
     def _on_external_lens(self, message: LensStateMessage) -> None:
-        """Executor thread: whoever drives the lens says where it is."""
+        """Pass on the state of a lens that another node drives, on the executor's thread."""
         if message.reachable:
             self._capture.on_external_state(lens_state(message), message.measured)
 
     def _on_lens_state(self, state: LensState | None) -> None:
-        """Capture thread: the lens said how it is, or stopped answering."""
+        """Publish the state of the lens, None where it does not answer, on the capture's thread."""
         changed = self._diagnostics.health.on_lens_state(state, self._capture.lens_failure)
         self._lens_states.publish(
             lens_state_message(state, self._lens_backend, "", self._lens_measures, self._node.now_ns())
         )
         if changed:
-            self._diagnostics.publish()  # not only when the timer next does
+            self._diagnostics.publish()
         if state is None:
             lost = f"The lens is lost: {self._capture.lens_failure}"
             if changed:
@@ -224,10 +216,9 @@ class CaptureComponent:
         if self._camera is None:
             response.message = "The node is not active; activate it first."
             return response
-        outcome = Future(executor=self._node.executor)
-        with self._lock:
-            self._awaited.setdefault(self._capture.request(), []).append(outcome)
-        response.success, response.message = await outcome
+        answer = Future(executor=self._node.executor)
+        self._requests.add(self._capture.request(), answer)
+        response.success, response.message = await answer
         return response
 
     def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -240,20 +231,20 @@ class CaptureComponent:
             health.on_activated()
         health.resting = not request.data
         response.success = True
-        response.message = "Sweeping." if request.data else "The lens rests; call 'capture' for a single sweep."
+        response.message = "Sweeping." if request.data else "The lens is parked; call 'capture' for a single sweep."
         return response
 
     def _log_exposure_fault(self) -> None:
-        """Say when the camera's exposure times begin to be missing, and why."""
+        """Log that exposure times are missing, and why, when that begins."""
         before, self._exposure_fault = self._exposure_fault, self._frames.fault()
         if self._exposure_fault and not before:
             self._node.get_logger().warning(
-                f"The exposure time of frames is not known from {self._exposure_topic}: {self._exposure_fault}. "
+                f"{self._exposure_topic} does not give the exposure time of frames: {self._exposure_fault}. "
                 "sweep.exposure is used; correct sweep.exposure_topic, or leave it empty."
             )
 
     def _log_expected_rate(self) -> None:
-        """Say what rate to expect and why, once the camera's rate is known."""
+        """Log the expected rate of depth once the rate of the camera is known."""
         if self._rate_logged or self._capture.period_ns is None:
             return
         self._rate_logged = True

@@ -1,4 +1,4 @@
-"""The half that makes depth of sweeps, wherever they were captured, and publishes it."""
+"""Depth: the part of a node that checks sweeps for motion, estimates depth and publishes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from fossa_ros.sweep import CapturedSweep, DecodePlane
 
 
 class DepthComponent:
-    """Motion check, estimator and publishers of a node; the worker's threads check, estimate and publish."""
+    """Motion check, estimator and publishers of a node. Everything runs on the threads of a ``DepthWorker``.
+
+    Args:
+        node: the node.
+    """
 
     def __init__(self, node: ManagedNode):
         self._node = node
@@ -26,14 +30,18 @@ class DepthComponent:
         self._outputs: Outputs | None = None
         self._log_throttle = LogThrottle()
 
-    def configure(self, config: DepthConfig, on_result: Callable[[SweepResult, SweepReport], None]) -> str:
-        """Load the estimator; return its name. Raises FossaError.
+    def configure(self, config: DepthConfig, on_published: Callable[[SweepResult, SweepReport], None]) -> str:
+        """Load the estimator and return its name.
 
-        ``on_result`` is called with every result and its report once they are published, from any of the worker's
-        threads.
+        Args:
+            config: parameters of the node.
+            on_published: receives every result and its report once they are published, on any thread of the worker.
+
+        Raises:
+            FossaError: the parameters cannot be used, or the estimator cannot be loaded.
         """
         estimator = config.estimator.create()
-        self._told = on_result
+        self._on_published = on_published
         self._gpu_memory = estimator.gpu_memory
         memory = config.depth.temporal_memory
         self._worker = DepthWorker(
@@ -49,42 +57,42 @@ class DepthComponent:
         return estimator.name
 
     def activate(self) -> None:
-        """Begin to work."""
+        """Start the worker."""
         self._worker.start()
 
     def deactivate(self) -> None:
-        """Finish what is at work, report the rest as superseded, and end."""
+        """Finish the sweep under way, report waiting ones as superseded, and stop the worker."""
         if self._worker is not None:
             self._worker.stop()
 
     def cleanup(self) -> None:
-        """Free estimator and publishers."""
+        """Free the estimator and destroy the publishers."""
         if self._outputs is not None:
             self._outputs.close()
         self._worker = self._outputs = None
 
     def tick(self, health: Health) -> None:
-        """Bring ``health`` up to date."""
+        """Update ``health``."""
         health.gpu_memory = self._gpu_memory()
 
     def submit(self, sweep: CapturedSweep) -> None:
-        """Queue a sweep, complete or not; a newer one replaces it if it must wait."""
+        """Queue a sweep, complete or not; a newer one replaces one that waits."""
         self._worker.submit(sweep)
 
-    def expect(self, size: tuple[int, int], planes: int) -> None:
-        """Prepare for ``planes`` images of ``size`` (H, W)."""
+    def warm_up(self, size: tuple[int, int], planes: int) -> None:
+        """Prepare the estimator for ``planes`` images of ``size`` (H, W)."""
         self._worker.warm_up(size, planes)
 
     def add_plane(self, decode: DecodePlane) -> None:
-        """Let the motion check see a plane of the sweep in the making, which ``decode`` decodes."""
+        """Let the motion check compare a plane of the sweep under way, which ``decode`` decodes."""
         self._worker.add_plane(decode)
 
     def _on_result(self, result: SweepResult) -> None:
-        """Worker thread: the sweep's depth is known, or why there is none."""
+        """Publish a result, and log why there is no depth."""
         report = self._outputs.publish(result)
-        told = f"Sweep {result.sweep.number} {result.verdict}: {result.reason}"
-        if result.verdict == Verdict.SUPERSEDED:  # the camera is faster than the estimator: nothing is wrong
-            self._node.get_logger().debug(told)
-        elif result.depth is None and (told := self._log_throttle.apply(told)):
-            self._node.get_logger().warning(told)
-        self._told(result, report)
+        message = f"Sweep {result.sweep.number} {result.verdict}: {result.reason}"
+        if result.verdict == Verdict.SUPERSEDED:  # no fault: the camera is faster than the estimator
+            self._node.get_logger().debug(message)
+        elif result.depth is None and (message := self._log_throttle.apply(message)):
+            self._node.get_logger().warning(message)
+        self._on_published(result, report)

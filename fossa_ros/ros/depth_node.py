@@ -1,4 +1,4 @@
-"""The half of fossa_node that makes depth: of the focus stacks that sweep_node sends, or a bag holds."""
+"""Depth in a process of its own: of the focus stacks that sweep_node sends, or that a bag holds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import math
 import sys
 import time
 from functools import partial
+from typing import Any
+
+from rclpy.subscription import Subscription
 
 from fossa_ros.messages import topics
 from fossa_ros.messages.fields import captured_sweep
@@ -17,21 +20,21 @@ from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.endpoints import create_subscription
 from fossa_ros.ros.lifecycle import ManagedNode, run
 
-REST_S = 3.0  # without a focus stack: nobody sweeps
+REST_S = 3.0  # without a focus stack, after which the node counts as at rest
 
 
 class DepthNode(ManagedNode):
     """Publish the depth of every focus stack that passes the motion check."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__("depth_node", DepthNodeConfig, **kwargs)
         self._diagnostics = HealthPublisher(self, self._tick)
         self._depth = DepthComponent(self)
-        self._stacks = None
+        self._stacks: Subscription | None = None
         self._last_stack = -math.inf  # monotonic seconds
 
     def configure(self, config: DepthNodeConfig) -> None:
-        estimator = self._depth.configure(config, self._on_result)
+        estimator = self._depth.configure(config, self._on_published)
         self._diagnostics.health = Health(hardware_id=f"estimator {estimator}", estimator=estimator)
 
     def activate(self) -> None:
@@ -50,16 +53,16 @@ class DepthNode(ManagedNode):
         self._diagnostics.health = None
 
     def _on_stack(self, message: FocusStack) -> None:
-        """Executor thread: queue the sweep; one that cannot be is reported as incomplete."""
+        """Queue a sweep, on the executor's thread; one that cannot be used is reported as incomplete."""
         self._last_stack = time.monotonic()
         self._depth.submit(captured_sweep(message))
 
-    def _on_result(self, result: SweepResult, report: SweepReport) -> None:
+    def _on_published(self, result: SweepResult, report: SweepReport) -> None:
         self._diagnostics.health.on_result(result)
 
     def _tick(self, health: Health) -> None:
         self._depth.tick(health)
-        resting = time.monotonic() - self._last_stack > REST_S  # sweep_node, which knows why, says so
+        resting = time.monotonic() - self._last_stack > REST_S  # sweep_node reports why
         if health.resting and not resting:
             health.on_activated()
         health.resting = resting

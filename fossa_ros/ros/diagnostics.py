@@ -1,4 +1,7 @@
-"""What ``/diagnostics`` says: kept by the working threads, composed by a timer, never waiting for either."""
+"""The status of a node on ``/diagnostics``.
+
+The working threads update it, a timer publishes it; neither waits for the other.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
@@ -42,18 +46,27 @@ ACCEPTED = "accepted"
 
 @dataclass
 class Health:
-    """The figures of one run of the node.
+    """The figures of a node since it was configured.
 
-    Whoever composes a message sets the attributes that are nobody's event first.
+    Methods are thread-safe. The node sets the attributes that no event updates before it publishes.
 
     Attributes:
-        hardware_id: the lens, for people.
+        hardware_id: identity of the lens, in words.
         estimator: its name; empty where this node has none.
-        resting: whether no sweeps are wanted, so that none are missed.
-        camera_fault: why frames cannot be used before they reach a sweep; empty where they can.
-        camera_period_ns: time from frame to frame, None while it is not known.
-        clock_offset: of the camera, None while it is not known.
-        gpu_memory: bytes in use, by whomever, and bytes there are; None without a GPU.
+        accepted: number of sweeps with depth.
+        rejected: number of sweeps without depth, for any reason.
+        last_reason: verdict and reason of the last of these.
+        sweep_ms: duration of the last sweep.
+        inference_ms: of the last depth.
+        age_ms: of the last depth when it was published, from its stamp.
+        known: share of the pixels of the last depth that have a value.
+        resting: whether the node does not sweep on purpose, so that missing depth is no fault.
+        camera_fault: why no frame reaches a sweep; empty where frames do.
+        camera_period_ns: time from frame to frame; None where unknown.
+        clock_offset: of the camera; None where unknown.
+        gpu_memory: (used, total) bytes, all processes; None without a GPU.
+        lens: the last known state.
+        lens_failure: why the lens is lost; empty while it answers.
     """
 
     hardware_id: str
@@ -63,25 +76,25 @@ class Health:
     last_reason: str = ""
     inference_ms: float = math.nan
     sweep_ms: float = math.nan
-    age_ms: float = math.nan  # of the last depth, from its stamp
-    known: float = math.nan  # share of the pixels of the last depth
+    age_ms: float = math.nan
+    known: float = math.nan
     resting: bool = False
     camera_fault: str = ""
     camera_period_ns: int | None = None
     clock_offset: ClockOffset | None = None
     gpu_memory: tuple[int, int] | None = None
     lens: LensState | None = None
-    lens_failure: str = ""  # why the lens is lost; empty while it answers
-    _ends: deque[tuple[float, str]] = field(default_factory=deque)  # monotonic seconds and what became of a sweep
+    lens_failure: str = ""
+    _recent: deque[tuple[float, str]] = field(default_factory=deque)  # monotonic seconds and verdict of each sweep
     _last_depth: float = field(default_factory=lambda: time.monotonic())
     _activated: float = field(default_factory=lambda: time.monotonic())
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def on_activated(self) -> None:
-        """Note that the node was activated, or woken from its rest: what was missed meanwhile does not count."""
+        """Start to count rates and silence: the node was activated, or sweeps again after a rest."""
         with self._lock:
             self._activated = self._last_depth = time.monotonic()
-            self._ends.clear()
+            self._recent.clear()
 
     def on_result(self, result: SweepResult) -> None:
         """Count a sweep."""
@@ -93,15 +106,24 @@ class Health:
         )
 
     def on_report(self, report: SweepReport) -> None:
-        """Count a sweep that another node made depth of, or none."""
+        """Count a sweep that another node handled."""
         times = report.sweep_ms, report.inference_ms, report.age_ms
         self._count(report.verdict, report.reason, report.accepted, *times, math.nan)
 
-    def _count(self, verdict, reason, accepted, sweep_ms, inference_ms, age_ms, known) -> None:
+    def _count(
+        self,
+        verdict: str,
+        reason: str,
+        accepted: bool,
+        sweep_ms: float,
+        inference_ms: float,
+        age_ms: float,
+        known: float,
+    ) -> None:
         with self._lock:
             now = time.monotonic()
             self.sweep_ms = sweep_ms
-            self._ends.append((now, ACCEPTED if accepted else verdict))
+            self._recent.append((now, ACCEPTED if accepted else verdict))
             if not accepted:
                 self.rejected += 1
                 self.last_reason = f"{verdict}: {reason}"
@@ -113,38 +135,38 @@ class Health:
             self._last_depth = now
 
     def on_lens_state(self, state: LensState | None, failure: str = "") -> bool:
-        """Note what the lens said, or why it was lost; return whether it was lost or found just now."""
+        """Note the state of the lens, or why there is none; return whether the lens was lost or found just now."""
         with self._lock:
             before, self.lens_failure = self.lens_failure, "" if state is not None else failure or "no reason known"
             self.lens = state or self.lens
             return bool(before) != bool(self.lens_failure)
 
-    def message(self, name: str, stamp, thresholds: Thresholds | None = None) -> DiagnosticArray:
-        """Compose the node's status; the default thresholds if there are none."""
+    def message(self, name: str, stamp: Time, thresholds: Thresholds | None = None) -> DiagnosticArray:
+        """Return the status of the node ``name``; with the default thresholds if there are none."""
         with self._lock:
             now = time.monotonic()
-            while self._ends and self._ends[0][0] < now - WINDOW_S:
-                self._ends.popleft()
+            while self._recent and self._recent[0][0] < now - WINDOW_S:
+                self._recent.popleft()
             span = min(WINDOW_S, max(now - self._activated, 1e-3))
-            depths = sum(end == ACCEPTED for _, end in self._ends)
+            depths = sum(verdict == ACCEPTED for _, verdict in self._recent)
             rate = depths / span
-            # Superseded sweeps say that the estimator is slower than the camera, not that anything is wrong.
-            judged = sum(end != Verdict.SUPERSEDED for _, end in self._ends)
-            acceptance = depths / judged if judged else math.nan
-            unwell = self._unwell(thresholds or Thresholds(), rate, acceptance, now - self._last_depth)
-            figures = self._figures(rate, len(self._ends) / span, acceptance)
-        level = max((level for level, _ in unwell), default=OK)
-        told = "; ".join(text for one, text in unwell if one == level)
-        if level == OK:
-            told = "at rest" if self.resting else f"{rate:.1f} depth maps a second"
-        status = DiagnosticStatus(level=level, name=name, message=told, hardware_id=self.hardware_id)
+            # Superseded sweeps are no fault: the camera is faster than the estimator.
+            handled = sum(verdict != Verdict.SUPERSEDED for _, verdict in self._recent)
+            acceptance = depths / handled if handled else math.nan
+            faults = self._faults(thresholds or Thresholds(), rate, acceptance, now - self._last_depth)
+            figures = self._figures(rate, len(self._recent) / span, acceptance)
+        worst = max((level for level, _ in faults), default=OK)
+        message = "; ".join(text for level, text in faults if level == worst)
+        if worst == OK:
+            message = "at rest" if self.resting else f"{rate:.1f} depth maps a second"
+        status = DiagnosticStatus(level=worst, name=name, message=message, hardware_id=self.hardware_id)
         status.values = [KeyValue(key=key, value=str(value)) for key, value in figures.items()]
         return DiagnosticArray(header=Header(stamp=stamp), status=[status])
 
-    def _unwell(
+    def _faults(
         self, thresholds: Thresholds, rate: float, acceptance: float, silence: float
     ) -> list[tuple[bytes, str]]:
-        """Return everything that is not well."""
+        """Return the level and the description of every fault."""
         found = []
         if self.lens_failure:
             found.append((ERROR, f"lens lost: {self.lens_failure}"))
@@ -156,12 +178,11 @@ class Health:
         if self.camera_fault:
             found.append((WARN, f"camera: {self.camera_fault}"))
         if not self.resting:
-            missed = [SILENCE.level(silence, thresholds), DEPTH_RATE.level(rate, thresholds)]
+            level, text = SILENCE.level(silence, thresholds)
+            found.append((level, f"{text}; last reason: {self.last_reason or 'no sweep finished yet'}"))
+            found.append(DEPTH_RATE.level(rate, thresholds))
             if not math.isnan(acceptance):
-                missed.append(ACCEPTANCE.level(acceptance, thresholds))
-            last = self.last_reason or "no sweep finished yet"
-            found += [(level, f"{text}; last reason: {last}") for level, text in missed[:1] if level != OK]
-            found += missed[1:]
+                found.append(ACCEPTANCE.level(acceptance, thresholds))
         if self.known == 0:
             found.append((WARN, f"{self.estimator} found no depth in the last sweep; see docs/troubleshooting.md"))
         found.append(INFERENCE.level(self.inference_ms, thresholds))
@@ -188,13 +209,15 @@ class Health:
         if self.camera_period_ns is not None:
             figures["camera rate [Hz]"] = f"{1e9 / self.camera_period_ns:.2f}"
         if self.gpu_memory is not None:
-            used, there_is = self.gpu_memory
-            figures["GPU memory [MiB]"] = f"{used / 2**20:.0f} of {there_is / 2**20:.0f}"
+            used, total = self.gpu_memory
+            figures["GPU memory [MiB]"] = f"{used / 2**20:.0f} of {total / 2**20:.0f}"
         if self.clock_offset is not None:
-            found = self.clock_offset
-            certain = "certain" if found.certain else "not certain"
-            figures["clock offset [ms]"] = f"{found.offset_ns / 1e6:.1f} +- {found.uncertainty_ns / 1e6:.1f}, {certain}"
-        figures["lens"] = self.lens_failure or ("not asked" if self.lens is None else "answers")
+            offset = self.clock_offset
+            certain = "certain" if offset.certain else "not certain"
+            figures["clock offset [ms]"] = (
+                f"{offset.offset_ns / 1e6:.1f} +- {offset.uncertainty_ns / 1e6:.1f}, {certain}"
+            )
+        figures["lens"] = self.lens_failure or ("not known" if self.lens is None else "answers")
         if self.lens is not None:
             figures["lens faults"] = ", ".join(self.lens.faults) or "none"
             figures["focus distance [m]"] = f"{self.lens.focus_distance:.3f}"
@@ -204,25 +227,25 @@ class Health:
 
 
 class HealthPublisher:
-    """Publish a node's health once a second, and whenever it is told to.
+    """Publish the health of a node once a second, and at once on request.
 
     Args:
-        node: whose health; it declares the parameters of Thresholds.
-        before: brings the figures up to date; called each second while there is a health, on the executor's thread.
+        node: the node, which declares the parameters of Thresholds.
+        update: sets the attributes of the health that no event updates; called each second on the executor's thread.
 
     Attributes:
-        health: None where the node is not configured; then nothing is published.
+        health: None while the node is not configured; then nothing is published.
     """
 
-    def __init__(self, node: LifecycleNode, before: Callable[[Health], None]):
+    def __init__(self, node: LifecycleNode, update: Callable[[Health], None]):
         self.health: Health | None = None
         self._node = node
-        self._before = before
+        self._update = update
         self._publisher = create_publisher(node, topics.DIAGNOSTICS)
         node.create_timer(PERIOD_S, self._tick)
 
     def publish(self) -> None:
-        """Publish it now; from any thread."""
+        """Publish now, from any thread."""
         health = self.health
         if health is not None:
             now = self._node.get_clock().now().to_msg()
@@ -231,5 +254,5 @@ class HealthPublisher:
 
     def _tick(self) -> None:
         if self.health is not None:
-            self._before(self.health)
+            self._update(self.health)
             self.publish()

@@ -1,4 +1,4 @@
-"""What ROS expects of the environment, for the ROS wheels of PyPI that do not set it up themselves."""
+"""Environment variables that ROS needs and that the ROS wheels of PyPI do not set."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ SHARED_MEMORY_NEEDED = 512 * 2**20  # bytes: 64 MiB for each process of a small 
 
 
 def complete() -> None:
-    """Set what is missing, before rclpy is initialised: where packages are, and a transport for large images.
+    """Set where packages are, and a transport for large images, before rclpy is initialised.
 
-    Nothing that is already set is touched. Child processes inherit it.
+    Variables that are set already are left alone. Child processes inherit them.
     """
     prefix = Path(sys.prefix)
     if not os.environ.get("AMENT_PREFIX_PATH") and (prefix / "share" / "ament_index").is_dir():
         os.environ["AMENT_PREFIX_PATH"] = str(prefix)
     if any(os.environ.get(name) for name in PROFILE_VARIABLES):
         return
-    # The profile trades shared memory for speed; where there is too little of it, the default transport is slow
-    # but works.
+    # The profile needs shared memory; where there is too little, the default transport is slow but works.
     if SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free >= SHARED_MEMORY_NEEDED:
         os.environ[PROFILE_VARIABLES[0]] = str(share() / "config" / "fastdds_large_images.xml")
 
 
 def child_environment(**more: str) -> dict[str, str]:
-    """Return the environment for a child process with another Python's libraries left out."""
+    """Return the environment for a child process, without the mark of the ROS wheels, which is for this process only."""
     environment = {**os.environ, **more}
     environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     return environment

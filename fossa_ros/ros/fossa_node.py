@@ -1,9 +1,10 @@
-"""Lens, sweep, motion check, depth and publishing in one process: the node to run on a robot."""
+"""Lens, sweeps, motion check, depth and publishing in one process: the node to run on a robot."""
 
 from __future__ import annotations
 
 import sys
 from functools import partial
+from typing import Any
 
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.node_config import FossaNodeConfig
@@ -19,10 +20,10 @@ from fossa_ros.sweep import CapturedSweep
 class FossaNode(ManagedNode):
     """Sweep the lens while active, and publish the depth of every sweep that passes the motion check.
 
-    Both halves in one process, so that no image is serialised between them.
+    Capture and depth share the process, so that no image is serialized between them.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__("fossa_node", FossaNodeConfig, **kwargs)
         self._diagnostics = HealthPublisher(self, self._tick)
         self._capture = CaptureComponent(self, self._diagnostics)
@@ -30,8 +31,8 @@ class FossaNode(ManagedNode):
         self._stacks = StackSender(self)
 
     def configure(self, config: FossaNodeConfig) -> None:
-        estimator = self._depth.configure(config, self._on_result)
-        identity = self._capture.configure(config, self._on_sweep, self._depth.add_plane, self._depth.expect)
+        estimator = self._depth.configure(config, self._on_published)
+        identity = self._capture.configure(config, self._on_sweep, self._depth.add_plane, self._depth.warm_up)
         self._stacks.configure()
         self._diagnostics.health = Health(hardware_id=identity, estimator=estimator)
 
@@ -53,14 +54,14 @@ class FossaNode(ManagedNode):
         self._diagnostics.health = None
 
     def _on_sweep(self, sweep: CapturedSweep) -> None:
-        """Capture thread: the sweep has ended."""
+        """Pass on a sweep, on the capture's thread."""
         self._depth.submit(sweep)
         self._stacks.submit(sweep)
 
-    def _on_result(self, result: SweepResult, report: SweepReport) -> None:
-        """Worker thread: depth is out, or it is known why there is none."""
+    def _on_published(self, result: SweepResult, report: SweepReport) -> None:
+        """Count a result and answer calls of ``capture``, on a thread of the worker."""
         self._diagnostics.health.on_result(result)
-        self._capture.answer(report)
+        self._capture.on_report(report)
 
     def _tick(self, health: Health) -> None:
         self._capture.tick(health)

@@ -1,4 +1,4 @@
-"""A node for a few calls and topics, beside whatever runs ROS in this process already."""
+"""A node of its own context and thread, in a process that may use ROS already."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ SPIN_S = 0.1
 
 
 class IsolatedNode:
-    """A node with a context and, once started, a thread of its own; callbacks run in that thread.
+    """A node with its own context; its callbacks run on its own thread once it is started.
+
+    Args:
+        name: of the node.
 
     Attributes:
         node: the node.
@@ -23,7 +26,7 @@ class IsolatedNode:
     def __init__(self, name: str):
         environment.complete()
         self.context = rclpy.Context()
-        rclpy.init(args=[], context=self.context)  # remappings of this process are not meant for this node
+        rclpy.init(args=[], context=self.context)  # without the remappings of this process
         self.node = rclpy.create_node(name, context=self.context)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -32,15 +35,15 @@ class IsolatedNode:
 
     @property
     def is_open(self) -> bool:
-        """Whether the node is still there."""
+        """Whether ``close`` has not been called."""
         return not self._closing.is_set()
 
     def start(self) -> None:
-        """Begin to serve callbacks."""
+        """Start to run callbacks."""
         self._thread.start()
 
     def close(self) -> None:
-        """Leave the graph; a second call does nothing."""
+        """Destroy the node; a second call does nothing."""
         if self._closing.is_set():
             return
         self._closing.set()

@@ -1,4 +1,4 @@
-"""What all nodes share: lifecycle with sentences instead of tracebacks, autostart, and a clean end."""
+"""The base class of all nodes: lifecycle transitions that fail with a sentence, autostart, and an orderly end."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
+from rclpy.timer import Timer
 
 from fossa_ros.core.errors import FossaError
 from fossa_ros.core.freed_memory import keep_freed_memory
@@ -26,72 +29,80 @@ from fossa_ros.parameters.node_config import NodeConfig
 from fossa_ros.ros import environment, parameters
 
 AUTOSTART_PERIOD_S = 1.0  # after an attempt that failed
-SWITCH_S = 0.0005  # how long a thread may keep another that has a frame in hand from the interpreter
-# More make neither motion check nor classical estimator faster, and their waiting costs a fifth more of the CPU.
+SWITCH_S = 0.0005  # of the interpreter between threads: how long one may delay another that has a frame to handle
+# More threads make neither motion check nor classical estimator faster, and cost a fifth more processor time.
 OPENCV_THREADS = 1
-SPIN_PERIOD_S = 0.1  # how long a signal may wait
+SPIN_PERIOD_S = 0.1  # after which a signal is noticed
 
 
 class Interrupted(FossaError):
-    """A transition given up because the process was asked to end."""
+    """A transition was abandoned because the process was asked to end."""
 
 
 class ManagedNode(LifecycleNode):
     """A lifecycle node whose transitions fail with a sentence.
 
     A subclass implements ``configure(config)``, ``activate()``, ``deactivate()`` and ``cleanup()``. The first two may
-    raise FossaError: it is logged, what was begun is cleaned up, and the transition returns FAILURE. ``cleanup`` must
-    accept a node that was configured only in part.
+    raise FossaError: it is logged, the node is cleaned up, and the transition returns FAILURE. ``cleanup`` must accept
+    a node that was configured only in part.
+
+    Args:
+        name: of the node.
+        config: class of the node's parameters.
+        kwargs: for ``rclpy.lifecycle.LifecycleNode``.
+
+    Attributes:
+        ended: set once the process was asked to end.
     """
 
-    def __init__(self, name: str, config: type[NodeConfig], **kwargs):
+    def __init__(self, name: str, config: type[NodeConfig], **kwargs: Any):
         super().__init__(name, **kwargs)
         self._config_class = config
         self._table = parameters_of(config)
         self._configured = False
-        self._last_complaint = ""
-        self.ended = threading.Event()  # the process was asked to end
-        # rclpy lets a request for a transition that the present state does not have end the process.
+        self._last_error = ""
+        self.ended = threading.Event()
+        # In rclpy, a request for a transition that the present state does not have would end the process.
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
-        # Registered first: it also judges start-up values.
+        # Registered first, so that it also validates values at start-up.
         self.add_on_set_parameters_callback(self._validate_parameters)
         parameters.declare(self, self._table)
-        self._autostart_timer = None
+        self._autostart_timer: Timer | None = None
         if self.get_parameter("autostart").value:
-            steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may not have begun
+            steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs also before the first message on /clock
             self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady)
 
-    def configure(self, config) -> None:
+    def configure(self, config: Any) -> None:
         """Build everything from ``config``, of the class given to the constructor; raise FossaError if that fails."""
         raise NotImplementedError
 
     def activate(self) -> None:
-        """Begin to work; raise FossaError if that is impossible."""
+        """Start the work of the node; raise FossaError if that is impossible."""
         raise NotImplementedError
 
     def deactivate(self) -> None:
-        """Stop to work."""
+        """Stop the work of the node."""
         raise NotImplementedError
 
     def cleanup(self) -> None:
-        """Free everything that ``configure`` built."""
+        """Free everything that ``configure`` created."""
         raise NotImplementedError
 
     def now_ns(self) -> int:
-        """Return the node's time, which is simulated where ``use_sim_time`` says so, in nanoseconds."""
+        """Return the node's time in nanoseconds; simulated time with ``use_sim_time``."""
         return self.get_clock().now().nanoseconds
 
     def check_ended(self) -> None:
-        """Raise Interrupted if the process was asked to end; for transitions that take seconds, from any thread."""
+        """Raise Interrupted if the process was asked to end; long transitions call it, from any thread."""
         if self.ended.is_set():
-            raise Interrupted("Asked to end.")
+            raise Interrupted("The process was asked to end.")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        def build():
+        def build() -> None:
             self.configure(parameters.read(self, self._config_class))
             self._configured = True
-            self._last_complaint = ""
+            self._last_error = ""
 
         return self._attempt(build, self.cleanup)
 
@@ -100,7 +111,7 @@ class ManagedNode(LifecycleNode):
         return self._attempt(self.activate, lambda: self.on_deactivate(state))
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        # The work ends first: its last results still find their publishers enabled.
+        # The work stops before the publishers are disabled, so that its last results are published.
         outcome = self._attempt(self.deactivate)
         super().on_deactivate(state)
         return outcome
@@ -118,24 +129,24 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def release(self) -> None:
-        """Stop and free everything, from whatever state; also used when the process ends."""
+        """Stop and free everything, from any state; also called when the process ends."""
         if self._autostart_timer is not None:
             self._autostart_timer.cancel()
         self._attempt(self.deactivate)
         self._configured = False
         self._attempt(self.cleanup)
 
-    def _attempt(self, step, undo=None) -> TransitionCallbackReturn:
-        # rclpy swallows whatever a transition raises, so it has to be said here.
+    def _attempt(self, step: Callable[[], Any], undo: Callable[[], Any] | None = None) -> TransitionCallbackReturn:
+        # rclpy discards exceptions of transitions, so they are logged here.
         try:
             step()
         except Interrupted:
-            self.get_logger().info("Ending before this was done")
+            self.get_logger().info("The transition was abandoned: the process was asked to end")
         except FossaError as error:
-            if str(error) != self._last_complaint:  # autostart repeats itself, the log should not
+            if str(error) != self._last_error:  # autostart tries each second; one line in the log is enough
                 again = " Trying again until it succeeds." if self._autostarting() else ""
                 self.get_logger().error(f"{error}{again}")
-                self._last_complaint = str(error)
+                self._last_error = str(error)
         except Exception:
             self.get_logger().fatal(f"Unexpected failure, please report it:\n{traceback.format_exc()}")
         else:
@@ -148,13 +159,13 @@ class ManagedNode(LifecycleNode):
         try:
             return self._change_state(request, response)
         except rclpy_implementation.RCLError:
-            asked = request.transition.label or request.transition.id
+            requested = request.transition.label or request.transition.id
             state = self._state_machine.current_state[1]
-            self.get_logger().warning(f"Transition {asked} is refused: the node is {state}, which does not have it.")
+            self.get_logger().warning(f"Transition {requested} is refused: a node that is {state} does not have it.")
             response.success = False
             return response
 
-    def _validate_parameters(self, changes: list[RosParameter]):
+    def _validate_parameters(self, changes: list[RosParameter]) -> SetParametersResult:
         return parameters.check(changes, self._table, self._configured)
 
     def _autostarting(self) -> bool:
@@ -168,29 +179,34 @@ class ManagedNode(LifecycleNode):
             return
         if self._state() == State.PRIMARY_STATE_INACTIVE and self.trigger_activate() != done:
             return
-        self._autostart_timer.cancel()  # active; or somebody else has taken over
+        self._autostart_timer.cancel()  # active, or in a state that another program chose
 
     def _state(self) -> int:
         return self._state_machine.current_state[0]
 
 
 def prepare_process(opencv_threads: int | None = OPENCV_THREADS) -> None:
-    """Set this process up for images of megabytes and several threads, before rclpy is initialised.
+    """Set up this process for large images and several threads, before rclpy is initialised.
 
-    ``opencv_threads`` of None leaves them as they are.
+    ``opencv_threads`` of None leaves OpenCV's number of threads unchanged.
     """
     environment.complete()
-    keep_freed_memory()  # fresh memory for every image costs more than the image
+    keep_freed_memory()  # fresh pages for every image cost more than the image
     sys.setswitchinterval(SWITCH_S)
     if opencv_threads is not None:
         cv2.setNumThreads(opencv_threads)
 
 
-def run(node_class: Callable[[], ManagedNode], args=None, *, opencv_threads: int | None = OPENCV_THREADS) -> int:
-    """Run one node until SIGINT or SIGTERM; return the process's exit status.
+def run(
+    node_class: Callable[[], ManagedNode],
+    args: list[str] | None = None,
+    *,
+    opencv_threads: int | None = OPENCV_THREADS,
+) -> int:
+    """Run one node until SIGINT or SIGTERM; return the exit status of the process.
 
-    rclpy's own signal handlers would tear the context down under the running threads, so that the lens could not be
-    parked nor the last report published: the signal only asks, and the node ends in order.
+    The signal handlers of rclpy are not used. They shut down the context while threads still work, so that the lens
+    could not be parked nor the last report published. Here, a signal ends the loop and the node is released in order.
     """
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

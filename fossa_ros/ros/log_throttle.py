@@ -1,4 +1,4 @@
-"""Say a complaint when it is new, and now and then while it lasts: a fault that spoils every sweep fills no disk."""
+"""Limit repeated log messages: a fault that affects every sweep must not fill the disk."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import re
 import time
 from collections import OrderedDict
 
-AGAIN_S = 10.0
-REMEMBERED = 32
+REPEAT_S = 10.0
+REMEMBERED = 32  # different messages
 _NUMBERS = re.compile(r"[-+\d.,]+")
 
 
 class LogThrottle:
-    """Sentences that differ in their numbers alone are one complaint."""
+    """Let each message through at most once every ``REPEAT_S``; messages that differ only in numbers count as one."""
 
-    def __init__(self):
-        self._said: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when last, and how often unsaid since
+    def __init__(self) -> None:
+        self._logged: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when last, and how many suppressed since
 
-    def apply(self, sentence: str) -> str:
-        """Return what to log of ``sentence``, empty while the like was said within AGAIN_S."""
-        kind, now = _NUMBERS.sub("#", sentence), time.monotonic()
-        last, unsaid = self._said.pop(kind, (-AGAIN_S, 0))
-        again = now - last >= AGAIN_S
-        self._said[kind] = (now, 0) if again else (last, unsaid + 1)
-        while len(self._said) > REMEMBERED:
-            self._said.popitem(last=False)
-        if not again:
+    def apply(self, message: str) -> str:
+        """Return what to log: the message, with the number of suppressed ones, or an empty string."""
+        kind, now = _NUMBERS.sub("#", message), time.monotonic()
+        last, suppressed = self._logged.pop(kind, (-REPEAT_S, 0))
+        repeat = now - last >= REPEAT_S
+        self._logged[kind] = (now, 0) if repeat else (last, suppressed + 1)
+        while len(self._logged) > REMEMBERED:
+            self._logged.popitem(last=False)
+        if not repeat:
             return ""
-        return f"{sentence} (and {unsaid} more like it since this was last said)" if unsaid else sentence
+        return f"{message} (and {suppressed} more like it since the last message)" if suppressed else message

@@ -15,13 +15,13 @@ from fossa_ros.sweep import CapturedSweep
 
 
 class StackSender:
-    """Publish ``focus_stack`` while somebody subscribes to it.
+    """Publish ``focus_stack`` while it has subscribers.
 
-    The capture never waits for it: one stack is being sent and at most one waits, which a newer one replaces.
+    The capture never waits: one stack is being sent and at most one waits, which a newer one replaces.
 
     Args:
-        node: whose publisher it is.
-        on_replaced: receives the sweep that gave way to a newer one.
+        node: the node.
+        on_replaced: receives a sweep that a newer one replaced.
     """
 
     def __init__(self, node: ManagedNode, on_replaced: Callable[[CapturedSweep], None] = lambda sweep: None):
@@ -35,11 +35,11 @@ class StackSender:
         self._publisher = create_lifecycle_publisher(self._node, topics.FOCUS_STACK, overridable=True)
 
     def activate(self) -> None:
-        """Begin to send."""
+        """Start the thread."""
         self._stage.start()
 
     def deactivate(self) -> None:
-        """Finish what is being sent, and end."""
+        """Finish the stack that is being sent, and stop the thread."""
         left = self._stage.stop()
         if left is not None:
             self._on_replaced(left)
@@ -51,13 +51,13 @@ class StackSender:
             self._publisher = None
 
     @property
-    def wanted(self) -> bool:
-        """Whether somebody subscribes."""
+    def has_subscribers(self) -> bool:
+        """Whether a node subscribes to ``focus_stack``."""
         return self._publisher is not None and self._publisher.get_subscription_count() > 0
 
     def submit(self, sweep: CapturedSweep) -> None:
-        """Queue a complete sweep; others, and those that nobody wants, are ignored."""
-        if sweep.stack is None or not self.wanted:
+        """Queue a sweep; an incomplete one, or one without subscribers, is ignored."""
+        if sweep.stack is None or not self.has_subscribers:
             return
         replaced = self._stage.submit(sweep)
         if replaced is not None:

@@ -1,9 +1,13 @@
-"""The half of fossa_node that runs beside the camera and the lens: it sends every sweep to depth_node."""
+"""Capture in a process of its own, beside camera and lens: sends every sweep to depth_node."""
 
 from __future__ import annotations
 
 import sys
 from functools import partial
+from typing import Any
+
+from rclpy.lifecycle import LifecyclePublisher
+from rclpy.subscription import Subscription
 
 from fossa_ros.messages import topics
 from fossa_ros.msg import SweepReport
@@ -19,23 +23,24 @@ from fossa_ros.ros.pending_reports import PendingReports
 from fossa_ros.ros.stack_sender import StackSender
 from fossa_ros.sweep import CapturedSweep
 
-NOBODY = "Nobody subscribes to focus_stack; start and activate depth_node, in this node's namespace."
+NO_SUBSCRIBER = "focus_stack has no subscriber; start and activate depth_node in the namespace of this node."
 
 
 class SweepNode(ManagedNode):
     """Sweep the lens while active, and publish every complete sweep as ``focus_stack``.
 
-    Reports on ``sweep`` come from whoever knows: from here on sweeps that never reach depth_node, from there on the
-    others. Both are listened to, for ``capture`` and for ``/diagnostics``.
+    This node reports the sweeps that never reach depth_node; depth_node reports the others. This node subscribes to
+    both kinds, for the service ``capture`` and for ``/diagnostics``.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__("sweep_node", SweepNodeConfig, **kwargs)
         self._diagnostics = HealthPublisher(self, self._tick)
         self._capture = CaptureComponent(self, self._diagnostics)
         self._stacks = StackSender(self, self._on_replaced)
         self._pending = PendingReports()
-        self._reports = self._heard = None
+        self._reports: LifecyclePublisher | None = None
+        self._report_subscription: Subscription | None = None
         self._log_throttle = LogThrottle()
 
     def configure(self, config: SweepNodeConfig) -> None:
@@ -45,16 +50,16 @@ class SweepNode(ManagedNode):
         self._diagnostics.health = Health(hardware_id=identity)
 
     def activate(self) -> None:
-        self._heard = create_subscription(self, topics.SWEEP, self._on_report)
+        self._report_subscription = create_subscription(self, topics.SWEEP, self._on_report)
         self._stacks.activate()
         self._capture.activate()
 
     def deactivate(self) -> None:
         self._capture.deactivate()
         self._stacks.deactivate()
-        if self._heard is not None:
-            self.destroy_subscription(self._heard)
-            self._heard = None
+        if self._report_subscription is not None:
+            self.destroy_subscription(self._report_subscription)
+            self._report_subscription = None
         self._pending.clear()
         self._capture.fail_requests("The node was deactivated.")
 
@@ -67,37 +72,37 @@ class SweepNode(ManagedNode):
         self._diagnostics.health = None
 
     def _on_sweep(self, sweep: CapturedSweep) -> None:
-        """Capture thread: the sweep has ended."""
+        """Send a sweep or report why not, on the capture's thread."""
         if sweep.stack is None:
             self._report(sweep, Verdict.INCOMPLETE, sweep.reason)
-        elif not self._stacks.wanted:
-            self._report(sweep, Verdict.FAILED, NOBODY)
+        elif not self._stacks.has_subscribers:
+            self._report(sweep, Verdict.FAILED, NO_SUBSCRIBER)
         else:
             self._pending.add(sweep)
             self._stacks.submit(sweep)
 
     def _on_replaced(self, sweep: CapturedSweep) -> None:
-        """Capture thread: the sweep gave way to a newer one before it was sent."""
+        """Report a sweep that a newer one replaced before it was sent, on the capture's thread."""
         self._report(sweep, Verdict.SUPERSEDED, "A newer sweep was ready before it was sent.")
 
     def _report(self, sweep: CapturedSweep, verdict: Verdict, reason: str) -> None:
         self._reports.publish(sweep_report(SweepResult(sweep, verdict, reason)))
 
     def _on_report(self, report: SweepReport) -> None:
-        """Executor thread: what became of a sweep, from here or from depth_node."""
+        """Handle a report of this node or of depth_node, on the executor's thread."""
         for lost in self._pending.on_report(report):
             self._reports.publish(lost)
         self._diagnostics.health.on_report(report)
-        self._capture.answer(report)
+        self._capture.on_report(report)
         if report.verdict in (Verdict.INCOMPLETE, Verdict.FAILED) and (
-            told := self._log_throttle.apply(f"Sweep {report.sweep} {report.verdict}: {report.reason}")
+            message := self._log_throttle.apply(f"Sweep {report.sweep} {report.verdict}: {report.reason}")
         ):
-            self.get_logger().warning(told)
+            self.get_logger().warning(message)
 
     def _tick(self, health: Health) -> None:
         self._capture.tick(health)
-        if self._heard is not None and not self._stacks.wanted:  # whoever had the others will not report them
-            for lost in self._pending.clear():
+        if self._report_subscription is not None and not self._stacks.has_subscribers:
+            for lost in self._pending.clear():  # depth_node is gone and will not report them
                 self._reports.publish(lost)
 
 
