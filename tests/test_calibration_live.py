@@ -116,10 +116,10 @@ def test_targets_before_a_ros_camera_become_a_calibration(tmp_path):
 
 def test_what_can_be_wrong_with_a_topic_is_a_sentence():
     dynamics = LensDynamics()
-    with pytest.raises(InputError, match="Nobody publishes /none; start the camera, or name one of: none"):
+    with pytest.raises(InputError, match="No node publishes /none; start the camera, or name one of: none"):
         TopicCamera("none", patience=1.0)
     with camera(dynamics, profile=qos.FRAMES_BEST_EFFORT) as source:
-        with pytest.raises(InputError, match=r"/rosout is of rcl_interfaces/msg/Log, not of sensor_msgs/msg/Image"):
+        with pytest.raises(InputError, match=r"/rosout is of type rcl_interfaces/msg/Log, not sensor_msgs/msg/Image"):
             TopicCamera("/rosout")
         view = TopicCamera("camera/image_raw", lead=0.05, patience=6.0)
         wanted = time.time_ns()

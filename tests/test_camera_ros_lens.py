@@ -136,7 +136,7 @@ def test_a_camera_that_lets_go_is_found_out(camera, lens):
         lens.verify()
     assert lens.state().faults
     camera.reverts_after = 0
-    with pytest.raises(LensError, match="by itself; check that nothing else sets its AfMode or LensPosition"):
+    with pytest.raises(LensError, match="without a command; check that nothing else sets its AfMode or LensPosition"):
         lens.move_to(0.5)
     assert lens.move_to(0.5).command == 2.0
     lens.verify()

@@ -25,11 +25,11 @@ CONFIRMATIONS = 2  # frames in a row: a control has been seen to apply to one fr
 class CameraRosLens(CommandLens):
     """Drive the parameter LensPosition (dioptres, 0 is infinity) of a camera_ros node, of version 0.7.0 or newer.
 
-    AfMode and LensPosition are set in one step, because a second set before the next frame discards the first, and set
-    again and again while a position is held (camera_ros issue 174). A move counts as acknowledged when the metadata of
-    two frames in a row report the position; while it is held, a frame that reports another one makes ``verify`` and the
-    next move fail. Dioptres are the camera's own, of poor absolute accuracy: calibrate. Automatic focus stays off when
-    the lens is closed.
+    AfMode and LensPosition are set in one step, because a second change before the next frame discards the first. They
+    are set repeatedly while a position is held (camera_ros issue 174). A move is acknowledged when the metadata of two
+    frames in a row report the position. If a frame reports another position while one is held, ``verify`` and the next
+    move fail. The dioptres are the camera's own and inaccurate: calibrate the lens. Automatic focus stays off when the
+    lens is closed.
     """
 
     backend = "camera_ros"
@@ -44,18 +44,18 @@ class CameraRosLens(CommandLens):
         hold_period: float = 0.1,
         timeout: float = 2.0,
     ):
-        """Find the camera node and ask for its range; the lens stays as it is until the first move.
+        """Find the camera node and read its range; the lens does not move until the first command.
 
         Args:
             port: name of the node, for example ``/camera``.
-            clock: gives nanoseconds on the clock that stamps images.
+            clock: returns nanoseconds of the clock that stamps images.
             settling: seconds from the confirmed position until the lens stands still.
             hold_period: seconds after which a held position is set again.
-            timeout: seconds that a move may take until it is confirmed, or a call until it is answered.
+            timeout: seconds after which a move counts as not confirmed, or a call as not answered.
 
         Raises:
-            InputError: an option that cannot be used.
-            LensError: no such node, or a camera without a focus motor.
+            InputError: an option cannot be used.
+            LensError: there is no such node, or its camera has no focus motor.
         """
         for name, value in (("timeout", timeout), ("hold_period", hold_period)):
             if not 0 < value < math.inf:
@@ -65,11 +65,11 @@ class CameraRosLens(CommandLens):
         self._timeout = timeout
         self._reported = threading.Condition()
         self._reports = 0
-        self._position = math.nan  # that the last frame reported
-        self._target: float | None = None  # what is set again and again
+        self._position = math.nan  # of the last frame
+        self._target: float | None = None  # the position that is held
         self._agreeing = 0  # frames in a row that reported the target
         self._holds: deque[_Hold] = deque(maxlen=2)
-        self._let_go: float | None = None  # what a frame reported that was exposed during a hold of something else
+        self._strayed: float | None = None  # another position that a frame reported during a hold
         self._camera = CameraParameters(port, timeout, self._on_metadata)
         try:
             self._set_capabilities(f"camera_ros node {self._camera.camera}", self._position_range(), settles)
@@ -83,11 +83,11 @@ class CameraRosLens(CommandLens):
         with self._reported:
             if self._holds and self._holds[-1].until_ns is None:
                 self._holds[-1].until_ns = self._clock()
-            let_go, self._let_go = self._let_go, None
-            if let_go is not None:
+            strayed, self._strayed = self._strayed, None
+            if strayed is not None:
                 self._target = None
                 raise LensError(
-                    f"The camera {self._camera.camera!r} went to {let_go:g} D by itself; "
+                    f"The camera {self._camera.camera!r} moved to {strayed:g} D without a command; "
                     "check that nothing else sets its AfMode or LensPosition."
                 )
             self._target, self._agreeing, self._position = value, 0, math.nan
@@ -96,12 +96,12 @@ class CameraRosLens(CommandLens):
             with self._reported:
                 if not self._reported.wait_for(lambda: self._agreeing >= CONFIRMATIONS, self._timeout):
                     raise LensError(self._unconfirmed(value, self._position))
-                if ambiguity := self._camera.ambiguity():  # it may have been the other one's position
+                if ambiguity := self._camera.ambiguity():  # the position may be that of another camera
                     raise LensError(ambiguity)
                 self._holds.append(_Hold(value, self._clock()))
         except LensError:
             with self._reported:
-                self._target = None  # what did not become so is not held either
+                self._target = None
             raise
         return value
 
@@ -119,17 +119,17 @@ class CameraRosLens(CommandLens):
         )
 
     def _read(self) -> LensReading:
-        """Wait for one more report: that of the frame which has just been taken comes after the frame."""
+        """Wait for the next report: the metadata of a frame arrives after the frame."""
         with self._reported:
             seen = self._reports
             if not self._reported.wait_for(lambda: self._reports > seen, self._timeout):
                 raise LensError(self._unconfirmed(math.nan, math.nan))
-            return LensReading(self._position if self._let_go is None else self._let_go)
+            return LensReading(self._position if self._strayed is None else self._strayed)
 
     def _rest(self) -> None:
-        """Go to infinity, where a voice coil draws the least current, and stop holding."""
+        """Move to infinity, where a voice coil draws the least current, and stop holding."""
         with self._reported:
-            self._target = self._let_go = None
+            self._target = self._strayed = None
             self._holds.clear()
         self._camera.set(AfMode=MANUAL, LensPosition=self.capabilities.command.least)
 
@@ -150,13 +150,13 @@ class CameraRosLens(CommandLens):
         span = descriptor.floating_point_range[0]
         if not 0 <= span.from_value < span.to_value < math.inf:
             raise LensError(
-                f"The camera {self._camera.camera!r} offers no range of LensPosition "
+                f"The camera {self._camera.camera!r} has an empty range of LensPosition "
                 f"({span.from_value:g} to {span.to_value:g} D); update libcamera."
             )
         return CommandRange("LensPosition", "D", span.from_value, span.to_value, STEP)
 
     def _on_metadata(self, stamp_ns: int, values: dict[str, str]) -> None:
-        """Camera thread: a frame was exposed at ``stamp_ns``."""
+        """Compare the position of the frame exposed at ``stamp_ns``, on the camera's thread."""
         try:
             position = float(values["LensPosition"])
         except ValueError:
@@ -168,12 +168,12 @@ class CameraRosLens(CommandLens):
             self._agreeing = self._agreeing + 1 if agrees else 0
             for hold in self._holds:
                 if hold.covers(stamp_ns) and not abs(position - hold.position) <= self.tolerance:
-                    self._let_go = position
+                    self._strayed = position
             self._reported.notify_all()
 
     def _hold(self) -> None:
-        """Camera thread: say it again."""
-        with self._reported:  # so that the last thing said is always the present target
+        """Set the target again, on the camera's thread."""
+        with self._reported:  # so that no earlier target is sent after a newer one
             if self._target is not None:
                 self._camera.send(AfMode=MANUAL, LensPosition=self._target)
 

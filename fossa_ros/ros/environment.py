@@ -30,7 +30,7 @@ def complete() -> None:
 
 
 def child_environment(**more: str) -> dict[str, str]:
-    """Return the environment for a child process, without the mark of the ROS wheels, which is for this process only."""
+    """Return the environment for a child process; the mark that the ROS wheels set for this one is removed."""
     environment = {**os.environ, **more}
     environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     return environment

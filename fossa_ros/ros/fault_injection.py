@@ -1,4 +1,4 @@
-"""Camera faults of the simulated rig, as a driver would publish them."""
+"""Messages of the simulated camera while it has a fault."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fossa_ros.simulation.rig import RigFrame
 from fossa_ros.simulation.rig_faults import RigFault
 
 PAST_NS = 3600 * 10**9
-KEPT = 3 / 4  # of width and height
+CROP = 3 / 4  # of width and height
 
 
 def faulty_messages(
     frame: RigFrame, number: int, info: CameraInfo, frame_id: str, fault: RigFault
 ) -> tuple[Image | None, CameraInfo | None]:
-    """Return what the camera publishes of its ``number``-th frame while it has ``fault``; None for nothing."""
+    """Return the image and calibration of the ``number``-th frame with ``fault``; None where none is published."""
     if fault is RigFault.CAMERA_STOPPED or (fault is RigFault.HALF_RATE and number % 2):
         return None, None
     past = PAST_NS if fault is RigFault.PAST_STAMPS else 0
@@ -30,7 +30,7 @@ def faulty_messages(
     pixels, encoding = frame.image, "rgb8"
     match fault:
         case RigFault.OTHER_SIZE:
-            pixels, info = _middle(pixels, info)
+            pixels, info = _crop(pixels, info)
         case RigFault.OTHER_ENCODING:
             pixels, encoding = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), "bgr8"
         case RigFault.UNKNOWN_ENCODING:
@@ -45,8 +45,9 @@ def faulty_messages(
     return image_message(pixels, encoding, header), info
 
 
-def _middle(pixels: np.ndarray, info: CameraInfo) -> tuple[np.ndarray, CameraInfo]:
-    height, width = (round(side * KEPT) for side in pixels.shape[:2])
+def _crop(pixels: np.ndarray, info: CameraInfo) -> tuple[np.ndarray, CameraInfo]:
+    """Return the middle of the image, with its calibration."""
+    height, width = (round(side * CROP) for side in pixels.shape[:2])
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     K = np.reshape(info.k, (3, 3)).copy()
     K[:2, 2] -= left, top

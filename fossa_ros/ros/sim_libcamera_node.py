@@ -1,9 +1,9 @@
-"""A camera node whose focus behaves as camera_ros's does: the parameters, the metadata and the traps, no images.
+"""A camera node with the focus of camera_ros: its parameters, its metadata and its pitfalls, but no images.
 
-It approximates camera_ros 0.7 on libcamera's Raspberry Pi pipeline as far as focus goes: controls take effect some
-frames after they were set; a second set before the next frame discards all of the first; LensPosition counts only in
-manual mode; the position moves by no more than 1.5 D per frame; metadata carries the position of its frame. By choice a
-control reverts after a frame (camera_ros issue 174). The motor's own settling within a frame is left out.
+It approximates the focus of camera_ros 0.7 on libcamera's Raspberry Pi pipeline. Controls take effect some frames after
+they were set. A second change before the next frame discards all of the first. LensPosition is used in manual mode
+only. The position changes by at most 1.5 D per frame, and the metadata of a frame holds its position. Optionally a
+control reverts after some frames (camera_ros issue 174). Settling of the motor within a frame is not simulated.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from fossa_ros.messages import topics
 from fossa_ros.ros.endpoints import create_publisher
 
 FARTHEST, NEAREST = 0.0, 15.0  # dioptres
-START = 1.0  # dioptres, also where the lens reverts to
+START = 1.0  # dioptres; the lens reverts to it too
 SLEW = 1.5  # dioptres a frame
 MANUAL, CONTINUOUS = 0, 2  # AfMode
-LATENCY = 3  # frames from a set control to the first frame it is true of
+LATENCY = 3  # frames from setting a control to the first frame with it
 TYPES = {"AfMode": Parameter.Type.INTEGER, "LensPosition": Parameter.Type.DOUBLE}
 
 
 class SimulatedLibcamera(Node):
-    """Publish the metadata of one frame after another on /diagnostics.
+    """Publish the metadata of every frame on /diagnostics.
 
     Attributes:
-        reverts_after: frames that a control holds unless it is set again; 0 for ever.
-        publishes_metadata: whether the metadata is published, as versions before 0.7.0 do not.
+        reverts_after: frames after which a control that is not set again reverts; 0 for never.
+        publishes_metadata: whether the metadata is published; versions before 0.7.0 publish none.
         positions: the LensPosition of every frame.
     """
 
@@ -67,7 +67,7 @@ class SimulatedLibcamera(Node):
         return SetParametersResult(successful=True)
 
     def _on_parameters_set(self, parameters: list[Parameter]) -> None:
-        # Whatever was set since the last frame and has not been applied is lost, whichever controls it was about.
+        # A change that was not applied yet is discarded, even one of other controls.
         self._pending = {parameter.name: parameter.value for parameter in parameters if parameter.name in TYPES}
 
     def _expose(self) -> None:

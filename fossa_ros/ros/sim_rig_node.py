@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.service import Service
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
@@ -23,12 +25,13 @@ from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_publisher
 from fossa_ros.ros.fault_injection import faulty_messages
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.motion_path import Pose
 from fossa_ros.simulation.rig import RigConfig, RigFrame, SimulatedRig
 from fossa_ros.simulation.rig_faults import RigFault
 
 RENDERING = "rendered"  # key in /diagnostics: share of the scene, 0..1
-PARKING_S = 3.0  # for a node that ends on the same Ctrl-C to park its lens; launch waits 5 s before it insists
-MOVED = 0.06  # dioptres within one exposure: what the ringing of a lens may be that counts as settled
+PARKING_S = 3.0  # for a node that ends on the same Ctrl-C to park its lens; launch sends SIGTERM after 5 s
+MOVED = 0.06  # dioptres within one exposure: the largest ringing of a lens that counts as settled
 STILL = 1.5e-4  # rad and m from one frame to the next: a tenth of a pixel of the default camera
 
 
@@ -39,7 +42,7 @@ class SimRigNodeConfig(NodeConfig):
     rig: RigConfig = field(default_factory=RigConfig, metadata=within(""))
     frame_id: str = parameter("camera_optical_frame", "Optical frame of the camera")
     link: str | None = parameter(
-        None, "Where to put a symbolic link to the lens's pseudo-terminal; empty for none", name="lens.link"
+        None, "Path of a symbolic link to the pseudo-terminal of the lens; empty for none", name="lens.link"
     )
     fault: RigFault = parameter(
         RigFault.NONE, "Fault of camera or lens to simulate; docs/reliability.md explains them", live=True
@@ -47,19 +50,19 @@ class SimRigNodeConfig(NodeConfig):
 
 
 class SimRigNode(ManagedNode):
-    """Publish what a thin-lens camera sees while somebody drives its lens.
+    """Publish the images of a thin-lens camera whose lens another program drives.
 
-    ``metadata`` tells each frame's exposure time. ``truth/lens`` says where the lens was during each frame: NaN where
-    it moved by more than MOVED. ``truth/depth`` is latched and published when the camera comes to rest: it holds until
-    the next one. While the camera moves it is unknown, one image of NaN: casting every frame's would cost more than the
-    frames.
+    ``metadata`` holds the exposure time of each frame, ``truth/lens`` the position of the lens during each frame: NaN
+    where it moved by more than MOVED. ``truth/depth`` is latched. It is published when the camera comes to rest and
+    when it starts to move; while it moves, all of it is NaN, as rendering the depth of every frame would take longer
+    than rendering the frames.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__("sim_rig_node", SimRigNodeConfig, **kwargs)
         self._rig: SimulatedRig | None = None
-        self._rig_services = []
-        self._last_pose = None
+        self._rig_services: list[Service] = []
+        self._last_pose: Pose | None = None
         self._at_rest = False
         self._fault = RigFault.NONE
         self._frames = 0
@@ -96,7 +99,7 @@ class SimRigNode(ManagedNode):
     def cleanup(self) -> None:
         if self._rig is not None:
             if self.ended.is_set() and not self._rig.await_rest(PARKING_S):
-                self.get_logger().warning("The lens is taken away although nobody has parked it")
+                self.get_logger().warning("The lens is closed although no program has parked it")
             self._rig.close()
             self._rig = None
         for service in self._rig_services:
@@ -129,7 +132,7 @@ class SimRigNode(ManagedNode):
             self._lens_truth.publish(state)
 
     def _publish_metadata(self, header: Header) -> None:
-        """Tell the exposure time of a frame as camera_ros does."""
+        """Publish the exposure time of a frame as camera_ros does."""
         if self._metadata.get_subscription_count():
             pair = KeyValue(key=exposure_times.KEY, value=str(self._exposure_us))
             status = DiagnosticStatus(level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), values=[pair])
@@ -153,7 +156,10 @@ class SimRigNode(ManagedNode):
         except InputError as error:
             response.message = str(error)
             return response
-        response.success, response.message = True, "The lens is plugged in." if request.data else "The lens is gone."
+        response.success, response.message = (
+            True,
+            "The lens is plugged in." if request.data else "The lens is unplugged.",
+        )
         return response
 
     def _publish_progress(self, share: float) -> None:
@@ -177,7 +183,7 @@ def _camera_info(camera: SimulatedCamera) -> CameraInfo:
     return info
 
 
-main = partial(run, SimRigNode, opencv_threads=None)  # it draws on all there are
+main = partial(run, SimRigNode, opencv_threads=None)  # rendering uses every processor
 
 if __name__ == "__main__":
     sys.exit(main())

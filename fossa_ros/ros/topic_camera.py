@@ -1,4 +1,4 @@
-"""The images of a ROS topic, for a calibration."""
+"""A camera on a ROS topic, for calibrations."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.ros import qos
 from fossa_ros.ros.isolated_node import IsolatedNode
 
-LOOK_S = 0.05
-KIND = topics.IMAGE.type
+POLL_S = 0.05
+TYPE = topics.IMAGE.type
 
 
 class TopicCamera:
-    """Frames that are certain to have begun after an instant, by their stamps.
+    """Take frames whose exposure certainly started after a given time, judged by their stamps.
 
     Args:
-        topic: of ``sensor_msgs/Image``, stamped on the clock of the lens, which is that of this machine.
-        lead: seconds by which a stamp may come after the start of exposure: the longest exposure, and the way here
+        topic: of ``sensor_msgs/Image``, with stamps of this machine's clock.
+        lead: seconds by which a stamp may be later than the start of exposure: the longest exposure, and the transfer
             where the driver stamps on arrival.
-        patience: seconds that a camera may take to be seen, and a frame to come.
+        patience: seconds to wait for the camera to be discovered, and for a frame.
 
     Raises:
-        InputError: nobody publishes images there.
+        InputError: no node publishes images on the topic.
     """
 
     def __init__(self, topic: str, lead: float = 0.1, patience: float = 5.0):
@@ -48,21 +48,21 @@ class TopicCamera:
             raise
 
     def frame_after(self, t_ns: int) -> np.ndarray:
-        """Return the first frame, (H, W) uint8 grey, that is certain to have begun at or after ``t_ns``."""
+        """Return the first frame, (H, W) uint8 grey, whose exposure certainly started at or after ``t_ns``."""
         wanted = t_ns + self._lead_ns
         self.wait((wanted - time.time_ns()) / 1e9)
         with self._changed:
             if not self._changed.wait_for(lambda: self._stamp() >= wanted, self._patience):
-                raise InputError(self._complaint(wanted))
+                raise InputError(self._timeout_reason(wanted))
             image = self._newest
         return cv2.cvtColor(rgb_from_message(image), cv2.COLOR_RGB2GRAY)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Sleep."""
         time.sleep(max(seconds, 0.0))
 
     def close(self) -> None:
-        """Leave the graph."""
+        """Unsubscribe."""
         self._own.close()
 
     def _stamp(self) -> int:
@@ -73,24 +73,24 @@ class TopicCamera:
             self._newest = image
             self._changed.notify_all()
 
-    def _complaint(self, wanted: int) -> str:
+    def _timeout_reason(self, wanted: int) -> str:
         if self._newest is None:
-            return f"No image came on {self._topic} within {self._patience:g} s; check that the camera runs."
+            return f"No image arrived on {self._topic} within {self._patience:g} s; check that the camera runs."
         return (
             f"Images on {self._topic} are stamped {(wanted - self._stamp()) / 1e9:.2f} s before this machine's clock; "
             "synchronise the clocks, or check that the camera still runs."
         )
 
     def _best_effort(self) -> bool:
-        """Wait for a publisher and say whether it promises no more than its best."""
+        """Wait for a publisher and say whether it is best-effort."""
         until = time.monotonic() + self._patience
-        while not (offers := self._own.node.get_publishers_info_by_topic(self._topic)):
+        while not (publishers := self._own.node.get_publishers_info_by_topic(self._topic)):
             if time.monotonic() > until:
-                images = [name for name, kinds in self._own.node.get_topic_names_and_types() if KIND in kinds]
+                images = [name for name, kinds in self._own.node.get_topic_names_and_types() if TYPE in kinds]
                 raise InputError(
-                    f"Nobody publishes {self._topic}; start the camera, or name one of: {', '.join(images) or 'none'}."
+                    f"No node publishes {self._topic}; start the camera, or name one of: {', '.join(images) or 'none'}."
                 )
-            time.sleep(LOOK_S)
-        if kinds := {offer.topic_type for offer in offers} - {KIND}:
-            raise InputError(f"{self._topic} is of {', '.join(kinds)}, not of {KIND}; name another topic.")
-        return any(offer.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for offer in offers)
+            time.sleep(POLL_S)
+        if kinds := {each.topic_type for each in publishers} - {TYPE}:
+            raise InputError(f"{self._topic} is of type {', '.join(kinds)}, not {TYPE}; name another topic.")
+        return any(each.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for each in publishers)
