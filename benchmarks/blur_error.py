@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 
 from fossa_ros.core import optics
-from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 

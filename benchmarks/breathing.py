@@ -19,7 +19,7 @@ from fossa_ros.calibration.calibrate import calibrate
 from fossa_ros.calibration.live import CalibratedDevice
 from fossa_ros.commands.calibrate_demo import errors, record_demo
 from fossa_ros.core.optics import dioptre_space
-from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.motion import MotionCheck, MotionConfig
 from fossa_ros.simulation.camera import SimulatedCamera

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fossa_ros.core.errors import FossaError
     from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
-    from fossa_ros.estimators.estimator import Estimator, create_estimator
+    from fossa_ros.estimators.estimator import Estimator
+    from fossa_ros.estimators.factory import create_estimator
     from fossa_ros.io.pictures import depth_picture, write_picture
     from fossa_ros.io.stack_files import load_stack
     from fossa_ros.pipeline.predict import predict
@@ -38,7 +39,7 @@ _MODULES = {
     "FocusPlane": "core.stack",
     "FocusStack": "core.stack",
     "FossaError": "core.errors",
-    "create_estimator": "estimators.estimator",
+    "create_estimator": "estimators.factory",
     "depth_picture": "io.pictures",
     "load_stack": "io.stack_files",
     "predict": "pipeline.predict",

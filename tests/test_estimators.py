@@ -11,7 +11,7 @@ import pytest
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators import create_estimator
-from fossa_ros.estimators.estimator import NETWORK_OPTIONS, estimator_options
+from fossa_ros.estimators.factory import NETWORK_OPTIONS, estimator_options
 
 EXAMPLE = Path(__file__).parents[1] / "docs/architecture.md"
 

@@ -19,7 +19,8 @@ from fossa_ros.commands.compare import command as compare_command
 from fossa_ros.commands.evaluate import command as evaluate_command
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap
-from fossa_ros.estimators.estimator import Estimator, create_estimator
+from fossa_ros.estimators.estimator import Estimator
+from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.estimators.fossa import create_model
 from fossa_ros.evaluation import zedd_submission
 from fossa_ros.evaluation.comparison import compare_runs, mean_interval

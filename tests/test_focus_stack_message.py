@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from fossa_ros.core.stack import FocusPlane, FocusStack
-from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.messages.fields import captured_sweep
 from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.motion import MotionCheck

@@ -9,7 +9,7 @@ from torch import nn
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
-from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.estimators.fossa import Predictor, create_model, create_predictor
 from fossa_ros.estimators.fossa.confidence import bracketing_confidence
 from fossa_ros.estimators.fossa.network import DepthNetwork, Prediction

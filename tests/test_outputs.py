@@ -16,7 +16,8 @@ from std_msgs.msg import Header
 
 from fossa_ros.core.geometry import coloured_cloud
 from fossa_ros.core.stack import DepthMap
-from fossa_ros.estimators.estimator import Estimator, create_estimator
+from fossa_ros.estimators.estimator import Estimator
+from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.lens import open_lens
 from fossa_ros.messages.fields import cloud_fields
 from fossa_ros.motion import MotionCheck, MotionConfig

@@ -19,7 +19,7 @@ from rclpy.parameter import Parameter as RosParameter
 from fossa_ros.calibration.configured_lens import configured_lens
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import check_ranges, parameter, seconds, within
-from fossa_ros.estimators.estimator import create_estimator, gpu_available
+from fossa_ros.estimators.factory import create_estimator, gpu_available
 from fossa_ros.estimators.fossa.devices import resolve_precision
 from fossa_ros.estimators.fossa.factory import MODELS
 from fossa_ros.lens.config import LensConfig
@@ -58,7 +58,7 @@ def test_the_defaults_are_the_librarys():
 
 def test_auto_is_the_network_where_there_is_a_gpu_that_it_may_use(monkeypatch):
     assert gpu_available() == torch.cuda.is_available()
-    monkeypatch.setattr("fossa_ros.estimators.estimator.gpu_available", lambda: True)
+    monkeypatch.setattr("fossa_ros.estimators.factory.gpu_available", lambda: True)
     assert create_estimator("auto", device="auto").name == "fossa-nano"
     assert create_estimator("auto", device="cpu", model="nano").name == "classical"
 

@@ -12,7 +12,7 @@ from rich.progress import MofNCompleteColumn
 
 from fossa_ros.commands.option_types import FILE, PATH, Values, ValuesCommand, one_of
 from fossa_ros.commands.progress import counted, progress_bar, stages
-from fossa_ros.estimators.estimator import create_estimator
+from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.evaluation.datasets import SETS, WITHOUT_DATA, open_set
 from fossa_ros.evaluation.disturbance import Disturbance
 from fossa_ros.evaluation.evaluate import INTERRUPTED, evaluate, vary

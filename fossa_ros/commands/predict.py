@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fossa_ros.commands.option_types import PATH
 from fossa_ros.commands.progress import stages
-from fossa_ros.estimators.estimator import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
+from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
 
 
 @click.command("predict")

@@ -12,7 +12,8 @@ from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.frame import Frame
 from fossa_ros.motion.frame_pairs import details
-from fossa_ros.motion.measurement import Measurement, measure, stamps_of
+from fossa_ros.motion.measure import measure, stamps_of
+from fossa_ros.motion.measurement import Measurement
 from fossa_ros.motion.plane_registrations import PlaneRegistrations
 from fossa_ros.motion.tiling import Tiling
 from fossa_ros.motion.verdict import MotionResult, decide

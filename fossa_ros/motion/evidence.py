@@ -14,6 +14,7 @@ from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.frame import Frame
 from fossa_ros.motion.frame_pairs import CHANGED, details, lost_detail_in_one_direction, view_and_tile_difference
 from fossa_ros.motion.gyro_rotation import gyro_differences
+from fossa_ros.motion.measurement import Measurement
 from fossa_ros.motion.misalignment import Difference, Differences
 from fossa_ros.motion.moving_region import SameFocusPair
 from fossa_ros.motion.plane_registrations import PlaneRegistrations
@@ -21,7 +22,6 @@ from fossa_ros.motion.registration import DISTINCT, agrees, noise_level
 from fossa_ros.motion.tiling import Tiling
 
 if TYPE_CHECKING:
-    from fossa_ros.motion.measurement import Measurement
     from fossa_ros.sweep.gyro import GyroSamples
 
 _ALIKE = 0.1  # mismatch of a tile that shows the same content at the same focus

@@ -235,3 +235,9 @@ def _finite(covariance: np.ndarray) -> np.ndarray:
     if measured.all():
         return covariance
     return np.where(measured, covariance, _ANYWHERE**2 * np.eye(d))
+
+
+def largest_deviation(covariance: np.ndarray) -> np.ndarray:
+    """Return the standard deviation in the worst direction for symmetric (..., 2, 2) covariances."""
+    xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
+    return np.sqrt((xx + yy) / 2 + np.hypot((xx - yy) / 2, xy))

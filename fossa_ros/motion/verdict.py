@@ -9,7 +9,8 @@ import numpy as np
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.flow_warp import warp_by_flow
-from fossa_ros.motion.measurement import Measurement, measure
+from fossa_ros.motion.measure import measure
+from fossa_ros.motion.measurement import Measurement
 from fossa_ros.motion.moving_region import enlarge_region
 from fossa_ros.motion.plane_registrations import PlaneRegistrations
 from fossa_ros.motion.tiling import warp_planes

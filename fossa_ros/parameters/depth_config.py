@@ -6,13 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fossa_ros.core.parameter import parameter, seconds, within
-from fossa_ros.estimators.estimator import (
-    DEFAULT_ESTIMATOR,
-    ESTIMATORS,
-    Estimator,
-    create_estimator,
-    estimator_options,
-)
+from fossa_ros.estimators.estimator import Estimator
+from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
 from fossa_ros.motion import MotionConfig
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -13,43 +11,13 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.classical import blur_model, depth_profile, filling, focus_measure
 from fossa_ros.estimators.classical.bands import gaussian
+from fossa_ros.estimators.classical.config import ClassicalConfig
 from fossa_ros.estimators.estimator import Estimator
 
 HALF_CONFIDENCE = 0.1  # relative depth error at which confidence is 0.5
 EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
 MIN_SUPPORT = 0.2  # reached at 1.6 times config.reach from texture
 EDGE_REACH = 9  # px at half resolution: width of the window around such an edge
-
-
-@dataclass(frozen=True)
-class ClassicalConfig:
-    """Settings of the classical estimator; pixels are those of half the processing resolution.
-
-    Attributes:
-        width: images wider than this are processed at this width (px).
-        levels: depth hypotheses, evenly spaced in dioptres.
-        margin: largest distance of depth beyond the nearest and the farthest plane, in mean plane spacings.
-        window: standard deviation (px) of the window over which texture is pooled.
-        model_error: expected error of the blur model as a share of the texture's amplitude.
-        slope: typical depth difference between neighbouring pixels of one surface (D).
-        edge: contrast between neighbours (grey levels) above which there is an edge of the scene, not texture.
-        jump: strength of the coupling of neighbours across such an edge, 0..1.
-        step: difference between neighbours (D) above which there is a depth edge, not a slope.
-        reach: distance over which depth is extended into regions without texture (px); NaN beyond 1.6 times that.
-        min_confidence: depth with a lower confidence is NaN as well, 0..1.
-    """
-
-    width: int = 640
-    levels: int = 48
-    margin: float = 0.5
-    window: float = 0.8
-    model_error: float = 0.1
-    slope: float = 0.004
-    edge: float = 16.0
-    jump: float = 0.01
-    step: float = 0.03
-    reach: float = 60.0
-    min_confidence: float = 0.0
 
 
 class ClassicalEstimator(Estimator):
@@ -61,8 +29,8 @@ class ClassicalEstimator(Estimator):
 
     name = "classical"
 
-    def __init__(self, config: ClassicalConfig = ClassicalConfig()):
-        self.config = config
+    def __init__(self, config: ClassicalConfig | None = None):
+        self.config = config or ClassicalConfig()
 
     def estimate(self, stack: FocusStack) -> DepthMap:
         """Return metric depth, confidence and the all-in-focus image, seen from the reference plane.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 from scipy.linalg import solveh_banded
 
-if TYPE_CHECKING:
-    from fossa_ros.estimators.classical.estimator import ClassicalConfig
+from fossa_ros.estimators.classical.config import ClassicalConfig
 
 RIDGE = 1e-3  # 1 / D^2; keeps the solution finite where there are no data at all
 COARSEST = 1500  # unknowns that are solved directly
