@@ -1,4 +1,4 @@
-"""Textured and shaded cards, boxes, balls and rooms: what scenes are built of."""
+"""Build textured and shaded cards, boxes, balls and rooms for scenes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from fossa_ros.simulation.motion_path import rotation_matrix
 from fossa_ros.simulation.raycast import Rectangle, Sphere
 
 DETAIL = 900.0
-"""Texels per radian, seen from the origin: 1.5 a pixel for a camera of fx = 600 px."""
+"""Texels per radian, seen from the origin: 1.5 per pixel for a camera with fx = 600 px."""
 LARGEST_TEXTURE = 2048
 LIGHT = np.array([0.4, -0.8, -0.45]) / np.linalg.norm([0.4, -0.8, -0.45])
 """Unit vector towards the lamp: above, to the right and behind the camera."""
 
 
 class Builder:
-    """Builds surfaces with textures as fine as a camera at the origin needs.
+    """Build surfaces whose textures are as fine as a camera at the origin needs.
 
     Args:
-        rng: picks the painters; every texture has a generator of its own, so that ``detail`` leaves the rest alone.
+        rng: chooses the painters; every texture has its own generator, so that ``detail`` does not change the rest.
         detail: texels per radian seen from the origin.
     """
 
@@ -34,7 +34,7 @@ class Builder:
         return self.rectangle(corner, edge_x, edge_y, painters, one_sided)
 
     def rectangle(self, corner, edge_x, edge_y, painters, one_sided=False) -> Rectangle:
-        """Return a rectangle painted by one of ``painters``, as finely as its nearest part needs, and shaded."""
+        """Return a shaded rectangle, painted by one of ``painters`` as finely as its nearest part needs."""
         size = np.array([np.linalg.norm(edge_x), np.linalg.norm(edge_y)])
         seen_from = _nearest_depth(corner, edge_x, edge_y)
         texel = max(seen_from / self.detail, size.max() / LARGEST_TEXTURE)
@@ -90,7 +90,7 @@ class Builder:
         return painter(self.rng.spawn(1)[0], height, width, texel)
 
     def _shading(self, edge_x, edge_y, height, width) -> np.ndarray:
-        """Return (height, width, 1) float32 brightness: a lamp on the camera's side, a soft gradient."""
+        """Return (height, width, 1) float32 brightness: a lamp on the side of the camera, and a soft gradient."""
         normal = np.cross(edge_x, edge_y)
         normal = -normal * np.sign(normal[2] or 1.0) / np.linalg.norm(normal)
         lit = 0.62 + 0.38 * abs(float(normal @ LIGHT))

@@ -11,7 +11,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import parameter
 
 FULL_SCALE = 65535.0
-"""Linear light that saturates the sensor, in the integer units views are summed in."""
+"""Linear light that saturates the sensor, in the integer units in which views are summed."""
 
 
 def srgb_encode(light):
@@ -27,7 +27,7 @@ def srgb_decode(code):
 
 
 LIGHT_OF_CODE = np.rint(FULL_SCALE * srgb_decode(np.arange(256) / 255.0)).astype(np.float32)
-"""(256,) linear light of every sRGB code value: whole, so that float32 sums of 256 views are exact."""
+"""(256,) linear light of every sRGB code value, as integers, so that float32 sums of 256 views are exact."""
 
 _CODE_OF_LIGHT = np.rint(255 * srgb_encode(np.arange(65536) / FULL_SCALE)).astype(np.uint8)
 
@@ -39,21 +39,20 @@ def encoded(light: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SimulatedCamera:
-    """A camera with a thin lens, as calibrated.
+    """A calibrated camera with a thin lens.
 
-    ``fx`` is the focal length in pixels of the published images. Without breathing it holds at every
-    focus distance (a rig that is calibrated and resampled); the blur disc has the diameter
-    optics.circle_of_confusion over ``pixel_size``. With breathing it holds at the reference plane and
-    the others are magnified and shifted.
+    ``fx`` is the focal length in pixels of the published images. Without breathing it holds at every focus distance, as
+    for a rig that is calibrated and resampled; the diameter of the blur disc is optics.circle_of_confusion divided by
+    ``pixel_size``. With breathing it holds at the reference plane, and the others are magnified and shifted.
 
     Attributes:
         fx: in pixels; the principal point is the image's centre.
-        full_well: electrons at code value 255, which set shot and read noise; infinity for none.
+        full_well: electrons at code value 255, which determines shot and read noise; infinity for none.
         read_noise: electrons, standard deviation.
         vignetting: light lost in the corners, 0..1.
         breathing_length: metres in optics.magnification: the focal length for a lens that moves, the distance from
             the pupil for a tunable lens; 0 for none.
-        breathing_shift: px right and down that the image moves a dioptre, as behind a lens that stands askew.
+        breathing_shift: px right and down by which the image moves per dioptre, as behind a tilted lens.
     """
 
     width: int = parameter(640, "Image width", unit="px", minimum=64, maximum=4096)
@@ -119,7 +118,7 @@ class SimulatedCamera:
         return K
 
     def vignette(self) -> np.ndarray | None:
-        """Return the (H, W, 1) float32 share of light that arrives, None where all of it does."""
+        """Return the (H, W, 1) float32 share of light that arrives; None if all of it does."""
         if self.vignetting == 0:
             return None
         y, x = np.mgrid[: self.height, : self.width].astype(np.float32)
@@ -137,7 +136,7 @@ class SimulatedCamera:
         Returns:
             (H, W, 3) uint8 sRGB.
 
-        Shot noise is Gaussian of variance equal to the electron count, which holds above some ten electrons.
+        Shot noise is Gaussian with a variance equal to the electron count, which holds above about ten electrons.
         """
         light = light * np.float32(gain)
         shade = self.vignette()

@@ -1,4 +1,4 @@
-"""A flat printed target before the simulated camera: what a lens is calibrated with, at any focus, exactly."""
+"""A flat printed target in front of the simulated camera, for calibrations of the lens."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ from fossa_ros.simulation.camera import SimulatedCamera, encoded
 
 OVERSAMPLING = 2
 MARGIN = 16
-"""Pixels of print beyond each side of the image: more than breathing uncovers."""
+"""Pixels of print beyond each side of the image, more than breathing uncovers."""
 SHARPEST = 0.35
-"""Pixels: deviation of the Gaussian that stands for diffraction and aberrations of the focused lens."""
+"""Pixels: standard deviation of the Gaussian for diffraction and aberrations of the focused lens."""
 
 
 class FlatTarget:
     """A print that fills the view, facing the camera.
 
-    Unlike in FocalVolume nothing is interpolated between focus slices, because a calibration finds a maximum over
-    focus to a small part of such a slice: the print is known on a grid of half pixels and repeats beyond it, and
-    each image is its convolution with the lens's disc, computed in the frequency domain, sampled where the
-    breathing lens puts it.
+    Unlike FocalVolume it does not interpolate between focus slices, because a calibration finds a maximum over focus to
+    a small part of such a slice. The print is known on a grid of half pixels and repeats beyond it. Each image is its
+    convolution with the blur disc, computed in the frequency domain and resampled for the breathing of the lens.
 
-    Approximations: a thin lens of one colour without aberration but a slight constant softness, everything at
-    one depth, light without vignetting; the print's grain has the same size in pixels at every distance, as if
-    each distance had a print of its own.
+    Approximations: a thin lens for one colour, without aberrations except a slight constant softness; everything at one
+    depth; no vignetting; the grain of the print has the same size in pixels at every distance.
 
     Args:
         camera: geometry, lens and breathing; its ``K`` holds at ``reference_power``.

@@ -1,4 +1,4 @@
-"""A scene pre-rendered over the whole range of focus, for a live camera: any lens position within milliseconds."""
+"""A scene rendered in advance over the whole range of focus: an image at any lens position takes milliseconds."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ from fossa_ros.simulation.thin_lens import Synthesis
 BLUR_STEP = 0.6
 """Pixels of blur radius between neighbouring slices."""
 MOTION_STEP = 0.75
-"""Pixels an image may move between two of the instants that are averaged into motion blur."""
+"""Pixels by which an image may move between two of the instants that are averaged for motion blur."""
 MOST_INSTANTS = 4
 
 
 class FocalVolume:
     """Focus slices of one scene that are interpolated and warped into live images.
 
-    Approximations, on top of those of the thin lens: between slices (BLUR_STEP px of blur radius apart)
-    images are interpolated linearly; slices, interpolation and motion blur are in 8-bit sRGB code values;
-    camera rotation and breathing are exact homographies but resample (cubic); camera translation is the homography of
-    the plane at the scene's median depth, without parallax; what comes into view beyond the margin repeats
-    the outermost pixels; a breathing camera's blur is magnified with the image. A moving object is one flat
-    layer (see MovingLayer).
+    Approximations, in addition to those of the thin lens:
+
+    - Between slices, BLUR_STEP px of blur radius apart, images are interpolated linearly.
+    - Slices, interpolation and motion blur are in 8-bit sRGB code values.
+    - Camera rotation and breathing are exact homographies, resampled with cubic interpolation.
+    - Camera translation is the homography of the plane at the scene's median depth, without parallax.
+    - Beyond the margin the outermost pixels are repeated.
+    - The blur of a breathing camera is magnified with the image.
+    - A moving object is one flat layer (see MovingLayer).
 
     Args:
         scene: a scene, or the seed of one.
@@ -44,8 +47,8 @@ class FocalVolume:
         workers: threads that render.
         progress: called with the share of the work done, 0..1, from any thread.
         reference_power: focus in dioptres at which a breathing camera's images have scale 1.
-        detail: of a scene that is given by its seed, see make_scene; as fine as the camera can see by default.
-        cache: keep the slices of a scene that is given by its seed on disk, and use those that are there already.
+        detail: of a scene given by its seed, see make_scene; by default as fine as the camera can resolve.
+        cache: whether the slices of a scene given by its seed are kept on disk and reused.
 
     Raises:
         InputError: focus within the focal length.
@@ -100,14 +103,14 @@ class FocalVolume:
 
     @cached_property
     def scene(self) -> Scene:
-        """The scene; one that is given by its seed is drawn when it is needed."""
+        """The scene; if it was given by its seed it is drawn when needed."""
         return self._given if isinstance(self._given, Scene) else make_scene(self._given, detail=self._detail)
 
     def image(self, power: float, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
         """Return the (H, W, 3) uint8 RGB image at lens position ``power`` (dioptres), without noise.
 
-        Noise, gain and vignetting are LiveSensor's. Positions beyond the volume's range show its end. ``time``
-        (s) places the moving object.
+        LiveSensor adds noise, gain and vignetting. A position beyond the range shows the image at its end. The moving
+        object is where it is at ``time`` (s).
         """
         image = interpolated(self.slices, self.powers, power)
         warp = self._warp(power, pose)
@@ -127,7 +130,7 @@ class FocalVolume:
     def exposed(
         self, power: Callable[[float], float], path: Path = still, start: float = 0.0, exposure: float = 0.0
     ) -> np.ndarray:
-        """Return the (H, W, 3) uint8 RGB image of an exposure, blurred by what moves meanwhile, without noise.
+        """Return the (H, W, 3) uint8 RGB image of an exposure, with motion blur, without noise.
 
         Args:
             power: lens position in dioptres over time.
@@ -135,7 +138,7 @@ class FocalVolume:
             start: start of the exposure, seconds.
             exposure: seconds.
 
-        The mean of up to MOST_INSTANTS instants, as many as the motion of image and lens asks for.
+        It is the mean of up to MOST_INSTANTS instants, depending on the motion of image and lens.
         """
         ends = start, start + exposure / 2, start + exposure
         travel = max(self._travel(path, power, a, b) for a, b in (ends[:2], ends[1:]))
@@ -148,7 +151,7 @@ class FocalVolume:
         return mean
 
     def depth(self, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
-        """Return the true (H, W) float32 z-depth in metres from ``pose`` at ``time``, cast anew: exact."""
+        """Return the true (H, W) float32 z-depth in metres from ``pose`` at ``time``, by ray casting, exactly."""
         if self.layer is None and (pose is None or pose.is_close(Pose())):
             return self.rest_depth.copy()
         return true_depth(self.scene, self.camera, pose, time)

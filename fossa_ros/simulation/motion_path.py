@@ -1,4 +1,4 @@
-"""Camera and object motion: six-degree-of-freedom paths as functions of time."""
+"""Motion of camera and objects: paths with six degrees of freedom as functions of time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pose:
         return Pose(self.rotation.T, -self.rotation.T @ self.translation)
 
     def is_close(self, other: Pose, tolerance: float = 1e-9) -> bool:
-        """Say whether two poses agree, in radians and metres."""
+        """Return whether two poses agree within ``tolerance`` radians and metres."""
         return np.allclose(self.rotation, other.rotation, rtol=0, atol=tolerance) and np.allclose(
             self.translation, other.translation, rtol=0, atol=tolerance
         )
@@ -73,9 +73,9 @@ def sinusoid(translation=(0, 0, 0), rotation=(0, 0, 0), frequency: float = 1.0, 
 
 
 def bump(at: float, rotation=(0.02, 0, 0), translation=(0, 0, 0), frequency: float = 6.0, decay: float = 0.15) -> Path:
-    """Knock the body at time ``at``: a damped oscillation that dies with time constant ``decay`` (s).
+    """Knock the body at time ``at``: a damped oscillation with time constant ``decay`` (s).
 
-    ``rotation`` (rad) and ``translation`` (m) are the amplitudes the undamped oscillation would have.
+    ``rotation`` (rad) and ``translation`` (m) are the amplitudes without damping.
     """
     translation, rotation = np.asarray(translation, float), np.asarray(rotation, float)
 
@@ -102,6 +102,6 @@ def compose(*paths: Path) -> Path:
 
 
 def angular_velocity(path: Path, time: float, step: float = 1e-4) -> np.ndarray:
-    """Return what an ideal gyro on the body reads: (3,) rad/s in its frame, by central difference."""
+    """Return the reading of an ideal gyroscope on the body: (3,) rad/s in its frame, by central differences."""
     before, after = path(time - step).rotation, path(time + step).rotation
     return rotation_vector(before.T @ after) / (2 * step)

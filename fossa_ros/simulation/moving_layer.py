@@ -1,4 +1,4 @@
-"""A moving object as one flat layer over a pre-rendered scene."""
+"""A moving object as one flat layer over a scene rendered in advance."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fossa_ros.simulation.thin_lens import Synthesis
 def plane_homography(K_to: np.ndarray, K_from: np.ndarray, motion: Pose, depth: float) -> np.ndarray:
     """Return the (3, 3) homography between two views of the plane z = depth: K_to (R + t e_z^T / depth) K_from^-1.
 
-    ``motion`` takes points from the first camera's frame to the second's. Exact for that plane, and for a
-    pure rotation for everything.
+    ``motion`` maps points from the first camera's frame to the second's. Exact for that plane, and for everything if
+    the motion is a rotation.
     """
     return K_to @ (motion.rotation + np.outer(motion.translation, [0, 0, 1 / depth])) @ np.linalg.inv(K_from)
 
 
 def interpolated(slices: list[np.ndarray], powers: np.ndarray, power: float) -> np.ndarray:
-    """Return the image at ``power`` between uint8 slices at rising ``powers``; beyond them the end slice."""
+    """Return the image at ``power`` between uint8 slices at increasing ``powers``; beyond them the last slice."""
     position = float(np.interp(power, powers, np.arange(len(powers))))
     index = min(int(position), len(powers) - 2)
     weight = position - index
@@ -34,16 +34,15 @@ def interpolated(slices: list[np.ndarray], powers: np.ndarray, power: float) -> 
 
 
 class MovingLayer:
-    """Focus slices of one object with its coverage, drawn wherever its path has carried it.
+    """Focus slices of one object with its coverage, drawn at its position on a path.
 
-    Its blurred edge is translucent, as it should be; what is approximated: the object is flat, at its median
-    depth at rest, and faces the camera there (a homography carries it); what is nearer than it cuts it off
-    sharply; mixing is in sRGB code values.
+    Its blurred edge is translucent. Approximations: the object is flat, at its median depth at rest, and faces the
+    camera there (a homography moves it); nearer surfaces occlude it with a sharp edge; blending is in sRGB code values.
 
     Args:
-        mover: the object; where it stands without its path it must be in view, wholly if it is to be whole.
+        mover: the object; without its path it must be in view, and what is out of view then is missing later.
         camera: geometry and lens.
-        powers: (N,) rising focus powers in dioptres of the slices.
+        powers: (N,) increasing focus powers in dioptres of the slices.
         views: pinholes across the aperture.
         workers: threads that render.
 
@@ -117,7 +116,7 @@ class MovingLayer:
             flags = interpolation | cv2.WARP_INVERSE_MAP
             return cv2.warpPerspective(source, matrix @ from_window, size, flags=flags, borderMode=border)
 
-        # A nearer object is blurred as the object at rest is at a focus that is as much farther.
+        # A nearer object is blurred like the object at rest at a focus that is farther by the same dioptres.
         same_blur = power + float(optics.dioptres(self.rest_depth) - optics.dioptres(depth))
         sprite = interpolated(self.slices, self.powers, same_blur)
         sprite = warped(sprite, np.linalg.inv(to_image), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)

@@ -1,10 +1,10 @@
 """Synthetic defocus of a real photograph whose depth is known.
 
-The views of the synthetic aperture (thin_lens.py) are the photograph itself, seen from elsewhere in the lens: along
-the ray of every pixel, from near to far, the first surface that the ray meets is what the view sees. A blurred
-foreground is thus seen past, and a sharp one is not bled over. What is approximated: what an edge of the foreground
-hides is not in the photograph, and is taken from the farthest surface near that edge; surfaces are shells that a ray
-can pass behind; highlights are as dim as the photograph has clipped them.
+The views of the synthetic aperture (thin_lens.py) are the photograph, seen from other points of the lens. A view sees
+the first surface, from near to far, that the ray of a pixel meets. The background is therefore visible around a blurred
+foreground, and does not bleed over a sharp one. Approximations: what an edge of the foreground hides is not in the
+photograph, and is taken from the farthest surface near that edge; surfaces are shells that a ray can pass behind;
+highlights are as dim as the photograph clipped them.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ def refocus_photograph(
 
     Args:
         photograph: (H, W, 3) uint8 sRGB, sharp everywhere.
-        depth: (H, W) z-depth in metres, what is not positive and finite is unknown.
+        depth: (H, W) z-depth in metres; unknown where it is not positive and finite.
         K: (3, 3) intrinsic matrix of the photograph; the blur disc is round, of the size that fx gives.
         focal_length: metres.
         f_number: focal length over aperture diameter.
         focus_distances: (N,) metres.
-        ratio: pixels of the photograph per pixel of the stack, one or more; above 1 the photograph's own blur
-            and noise count for less.
+        ratio: pixels of the photograph per pixel of the stack, 1 or more; above 1 the blur and noise of the photograph
+            itself have less effect.
         rng: generator or seed of the sensor noise; None for none.
         views: pinholes across the aperture, up to 256.
         workers: threads.
 
     Returns:
-        The stack, and its (h, w) float32 depth in metres, NaN where unknown. Both lack a border as wide as the
-        largest blur.
+        The stack, and its (h, w) float32 depth in metres, NaN where unknown. Both are smaller than the photograph by a
+        border as wide as the largest blur.
 
     Raises:
-        InputError: no depth is known, or blur is so wide that nothing is left.
+        InputError: no depth is known, or the blur is so wide that nothing is left.
     """
     K, depth = np.asarray(K, dtype=np.float64), np.asarray(depth, dtype=np.float32)
     known = np.isfinite(depth) & (depth > 0)
@@ -100,7 +100,7 @@ class _PhotographLens(Synthesis):
         low, high = float(self.power.min()), float(self.power.max())
         count = 2 + int(np.abs(parallax).max() * (high - low) / STEP)
         step = (high - low) / (count - 1) + 1e-6
-        # Of every ray: the disparity at which it meets a surface, the farthest it has come by, and where that was.
+        # For every ray: the disparity at which it meets a surface, the farthest surface it has passed, and where.
         met = np.full(size[::-1], np.nan, np.float32)
         farthest = np.full(size[::-1], np.inf, np.float32)
         beside = np.full(size[::-1], low, np.float32)
@@ -125,5 +125,5 @@ class _PhotographLens(Synthesis):
         rows, columns = np.mgrid[: size[1], : size[0]].astype(np.float32)
         x = self.ratio * columns + np.float32(start[0]) + np.float32(parallax[0]) * place
         y = self.ratio * rows + np.float32(start[1]) + np.float32(parallax[1]) * place
-        # No interpolation: the views' places within the pixel do that, and in linear light.
+        # No interpolation: the positions of the views within the pixel do that, and in linear light.
         return cv2.remap(self.photograph, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)

@@ -14,7 +14,7 @@ import numpy as np
 from fossa_ros.simulation.motion_path import Pose
 
 NEAR = 0.02
-"""Metres; what is closer to the pinhole is not seen."""
+"""Metres: what is closer to the pinhole is invisible."""
 WHITE = np.full((1, 1, 3), 255, np.uint8)
 
 
@@ -43,7 +43,7 @@ class Rectangle:
         edge_x: (3,) metres, along the texture's rows.
         edge_y: (3,) metres, down the texture's columns.
         texture: (h, w, 3) uint8 sRGB.
-        one_sided: whether it is seen only from where x runs right and y runs down (the outside of a box).
+        one_sided: whether it is visible only from the side from which x points right and y down (the outside of a box).
     """
 
     corner: np.ndarray
@@ -53,7 +53,7 @@ class Rectangle:
     one_sided: bool = False
 
     def moved(self, pose: Pose) -> Rectangle:
-        """Return the rectangle carried by ``pose``."""
+        """Return the rectangle moved by ``pose``."""
         turn = pose.rotation
         return replace(
             self,
@@ -67,7 +67,7 @@ class Rectangle:
         return replace(self, texture=WHITE)
 
     def cast(self, view: Pinhole, pose: Pose, inverse_depth: np.ndarray, image: np.ndarray | None) -> None:
-        """Draw into ``image`` and ``inverse_depth`` where this is nearer than what stands there.
+        """Draw into ``image`` and ``inverse_depth`` where this surface is nearer than those drawn before.
 
         With p = corner + s edge_x + t edge_y = z d and M = [edge_x edge_y corner], all in the camera's frame,
         (s, t, 1) / z = M^-1 d: one homography gives the texture coordinates, its last row the inverse depth.
@@ -76,7 +76,7 @@ class Rectangle:
         edges = turn @ np.stack([self.edge_x, self.edge_y, self.corner - pose.translation], axis=1)
         determinant = np.linalg.det(edges)
         if abs(determinant) < 1e-12 or (self.one_sided and determinant < 0):
-            return  # seen edge on, or from behind
+            return  # seen edge-on, or from behind
         polygon = _in_front(edges @ np.array([[0, 1, 1, 0], [0, 0, 1, 1], [1, 1, 1, 1.0]]))
         if polygon.shape[1] < 3:
             return
@@ -125,7 +125,7 @@ class Sphere:
         centre: (3,) metres.
         radius: metres.
         texture: (h, w, 3) uint8 sRGB, longitude along x and latitude down y, poles on the world's y axis.
-        light: (3,) unit vector towards the light; ``None`` leaves the texture as it is.
+        light: (3,) unit vector towards the light; None for no shading.
     """
 
     centre: np.ndarray
@@ -134,7 +134,7 @@ class Sphere:
     light: np.ndarray | None = None
 
     def moved(self, pose: Pose) -> Sphere:
-        """Return the sphere carried by ``pose``; its texture keeps its bearing."""
+        """Return the sphere moved by ``pose``; its texture is not rotated."""
         return replace(self, centre=pose.rotation @ self.centre + pose.translation)
 
     def silhouette(self) -> Sphere:
@@ -142,7 +142,7 @@ class Sphere:
         return replace(self, texture=WHITE, light=None)
 
     def cast(self, view: Pinhole, pose: Pose, inverse_depth: np.ndarray, image: np.ndarray | None) -> None:
-        """Draw into ``image`` and ``inverse_depth`` where this is nearer than what stands there."""
+        """Draw into ``image`` and ``inverse_depth`` where this surface is nearer than those drawn before."""
         centre = pose.rotation.T @ (self.centre - pose.translation)
         if centre[2] - self.radius < NEAR:
             return
@@ -221,7 +221,7 @@ def _in_front(corners: np.ndarray) -> np.ndarray:
 def _row_spans(x: np.ndarray, y: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Return for each pixel row a convex polygon covers its [left, right) in x, and the first row.
 
-    The half-open rule leaves no gap and no overlap between polygons that share an edge.
+    With half-open intervals, polygons that share an edge have neither gap nor overlap.
     """
     top, bottom = int(np.clip(np.ceil(y.min()), 0, height)), int(np.clip(np.ceil(y.max()), 0, height))
     rows = np.arange(top, bottom)[:, None]
@@ -235,7 +235,7 @@ def _row_spans(x: np.ndarray, y: np.ndarray, height: int) -> tuple[np.ndarray, n
 
 
 def _sphere_extent(offset, depth, radius, fx: float, centre: float, size: int) -> tuple[int, int]:
-    """Return the [first, last) pixels a sphere covers along one image axis, from its tangents there."""
+    """Return the [first, last) pixels that a sphere covers along one image axis, from its tangents."""
     middle, half = np.arctan2(offset, depth), np.arcsin(radius / np.hypot(offset, depth))
     low, high = centre + fx * np.tan(middle - half), centre + fx * np.tan(middle + half)
     return int(np.clip(np.ceil(low), 0, size)), int(np.clip(np.floor(high) + 1, 0, size))

@@ -1,6 +1,6 @@
-"""Rendered arrays kept on disk, so that a scene that was rendered before is there at once.
+"""A cache of rendered arrays on disk, so that a scene is rendered only once.
 
-The files lie in ``$XDG_CACHE_HOME/fossa_ros/renders`` (``~/.cache/fossa_ros/renders`` by default) and may be deleted at
+The files are in ``$XDG_CACHE_HOME/fossa_ros/renders`` (``~/.cache/fossa_ros/renders`` by default) and may be deleted at
 any time. A file belongs to one description of what was rendered and to one version of the code that renders: after a
 change of either it is no longer used, and it is removed when the folder grows beyond LIMIT_BYTES.
 """
@@ -22,7 +22,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import replacing
 
 LIMIT_BYTES = 2**29
-"""What all files may take together; the default rig's scene takes 27 MiB."""
+"""Largest size of all files together; the scene of the default rig takes 27 MiB."""
 
 
 def cache_folder() -> Path:
@@ -32,13 +32,13 @@ def cache_folder() -> Path:
 
 
 def cached(description: str, render: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return what ``render`` returns, from the cache where it holds it.
+    """Return the result of ``render``, from the cache if possible.
 
     Args:
-        description: everything that the result depends on, beside the code.
-        render: makes the arrays; called where the cache lacks them or its file is damaged.
+        description: everything that the result depends on, except the code.
+        render: makes the arrays; called if they are not in the cache or their file is damaged.
 
-    A cache that cannot be written costs the next start its time, and nothing else.
+    If the cache cannot be written, the next call renders again.
     """
     file = cache_folder() / f"{hashlib.sha256(f'{_code_version()} {description}'.encode()).hexdigest()}.npz"
     arrays = _read(file)
@@ -53,18 +53,18 @@ def cached(description: str, render: Callable[[], dict[str, np.ndarray]]) -> dic
 
 
 def _read(file: Path) -> dict[str, np.ndarray] | None:
-    """Return the arrays of a file, None where there is none or its checksums are wrong."""
+    """Return the arrays of a file; None if there is none or its checksums are wrong."""
     try:
         with np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
-        os.utime(file)  # the files that were used last are kept
+        os.utime(file)  # the least recently used files are removed
     except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile):
         return None
     return arrays
 
 
 def _remove_oldest(folder: Path) -> None:
-    """Remove the files that were not used for longest, until the others keep to LIMIT_BYTES."""
+    """Remove the least recently used files, until the others fit into LIMIT_BYTES."""
     files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
     total = 0
     for file in files:

@@ -1,4 +1,4 @@
-"""Scenes: textured rooms, tables, cards and corridors, drawn by seed."""
+"""Scenes: random textured rooms, tables, cards and corridors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fossa_ros.simulation.raycast import Sphere, Surface
 
 @dataclass(frozen=True)
 class Mover:
-    """An object that moves: its surfaces at rest, carried by a path."""
+    """A moving object: its surfaces at rest, and a path."""
 
     surfaces: tuple[Surface, ...]
     path: Path = still
 
     def at(self, time: float) -> tuple[Surface, ...]:
-        """Return the surfaces where they are at ``time`` (s)."""
+        """Return the surfaces at ``time`` (s)."""
         pose = self.path(time)
         return tuple(surface.moved(pose) for surface in self.surfaces)
 
@@ -32,9 +32,9 @@ class Scene:
     """A world in the frame of the camera's first pose (x right, y down, z forward, metres).
 
     Attributes:
-        surfaces: what stands still.
-        mover: one object that moves, None for none.
-        name: what it is, for reports.
+        surfaces: what does not move.
+        mover: one moving object, None for none.
+        name: kind and seed, for reports.
     """
 
     surfaces: tuple[Surface, ...]
@@ -42,7 +42,7 @@ class Scene:
     name: str = ""
 
     def at(self, time: float) -> tuple[Surface, ...]:
-        """Return every surface where it is at ``time`` (s)."""
+        """Return all surfaces at ``time`` (s)."""
         return self.surfaces if self.mover is None else self.surfaces + self.mover.at(time)
 
     def with_mover(self, mover: Mover | None) -> Scene:
@@ -55,12 +55,12 @@ def make_scene(seed: int, kind: str | None = None, detail: float = DETAIL) -> Sc
 
     Args:
         seed: any non-negative integer.
-        kind: one of KINDS; by default they take turns with the seed.
-        detail: texels per radian seen from the origin; 1.5 times the focal length in pixels is enough, and less is
-            drawn faster. It changes the textures' pattern, not the geometry.
+        kind: one of KINDS; by default the seed chooses, in turn.
+        detail: texels per radian seen from the origin; 1.5 times the focal length in pixels is enough, fewer are drawn
+            faster. It changes the pattern of the textures, not the geometry.
 
     Raises:
-        InputError: no such kind of scene.
+        InputError: an unknown kind of scene.
     """
     names = list(KINDS)
     kind = kind or names[seed % len(names)]
@@ -136,7 +136,7 @@ def _table(rng, build: Builder) -> list[Surface]:
 
 
 def _cards(rng, build: Builder) -> list[Surface]:
-    """Tilted cards at all distances before a tilted wall."""
+    """Tilted cards at all distances in front of a tilted wall."""
     far = rng.uniform(3.5, 5.0)
     turn = rng.uniform([-0.15, -0.4, -0.1], [0.15, 0.4, 0.1])
     things = [build.card((0, 0, far), (12, 9), textures.WALLS, turn)]
@@ -177,7 +177,7 @@ KINDS: dict[str, Callable] = {"room": _living_room, "table": _table, "cards": _c
 
 
 def _nearness(surface: Surface) -> float:
-    """Order surfaces roughly front to back, so that hidden ones are skipped early."""
+    """Return a key that sorts surfaces roughly from front to back, so that hidden ones are skipped early."""
     if isinstance(surface, Sphere):
         return float(surface.centre[2] - surface.radius)
     return float((surface.corner + (surface.edge_x + surface.edge_y) / 2)[2])

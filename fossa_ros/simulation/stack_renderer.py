@@ -34,22 +34,22 @@ def render_stack(
     """Render a focus stack through a thin lens, with its true depth.
 
     Args:
-        scene: a scene, or the seed of one (drawn as finely as this camera can see).
+        scene: a scene, or the seed of one, which is drawn as finely as this camera can resolve.
         camera: geometry, lens and sensor.
-        focus_distances: (N,) metres, one a plane; infinity allowed.
-        poses: camera pose of each plane; without them ``path`` says where the camera is at each time.
-        path: camera pose over time, followed during the exposure too.
-        times: start of each plane's exposure in seconds, which become the planes' stamps; all 0 by default.
-        exposure: seconds; what moves meanwhile (path, moving object) is blurred.
+        focus_distances: (N,) metres, one per plane; infinity allowed.
+        poses: camera pose of each plane; without them ``path`` gives the pose at each time.
+        path: camera pose over time, also during the exposure.
+        times: start of each plane's exposure in seconds, which becomes the plane's stamp; all 0 by default.
+        exposure: seconds; motion of camera and object meanwhile is blurred.
         gains: relative exposure of each plane (flicker); all 1 by default.
         rng: generator or seed of the sensor noise; None for an ideal sensor (still 8 bits).
-        reference: plane whose pose and time the depth takes; the middle one by default.
+        reference: plane at whose pose and time the depth is given; the middle one by default.
         views: pinholes across the aperture, up to 256.
         workers: threads.
 
     Returns:
         The stack, and (H, W) float32 z-depth in metres at the reference plane's start of exposure, NaN where
-        nothing is seen.
+        nothing is hit.
 
     Raises:
         InputError: a focus distance within the focal length, or lists of different lengths.
@@ -60,7 +60,7 @@ def render_stack(
     reference = count // 2 if reference is None else reference
     for name, values in (("poses", poses), ("times", times), ("gains", gains)):
         if values is not None and len(values) != count:
-            raise InputError(f"{len(values)} {name} were given for {count} focus distances; give one a plane.")
+            raise InputError(f"{len(values)} {name} were given for {count} focus distances; give one per plane.")
     if isinstance(scene, int | np.integer):
         scene = make_scene(scene, detail=1.5 * camera.fx)
     starts = np.zeros(count) if times is None else np.asarray(times, dtype=np.float64)
@@ -88,7 +88,7 @@ def render_stack(
 
 
 def true_depth(scene: Scene, camera: SimulatedCamera, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
-    """Return (H, W) float32 z-depth in metres at pixel centres, seen from the lens centre; NaN if void."""
+    """Return (H, W) float32 z-depth in metres at pixel centres, seen from the lens centre; NaN where nothing is hit."""
     pinhole = Pinhole(camera.width, camera.height, camera.fx, camera.K[0, 2], camera.K[1, 2])
     return cast_depth(scene.at(time), pinhole, pose or Pose())
 
@@ -96,13 +96,13 @@ def true_depth(scene: Scene, camera: SimulatedCamera, pose: Pose | None = None, 
 def all_in_focus(
     scene: Scene, camera: SimulatedCamera, pose: Pose | None = None, time: float = 0.0, views: int = 16
 ) -> np.ndarray:
-    """Render the (H, W, 3) uint8 view of a pinhole at the lens centre, ``views`` samples a pixel."""
+    """Render the (H, W, 3) uint8 view of a pinhole at the lens centre, with ``views`` samples per pixel."""
     stopped_down = Synthesis(replace(camera, f_number=1e9), [np.inf], views)
     return camera.expose(stopped_down.light(scene.at, lambda _: pose or Pose(), start=time)[0])
 
 
 def _rendered_together(scene, matrices, paths, starts, exposure) -> list[list[int]]:
-    """Group planes that share their views: those of one matrix, pose and state of the scene."""
+    """Group planes that share their views: those with the same matrix, pose and state of the scene."""
     moments = np.linspace(0, exposure, 5)
     groups: list[list[int]] = []
     for plane, start in enumerate(starts):

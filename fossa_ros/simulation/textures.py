@@ -1,7 +1,7 @@
-"""Procedural textures: what the surfaces of simulated scenes are painted with.
+"""Procedural textures for the surfaces of simulated scenes.
 
-Every painter takes ``(rng, height, width, texel)`` with the size in texels and ``texel`` in metres, so that
-features have a size in the world, and returns an (height, width, 3) uint8 sRGB image.
+Every painter takes ``(rng, height, width, texel)`` with the size in texels and ``texel`` in metres, so that features
+have a size in the world, and returns an (height, width, 3) uint8 sRGB image.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 def fractal(rng, height, width, largest, stretch=(1.0, 1.0), finest=2.0, roughness=0.7):
     """Return (height, width) float32 noise of zero mean and unit deviation.
 
-    Octaves from features of ``largest`` texels down to ``finest``; ``stretch`` lengthens them in (y, x); the
-    amplitude falls by ``roughness`` an octave, so values near 1 keep much fine detail.
+    It has octaves from features of ``largest`` texels down to ``finest``; ``stretch`` lengthens them in (y, x). The
+    amplitude decreases by the factor ``roughness`` per octave: values near 1 give much fine detail.
     """
     feature, amplitude, total = float(max(largest, finest)), 1.0, None
-    while feature >= finest:  # every octave on the grid it needs, so that only the last resize is a large one
+    while feature >= finest:  # every octave on the grid that it needs, so that only the last resize is large
         rows = max(2, int(height / (feature * stretch[0])) + 2)
         columns = max(2, int(width / (feature * stretch[1])) + 2)
         octave = np.float32(amplitude) * rng.standard_normal((rows, columns), dtype=np.float32)
@@ -52,7 +52,7 @@ def tinted(base, *modulations):
 
 
 def plaster(rng, height, width, texel):
-    """Paint a wall that is nearly without texture: a few grey levels of contrast."""
+    """Paint a wall with hardly any texture: a few grey levels of contrast."""
     mottle = 0.012 * fractal(rng, height, width, 0.4 / texel, finest=2)
     return quantised(tinted(colour(rng, (0.03, 0.2), (0.6, 0.85)), mottle))
 
@@ -225,7 +225,7 @@ def books(rng, height, width, texel):
     return quantised(page * (1 + 0.06 * fractal(rng, height, width, 0.03 / texel, roughness=0.95))[..., None])
 
 
-# What may cover walls, floors and objects; the last is for regions that depth from defocus cannot measure.
+# Painters for walls, floors and objects; WEAK is for regions that depth from defocus cannot measure.
 WALLS = (stucco, bricks, books, planks, tiles)
 FLOORS = (planks, tiles, granite, marble)
 OBJECTS = (poster, printed, granite, fabric, marble, planks, stucco)

@@ -1,20 +1,20 @@
-"""Thin-lens images by synthetic aperture: the mean of pinhole views from all over the lens.
+"""Thin-lens images by synthetic aperture: the mean of pinhole views from points all over the lens.
 
-The pinhole at aperture point a sees a scene point (X, Z) at fx (X - a) / Z px, and the lens adds fx a / s,
-so that whatever lies at the focus distance s coincides in all views. The blur disc of a point at Z is
-then A fx |1/s - 1/Z| px wide, and occlusion is exact: each pinhole sees what it sees.
+The pinhole at aperture point a sees a scene point (X, Z) at fx (X - a) / Z px, and the lens adds fx a / s, so that
+everything at the focus distance s coincides in all views. The blur disc of a point at Z is then A fx |1/s - 1/Z| px
+wide, and occlusion is exact.
 
-optics.circle_of_confusion has the further factor optics.magnification(s): the image distance grows as a lens
-moves out. ``fx`` here is the calibrated one, the same at every focus unless the camera breathes, so the
-factor goes into the aperture: it is widened by it (4 % at 0.3 m for 12 mm), and the blur disc in pixels is
-optics.circle_of_confusion / pixel_size at every focus distance, breathing or not.
+optics.circle_of_confusion has the additional factor optics.magnification(s): the image distance grows when the lens
+moves out. ``fx`` is the calibrated one, the same at every focus unless the camera breathes. The factor is therefore
+applied to the aperture, which is widened (by 4 % at 0.3 m for 12 mm), and the blur disc in pixels is
+optics.circle_of_confusion / pixel_size at every focus distance, with breathing or without.
 
-What is approximated: the aperture is sampled by a finite number of views (with 96 of them the width of a blur
-disc is right to some 0.2 px and its place to 0.1 px; a disc wider than about sqrt(views) px shows faint grain
-at sharp, contrasty edges); light is three bands; no diffraction, aberration or
-distortion. Nothing is interpolated between pixels: every view samples its own point of the pixel and is
-shifted by whole pixels, so chosen that this point stays in the pixel. What is in focus is thus seen through
-a box of one pixel, no wider. Light adds up linearly and is encoded as sRGB afterwards.
+Approximations: the aperture is sampled by a finite number of views (with 96 views the width of a blur disc is accurate
+to about 0.2 px and its position to 0.1 px; a disc wider than about sqrt(views) px shows faint grain at sharp edges of
+high contrast); light has three bands; there is no diffraction, aberration or distortion. Nothing is interpolated
+between pixels: every view samples its own point of the pixel and is shifted by whole pixels, chosen so that this point
+stays in the pixel. What is in focus is therefore averaged over one pixel and no more. Light is added linearly and
+encoded as sRGB afterwards.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ MOST_VIEWS = 256
 
 @dataclass(frozen=True, eq=False)
 class ApertureSamples:
-    """Where each view stands in the aperture, in the pixel and in the exposure.
+    """Position of each view in the aperture, in the pixel and in the exposure.
 
     Attributes:
-        points: (M, 2) float64 in units of the widest aperture's radius, by growing radius (Vogel's spiral):
-            the first m of them fill a disc of radius sqrt(m / M).
-        jitter: (M, 2) float64 pixels, -0.5..0.5: where in the pixel the view samples.
-        moments: (M,) float64 in 0..1: when in the exposure.
+        points: (M, 2) float64 in units of the widest aperture's radius, sorted by radius (Vogel's spiral): the first m
+            of them fill a disc of radius sqrt(m / M).
+        jitter: (M, 2) float64 pixels, -0.5..0.5: position in the pixel.
+        moments: (M,) float64 in 0..1: time within the exposure.
     """
 
     points: np.ndarray
@@ -52,7 +52,7 @@ class ApertureSamples:
 
     @classmethod
     def spiral(cls, views: int) -> ApertureSamples:
-        """Lay samples: a golden-angle spiral, and in pixel and time the R3 sequence (Roberts, 2018)."""
+        """Return samples: a golden-angle spiral in the aperture, the R3 sequence (Roberts, 2018) in pixel and time."""
         if not 1 <= views <= MOST_VIEWS:
             raise InputError(f"The number of views must be in 1..{MOST_VIEWS}, not {views}.")
         index = np.arange(views)
@@ -73,8 +73,8 @@ class Synthesis:
         camera: geometry and lens.
         focus_distances: (N,) metres, infinity allowed.
         views: pinholes across the widest aperture.
-        frame: (left, top, width, height) in pixels of the image: what is rendered, the whole image by default.
-        K: (3, 3) intrinsic matrix, the camera's by default; another one where it breathes.
+        frame: (left, top, width, height) in pixels of the image to render; the whole image by default.
+        K: (3, 3) intrinsic matrix, the camera's by default; another one for a plane of a breathing camera.
 
     Raises:
         InputError: a focus distance within the focal length, or too many views.
@@ -107,10 +107,10 @@ class Synthesis:
         return cast_view(surfaces, pinhole, eye)
 
     def window(self, index: int, plane: int) -> tuple[slice, slice]:
-        """Return the part of view ``index`` that falls on the image of plane ``plane``.
+        """Return the part of view ``index`` that belongs to the image of plane ``plane``.
 
-        The lens moves the view by fx a / s; its samples lie ``jitter`` off its pixel centres. Rounding the
-        sum of both to whole pixels leaves each sample within half a pixel of the pixel it is counted for.
+        The lens moves the view by fx a / s; its samples are offset by ``jitter`` from its pixel centres. The sum of
+        both is rounded to whole pixels, so that each sample is within half a pixel of the pixel to which it is added.
         """
         shift = self.points[index] * self.shift_per_metre[plane]
         columns, rows = np.rint(shift + self.samples.jitter[index]).astype(int)
@@ -129,7 +129,7 @@ class Synthesis:
         """Return the light on every plane: (N, height, width, 3) float32, linear, 1 saturates.
 
         Args:
-            surfaces_at: the world at a time in seconds, sampled over the exposure as ``path`` is.
+            surfaces_at: returns the surfaces at a time in seconds, sampled over the exposure like ``path``.
             path: the camera's pose over time.
             start: start of the exposure, seconds.
             exposure: seconds.
