@@ -161,11 +161,15 @@ def test_one_sweep_on_request(rig, listener, tmp_path):
         listener.wait_for("sweep")
         assert listener.call(SetBool, "set_enabled", SetBool.Request(data=False)).success
         listener.wait_until(_quiet(listener.heard["sweep"]), "rest")
-        before = len(listener.heard["sweep"])
-        answer = listener.call(Trigger, "capture", Trigger.Request())
-        listener.wait_for("sweep", before + 1)
-        listener.wait_until(_quiet(listener.heard["sweep"]), "rest again")
-        assert len(listener.heard["sweep"]) == before + 1
+        for _ in range(10):  # frames are late where the machine is busy, and the answer says so
+            before = len(listener.heard["sweep"])
+            answer = listener.call(Trigger, "capture", Trigger.Request())
+            listener.wait_for("sweep", before + 1)
+            listener.wait_until(_quiet(listener.heard["sweep"]), "rest again")
+            assert len(listener.heard["sweep"]) == before + 1
+            if answer.success:
+                break
+            assert "late" in answer.message or "No frame" in answer.message, answer.message
         report = listener.heard["sweep"][-1]
         assert answer.success and report.accepted, answer.message  # nothing moves before the rig
         assert str(report.sweep) in answer.message
