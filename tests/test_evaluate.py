@@ -192,7 +192,7 @@ def test_a_wrong_submission_is_told(tmp_path, monkeypatch, change, sentence):
 def test_no_zip_is_no_submission(tmp_path):
     (tmp_path / "s.zip").write_bytes(b"nothing")
     done = run("evaluate", "zedd", "--check-submission", tmp_path / "s.zip")
-    assert done.exit_code == 1 and "not an .npz file" not in done.output and "no zip" in done.output
+    assert done.exit_code == 1 and "not an .npz file" not in done.output and "not a readable zip" in done.output
     done = run("evaluate", "ibims", "--check-submission", tmp_path / "s.zip")
     assert done.exit_code == 2
 
@@ -337,7 +337,7 @@ def test_a_plot_has_a_panel_for_what_varies(tmp_path):
     check_plot(tmp_path / "p.svg", settings)
     with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
         check_plot(tmp_path / "p.bmp", settings)
-    with pytest.raises(InputError, match="nothing to plot"):
+    with pytest.raises(InputError, match="A plot needs several settings"):
         check_plot(tmp_path / "p.png", settings[:1])
 
 

@@ -214,7 +214,7 @@ def test_other_files_are_no_dictionaries(tmp_path, content):
 def test_a_dictionary_cut_short_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", uniformat(), allow_pickle=True)
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:5000])
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         read_uniformat(tmp_path / "a.npy")
 
 

@@ -1,1 +1,1 @@
-"""How good a depth map is, and how estimators compare: metrics, benchmarks, bag replay, reports."""
+"""Evaluation of estimators: metrics, benchmarks, comparison, replay of bags, and reports."""

@@ -1,10 +1,11 @@
-"""Two runs over the same images, figure by figure, with bootstrap intervals over the images."""
+"""Compare two runs over the same images, with bootstrap intervals over the images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.metrics import HIGHER_IS_BETTER
@@ -21,10 +22,10 @@ class Compared:
 
     Attributes:
         figure: its name.
-        images: how many have it in both runs.
+        images: number of images that have it in both runs.
         a, b: means over these images.
         difference: b - a.
-        low, high: ends of the interval of the difference; NaN for a single image.
+        low, high: bounds of the interval of the difference; NaN for a single image.
     """
 
     figure: str
@@ -37,20 +38,20 @@ class Compared:
 
     @property
     def better(self) -> str:
-        """``a`` or ``b`` where the interval leaves zero out, else nothing."""
+        """``a`` or ``b`` if the interval excludes zero, else an empty string."""
         if not (self.low > 0 or self.high < 0):
             return ""
         return "b" if (self.low > 0) == (self.figure in HIGHER_IS_BETTER) else "a"
 
 
 def compare_runs(a: Run, b: Run, resamples: int = RESAMPLES, seed: int = 0) -> list[Compared]:
-    """Compare the figures that two runs have in common over the images that they have in common.
+    """Compare the common figures of two runs over their common images.
 
-    Images are drawn with replacement, the same ones for both runs (paired), and the percentiles of the difference of
-    their means are its interval.
+    The interval holds the percentiles of the difference of the means over bootstrap resamples of the images, the same
+    for both runs.
 
     Raises:
-        InputError: no image in common.
+        InputError: the runs have no image in common.
     """
     names = [name for name in a.images if name in b.images]
     if not names:
@@ -72,23 +73,23 @@ def compare_runs(a: Run, b: Run, resamples: int = RESAMPLES, seed: int = 0) -> l
     return compared
 
 
-def mean_interval(values, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-    """Return the interval of the mean of (images,) ``values``; NaN for fewer than two that are finite."""
-    values = np.asarray(values, dtype=np.float64)
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
+def mean_interval(values: npt.ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+    """Return the interval of the mean of (images,) ``values``; NaN if fewer than two are finite."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if len(known) < 2:
         return float("nan"), float("nan")
-    return interval(resampled_means(values[:, None], np.ones((len(values), 1), bool), resamples, seed)[:, 0])
+    return interval(resampled_means(known[:, None], np.ones((len(known), 1), bool), resamples, seed)[:, 0])
 
 
 def resampled_means(values: np.ndarray, known: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Return (resamples, figures) means of (images, figures) ``values`` where ``known``, images drawn anew."""
+    """Return (resamples, figures) means of (images, figures) ``values`` where ``known``, over resampled images."""
     rng = np.random.default_rng(seed)
     images = len(values)
     means = []
     for start in range(0, resamples, _AT_ONCE):
         rows = min(_AT_ONCE, resamples - start)
-        # How often each image is drawn is all that counts.
+        # The mean depends only on how often each image is drawn.
         places = rng.integers(0, images, (rows, images)) + images * np.arange(rows)[:, None]
         drawn = np.bincount(places.ravel(), minlength=rows * images).reshape(rows, images).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -97,6 +98,6 @@ def resampled_means(values: np.ndarray, known: np.ndarray, resamples: int, seed:
 
 
 def interval(means: np.ndarray) -> tuple[float, float]:
-    """Return the percentiles that hold the middle ``LEVEL`` of resampled means."""
+    """Return the percentiles that enclose the middle ``LEVEL`` of resampled means."""
     low, high = np.nanquantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return float(low), float(high)

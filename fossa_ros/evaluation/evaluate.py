@@ -1,4 +1,4 @@
-"""Estimators over sets: every image under every setting, scored."""
+"""Evaluate an estimator on a benchmark: every image under every setting."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.evaluation.protocol import Sample, Setting
 from fossa_ros.evaluation.results import Run
 
-POOLED = 5_000  # pixels of an image that the error by confidence is worked out from
-TENTHS = "abs_rel_by_confidence"  # in a run's extra: AbsRel of each tenth of the pixels, the least certain first
-INTERRUPTED = "interrupted"  # likewise: Ctrl-C came before the last image
+POOLED = 5_000  # pixels per image used for the error by confidence
+TENTHS = "abs_rel_by_confidence"  # in the extra of a run: AbsRel of each tenth of the pixels, least certain first
+INTERRUPTED = "interrupted"  # likewise: Ctrl-C ended the run before the last image
 
 
 def vary(
@@ -27,7 +27,7 @@ def vary(
 ) -> list[Setting]:
     """Return the settings of a study around a protocol.
 
-    One value of a kind takes the place of the protocol's. Several are varied, each kind by itself, while the others
+    A single value of an argument replaces that of the protocol. Several values are varied while the other arguments
     stay as in the protocol.
     """
     kinds = {"f_number": tuple(f_numbers), "planes": tuple(planes), "focus": tuple(focus)}
@@ -46,18 +46,18 @@ def evaluate(
     disturbance: Disturbance | None = None,
     progress: Callable[[str], None] = lambda name: None,
 ) -> list[Run]:
-    """Score an estimator; Ctrl-C ends it early, with the images that are done.
+    """Score an estimator; Ctrl-C ends the evaluation and keeps the finished images.
 
     Args:
         benchmark: the set.
-        settings: how its stacks are taken, one run each.
-        estimator: what estimates their depth.
-        limit: take only so many images, the first ones; None for all.
-        disturbance: what is done to every stack before.
+        settings: of the stacks, one run each.
+        estimator: to be scored.
+        limit: number of images, from the first; None for all.
+        disturbance: applied to every stack.
         progress: called after each stack with the name of its image.
 
     Raises:
-        InputError: data that is incomplete or cannot be taken like that, or that the estimator refuses.
+        InputError: the data is incomplete, does not have a setting, or is refused by the estimator.
     """
     disturbance = disturbance or Disturbance()
     for setting in settings:
@@ -80,32 +80,32 @@ def evaluate(
     except KeyboardInterrupt:
         if not all(images):
             raise
-        interrupted = True  # hours of work may lie behind
+        interrupted = True  # the finished images may have taken hours
     runs = []
     for setting, figures, pool in zip(settings, images, pools, strict=True):
         if not figures:
-            raise InputError(f"No image of {benchmark.title} has {setting.planes} planes; ask for fewer.")
+            raise InputError(f"No image of {benchmark.title} has {setting.planes} planes; give fewer.")
         extra = {TENTHS: by_tenths(*np.concatenate(pool, axis=1))} | ({INTERRUPTED: True} if interrupted else {})
         runs.append(Run(setting.as_dict() | disturbance.as_dict(), figures, extra))
     return runs
 
 
 def estimate(estimator: Estimator, sample: Sample) -> DepthMap:
-    """Estimate a sample; networks are given planes as they were computed, before rounding."""
+    """Estimate the depth of a sample, from its planes before rounding if it has them."""
     if sample.unrounded is None:
         return estimator.estimate(sample.stack)
     return estimator.estimate_unrounded(sample.stack, sample.unrounded)
 
 
 def score(benchmark: Benchmark, depth: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return the figures of one image, in the quantity that the set is scored in."""
+    """Return the figures of one image, of depth or disparity as the set defines."""
     if benchmark.in_disparity:
         depth, truth = benchmark.disparity(depth), benchmark.disparity(truth)
     return depth_metrics(depth, truth)
 
 
 def errors_and_confidences(result: DepthMap, truth: np.ndarray) -> np.ndarray:
-    """Return (2, M): relative error and confidence of some of the pixels, evenly taken."""
+    """Return (2, M) relative error and confidence of evenly spaced pixels."""
     both = np.flatnonzero(np.isfinite(result.depth) & np.isfinite(truth))
     chosen = both[:: max(1, len(both) // POOLED)]
     depth, true = result.depth.ravel()[chosen], truth.ravel()[chosen]
@@ -113,7 +113,7 @@ def errors_and_confidences(result: DepthMap, truth: np.ndarray) -> np.ndarray:
 
 
 def by_tenths(errors: np.ndarray, confidences: np.ndarray) -> list[float]:
-    """Return the mean error of each tenth of the pixels in order of confidence, the least certain first."""
+    """Return the mean error of each tenth of the pixels, sorted by confidence, from the least certain."""
     if not len(errors):
         return [float("nan")] * 10
     tenth = np.searchsorted(np.quantile(confidences, np.linspace(0, 1, 11)[1:-1]), confidences)

@@ -1,64 +1,65 @@
-"""How a benchmark's images are taken: f-number, number of planes, and where these are focused."""
+"""Settings of the stacks of a benchmark: f-number, number of planes, and their focus distances."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
 
 FOCUS = ("uniform", "fixed", "near", "far")
-QUANTILES = (0.05, 0.95)  # of an image's disparity: the range of its focus distances
-FIXED_DISTANCES = (0.8, 1.2, 1.7, 2.3, 3.0, 3.8, 4.7, 6.0, 8.0)  # m; those Infinigen Defocus is rendered at
+QUANTILES = (0.05, 0.95)  # of the disparity of an image: the range of its focus distances
+FIXED_DISTANCES = (0.8, 1.2, 1.7, 2.3, 3.0, 3.8, 4.7, 6.0, 8.0)  # m, of Infinigen Defocus
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to take the stacks of a set.
+    """One setting of the stacks of a set.
 
     Attributes:
-        f_number: None where the set has but one, or does not say which.
-        planes: number of planes; None for all there are.
-        focus: how their focus distances are chosen, one of ``FOCUS``:
+        f_number: None if the set has a single one, or does not state it.
+        planes: number of planes; None for all.
+        focus: how focus distances are chosen, one of ``FOCUS``:
 
-            - ``fixed``: the same for every image: every so many-th of the set's, from near to far
-              (``FIXED_DISTANCES`` where it has none).
-            - ``uniform``: even in disparity between the 5 and the 95 % quantile of the image's true disparity.
-            - ``near``, ``far``: likewise over the nearer, the farther half of that range.
+            - ``fixed``: the same for every image, chosen evenly from those of the set (``FIXED_DISTANCES`` if it has
+              none), from near to far.
+            - ``uniform``: evenly spaced in disparity between the 5 and 95 % quantiles of the true disparity.
+            - ``near``, ``far``: likewise, over the nearer or the farther half of that range.
 
     Raises:
-        InputError: an f-number that is not positive, fewer than two planes, another word for the focus.
+        InputError: the f-number is not positive, there are fewer than two planes, or the focus is unknown.
     """
 
     f_number: float | None = None
     planes: int | None = None
     focus: str = "fixed"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.f_number is not None and not 0 < self.f_number < np.inf:
             raise InputError(f"An f-number must be positive, not {self.f_number:g}; correct it.")
         if self.planes is not None and self.planes < 2:
-            raise InputError(f"A focus stack needs at least 2 planes, not {self.planes}; ask for more.")
+            raise InputError(f"A focus stack needs at least 2 planes, not {self.planes}; give more.")
         if self.focus not in FOCUS:
             raise InputError(f"There is no focus '{self.focus}'; choose one of {', '.join(FOCUS)}.")
 
     def as_dict(self) -> dict[str, float | int | str]:
-        """Return what is not None, by name."""
+        """Return the values that are not None, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A stack to estimate and what its depth is compared with.
+    """A stack with its true depth.
 
     Attributes:
-        name: of the image within its set.
+        name: of the image in its set.
         stack: the planes.
-        truth: (H, W) float32 depth in metres, NaN where nothing is compared.
-        unrounded: (N, H, W, 3) float32 in 0..255, of planes that were computed: what they were rounded from.
+        truth: (H, W) float32 depth in metres, NaN at pixels that are not compared.
+        unrounded: (N, H, W, 3) float32 in 0..255, rendered planes before rounding; None for recorded planes.
     """
 
     name: str
@@ -68,42 +69,42 @@ class Sample:
 
 
 def spread(available: int, count: int, *, cut: bool = False) -> list[int]:
-    """Choose ``count`` of so many planes evenly, the first and the last among them.
+    """Choose ``count`` of ``available`` planes evenly, including the first and the last.
 
-    Where they do not divide evenly the nearest is taken, or, with ``cut``, the one before.
+    Fractional positions are rounded to the nearest plane or, with ``cut``, down.
 
     Raises:
-        InputError: more than there are.
+        InputError: there are fewer planes than ``count``.
     """
     if count > available:
-        raise InputError(f"There are {available} planes to choose from, not {count}; ask for fewer.")
+        raise InputError(f"There are {available} planes to choose from, not {count}; give fewer.")
     if cut:
         return [index * (available - 1) // (count - 1) for index in range(count)]
     return np.rint(np.linspace(0, available - 1, count)).astype(int).tolist()
 
 
 def choose_distances(setting: Setting, depth: np.ndarray) -> np.ndarray:
-    """Return the focus distances (m) at which an image of (H, W) ``depth`` (m, known everywhere) is rendered."""
+    """Return the focus distances (m) at which to render an image with (H, W) ``depth`` (m, known everywhere)."""
     count = setting.planes or 5
     if setting.focus == "fixed":
         return np.array(FIXED_DISTANCES)[spread(len(FIXED_DISTANCES), count)]
     return optics.metres(np.linspace(*_range(setting.focus, depth), count))
 
 
-def choose_planes(setting: Setting, distances, depth: np.ndarray, *, cut: bool = False) -> list[int]:
-    """Choose among recorded planes by their focus distances (m), in the order of ``distances``.
+def choose_planes(setting: Setting, distances: npt.ArrayLike, depth: np.ndarray, *, cut: bool = False) -> list[int]:
+    """Return the indices of the recorded planes that a setting selects, in the order of ``distances``.
 
-    ``near`` and ``far`` are the nearest and the farthest planes there are; ``uniform`` are those that lie closest, in
-    dioptres, to where ``choose_distances`` would focus, each taken once.
+    ``near`` and ``far`` select the nearest and farthest planes; ``uniform`` selects those closest, in dioptres, to the
+    distances of ``choose_distances``, each once.
 
     Args:
-        setting: the planes wanted; None of them are all.
-        distances: (M,) of the planes there are, m.
+        setting: with the number of planes; None for all.
+        distances: (M,) focus distances of the recorded planes, m.
         depth: (H, W) true depth in metres, NaN where unknown.
         cut: of ``spread``, for ``fixed``.
 
     Raises:
-        InputError: more planes than there are.
+        InputError: there are fewer planes than the setting needs.
     """
     power = optics.dioptres(distances)
     count = setting.planes or len(power)
@@ -121,10 +122,10 @@ def choose_planes(setting: Setting, distances, depth: np.ndarray, *, cut: bool =
     return sorted(int(index) for index in chosen)
 
 
-def _range(focus, depth) -> tuple[float, float]:
-    """Return the lowest and the highest disparity (1/m) that are focused at."""
+def _range(focus: str, depth: np.ndarray) -> tuple[float, float]:
+    """Return the lowest and the highest disparity (1/m) of the focus distances."""
     if not depth.size:
-        raise InputError("An image has no pixel of known depth to choose focus distances by; choose --focus fixed.")
+        raise InputError("An image has no pixel of known depth to choose focus distances by; give --focus fixed.")
     low, high = np.quantile(1.0 / depth.astype(np.float64), QUANTILES)
     middle = (low + high) / 2
     return {"uniform": (low, high), "near": (middle, high), "far": (low, middle)}[focus]

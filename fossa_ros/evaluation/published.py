@@ -1,4 +1,4 @@
-"""Figures that others have published for the sets of :mod:`fossa_ros.evaluation.datasets`, to stand beside ours.
+"""Published figures for the sets of :mod:`fossa_ros.evaluation.datasets`.
 
 Source: the README of https://github.com/princeton-vl/FOSSA, its released checkpoints.
 """
@@ -9,7 +9,7 @@ _MAIN = ("delta_1.05", "delta_1.15", "delta_1.25", "abs_rel")
 _DDFF = ("mse", "rmse", "abs_rel", "sq_rel", "delta_1.25", "delta_1.25^2", "delta_1.25^3")
 
 
-def _table(names, **rows) -> dict[str, dict[str, float]]:
+def _table(names: tuple[str, ...], **rows: tuple[float, ...]) -> dict[str, dict[str, float]]:
     return {model.replace("_", " "): dict(zip(names, figures, strict=True)) for model, figures in rows.items()}
 
 

@@ -1,6 +1,6 @@
-"""Figures image by image, as JSON: what ``fossa evaluate`` writes, and ``fossa compare`` and reports read.
+"""Figures of every image as JSON, written by ``fossa evaluate`` and read by ``fossa compare`` and reports.
 
-The layout of the file is written down in docs/evaluation.md.
+docs/evaluation.md describes the layout of the file.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _Figures = Annotated[dict[str, float | None], msgspec.Meta(min_length=1)]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Every image of a set under one setting.
+    """All images of a set under one setting.
 
     Attributes:
-        setting: what distinguishes this run from others of the same file, such as f-number and planes.
-        images: of each image, by its name, the figures of ``depth_metrics`` and others by name; NaN where unknown.
-        extra: what else belongs to the run, as JSON holds it.
+        setting: values that differ between the runs of a file, such as f-number and planes.
+        images: figures of each image, those of ``depth_metrics`` and others; NaN if unknown.
+        extra: further JSON values.
     """
 
     setting: Mapping[str, Plain]
@@ -47,24 +47,24 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The setting in one line; "as recorded" where it says nothing."""
+        """The setting in one line; "as recorded" if it is empty."""
         return label(self.setting)
 
     @cached_property
     def mean(self) -> dict[str, float]:
-        """Every figure averaged over the images, each image counting alike."""
+        """Every figure, averaged over the images with equal weights."""
         return mean_metrics(self.images.values())
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What a model reached on a set.
+    """The figures of a model on a set.
 
     Attributes:
         benchmark: name of the set.
-        model: what was evaluated: ``name``, and what else tells it from others, such as ``checkpoint``.
-        runs: one a setting, at least one.
-        versions: of the software that made the figures, by package.
+        model: ``name``, and further properties such as ``checkpoint``.
+        runs: one or more, one for each setting.
+        versions: of the software used, by package.
         made: date and time, ISO 8601.
     """
 
@@ -76,7 +76,7 @@ class Results:
 
 
 def label(setting: Mapping[str, Plain]) -> str:
-    """Put a setting into one line."""
+    """Describe a setting in one line."""
     words = {"f_number": "F{:g}", "planes": "{} planes", "focus": "{}"}
     said = [
         words[name].format(value) if name in words else name if value is True else f"{name} {value}"
@@ -87,7 +87,7 @@ def label(setting: Mapping[str, Plain]) -> str:
 
 
 def software_versions() -> dict[str, str]:
-    """Return the versions of what figures depend on."""
+    """Return the versions of the software that figures depend on."""
     found = {"fossa_ros": __version__, "python": platform.python_version()}
     for package in ("numpy", "opencv-python-headless", "scipy", "torch"):
         try:
@@ -98,7 +98,7 @@ def software_versions() -> dict[str, str]:
 
 
 def write_results(path: str | Path, results: Results) -> None:
-    """Write ``results`` to a JSON file, whole or not at all.
+    """Write ``results`` to a JSON file, atomically.
 
     Raises:
         InputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""A study of settings as one picture: error against f-number, number of planes and choice of focus."""
+"""Plot error over f-number, number of planes and choice of focus."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def draw_study(path: Path, results: Results, title: str) -> None:
 
     Args:
         path: picture to write, one that ``check_plot`` accepts.
-        results: runs of one model, of settings that vary.
-        title: over it.
+        results: runs of one model with different settings.
+        title: of the picture.
 
     Raises:
         InputError: the file cannot be written.
@@ -68,19 +68,19 @@ def draw_study(path: Path, results: Results, title: str) -> None:
 
 
 def check_plot(path: Path, settings: Sequence[Setting]) -> None:
-    """Refuse a picture of another kind, or of one setting alone, before the work that it is to show.
+    """Check file format and number of settings of a plot, before the evaluation.
 
     Raises:
-        InputError: either.
+        InputError: the format is not one of ``FORMATS``, or there is only one setting.
     """
     if path.suffix.lower() not in FORMATS:
-        raise InputError(f"A plot is a {', '.join(FORMATS)} file, not '{path.name}'; give --plot another ending.")
+        raise InputError(f"A plot is a {', '.join(FORMATS)} file, not '{path.name}'; give --plot another suffix.")
     if len(settings) < 2:
-        raise InputError("There is nothing to plot error against; give several --apertures, --planes or --focus.")
+        raise InputError("A plot needs several settings; give several --apertures, --planes or --focus.")
 
 
 def _varied(results: Results, kind: str) -> list:
-    """Return the runs that differ in one kind of setting and agree in the others with the most common base."""
+    """Return the largest group of runs that differ in one kind of setting only."""
     groups: dict[tuple, dict] = {}
     for run in results.runs:
         if kind in run.setting:

@@ -1,4 +1,4 @@
-"""Depth of ZEDD's test split for its server, https://zedd.cs.princeton.edu: written, and checked before it is sent."""
+"""Submissions of ZEDD's test split to its server, https://zedd.cs.princeton.edu: write and check them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from fossa_ros.io.checked_arrays import open_npz
 
 SCENES = 50
 NAMES = tuple(f"zedd_output_{number:04}.npy" for number in range(1, SCENES + 1))
-SHOWN = 3  # problems that a sentence lists
+SHOWN = 3  # problems listed in an error
 
 
 def write_submission(
     path: Path, folder: Path, estimator: Estimator, *, progress: Callable[[str], None] = lambda name: None
 ) -> float:
-    """Estimate the test split under the published protocol and write the zip, whole or not at all.
+    """Estimate the test split under the published protocol and write the zip, atomically.
 
-    The server takes no unknown pixels: those are given the depth of the nearest known one.
+    The server does not accept unknown pixels; they get the depth of the nearest known pixel.
 
     Args:
         path: of the zip.
         folder: of ZEDD.
-        estimator: what estimates its depth.
+        estimator: of the depth.
         progress: called after each scene with its name.
 
     Returns:
-        The share of the pixels that had to be filled.
+        The share of filled pixels.
 
     Raises:
-        InputError: data that is incomplete, or a scene without any depth.
+        InputError: the data is incomplete, or the estimator finds no depth in a scene.
     """
     zedd = Zedd(folder, split="test")
     if len(zedd.names) != SCENES:
@@ -63,21 +63,21 @@ def write_submission(
 
 
 def check_submission(path: Path) -> None:
-    """Check a zip as the server does: 50 files at its root, each a (1216, 1824) float array, all finite.
+    """Check a zip like the server: 50 files at its root, each a (1216, 1824) float array, all finite.
 
     Raises:
-        InputError: what is wrong with it, the first few things of each kind.
+        InputError: the zip is not a valid submission; lists the first problems of each kind.
     """
     path = Path(path)
     if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is no zip that can be read; give one that --zedd-submission wrote.")
+        raise InputError(f"{path} is not a readable zip; give one that --zedd-submission wrote.")
     problems: list[str] = []
     with open_npz(path) as archive:
         problems += _names(archive.names())
         wrong = [trouble for name in NAMES if name in archive.names() and (trouble := _content(archive, name))]
     problems += _listed(wrong, "other arrays")
     if problems:
-        raise InputError(f"{path} is no submission to ZEDD: {'; '.join(problems)}; write it again.")
+        raise InputError(f"{path} is not a valid submission to ZEDD: {'; '.join(problems)}; write it again.")
 
 
 def _names(names):

@@ -1,7 +1,7 @@
-"""Benchmarks in the layouts they are published in, chosen by name.
+"""Benchmarks in their published layouts, by name.
 
-Files are taken as they come from strangers, and incomplete data is refused with where to get it: figures over a part
-of a set look like figures over the set.
+Files are not trusted. Incomplete data is refused, with its source, because figures over a part of a set would pass for
+figures over the set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SETS = {
     "ddff12": ("ddff12:Ddff12", "DDFF-12: real stacks of a light-field camera"),
     "photographs": ("photographs:Photographs", "photographs with depth, refocused past occlusions"),
     "simulated": ("simulated:Simulated", "scenes of the simulator; needs no data"),
-    "stacks": ("stacks:Stacks", "stacks of one's own: docs/stack-files.md"),
+    "stacks": ("stacks:Stacks", "your own stacks: docs/stack-files.md"),
 }
 
 
@@ -33,11 +33,11 @@ def open_set(name: str, folder: str | Path | None = None, **options) -> Benchmar
 
     Args:
         name: one of ``SETS``.
-        folder: where it lies; None for one of ``WITHOUT_DATA``.
-        options: of the set: ``device``, where RGB-D sets render; ``split`` of zedd.
+        folder: of the data; None for one of ``WITHOUT_DATA``.
+        options: of the set: ``device`` that renders RGB-D sets; ``split`` of zedd.
 
     Raises:
-        InputError: an unknown name, no such folder, or data of another layout.
+        InputError: the name is unknown, the folder does not exist, or the data has another layout.
     """
     if name not in SETS:
         raise InputError(f"There is no set '{name}'; choose one of {', '.join(SETS)}.")

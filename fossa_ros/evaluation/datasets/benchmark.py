@@ -1,4 +1,4 @@
-"""What every set offers, and what their loaders share."""
+"""The interface of a benchmark, and functions that the loaders share."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Benchmark(Protocol):
     """A set of images with depth.
 
     Attributes:
-        title: its name for people.
-        protocol: how its stacks are taken for the published figures.
-        in_disparity: whether errors are those of ``disparity(depth)`` and not of depth.
+        title: name for display.
+        protocol: setting of the published figures.
+        in_disparity: whether errors are those of ``disparity(depth)`` instead of depth.
         names: of the images, in order.
     """
 
@@ -32,23 +32,23 @@ class Benchmark(Protocol):
     names: Sequence[str]
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError where the set cannot be taken like that, or data that it takes is missing."""
+        """Raise InputError if the set does not have the setting, or data for it is missing."""
         ...
 
     def sample(self, index: int, setting: Setting) -> Sample | None:
-        """Read or render a stack; None where this image cannot be taken like that while others can."""
+        """Read or render a stack; None if this image, unlike others, does not have the setting."""
         ...
 
     def disparity(self, depth: np.ndarray) -> np.ndarray:
-        """Return the disparity in pixels of depth in metres; called only where ``in_disparity``."""
+        """Return the disparity in pixels of depth in metres; called only if ``in_disparity``."""
         ...
 
 
 def locate(folder: Path, marker: str, below: Sequence[str], source: str) -> Path:
-    """Return the folder that holds ``marker``: the one given, or one of those ``below`` it.
+    """Return the folder that holds ``marker``: ``folder``, or one of those ``below`` it.
 
     Raises:
-        InputError: neither does; ``source`` says where it is to be had.
+        InputError: none of them does; the error names ``source``.
     """
     for place in (folder, *(folder / name for name in below)):
         if (place / marker).exists():
@@ -57,10 +57,10 @@ def locate(folder: Path, marker: str, below: Sequence[str], source: str) -> Path
 
 
 def require(files: Sequence[Path], source: str) -> None:
-    """Refuse data of which files are missing.
+    """Check that files exist.
 
     Raises:
-        InputError: the first missing one, and how many.
+        InputError: files are missing; names the first, and how many.
     """
     missing = [file for file in files if not file.is_file()]
     if missing:
@@ -69,10 +69,10 @@ def require(files: Sequence[Path], source: str) -> None:
 
 
 def inside(folder: Path, name: object, described_by: Path) -> Path:
-    """Return the file ``name`` below ``folder``, as a list in a file tells it; it may begin with a slash.
+    """Return the file ``name`` below ``folder``; the name, from the file ``described_by``, may begin with a slash.
 
     Raises:
-        InputError: no name, or one that leads out of the folder.
+        InputError: the name is missing, or leads out of the folder.
     """
     if not isinstance(name, str) or not name.strip("/") or ".." in Path(name).parts:
         raise InputError(f"{described_by} names no file of the set but {name!r}; get it again.")
@@ -84,13 +84,13 @@ def read_depth(path: Path) -> np.ndarray:
 
     def check(shape, dtype):
         if len(shape) != 2 or dtype.kind not in "fiu" or not 0 < math.prod(shape) <= LARGEST_IMAGE:
-            raise InputError(f"{path} is no (H, W) depth but {shape} {dtype}; get it again.")
+            raise InputError(f"{path} must be (H, W) depth, not {shape} {dtype}; get it again.")
 
     return read_npy(path, check).astype(np.float32)
 
 
 def within(depth: np.ndarray, nearest: float, farthest: float) -> np.ndarray:
-    """Return (H, W) depth with NaN for what is unknown or outside the range, whose ends belong to it."""
+    """Return (H, W) depth with NaN where it is unknown or outside the inclusive range."""
     with np.errstate(invalid="ignore"):
         return np.where((depth >= nearest) & (depth <= farthest), depth, np.float32(np.nan)).astype(np.float32)
 
@@ -99,7 +99,7 @@ def checked_K(K: object, path: Path) -> np.ndarray:
     """Return a (3, 3) float64 intrinsic matrix.
 
     Raises:
-        InputError: it is none.
+        InputError: ``K`` is not a finite 3x3 matrix.
     """
     try:
         K = np.array(K, dtype=np.float64)

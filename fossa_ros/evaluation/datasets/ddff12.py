@@ -1,7 +1,6 @@
 """DDFF-12 (Hazirbas et al. 2018), the validation split of DFV: stacks refocused from a light-field camera.
 
-It has no metres of its own: truth and focus are disparities between neighbouring sub-apertures, in pixels, and errors
-are those of disparity.
+Truth and focus are disparities between neighbouring sub-apertures, in pixels, and errors are those of disparity.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ PLANES = 10
 FOCUS = np.linspace(0.28, 0.02, PLANES)  # px of disparity, of every plane
 FOCAL_LENGTH_PX, BASELINE = 521.4052, 0.0002708787058842817  # px, m: disparity = their product / depth
 K = np.array([[521.4, 0.0, 285.11], [0.0, 521.4, 187.83], [0.0, 0.0, 1.0]])  # Hazirbas et al. 2018, page 7
-PADDED = (384, 576)  # rows, columns; DFV's loader mirrors images at the bottom and the right up to it
+PADDED = (384, 576)  # rows, columns; the loader of DFV reflects images at the bottom and the right to this size
 
 
 class Ddff12:
@@ -55,9 +54,9 @@ class Ddff12:
         self.names = [f"{index:04}" for index in range(shape[0])]
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError for a setting that was not recorded."""
+        """Raise InputError if the setting was not recorded."""
         if setting.f_number is not None:
-            raise InputError("DDFF-12 has but one aperture, and does not say which; leave out --apertures.")
+            raise InputError("DDFF-12 has a single, unspecified aperture; leave out --apertures.")
         choose_planes(setting, metres(FOCUS), np.ones((1, 1)), cut=True)
 
     def disparity(self, depth: np.ndarray) -> np.ndarray:
@@ -69,14 +68,14 @@ class Ddff12:
         try:
             images, disparity = self._stacks[index], self._disparities[index].astype(np.float32)
         except OSError as error:
-            raise InputError(f"{self._file.filename} is cut short; get {SOURCE} again.") from error
+            raise InputError(f"{self._file.filename} is truncated; get {SOURCE} again.") from error
         below, right = PADDED[0] - disparity.shape[0], PADDED[1] - disparity.shape[1]
         disparity = np.pad(disparity, ((0, below), (0, right)))
         with np.errstate(divide="ignore", invalid="ignore"):
             truth = np.where(disparity > 0, metres(disparity), np.nan).astype(np.float32)
         distances = metres(FOCUS)
         images = np.pad(images.astype(np.uint8), ((0, 0), (0, below), (0, right), (0, 0)), mode="reflect")
-        chosen = choose_planes(setting, distances, truth, cut=True)  # as DFV's loader does: 0, 2, 4, 6, 9
+        chosen = choose_planes(setting, distances, truth, cut=True)  # like the loader of DFV: 0, 2, 4, 6, 9
         return Sample(
             self.names[index],
             FocusStack(tuple(FocusPlane(images[i], float(distances[i])) for i in chosen), K=K.copy()),
@@ -84,6 +83,6 @@ class Ddff12:
         )
 
 
-def metres(disparity):
-    """Convert disparities between sub-apertures (px) to depth (m), and depth to disparities."""
+def metres(disparity: np.ndarray) -> np.ndarray:
+    """Convert disparities between sub-apertures (px) to depth (m), or depth to disparities."""
     return FOCAL_LENGTH_PX * BASELINE / disparity

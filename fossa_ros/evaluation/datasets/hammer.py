@@ -1,8 +1,7 @@
-"""HAMMER (Jung et al. 2022) as MoGe packs it: a JPEG, a PNG of depth and normalised intrinsics a frame."""
+"""HAMMER (Jung et al. 2022) as packed by MoGe: a JPEG, a PNG of depth and normalised intrinsics per frame."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,17 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.datasets.benchmark import LARGEST_IMAGE, checked_K, inside, locate, require
 from fossa_ros.evaluation.datasets.rendered import PROTOCOL, RgbdImage, check_rendered, render_sample
 from fossa_ros.evaluation.protocol import Sample, Setting
+from fossa_ros.io.documents import load_json
 from fossa_ros.io.photographs import read_photograph
 
 SOURCE = "HAMMER.zip from https://huggingface.co/datasets/Ruicheng/monocular-geometry-evaluation"
 INDEX = ".index.txt"
-UNKNOWN_DEPTH = 1000.0  # m; what the published evaluation renders, and chooses its focus by, where depth is unknown
+UNKNOWN_DEPTH = 1000.0  # m, used by the published evaluation where depth is unknown
 UNKNOWN, INFINITE = 0, 65535  # values of a pixel
 
 
 class Hammer:
-    """Frames listed in ``.index.txt``: ``image.jpg``, ``depth.png`` and ``meta.json`` in a folder each."""
+    """Frames listed in ``.index.txt``, each a folder of ``image.jpg``, ``depth.png`` and ``meta.json``."""
 
     title = "HAMMER"
     protocol = PROTOCOL
@@ -37,7 +37,7 @@ class Hammer:
             raise InputError(f"{root / INDEX} lists no frame; unpack {SOURCE} again.")
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError for a setting that cannot be rendered, or frames that are not there."""
+        """Raise InputError if the setting cannot be rendered, or frames are missing."""
         check_rendered(setting)
         require([f / name for f in self._frames for name in ("image.jpg", "depth.png", "meta.json")], SOURCE)
 
@@ -57,13 +57,13 @@ class Hammer:
 def read_moge_depth(path: Path) -> np.ndarray:
     """Read a 16-bit PNG whose values are logarithms of depth between its text fields ``near`` and ``far``.
 
-    A field ``unit``, where there is one, is the length in metres that they count in.
+    The optional text field ``unit`` is their unit in metres.
 
     Returns:
         (H, W) float32 metres; NaN where unknown, infinity where infinite.
 
     Raises:
-        InputError: no such PNG.
+        InputError: the file is missing or not such a PNG.
     """
     try:
         with Image.open(path, formats=("PNG",)) as image:
@@ -75,7 +75,9 @@ def read_moge_depth(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path} is missing; unpack {SOURCE} again.") from None
     except (OSError, SyntaxError, KeyError, ValueError, TypeError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is no 16-bit depth with the fields near and far; unpack {SOURCE} again.") from error
+        raise InputError(
+            f"{path} is not a 16-bit depth with the fields near and far; unpack {SOURCE} again."
+        ) from error
     if not 0 < near <= far < np.inf or not 0 < unit < np.inf:
         raise InputError(f"{path} has depth from {near:g} to {far:g} in units of {unit:g} m; unpack {SOURCE} again.")
     share = (values.astype(np.float32) - np.float32(1)) / np.float32(65533)
@@ -86,10 +88,6 @@ def read_moge_depth(path: Path) -> np.ndarray:
 
 
 def read_intrinsics(path: Path, height: int, width: int) -> np.ndarray:
-    """Return K (3, 3) in pixels of a ``meta.json`` that has it in widths and heights of the image."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read; unpack {SOURCE} again.") from error
-    K = checked_K(content.get("intrinsics") if isinstance(content, dict) else None, path)
+    """Return K (3, 3) in pixels from a ``meta.json`` that has it in units of image width and height."""
+    K = checked_K(load_json(path, f"unpack {SOURCE} again").get("intrinsics"), path)
     return K * np.array([[width], [height], [1.0]])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 from fossa_ros.core.errors import InputError
@@ -13,16 +14,26 @@ from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.evaluation.datasets.benchmark import checked_K, inside, read_depth, require, within
 from fossa_ros.evaluation.protocol import Sample, Setting, choose_planes
 from fossa_ros.io.checked_arrays import open_npz
+from fossa_ros.io.documents import convert, load_json
 from fossa_ros.io.photographs import read_photograph
 
 SOURCE = "InfinigenDefocus.zip from https://huggingface.co/datasets/venkatsubra/InfinigenDefocus"
 SPLIT = "dataset/splits/infinigen_defocus/val.json of https://github.com/princeton-vl/FOSSA"
 LIST = "val.json"
 NEAREST, FARTHEST = 0.01, 1000.0  # m; depth outside is not compared
+LARGEST_LIST = 100_000_000  # bytes
+
+
+class _List(msgspec.Struct):
+    files: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if not all("id" in scene for scene in self.files):
+            raise ValueError("files must have an id each")
 
 
 class Infinigen:
-    """A folder a scene, and ``val.json``, which lists the files of each of those that count."""
+    """A folder for each scene, and ``val.json``, which lists the files of the evaluated scenes."""
 
     title = "Infinigen Defocus"
     protocol = Setting(1.4, 5, "fixed")
@@ -36,14 +47,14 @@ class Infinigen:
         self._root = root
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError for a setting that was not rendered, or scenes of which files are missing."""
+        """Raise InputError if the setting was not rendered, or files of a scene are missing."""
         distances = self._distances(setting)
         choose_planes(setting, distances, np.ones((1, 1)))
         files = []
         for scene in self._scenes:
             files += [self._path(scene, name) for name in ("depth", "camera")]
             chosen = range(len(distances))
-            if setting.focus != "uniform":  # which planes that takes depends on the scene
+            if setting.focus != "uniform":  # whose planes depend on the scene
                 chosen = choose_planes(setting, distances, np.ones((1, 1)))
             files += [self._path(scene, plane(setting, distances[index])) for index in chosen]
         require(files, SOURCE)
@@ -84,35 +95,29 @@ class Infinigen:
 
 
 def plane(setting: Setting, distance: float) -> str:
-    """Return the name that ``val.json`` gives a plane."""
+    """Return the name of a plane in ``val.json``."""
     return f"image_ap_{setting.f_number:.1f}_fd_{distance:.1f}"
 
 
 def find_list(folder: Path) -> Path:
-    """Return ``val.json``: in the folder, or where the repository of FOSSA has it beside the data.
+    """Return the path of ``val.json``: in the folder, or where the repository of FOSSA has it beside the data.
 
     Raises:
-        InputError: it is nowhere.
+        InputError: the file does not exist.
     """
     below = "splits/infinigen_defocus"
     for place in (folder, *(parent / below for parent in (folder, folder.parent, folder.parent.parent))):
         if (place / LIST).is_file():
             return place / LIST
-    raise InputError(f"{folder} has no {LIST}, which lists the scenes that count; put {SPLIT} there.")
+    raise InputError(f"{folder} has no {LIST}, the list of evaluated scenes; put {SPLIT} there.")
 
 
-def read_list(path: Path) -> list[dict]:
+def read_list(path: Path) -> list[dict[str, Any]]:
     """Return the scenes of ``val.json``."""
-    try:
-        scenes = json.loads(path.read_text(encoding="utf-8"))["files"]
-        if not scenes or not all(isinstance(scene, dict) and "id" in scene for scene in scenes):
-            raise ValueError
-        return scenes
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} does not list scenes; get {SPLIT} again.") from error
+    return convert(load_json(path, f"get {SPLIT} again", LARGEST_LIST), _List, path).files
 
 
-def check_K(path: Path, shape) -> None:
-    """Refuse a camera whose K is no matrix."""
+def check_K(path: Path, shape: tuple[int, ...]) -> None:
+    """Check the shape of the K of a camera."""
     if shape != (3, 3):
-        raise InputError(f"{path}: 'K' is no 3x3 matrix; get {SOURCE} again.")
+        raise InputError(f"{path}: 'K' is not a 3x3 matrix; get {SOURCE} again.")

@@ -1,8 +1,8 @@
-"""Photographs with known depth, refocused through a synthetic aperture that sees past the edges of what is blurred.
+"""Photographs with known depth, refocused through a synthetic aperture that sees past the edges of the foreground.
 
-They lie as their data sets lay them out, in folders beside each other: scenes of Middlebury 2005 and 2014, views of
-DIODE and iBims-1. Their licences do not let this project carry them. Middlebury's depth comes from disparities, with
-the constants that the sets publish.
+The folder holds scenes of Middlebury 2005 and 2014 and views of DIODE and iBims-1 in their own layouts, which their
+licences do not allow this project to include. The depth of Middlebury is computed from disparities, with the published
+constants.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fossa_ros.io.photographs import read_photograph
 from fossa_ros.io.stack_files import centred_intrinsics
 from fossa_ros.simulation.photograph_lens import refocus_photograph
 
-WIDTH = 480  # px; photographs are reduced to it, and by half as much again at least
+WIDTH = 480  # px; photographs are reduced to this width, and by a factor of 1.5 or more
 WORKERS = 2
 
 
 class Photographs:
-    """Every photograph whose layout is known. The planes have sensor noise, and lie registered."""
+    """Every photograph of a known layout. The planes have sensor noise and are registered."""
 
     title = "photographs, refocused"
     protocol = Setting(1.4, 5, "uniform")
@@ -35,7 +35,7 @@ class Photographs:
         self.names = [source.name for source in self._photographs]
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError for a setting that cannot be rendered."""
+        """Raise InputError if the setting cannot be rendered."""
         check_rendered(setting)
 
     def sample(self, index: int, setting: Setting) -> Sample:
@@ -66,16 +66,16 @@ class Photograph:
     K: np.ndarray
 
 
-def load_rgbd(root) -> list[Photograph]:
-    """Read every image under ``root`` whose layout is known.
+def load_rgbd(root: str | Path) -> list[Photograph]:
+    """Read every image under ``root`` that has a known layout.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such image.
     """
     root = Path(root)
     images = [*_middlebury_2005(root), *_middlebury_2014(root), *_diode(root), *_ibims(root)]
     if not images:
-        raise InputError(f"{root} has no images of Middlebury, DIODE or iBims-1; give their folders' parent.")
+        raise InputError(f"{root} has no images of Middlebury, DIODE or iBims-1; give the parent of their folders.")
     return images
 
 
@@ -101,7 +101,7 @@ def _diode(root):
         name = file.name.removesuffix("_depth.npy")
         depth = np.load(file)[..., 0]
         depth[np.load(file.with_name(f"{name}_depth_mask.npy")) < 0.5] = np.nan
-        # The laser's points beside a jump of depth are noisy.
+        # Laser points beside a depth edge are noisy.
         rows, columns = np.gradient(depth)
         depth[np.hypot(rows, columns) > 0.05 * depth] = np.nan
         K = np.array([[886.81, 0, 512], [0, 927.06, 384], [0, 0, 1]])
@@ -111,7 +111,7 @@ def _diode(root):
 def _ibims(root):
     for file in sorted(root.glob("ibims1_*/gt_depth_m.npy")):
         depth = np.load(file)
-        # Intrinsics are not among the files: 60 degrees of view, which sets the blur and not the depth.
+        # The files have no intrinsics. A field of view of 60 degrees is assumed; it affects blur, not depth.
         yield _image(file.parent.name, file.with_name("rgb.png"), depth, fx=0.866 * depth.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""Images with depth as focus stacks, rendered as the FOSSA paper evaluates: thin lens, Gaussian blur, 36 mm sensor."""
+"""Focus stacks rendered from RGB-D images as in the evaluation of FOSSA: thin lens, Gaussian blur, 36 mm sensor."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RgbdImage:
 
     Attributes:
         colour: (H, W, 3) uint8 sRGB.
-        depth: (H, W) float32 metres, a positive number everywhere: what the defocus is rendered from.
-        valid: (H, W) bool, where that depth is the truth.
+        depth: (H, W) float32 metres, positive everywhere, from which defocus is rendered.
+        valid: (H, W) bool, where that depth is true.
         K: (3, 3) intrinsic matrix.
     """
 
@@ -33,7 +33,7 @@ class RgbdImage:
 
 
 def check_rendered(setting: Setting) -> None:
-    """Raise InputError for a setting that cannot be rendered."""
+    """Raise InputError if the setting cannot be rendered."""
     if setting.f_number is None:
         raise InputError("Rendering defocus needs an f-number; give --apertures.")
     choose_distances(setting, np.ones((1, 1), np.float32))
@@ -44,9 +44,9 @@ def render_sample(name: str, image: RgbdImage, setting: Setting, device: str = "
 
     Args:
         name: of the sample.
-        image: what is in front of the lens.
-        setting: how the stack is taken.
-        device: where it is rendered.
+        image: in front of the lens.
+        setting: of the stack.
+        device: that renders.
     """
     import torch
 

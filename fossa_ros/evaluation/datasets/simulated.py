@@ -1,4 +1,4 @@
-"""Scenes of the simulator: 640x480, 12 mm, fx 600 px (F1.4 blurs by 5.1 px a dioptre), sensor noise."""
+"""Scenes of the simulator: 640x480, 12 mm, fx 600 px (F1.4 blurs by 5.1 px per dioptre), sensor noise."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 
 SCENES = 8
-NEAREST, FARTHEST = 0.35, 6.0  # m; planes are even in dioptres between them
+NEAREST, FARTHEST = 0.35, 6.0  # m; planes are evenly spaced in dioptres between them
 WORKERS = 2
 
 
 class Simulated:
-    """The scenes of the first seeds; it reads no data."""
+    """The scenes of the first seeds; no data is read."""
 
     title = "the simulator's scenes"
     protocol = Setting(1.4, 5, "fixed")
@@ -28,9 +28,9 @@ class Simulated:
         self.names = [f"scene {seed}" for seed in range(SCENES)]
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError for a setting that is not rendered."""
+        """Raise InputError if the setting cannot be rendered."""
         if setting.focus != "fixed":
-            raise InputError("The simulator's scenes are focused alike: fixed; leave out --focus.")
+            raise InputError("The scenes of the simulator have fixed focus distances; leave out --focus.")
 
     def sample(self, index: int, setting: Setting) -> Sample:
         """Render the stack of a scene."""

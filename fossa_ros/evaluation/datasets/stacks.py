@@ -1,4 +1,4 @@
-"""Focus stacks of one's own: a folder of ``.npz`` files, or of folders with ``stack.json``, whose depth is known."""
+"""Your own focus stacks with known depth: a folder of ``.npz`` files, or of folders with ``stack.json``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fossa_ros.io.stack_files import load_stack
 
 
 class Stacks:
-    """Every stack of a folder, in the order of their names."""
+    """Every stack of a folder, ordered by name."""
 
     title = "stacks"
     protocol = Setting()
@@ -24,22 +24,22 @@ class Stacks:
         self._files = sorted(f for f in folder.iterdir() if f.suffix == ".npz" or (f / DESCRIPTION).is_file())
         if not self._files:
             raise InputError(
-                f"{folder} holds no stacks; python -m fossa_ros.evaluation.path_traced makes some "
-                "(docs/validation.md), docs/stack-files.md says how yours are laid out."
+                f"{folder} holds no stacks; make some with python -m fossa_ros.evaluation.path_traced "
+                "(docs/validation.md), or in the layout of docs/stack-files.md."
             )
         self.names = [file.stem for file in self._files]
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError for a setting that was not recorded."""
+        """Raise InputError if the setting was not recorded."""
         if setting.f_number is not None:
-            raise InputError("A stack on disk has the aperture it was taken with; leave out --apertures.")
+            raise InputError("The aperture of a stack on disk cannot be changed; leave out --apertures.")
 
     def sample(self, index: int, setting: Setting) -> Sample | None:
-        """Read a stack; None where it has fewer planes than asked for."""
+        """Read a stack; None if it has fewer planes than the setting."""
         path = self._files[index]
         source = load_stack(path)
         if source.truth is None:
-            raise InputError(f"{path} has no true depth; take it out of the folder.")
+            raise InputError(f"{path} has no true depth; remove it from the folder.")
         stack = source.stack
         if len(stack) < (setting.planes or 2):
             return None

@@ -1,8 +1,7 @@
-"""iBims-1 (Koch et al. 2018) and DIODE (Vasiljevic et al. 2019), the holes of their depth filled for rendering.
+"""iBims-1 (Koch et al. 2018) and DIODE (Vasiljevic et al. 2019), with the holes of their depth filled for rendering.
 
-They are published for FOSSA in one layout: an ``.npy`` of a dictionary an image.
-
-Such a file is a pickle. It is read by an unpickler that knows arrays and nothing else, so that it cannot run code.
+Both are published for FOSSA in one layout: an ``.npy`` file with a pickled dictionary for each image. A restricted
+unpickler that accepts arrays only reads it, so that it cannot run code.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _KNOWN = {
 
 
 class _Uniformat:
-    """A set whose images lie in one folder or several, its ``parts``, as ``000000.npy`` and so on."""
+    """A set whose images are in one or more folders, its ``parts``, as ``000000.npy`` and so on."""
 
     title: str
     name: str
@@ -57,7 +56,7 @@ class _Uniformat:
         self.names = [str(Path(file.parent.name if len(self.parts) > 1 else "", file.stem)) for file in self._files]
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError for a setting that cannot be rendered."""
+        """Raise InputError if the setting cannot be rendered."""
         check_rendered(setting)
 
     def sample(self, index: int, setting: Setting) -> Sample:
@@ -85,11 +84,11 @@ def read_uniformat(path: Path) -> RgbdImage:
     """Read one image: ``rgb``, ``K``, ``depth_filled`` (known everywhere) and ``valid_mask`` (where it was measured).
 
     Raises:
-        InputError: another content.
+        InputError: the content differs.
     """
     content = read_dictionary(path)
 
-    def array(name):
+    def array(name: str) -> np.ndarray:
         value = content.get(name)
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub" or value.size > LARGEST_IMAGE * 3:
             raise InputError(f"{path} has no array '{name}'; unpack {SOURCE} again.")
@@ -110,7 +109,7 @@ def read_dictionary(path: Path) -> dict:
     """Read an ``.npy`` that holds one dictionary of arrays.
 
     Raises:
-        InputError: another content, or one that is more than arrays.
+        InputError: the content differs, or has other objects than arrays.
     """
     try:
         if path.stat().st_size > LARGEST_FILE:
@@ -130,11 +129,13 @@ def read_dictionary(path: Path) -> dict:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the file.") from error
     except InputError:
         raise
-    except Exception as error:  # a pickle of nonsense raises anything
-        raise InputError(f"{path} is no dictionary of arrays, or cut short; unpack {SOURCE} again.") from error
+    except Exception as error:  # an invalid pickle may raise anything
+        raise InputError(f"{path} is no dictionary of arrays, or is truncated; unpack {SOURCE} again.") from error
 
 
 class _Arrays(pickle.Unpickler):
+    """An unpickler that refuses every class and function but those of arrays."""
+
     def find_class(self, module, name):
         if (module, name) not in _KNOWN:
             raise InputError(

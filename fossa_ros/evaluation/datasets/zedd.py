@@ -1,7 +1,7 @@
 """ZEDD (Zuo et al., arXiv 2603.26658): focus stacks of a DSLR with laser depth.
 
-The validation split is scored at 480 rows, cut to the 640 columns in the middle; the test split, whose depth is not
-public, is estimated at its full size for the test server (:mod:`fossa_ros.evaluation.zedd_submission`).
+The validation split is scored at 480 rows, cropped to the middle 640 columns. The depth of the test split is not
+public; it is estimated at full size for the test server (:mod:`fossa_ros.evaluation.zedd_submission`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NEAREST, FARTHEST = 0.01, 1000.0  # m; depth outside is not compared
 
 
 class Zedd:
-    """``metadata.txt`` with motor position and focus of every run, and a folder a scene under ``val`` or ``test``."""
+    """``metadata.txt`` with motor position and focus of every run, and scene folders under ``val`` or ``test``."""
 
     title = "ZEDD"
     protocol = Setting(2.8, 5, "fixed")
@@ -44,7 +44,7 @@ class Zedd:
         self.names = [scene.name for scene in self._scenes]
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError for a setting that was not recorded, or scenes of which files are missing."""
+        """Raise InputError if the setting was not recorded, or files of a scene are missing."""
         choose_planes(setting, self._distances(), np.ones((1, 1)))
         if setting.f_number is None:
             raise InputError("The stacks of ZEDD were taken with several apertures; give --apertures.")
@@ -56,7 +56,7 @@ class Zedd:
         if recorded and setting.f_number not in recorded:
             listed = ", ".join(f"{f_number:g}" for f_number in sorted(recorded))
             raise InputError(f"ZEDD was not taken with F{setting.f_number:g}; choose from {listed}.")
-        # Which planes "uniform" takes depends on the scene.
+        # The planes of "uniform" depend on the scene.
         runs = RUNS if setting.focus == "uniform" else [RUNS[i] for i in self._chosen(setting, np.ones((1, 1)))]
         files = ["gt/K.txt", *(["gt/depth.npy"] if self._split == "val" else [])]
         files += [f"focus_stack/{self._file(run, setting)}" for run in runs]
@@ -109,10 +109,10 @@ class Zedd:
 
 
 def read_runs(path: Path) -> dict[int, tuple[str, float]]:
-    """Return, by the number of a run, the motor's position as written and the focus distance in metres.
+    """Return the motor position, as written, and the focus distance in metres of each run, by number.
 
     Raises:
-        InputError: another content, or a run of ``RUNS`` that is not in it.
+        InputError: a line cannot be read, or a run of ``RUNS`` is missing.
     """
     runs = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -122,7 +122,7 @@ def read_runs(path: Path) -> dict[int, tuple[str, float]]:
         try:
             runs[int(found[1])] = found[2], float(found[3])
         except (TypeError, ValueError):
-            raise InputError(f"{path} has a line that is no run, '{line[:60]}'; unpack {SOURCE} again.") from None
+            raise InputError(f"{path} has the line '{line[:60]}', which is no run; unpack {SOURCE} again.") from None
     missing = [run for run in RUNS if run not in runs]
     if missing:
         raise InputError(f"{path} lacks run_{missing[0]}; unpack {SOURCE} again.")
@@ -130,7 +130,7 @@ def read_runs(path: Path) -> dict[int, tuple[str, float]]:
 
 
 def read_K(path: Path) -> np.ndarray:
-    """Return the (3, 3) matrix of a text file."""
+    """Return the (3, 3) matrix in a text file."""
     try:
         return checked_K([line.split() for line in path.read_text().splitlines() if line.strip()], path)
     except (OSError, ValueError) as error:

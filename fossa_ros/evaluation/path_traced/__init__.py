@@ -1,7 +1,7 @@
 """A validation set from another renderer: focus stacks that Mitsuba path-traces through a thin lens.
 
-Training and the simulator have renderers of their own; a network that is good on their images may have learned their
-habits. These scenes share neither geometry, textures nor the way blur comes about. They need the extra ``validation``:
+A network that scores well on the renderers of training and simulator may have learnt the properties of those. These
+scenes share no geometry, texture or blur model with them. They need the extra ``validation``:
 
     python -m fossa_ros.evaluation.path_traced --out validation
 """

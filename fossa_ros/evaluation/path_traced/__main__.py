@@ -22,14 +22,18 @@ TINY = ("breakfast", "living_room", "workbench")
 @click.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
 @click.option("--scene", "names", multiple=True, help="Only this scene; repeatable.  [default: all]")
-@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 4096), help="Light paths a pixel.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, other surfaces.")
-@click.option("--size", default=1.0, show_default=True, type=click.FloatRange(0.1, 8), help="1 is 320x240.")
-@click.option("--tiny", is_flag=True, help="Three small stacks of five planes, as the tests have them.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Also draw the stacks of the folder: a PNG or JPEG.")
-@click.option("--threads", default=0, show_default=True, help="Threads; 0 is one a core.")
+@click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 4096), help="Light paths per pixel.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the surfaces.")
+@click.option(
+    "--size", default=1.0, show_default=True, type=click.FloatRange(0.1, 8), help="Scale of the images; 1 is 320x240."
+)
+@click.option("--tiny", is_flag=True, help="Render the three small stacks of the tests.")
+@click.option(
+    "--sheet", type=click.Path(path_type=Path), help="Also draw the stacks of the folder to a PNG or JPEG file."
+)
+@click.option("--threads", default=0, show_default=True, help="Threads; 0 is one per core.")
 def main(out, names, samples, seed, size, tiny, sheet, threads):
-    """Render focus stacks with known depth by Mitsuba, one a scene."""
+    """Render focus stacks with known depth with Mitsuba, one for each scene."""
     try:
         _render(out, names, samples, seed, size, tiny, sheet, threads)
     except FossaError as error:
@@ -56,7 +60,7 @@ def _render(out, names, samples, seed, size, tiny, sheet, threads):
         view = scenes[name](world)
         if tiny:
             view = replace(view.resized(0.5), planes=5)
-        paths = 4 * samples if tiny else samples  # as many as on the same part of the large image
+        paths = 4 * samples if tiny else samples  # as many as in the same part of the large image
         stack, truth = render_path_traced(world, view.resized(size), paths, seed)
         save_npz(out / f"{name}.npz", stack, truth, compressed=True)
         focus = ", ".join(f"{s:.2f}" for s in stack.focus_distances)

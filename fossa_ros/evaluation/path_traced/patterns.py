@@ -1,8 +1,8 @@
-"""Patterns that path-traced surfaces are painted with: tileable, and unlike the simulator's textures by design.
+"""Tileable patterns of path-traced surfaces, different from the textures of the simulator by design.
 
-A network judged on these scenes has not learned their surfaces: noise comes from a spectrum instead of octaves, and
-most patterns are cells, glyphs and scattered strokes. Every painter takes a generator and returns a
-(SIZE, SIZE, 3) uint8 sRGB image whose opposite edges meet.
+No network was trained on them: noise comes from a spectrum instead of octaves, and most patterns are cells, glyphs and
+scattered strokes. Every painter takes a numpy Generator and returns a (SIZE, SIZE, 3) uint8 sRGB image whose opposite
+edges match.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def spectral(rng, slope):
 
 
 def paint(rng, saturation=(0.1, 0.8), value=(0.2, 0.9), hue=None):
-    """Draw a colour, (3,) in 0..255; hues crowd between red and yellow, as they do in rooms."""
+    """Draw a colour, (3,) in 0..255; most hues are between red and yellow, as in rooms."""
     hue = 0.08 + 0.5 * rng.uniform(-1, 1) ** 3 if hue is None else rng.uniform(*hue)
     return 255.0 * np.array(colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(*saturation), rng.uniform(*value)))
 
 
 def flat(rng):
-    """Paint one colour: nothing for depth from defocus to hold on to."""
+    """Paint one colour, without any texture for depth from defocus."""
     return np.full((SIZE, SIZE, 3), paint(rng, (0.02, 0.35), (0.6, 0.85)), np.uint8)
 
 
@@ -68,7 +68,7 @@ def camouflage(rng):
 
 
 def corroded(rng):
-    """Paint rust on paint: two colours, mixed by noise of all scales."""
+    """Paint rust on paint: two colours mixed by noise of all scales."""
     weight = 1 / (1 + np.exp(-2.5 * spectral(rng, 1.1)))[..., None]
     rust = paint(rng, (0.5, 0.8), (0.2, 0.5), (0.02, 0.08))
     image = rust * weight + paint(rng, (0.1, 0.5), (0.5, 0.9)) * (1 - weight)
@@ -172,7 +172,7 @@ REPEATING = (checks, dots, stripes)
 
 
 def _cells(rng, count):
-    """Return the gap to the second nearest of ``count`` points, and a number in 0..1 that names the nearest."""
+    """Return the gap to the second nearest of ``count`` points, and a number in 0..1 that identifies the nearest."""
     points = rng.random((count, 2))
     grid = np.stack(np.mgrid[:SIZE, :SIZE], axis=-1).reshape(-1, 2) / SIZE
     distance, nearest = cKDTree(points, boxsize=1.0).query(grid, k=2)

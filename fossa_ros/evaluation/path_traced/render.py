@@ -14,17 +14,17 @@ from fossa_ros.evaluation.path_traced.world import World, mi
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
 
 BOUNCES = 4
-BRIGHT = 0.8  # linear light that the 97th percentile of the pixels is exposed to
+BRIGHT = 0.8  # linear exposure of the 97th percentile of the pixels
 
 
 @dataclass(frozen=True)
 class View:
-    """Where the camera stands, and what it is.
+    """A camera and its pose.
 
     Attributes:
-        origin, target: (3,) metres in the world, whose z is up: the lens' centre, and a point on the optical axis.
-        camera: geometry and lens; its sensor noise is not used, since a path tracer makes its own.
-        planes: how many planes the stack has.
+        origin, target: (3,) metres in the world, z up: the centre of the lens, and a point on the optical axis.
+        camera: geometry and lens; its sensor noise is not used, as the path tracer has its own.
+        planes: number of planes of the stack.
     """
 
     origin: tuple[float, float, float]
@@ -49,7 +49,7 @@ class View:
 
 
 def use_threads(count: int) -> None:
-    """Render on ``count`` threads; 0 is one a core."""
+    """Render with ``count`` threads; 0 is one per core."""
     drjit.set_thread_count(count or os.cpu_count())
 
 
@@ -57,13 +57,15 @@ def render_path_traced(world: World, view: View, samples: int, seed: int, focus_
     """Render ``world`` as a focus stack.
 
     Args:
-        samples: light paths a pixel, which set the noise.
+        world: the scene.
+        view: of the camera.
+        samples: light paths per pixel, which determine the noise.
         seed: of the paths; every plane has its own noise.
         focus_distances: metres; by default ``view.planes``, evenly in disparity from the 95 % quantile of the
             scene's disparity to the 5 % quantile.
 
     Returns:
-        The stack, and (H, W) float32 z-depth in metres at the pixels' centres, NaN where nothing is hit.
+        The stack, and (H, W) float32 z-depth in metres at the pixel centres, NaN where rays hit nothing.
     """
     scene, camera = mi.load_dict(world.scene), view.camera
     truth = exact_depth(scene, view)
@@ -82,15 +84,15 @@ def render_path_traced(world: World, view: View, samples: int, seed: int, focus_
 
 
 def exact_depth(scene, view: View) -> np.ndarray:
-    """Return (H, W) float32 z-depth (m) along the pinhole rays through the pixels' centres; NaN where void.
+    """Return (H, W) float32 z-depth (m) along the pinhole rays through the pixel centres; NaN where they hit nothing.
 
-    One ray a pixel and no filter, so that no depth lies between foreground and background.
+    One unfiltered ray per pixel, so that no depth lies between foreground and background.
     """
     camera, axes = view.camera, view.axes
     rows, columns = np.mgrid[: camera.height, : camera.width].astype(np.float64)
     rays = np.stack([(columns - camera.K[0, 2]) / camera.fx, (rows - camera.K[1, 2]) / camera.fx, rows * 0 + 1], -1)
     origin = mi.ScalarPoint3f(list(view.origin))
-    # Directions of z-depth 1: the distance in their units is z itself.
+    # The directions have a z of 1, so that the distance in their units is the z-depth.
     z = [scene.ray_intersect_preliminary(mi.Ray3f(origin, d)).t for d in (rays @ axes.T).reshape(-1, 3).tolist()]
     z = np.array(z, dtype=np.float32).reshape(camera.height, camera.width)
     return np.where(np.isfinite(z), z, np.float32(np.nan))
@@ -100,8 +102,8 @@ def _sensor(view, focus_distance, samples):
     camera, axes = view.camera, view.axes
     pose = np.eye(4)
     pose[:3] = np.column_stack([-axes[:, 0], -axes[:, 1], axes[:, 2], view.origin])  # Mitsuba: x left, y up
-    # Mitsuba's film stays where it is while a focusing lens moves away from the sensor, which magnifies image and
-    # blur alike. The image's size is held (registered planes, as in SimulatedCamera); the blur takes its full size.
+    # The film of Mitsuba does not move. A focusing lens moves away from the sensor, which magnifies image and blur.
+    # The image keeps its scale (registered planes, as in SimulatedCamera); the blur gets its full size.
     aperture = camera.aperture * float(optics.magnification(focus_distance, camera.focal_length))
     return mi.load_dict(
         {

@@ -1,7 +1,7 @@
-"""The scenes of the validation set: each fills a world and says from where it is seen.
+"""The indoor scenes of the validation set: each fills a world and returns its view.
 
-The camera looks along +y, z is up. Lenses are fast, short ones near by and longer ones far off, so that the largest
-blur disc of a scene is some 4 to 17 px wide in an image of 320 px.
+The camera looks along +y, z is up. Lenses are fast, and longer for farther scenes, so that the largest blur disc of a
+scene is about 4 to 17 px wide in an image of 320 px.
 """
 
 from __future__ import annotations

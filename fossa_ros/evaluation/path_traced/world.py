@@ -1,4 +1,4 @@
-"""Worlds for Mitsuba: shapes, materials and lights, added one by one. z is up, lengths are metres."""
+"""Scenes of Mitsuba, built from shapes, materials and lights. z is up, lengths are metres."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class World:
     """A scene under construction.
 
     Attributes:
-        rng: numpy Generator, the source of everything random.
-        scene: the dictionary that ``mitsuba.load_dict`` takes.
+        rng: numpy Generator of all random choices.
+        scene: the dictionary for ``mitsuba.load_dict``.
     """
 
     def __init__(self, rng: np.random.Generator):
@@ -32,7 +32,7 @@ class World:
         self.scene: dict = {"type": "scene"}
 
     def add(self, item) -> None:
-        """Add a shape or an emitter: a dictionary or an object of Mitsuba's."""
+        """Add a shape or an emitter, a dictionary or an object of Mitsuba."""
         self.scene[f"item_{len(self.scene)}"] = item
 
     def any(self, *choices):
@@ -40,20 +40,20 @@ class World:
         return choices[self.rng.integers(len(choices))]
 
     def matte(self, pattern: Callable | None = None, repeat=1.0) -> mi.BSDF:
-        """Make a diffuse material, painted ``repeat`` times along u and v; any rich pattern by default."""
+        """Make a diffuse material, painted ``repeat`` times along u and v, by default with a random rich pattern."""
         return _both_sides({"type": "diffuse", "reflectance": self._painted(pattern, repeat)})
 
     def glossy(self, pattern: Callable | None = None, repeat=1.0, roughness=0.12) -> mi.BSDF:
-        """Make varnished paint: a highlight over a pattern."""
+        """Make a varnished material: a highlight over a pattern."""
         painted = self._painted(pattern, repeat)
         return _both_sides({"type": "roughplastic", "diffuse_reflectance": painted, "alpha": roughness})
 
     def metal(self, kind="Al", roughness=0.15) -> mi.BSDF:
-        """Make a conductor by Mitsuba's name of its material."""
+        """Make a conductor, by the name of its material in Mitsuba."""
         return _both_sides({"type": "roughconductor", "material": kind, "alpha": roughness})
 
     def box(self, centre, size, material, turn=0.0, tilt=0.0) -> None:
-        """Add a box of ``size`` turned about z, then tilted about x, by degrees."""
+        """Add a box of ``size``, rotated about z, then tilted about x, by degrees."""
         pose = Frame().translate(_floats(centre)).rotate([0, 0, 1], float(turn)).rotate([1, 0, 0], float(tilt))
         self.add({"type": "cube", "to_world": pose.scale([float(s) / 2 for s in size]), "bsdf": material})
 
@@ -63,7 +63,7 @@ class World:
         return on + size[2]
 
     def card(self, centre, size, material, turn=0.0, lean=0.0) -> None:
-        """Add an upright rectangle (width, height) facing -y, turned about z and leaned about x by degrees."""
+        """Add an upright rectangle (width, height) facing -y, rotated about z and leaned about x by degrees."""
         pose = Frame().translate(_floats(centre)).rotate([0, 0, 1], float(turn)).rotate([1, 0, 0], 90 + lean)
         self.add({"type": "rectangle", "to_world": pose.scale([size[0] / 2, size[1] / 2, 1]), "bsdf": material})
 
@@ -74,14 +74,14 @@ class World:
         self.add({"type": "rectangle", "to_world": pose.scale(half), "bsdf": material})
 
     def ball(self, centre, radius, material) -> None:
-        """Add a sphere, turned at random so that the pattern's poles lie anywhere."""
+        """Add a sphere in a random orientation, so that the poles of the pattern may be anywhere."""
         axis = self.rng.standard_normal(3)
         axis /= np.linalg.norm(axis)
         pose = Frame().translate(_floats(centre)).rotate(_floats(axis), self.rng.uniform(0, 360))
         self.add({"type": "sphere", "to_world": pose.scale(float(radius)), "bsdf": material})
 
     def rod(self, start, end, radius, material) -> None:
-        """Add a cylinder without caps: a pole, a wire, a table's leg."""
+        """Add a cylinder without caps: a pole, a wire, a leg of a table."""
         rod = {"type": "cylinder", "p0": _floats(start), "p1": _floats(end), "radius": float(radius)}
         self.add(rod | {"bsdf": material})
 
@@ -117,12 +117,12 @@ class World:
         self.add(mesh)
 
     def sky(self, radiance=0.6, tint=(1.0, 1.0, 1.0)) -> None:
-        """Light the world from everywhere; where nothing is hit, this is seen."""
+        """Add uniform light from all directions; it is the background of the scene."""
         light = {"type": "rgb", "value": [radiance * t for t in tint]}
         self.add({"type": "constant", "radiance": light})
 
     def sun(self, direction, irradiance=2.0) -> None:
-        """Add light from far away, travelling along ``direction``: hard shadows."""
+        """Add parallel light along ``direction``, with hard shadows."""
         light = {"type": "rgb", "value": [irradiance, 0.95 * irradiance, 0.85 * irradiance]}
         self.add({"type": "directional", "direction": list(direction), "irradiance": light})
 
