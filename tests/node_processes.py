@@ -98,8 +98,8 @@ class Listener:
 
 
 @contextmanager
-def process(name, log, namespace="", autostart=True, environ=None, remap=None, **parameters):
-    command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(CONFIG)]
+def process(name, log, namespace="", autostart=True, environ=None, remap=None, file=CONFIG, **parameters):
+    command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(file)]
     for old, new in {"__ns": f"/{namespace}", **(remap or {})}.items():
         command += ["-r", f"{old}:={new}"]
     for key, value in {"autostart": str(autostart).lower(), **parameters}.items():

@@ -200,7 +200,7 @@ def test_lifecycle_by_hand_with_parameters_that_change_only_between(rig, listene
         assert "not configured" in listener.call(SetBool, "set_enabled", SetBool.Request()).message
         for _ in range(2):
             assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
-            assert not listener.set("fossa_node", "sweep.planes", 4).successful
+            assert "applied at configure" in listener.set("fossa_node", "sweep.mode", "ramp").reason
             assert listener.change("fossa_node", Transition.TRANSITION_ACTIVATE)
             seen = len(listener.heard["sweep"])
             listener.wait_for("sweep", seen + 2)

@@ -134,7 +134,7 @@ def test_a_parameter_is_added_by_one_field(tmp_path):
     assert (limits.from_value, limits.to_value) == (0.0, 9.0)
     assert "| `lamp.warm_up` | 1.5 | s | 0 .. 9 | configure | How long the lamp" in table((warm_up,))
     file = tmp_path / "lamp.yaml"
-    file.write_text("/**/lamp_node:\n  ros__parameters: {lamp: {warm_up: 2, colour: green}}\n")
+    file.write_text("/**/lamp_node:\n  ros__parameters: {lamp: {warm_up: 2.0, colour: green}}\n")
     config = read_config(LampConfig, "lamp_node", file, ["lamp.wavelength=550"])
     assert config == LampConfig(Lamp(2_000_000_000, Colour.GREEN, 550.0))
     assert build(LampConfig, {"lamp.wavelength": 0.0}) == LampConfig()

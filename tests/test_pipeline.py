@@ -13,8 +13,10 @@ import pytest
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.estimators import Estimator
-from fossa_ros.motion import MotionCheck
+from fossa_ros.motion import MotionCheck, MotionConfig
+from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.pipeline.steps import check_motion, estimate_depth
+from fossa_ros.pipeline.temporal_filter import TemporalConfig
 from fossa_ros.pipeline.worker import DepthWorker
 from fossa_ros.sweep import CapturedSweep
 
@@ -165,6 +167,31 @@ def test_depth_that_is_too_old_is_dropped_with_a_reason_and_any_other_tells_its_
     else:
         assert "0.40 s" in results[0].reason and "depth.max_age" in results[0].reason
         assert not estimator.begun.acquire(blocking=False)  # nothing was worked out in vain
+
+
+def test_thresholds_change_from_the_next_sweep_on():
+    results: list[SweepResult] = []
+    worker = DepthWorker(MotionCheck(), Constant(), results.append, clock=lambda: 2 * 10**9)
+    worker.start()
+
+    def verdict_of(number, shift):
+        worker.submit(sweep(number, shift=shift))
+        wait_until(lambda: len(results) == number + 1)
+        return results[-1].verdict
+
+    assert verdict_of(0, 6) == "repaired"
+    worker.reconfigure(MotionConfig(repair_px=0.0), 0, None)
+    assert verdict_of(1, 6) == "rejected"
+    worker.reconfigure(MotionConfig(), 500_000_000, None)
+    assert verdict_of(2, 0) == "stale"  # 1 s old
+    worker.reconfigure(MotionConfig(), 0, TemporalConfig(memory=0.5))
+    assert verdict_of(3, 0) == "still" and worker._temporal.config.memory == 0.5
+    past = worker._temporal
+    worker.reconfigure(MotionConfig(), 0, TemporalConfig(memory=0.7))
+    assert worker._temporal is past and past.config.memory == 0.7
+    worker.reconfigure(MotionConfig(), 0, None)
+    assert verdict_of(4, 0) == "still"
+    worker.stop()
 
 
 def test_a_moved_sweep_is_rejected_even_while_the_estimator_is_busy_and_displaces_nobody():

@@ -259,8 +259,8 @@ def test_parameters_that_change_200_times_during_sweeps_spoil_none(watch):
     seen = len(watch.reports)
     for index in range(100):
         assert watch.set("fossa_node", "diagnostics.depth_rate_warn", 0.001 * (index % 7)).successful
-        refused = watch.set("fossa_node", "sweep.planes", 3 + index % 9)
-        assert not refused.successful and "sweep.planes is applied at configure" in refused.reason
+        refused = watch.set("fossa_node", "sweep.settling", 0.1 + 0.001 * index)
+        assert not refused.successful and "sweep.settling is applied at configure" in refused.reason
     assert watch.set("fossa_node", "diagnostics.depth_rate_warn", 0.0).successful
     watch.wait_accepted()
     assert all(len(report.focus_distances) == 5 for report in watch.reports[seen:] if report.accepted)

@@ -347,7 +347,7 @@ def test_parameter_files_are_read_as_the_node_reads_them(tmp_path):
     file = tmp_path / "parameters.yaml"
     file.write_text(
         "/**:\n  ros__parameters: {sweep.planes: 3, use_sim_time: true}\n"
-        "/left/fossa_node:\n  ros__parameters:\n    sweep: {near: 1, far: .inf}\n    lens: {options: 'a=1'}\n"
+        "/left/fossa_node:\n  ros__parameters:\n    sweep: {near: 1.0, far: .inf}\n    lens: {options: 'a=1'}\n"
         "/left/sim_rig_node:\n  ros__parameters: {sweep.planes: 9}\n"
     )
     pairs = ["sweep.focus_distances=[1, 2.5]", "lens.port="]

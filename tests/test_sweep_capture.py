@@ -106,6 +106,36 @@ def test_every_frame_of_every_sweep_shows_the_lens_where_its_plane_says(rig):
     assert rig.states[0].temperature == pytest.approx(25, abs=2)
 
 
+@pytest.mark.parametrize("output", [SweepOutput.SWEEP, SweepOutput.ROLLING])
+def test_plan_and_timing_change_from_the_next_sweep_on(output):
+    rig = Rig(config=SweepConfig(output=output))
+    rig.capture.connect()
+    rig.capture.start()
+    rig.wait_for(2)
+    plan = SweepPlan.evenly(0.4, 2.0, 3)
+    rig.capture.reconfigure(plan, replace(TIMING, exposure_ns=3 * MS), SweepConfig(output=output))
+    seen = len(rig.sweeps)
+    rig.wait_for(seen + 8)
+    rig.capture.stop()
+    rig.close()
+    sizes = [len(sweep.focus_distances) for sweep in rig.sweeps if not sweep.reason]
+    assert sizes == sorted(sizes, reverse=True) and set(sizes) == {4, 3}  # no sweep mixes two plans
+    for sweep in rig.sweeps[-3:]:
+        assert sweep.stack is not None, sweep.reason
+        assert sorted(sweep.focus_distances) == pytest.approx(plan.focus_distances, rel=0.01)
+        for plane in sweep.stack.planes:
+            assert plane.image[1, 1, 0] / 50 == pytest.approx(1 / plane.focus_distance, abs=0.02)
+
+
+def test_a_plan_beyond_an_open_lens_is_refused_before_it_is_used(rig):
+    beyond = SweepPlan.evenly(0.02, 5.0, 4)
+    rig.capture.check_plan(beyond)  # no lens is open: it is checked when one is
+    rig.capture.connect()
+    with pytest.raises(InputError, match=r"from 0\.02 to 5 m reaches beyond the lens"):
+        rig.capture.check_plan(beyond)
+    rig.capture.check_plan(PLAN)
+
+
 @pytest.mark.parametrize("mode", [SweepMode.STEP, SweepMode.RAMP])
 def test_planes_can_be_looked_at_while_their_sweep_goes_on(mode):
     shown = []

@@ -32,6 +32,7 @@ INTERRUPTED = 130
 @click.argument("bag", type=PATH)
 @click.option("--out", type=PATH, help="Output folder.  [default: NAME-replay]")
 @click.option("--params", type=PATH, help="Parameter file of fossa_node (YAML).")
+@click.option("--namespace", help="Namespace of fossa_node in that file.  [default: the one the file names]")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a parameter of fossa_node.")
 @click.option(
     "--remap",
@@ -56,7 +57,9 @@ INTERRUPTED = 130
 @click.option("--bag/--no-bag", "write_bag", default=True, show_default=True, help="Write a bag of the results.")
 @click.option("--compress", is_flag=True, help="Compress that bag.")
 @click.option("--rerun", "rerun_file", type=PATH, help="Write a log for the rerun viewer, an .rrd file.")
-def command(bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures, write_bag, compress, rerun_file):
+def command(
+    bag, out, params, namespace, pairs, remaps, frames, rate, jobs, shard, pictures, write_bag, compress, rerun_file
+):
     """Turn recorded bags into depth, figures and pictures.
 
     The results are those of fossa_node; ROS is not needed.
@@ -72,7 +75,14 @@ def command(bag, out, params, pairs, remaps, frames, rate, jobs, shard, pictures
     from fossa_ros.parameters.parameter_file import read_config
 
     options = ReplayOptions(
-        read_config(FossaNodeConfig, "fossa_node", params, pairs),
+        read_config(
+            FossaNodeConfig,
+            "fossa_node",
+            params,
+            pairs,
+            namespace=namespace,
+            warn=lambda remark: click.echo(f"Warning: {remark}", err=True),
+        ),
         _remapped(remaps),
         frames,
         rate,

@@ -31,7 +31,8 @@ class Parameter:
         unit: empty for none.
         minimum, maximum: inclusive range of a number, in ``unit``; None for no limit.
         choices: the allowed values of a string; empty for any.
-        live: a change takes effect at once; the other parameters are read when the node is configured.
+        live: a change takes effect while the node runs, from the next sweep on or, where sweeps do not matter, within a
+            second; the other parameters are read when the node is configured.
         nanoseconds: the field holds whole nanoseconds, the parameter seconds.
     """
 
@@ -87,9 +88,9 @@ def parameter(
     return made
 
 
-def seconds(default_ns: int, description: str, *, minimum: float, maximum: float) -> int:
+def seconds(default_ns: int, description: str, *, minimum: float, maximum: float, live: bool = False) -> int:
     """Declare a field ``NAME_ns`` in nanoseconds whose parameter ``NAME``, with its range, is in seconds."""
-    declared = Parameter("", None, description, "s", minimum, maximum, nanoseconds=True)
+    declared = Parameter("", None, description, "s", minimum, maximum, live=live, nanoseconds=True)
     made: int = field(default=default_ns, metadata={_PARAMETER: declared})
     return made
 

@@ -12,7 +12,7 @@ class MotionConfig:
     """Thresholds of the motion check; lengths in px of an image whose short edge is 518 px."""
 
     still_px: float = parameter(
-        1.5, "Largest misalignment of a stack that is used unchanged", unit="px", minimum=0.1, maximum=50.0
+        1.5, "Largest misalignment of a stack that is used unchanged", unit="px", minimum=0.1, maximum=50.0, live=True
     )
     repair_px: float = parameter(
         15.0,
@@ -20,15 +20,21 @@ class MotionConfig:
         unit="px",
         minimum=0.0,
         maximum=50.0,
+        live=True,
     )
     moving_share: float = parameter(
-        0.02, "Largest share of the view that may move by itself without being masked", minimum=0.0, maximum=1.0
+        0.02,
+        "Largest share of the view that may move by itself without being masked",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
     )
     masked_share: float = parameter(
         0.4,
         "Largest share of the view that may move by itself and is masked; beyond it the sweep is rejected",
         minimum=0.0,
         maximum=1.0,
+        live=True,
     )
     follow_share: float = parameter(
         0.0,
@@ -36,18 +42,21 @@ class MotionConfig:
         "where flow is unreliable are masked; 0 masks all of it",
         minimum=0.0,
         maximum=1.0,
+        live=True,
     )
     breathing: float = parameter(
         0.03,
         "Largest change of image scale between neighbouring planes that counts as focus breathing",
         minimum=0.0,
         maximum=0.2,
+        live=True,
     )
     focus_tolerance: float = parameter(
         0.08,
         "Largest relative difference of two focus distances that count as the same focus",
         minimum=0.0,
         maximum=0.5,
+        live=True,
     )
     direction_loss: float = parameter(
         0.85,
@@ -55,9 +64,14 @@ class MotionConfig:
         "the previous sweep, before it counts as blurred by motion",
         minimum=0.0,
         maximum=1.0,
+        live=True,
     )
     min_texture: float = parameter(
-        0.05, "Smallest share of the view that must have texture for motion to be measurable", minimum=0.0, maximum=1.0
+        0.05,
+        "Smallest share of the view that must have texture for motion to be measurable",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
     )
     gyro_bias: float = parameter(
         0.01,
@@ -65,6 +79,7 @@ class MotionConfig:
         unit="rad/s",
         minimum=0.0,
         maximum=1.0,
+        live=True,
     )
     gyro_shift_px: float = parameter(
         1.0,
@@ -73,8 +88,11 @@ class MotionConfig:
         unit="px",
         minimum=0.0,
         maximum=50.0,
+        live=True,
     )
-    accept_unknown: bool = parameter(False, "Whether a sweep whose motion cannot be measured is used, not rejected")
+    accept_unknown: bool = parameter(
+        False, "Whether a sweep whose motion cannot be measured is used, not rejected", live=True
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -30,15 +30,20 @@ class SweepParameters:
         InputError: the values do not go together.
     """
 
-    near: float = parameter(0.35, "Nearest focus distance of a sweep", unit="m", minimum=0.01)
-    far: float = parameter(6.0, "Farthest focus distance of a sweep; .inf is allowed", unit="m", minimum=0.01)
-    planes: int = parameter(5, "Number of planes, evenly spaced in dioptres from near to far", minimum=2, maximum=64)
+    near: float = parameter(0.35, "Nearest focus distance of a sweep", unit="m", minimum=0.01, live=True)
+    far: float = parameter(
+        6.0, "Farthest focus distance of a sweep; .inf is allowed", unit="m", minimum=0.01, live=True
+    )
+    planes: int = parameter(
+        5, "Number of planes, evenly spaced in dioptres from near to far", minimum=2, maximum=64, live=True
+    )
     bookend: bool = parameter(
         SweepPlan.bookend,
         "Whether each sweep takes its first plane again at its end, which shows the motion check what moved meanwhile",
+        live=True,
     )
     focus_distances: tuple[float, ...] = parameter(
-        (), "Focus distances one by one; replaces near, far and planes unless empty", unit="m"
+        (), "Focus distances one by one; replaces near, far and planes unless empty", unit="m", live=True
     )
     config: SweepConfig = field(default_factory=SweepConfig, metadata=within(""))
     timing: SweepTiming = field(default_factory=SweepTiming, metadata=within(""))

@@ -48,12 +48,14 @@ class OutputConfig:
         "Share of the past averaged into each depth map where both show the same surface; 0 leaves each map unchanged",
         minimum=0.0,
         maximum=0.95,
+        live=True,
     )
     max_age_ns: int = seconds(
         0,
         "Depth older than this, from its stamp until it is ready, is reported as stale and not published; 0: no limit",
         minimum=0.0,
         maximum=3600.0,
+        live=True,
     )
 
 

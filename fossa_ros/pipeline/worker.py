@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fossa_ros.estimators.estimator import Estimator
-from fossa_ros.motion import MotionCheck
+from fossa_ros.motion import MotionCheck, MotionConfig
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.stage import Stage
 from fossa_ros.pipeline.steps import check_motion, estimate_depth
-from fossa_ros.pipeline.temporal_filter import TemporalFilter
+from fossa_ros.pipeline.temporal_filter import TemporalConfig, TemporalFilter
 from fossa_ros.sweep import CapturedSweep, DecodePlane
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class DepthWorker:
         temporal: TemporalFilter | None = None,
     ):
         self._motion = motion
+        self._motion_config = motion.config  # from the next check on
         self._estimator = estimator
         self._on_result = on_result
         self._clock = clock
@@ -66,6 +67,23 @@ class DepthWorker:
         self._estimating.start()
         self._checking.start()
         self._comparing.start()
+
+    def reconfigure(self, motion: MotionConfig, max_age_ns: int, temporal: TemporalConfig | None) -> None:
+        """Use other thresholds from the next sweep on; returns at once, from any thread.
+
+        Args:
+            motion: thresholds of the check.
+            max_age_ns: largest age of a depth map; 0 for no limit.
+            temporal: how successive depth maps are filtered; None leaves each as it is.
+        """
+        self._motion_config = motion
+        self._max_age_ns = max_age_ns
+        if temporal is None:
+            self._temporal = None
+        elif self._temporal is None:
+            self._temporal = TemporalFilter(temporal)
+        else:
+            self._temporal.config = temporal  # the past stays
 
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Prepare the estimator for ``planes`` images of ``size`` (H, W), so that the first stack need not wait.
@@ -125,6 +143,7 @@ class DepthWorker:
 
     def _check(self, sweep: CapturedSweep) -> None:
         with self._motion_lock:
+            self._motion.config = self._motion_config
             result = check_motion(sweep, self._motion)
         if result.stack is None:
             self._on_result(result)

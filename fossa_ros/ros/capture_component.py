@@ -119,6 +119,18 @@ class CaptureComponent:
         self._node.get_logger().info(f"{identity}; planes at {planes} m")
         return identity
 
+    def check_live(self, config: CaptureConfig) -> None:
+        """Raise InputError if the lens does not reach all planes of a changed configuration."""
+        if self._capture is not None:
+            self._capture.check_plan(config.sweep.plan)
+
+    def apply_live(self, config: CaptureConfig) -> None:
+        """Take sweeps by a changed configuration from the next one on."""
+        if self._capture is not None:
+            sweep = config.sweep
+            self._planes = len(sweep.plan.focus_distances)
+            self._capture.reconfigure(sweep.plan, sweep.timing, sweep.config)
+
     def activate(self) -> None:
         """Start to sweep."""
         self._diagnostics.health.on_activated()

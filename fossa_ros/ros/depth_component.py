@@ -43,18 +43,22 @@ class DepthComponent:
         estimator = config.estimator.create()
         self._on_published = on_published
         self._gpu_memory = estimator.gpu_memory
-        memory = config.depth.temporal_memory
         self._worker = DepthWorker(
             MotionCheck(config.motion),
             estimator,
             self._on_result,
             clock=self._node.now_ns,
             max_age_ns=config.depth.max_age_ns,
-            temporal=TemporalFilter(TemporalConfig(memory=memory)) if memory else None,
+            temporal=None if (temporal := _temporal(config)) is None else TemporalFilter(temporal),
         )
         self._outputs = Outputs(self._node, config.depth.encoding)
         self._node.get_logger().info(f"Estimator {estimator.description}")
         return estimator.name
+
+    def apply_live(self, config: DepthConfig) -> None:
+        """Check and filter by a changed configuration from the next sweep on."""
+        if self._worker is not None:
+            self._worker.reconfigure(config.motion, config.depth.max_age_ns, _temporal(config))
 
     def activate(self) -> None:
         """Start the worker."""
@@ -96,3 +100,8 @@ class DepthComponent:
         elif result.depth is None and (message := self._log_throttle.apply(message)):
             self._node.get_logger().warning(message)
         self._on_published(result, report)
+
+
+def _temporal(config: DepthConfig) -> TemporalConfig | None:
+    memory = config.depth.temporal_memory
+    return TemporalConfig(memory=memory) if memory else None

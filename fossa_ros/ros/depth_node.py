@@ -37,6 +37,9 @@ class DepthNode(ManagedNode):
         estimator = self._depth.configure(config, self._on_published)
         self._diagnostics.health = Health(hardware_id=f"estimator {estimator}", estimator=estimator)
 
+    def apply_live(self, config: DepthNodeConfig) -> None:
+        self._depth.apply_live(config)
+
     def activate(self) -> None:
         self._depth.activate()
         self._diagnostics.health.on_activated()

@@ -36,6 +36,13 @@ class FossaNode(ManagedNode):
         self._stacks.configure()
         self._diagnostics.health = Health(hardware_id=identity, estimator=estimator)
 
+    def check_live(self, config: FossaNodeConfig) -> None:
+        self._capture.check_live(config)
+
+    def apply_live(self, config: FossaNodeConfig) -> None:
+        self._capture.apply_live(config)
+        self._depth.apply_live(config)
+
     def activate(self) -> None:
         self._depth.activate()
         self._stacks.activate()

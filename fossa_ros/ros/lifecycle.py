@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import cv2
@@ -22,10 +22,11 @@ from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
-from fossa_ros.core.errors import FossaError
+from fossa_ros.core.errors import FossaError, InputError
 from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.parameters.config import parameters_of
 from fossa_ros.parameters.node_config import NodeConfig
+from fossa_ros.parameters.parameter_sections import read_sections
 from fossa_ros.ros import environment, parameters
 
 AUTOSTART_PERIOD_S = 1.0  # after an attempt that failed
@@ -33,6 +34,11 @@ SWITCH_S = 0.0005  # of the interpreter between threads: how long one may delay 
 # More threads make neither motion check nor classical estimator faster, and cost a fifth more processor time.
 OPENCV_THREADS = 1
 SPIN_PERIOD_S = 0.1  # after which a signal is noticed
+_REFUSED_ARGUMENTS = (
+    rclpy_implementation.RCLError,
+    rclpy_implementation.RCLInvalidROSArgsError,
+    rclpy_implementation.UnknownROSArgsError,
+)
 
 
 class Interrupted(FossaError):
@@ -49,13 +55,14 @@ class ManagedNode(LifecycleNode):
     Args:
         name: of the node.
         config: class of the node's parameters.
+        parameter_files: that the node was started with, for remarks on what in them has no effect.
         kwargs: for ``rclpy.lifecycle.LifecycleNode``.
 
     Attributes:
         ended: set once the process was asked to end.
     """
 
-    def __init__(self, name: str, config: type[NodeConfig], **kwargs: Any):
+    def __init__(self, name: str, config: type[NodeConfig], parameter_files: Iterable[str] = (), **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self._config_class = config
         self._table = parameters_of(config)
@@ -68,6 +75,9 @@ class ManagedNode(LifecycleNode):
         # Registered first, so that it also validates values at start-up.
         self.add_on_set_parameters_callback(self._validate_parameters)
         parameters.declare(self, self._table)
+        self.add_post_set_parameters_callback(self._on_parameters_set)
+        for remark in parameters.start_remarks(self, parameter_files):
+            self.get_logger().warning(remark)
         self._autostart_timer: Timer | None = None
         if self.get_parameter("autostart").value:
             steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs also before the first message on /clock
@@ -76,6 +86,12 @@ class ManagedNode(LifecycleNode):
     def configure(self, config: Any) -> None:
         """Build everything from ``config``, of the class given to the constructor; raise FossaError if that fails."""
         raise NotImplementedError
+
+    def check_live(self, config: Any) -> None:
+        """Raise FossaError if a configured node cannot change to ``config``; only live parameters differ."""
+
+    def apply_live(self, config: Any) -> None:
+        """Change a configured node to ``config``, from the next sweep on; must return at once."""
 
     def activate(self) -> None:
         """Start the work of the node; raise FossaError if that is impossible."""
@@ -165,8 +181,26 @@ class ManagedNode(LifecycleNode):
             response.success = False
             return response
 
+    def set_parameters_atomically(self, parameter_list: list[RosParameter]) -> SetParametersResult:
+        """Set what differs from the present values; the rest is accepted in every state, read-only or not."""
+        changes, problem = parameters.changes_of(self, parameter_list, self._table)
+        if problem or not changes:
+            return SetParametersResult(successful=not problem, reason=problem)
+        return super().set_parameters_atomically(changes)
+
     def _validate_parameters(self, changes: list[RosParameter]) -> SetParametersResult:
-        return parameters.check(changes, self._table, self._configured)
+        result = parameters.check(changes, self._table, self._configured)
+        if result.successful and self._configured:
+            try:
+                self.check_live(parameters.read(self, self._config_class, changes=changes))
+            except FossaError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+        return result
+
+    def _on_parameters_set(self, changes: list[RosParameter]) -> None:
+        live = {parameter.name for parameter in self._table if parameter.live}
+        if self._configured and any(change.name in live for change in changes):
+            self.apply_live(parameters.read(self, self._config_class))
 
     def _autostarting(self) -> bool:
         return self._autostart_timer is not None and not self._autostart_timer.is_canceled()
@@ -197,8 +231,19 @@ def prepare_process(opencv_threads: int | None = OPENCV_THREADS) -> None:
         cv2.setNumThreads(opencv_threads)
 
 
+def _refusal(error: Exception, files: Iterable[str]) -> str:
+    """Say in one sentence why rcl refuses the arguments; a parameter file that it refuses is read again for that."""
+    for file in files:
+        try:
+            read_sections(file)
+        except InputError as refusal:
+            return str(refusal)
+    reason = " ".join(str(error).split()).removeprefix("failed to initialize rcl: ").partition(", at /")[0]
+    return f"ROS arguments are refused: {reason.rstrip('.')}; correct the command line or the parameter file."
+
+
 def run(
-    node_class: Callable[[], ManagedNode],
+    node_class: Callable[..., ManagedNode],
     args: list[str] | None = None,
     *,
     opencv_threads: int | None = OPENCV_THREADS,
@@ -212,12 +257,21 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     prepare_process(opencv_threads)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    log = rclpy.logging.get_logger(node_class.__name__)
+    files = parameters.parameter_files(sys.argv if args is None else args)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except _REFUSED_ARGUMENTS as error:
+        log.fatal(_refusal(error, files))
+        return 1
     try:
         try:
-            node = node_class()
+            node = node_class(parameter_files=files)
+        except InputError as error:
+            log.fatal(str(error))
+            return 1
         except rclpy.exceptions.ParameterException as error:
-            rclpy.logging.get_logger(node_class.__name__).fatal(f"{error}; correct the parameter file or argument.")
+            log.fatal(f"{error}; correct the parameter file or argument.")
             return 1
         node.ended = ended
         executor = SingleThreadedExecutor()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import TypeVar
 
 from rcl_interfaces.msg import (
@@ -12,12 +13,15 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import Parameter
 from fossa_ros.parameters.config import build, parameters_of
+from fossa_ros.parameters.parameter_file import remarks, values_of
+from fossa_ros.parameters.parameter_sections import read_sections
+from fossa_ros.parameters.typed_value import ROS_NAMES, typed_value, unknown_parameter
 
 Config = TypeVar("Config")
 
@@ -44,31 +48,91 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
 
 
 def declare(node: Node, parameters: Iterable[Parameter]) -> None:
-    """Declare a node's parameters; a start-up value that is not allowed raises rclpy's ParameterException."""
+    """Declare a node's parameters, each with a value, so that all of them can be listed, dumped and loaded.
+
+    Raises:
+        InputError: a start-up value has another type or is not allowed.
+    """
+    # rclpy offers no other way to see a start-up value before it refuses the type, as that of an unquoted off.
+    overrides = node._parameter_overrides
     for parameter in parameters:
-        # rclpy cannot tell the type of an empty array, so such a parameter is declared by type and left unset.
-        empty = isinstance(parameter.default, array.array) and not parameter.default
-        default = RosParameter.Type.DOUBLE_ARRAY if empty else parameter.default
-        node.declare_parameter(parameter.name, default, descriptor(parameter))
+        value = parameter.default
+        if parameter.name in overrides:
+            value = typed_value(parameter, overrides[parameter.name].value, "parameter file or argument")
+        if isinstance(value, array.array):  # rclpy cannot tell the type of an empty array
+            node.declare_parameter(
+                parameter.name, RosParameter.Type.DOUBLE_ARRAY, descriptor(parameter), ignore_override=True
+            )
+            node.set_parameters([RosParameter(parameter.name, RosParameter.Type.DOUBLE_ARRAY, value)])
+        else:
+            node.declare_parameter(parameter.name, value, descriptor(parameter), ignore_override=True)
 
 
-def read(node: Node, config: type[Config], prefix: str = "") -> Config:
+def parameter_files(arguments: Iterable[str]) -> tuple[str, ...]:
+    """Return the parameter files that the command line of a node names."""
+    words = list(arguments)
+    return tuple(after for word, after in pairwise(words) if word == "--params-file")
+
+
+def start_remarks(node: Node, files: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for every start-up parameter that looks as if it were meant for a node and has no effect.
+
+    Args:
+        node: has declared its parameters.
+        files: the parameter files that it was started with.
+    """
+    known = {name for name in node.list_parameters([], 0).names if not name.startswith(ROS_NAMES)}
+    in_files: set[str] = set()
+    for file in files:
+        try:
+            sections = read_sections(file)
+        except InputError:
+            continue  # a dialect of YAML that rcl reads; it has no effect on the values
+        in_files |= values_of(sections, node.get_fully_qualified_name()).keys()
+        yield from remarks(sections, node.get_fully_qualified_name(), known, file)
+    for name in node._parameter_overrides:
+        if name not in in_files and name not in known and not name.startswith(ROS_NAMES):
+            yield f"Argument -p {name}: {unknown_parameter(name, node.get_name(), known)}"
+
+
+def changes_of(
+    node: Node, changes: Iterable[RosParameter], parameters: Iterable[Parameter]
+) -> tuple[list[RosParameter], str]:
+    """Return the changes that differ from the present values, in the types of their parameters, and why not.
+
+    The reason is empty if all of them can be typed.
+    """
+    known = {parameter.name: parameter for parameter in parameters}
+    typed = []
+    for change in changes:
+        if not node.has_parameter(change.name):
+            return [], unknown_parameter(change.name, node.get_name(), known)
+        if change.name in known:
+            try:
+                value = typed_value(known[change.name], change.value, "this request")
+            except InputError as error:
+                return [], str(error)
+            is_array = isinstance(value, array.array)
+            change = RosParameter(change.name, RosParameter.Type.DOUBLE_ARRAY if is_array else None, value)
+        if change.value != node.get_parameter(change.name).value:
+            typed.append(change)
+    return typed, ""
+
+
+def read(node: Node, config: type[Config], prefix: str = "", changes: Iterable[RosParameter] = ()) -> Config:
     """Make a configuration from the present values of a node's parameters.
 
     Args:
         node: has declared them.
         config: the class.
         prefix: with which the names begin.
+        changes: replace present values.
 
     Raises:
         InputError: the values do not go together.
     """
-    values = {}
-    for parameter in parameters_of(config, prefix):
-        try:
-            values[parameter.name] = node.get_parameter(parameter.name).value
-        except ParameterUninitializedException:
-            continue  # an empty array
+    values = {parameter.name: node.get_parameter(parameter.name).value for parameter in parameters_of(config, prefix)}
+    values |= {change.name: change.value for change in changes if change.name in values}
     return build(config, values, prefix)
 
 

@@ -49,6 +49,12 @@ class SweepNode(ManagedNode):
         self._reports = create_lifecycle_publisher(self, topics.SWEEP)
         self._diagnostics.health = Health(hardware_id=identity)
 
+    def check_live(self, config: SweepNodeConfig) -> None:
+        self._capture.check_live(config)
+
+    def apply_live(self, config: SweepNodeConfig) -> None:
+        self._capture.apply_live(config)
+
     def activate(self) -> None:
         self._report_subscription = create_subscription(self, topics.SWEEP, self._on_report)
         self._stacks.activate()

@@ -80,6 +80,7 @@ class SweepCapture:
         self._passed_on_ns: int | None = None  # start of the plane that on_plane received last
         self._clock = clock
         self._changed = threading.Condition()
+        self._pending: tuple[SweepPlan, SweepTiming, SweepConfig] | None = None  # from the next sweep on
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._enabled = True
@@ -174,6 +175,15 @@ class SweepCapture:
             if self._external and self._sequencer.on_external_state(state, measured):
                 self._changed.notify_all()
 
+    def check_plan(self, plan: SweepPlan) -> None:
+        """Raise InputError if the lens does not reach all planes of ``plan``; one that is not open is not asked."""
+        self._lens.check_plan(plan)
+
+    def reconfigure(self, plan: SweepPlan, timing: SweepTiming, config: SweepConfig) -> None:
+        """Use another plan, timing and configuration from the next sweep on; mode and output must stay the same."""
+        with self._changed:
+            self._pending = plan, timing, config
+
     def set_enabled(self, enabled: bool) -> None:
         """Take sweeps one after another, or only on request; a sweep under way is finished."""
         with self._changed:
@@ -242,6 +252,7 @@ class SweepCapture:
 
     def _take_sweep(self) -> None:
         with self._changed:
+            self._adopt_pending()
             if self._clock_watch is not None:
                 self._sequencer.set_timing(self._clock_watch.timing())
             self._sequencer.begin(self._clock())
@@ -259,6 +270,15 @@ class SweepCapture:
         self._deliver()
         if failure is not None:
             raise failure
+
+    def _adopt_pending(self) -> None:
+        if self._pending is None:
+            return
+        (self._plan, timing, self._config), self._pending = self._pending, None
+        self._sequencer.reconfigure(self._plan, timing, self._config)
+        self._lens.set_plan(self._plan)
+        if self._clock_watch is not None:
+            self._clock_watch.set_timing(timing)
 
     def _act(self) -> bool:
         """Carry out the next action of the sweep; return False once it has ended or was stopped."""

@@ -83,6 +83,10 @@ class ClockWatch:
                     self._timing = replace(self._base, clock_offset_ns=wanted)
         return self._timing
 
+    def set_timing(self, timing: SweepTiming) -> None:
+        """Start from another timing; the offset that was found stays."""
+        self._base = self._timing = timing
+
     def reset(self) -> None:
         """Start over: the lens was lost."""
         self._estimator = None

@@ -58,6 +58,7 @@ class SweepConfig:
         "Longest time from the oldest to the newest plane of a stack, with rolling output or an external lens",
         minimum=0.01,
         maximum=600.0,
+        live=True,
     )
     focus_tolerance: float = parameter(
         0.25,
@@ -65,9 +66,15 @@ class SweepConfig:
         unit="D",
         minimum=0.03,
         maximum=10.0,
+        live=True,
     )
     position_tolerance: float = parameter(
-        0.05, "How far a lens may be from the plane it was commanded to", unit="D", minimum=0.001, maximum=10.0
+        0.05,
+        "How far a lens may be from the plane it was commanded to",
+        unit="D",
+        minimum=0.001,
+        maximum=10.0,
+        live=True,
     )
     response: LensResponse = field(default_factory=LensResponse, metadata=within(""))
     ramp_interval_ns: int = seconds(4_000_000, "Time between the lens commands of a ramp", minimum=0.0005, maximum=1.0)

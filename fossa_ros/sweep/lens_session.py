@@ -60,7 +60,7 @@ class LensSession:
         if self._lens is None:
             lens = self._open_lens()
             try:
-                self._check_range(lens)
+                self._check_range(lens, self._plan)
             except InputError:
                 lens.close()
                 raise
@@ -115,9 +115,19 @@ class LensSession:
         if lens is not None:
             lens.close()
 
-    def _check_range(self, lens: FocusLens) -> None:
+    def check_plan(self, plan: SweepPlan) -> None:
+        """Raise InputError if a lens that is open does not reach all planes of ``plan``; from any thread."""
+        lens = self._lens
+        if lens is not None:
+            self._check_range(lens, plan)
+
+    def set_plan(self, plan: SweepPlan) -> None:
+        """Require another plan of every lens that is opened from now on."""
+        self._plan = plan
+
+    def _check_range(self, lens: FocusLens, plan: SweepPlan) -> None:
         nearest, farthest = lens.capabilities.require_metric()
-        planes = self._plan.focus_distances
+        planes = plan.focus_distances
         if planes[0] < nearest or planes[-1] > farthest:
             raise InputError(
                 f"The sweep from {planes[0]:.3g} to {planes[-1]:.3g} m reaches beyond the lens, which focuses from "

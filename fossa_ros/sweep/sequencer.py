@@ -82,11 +82,17 @@ class Sequencer:
 
     def set_timing(self, timing: SweepTiming) -> None:
         """Use another timing from the next sweep on."""
-        if timing != self.timing:
-            self.timing = timing
-            self._guard = StampGuard(timing, self.config.arrival_jitter_ns)
-            self._rolling.clear()
-            self._follow_lens(self._track_is_measured)
+        self.reconfigure(self.plan, timing, self.config)
+
+    def reconfigure(self, plan: SweepPlan, timing: SweepTiming, config: SweepConfig) -> None:
+        """Use another plan, timing and configuration, of the same mode and output, from the next sweep on."""
+        if (plan, timing, config) == (self.plan, self.timing, self.config):
+            return
+        if timing != self.timing or config.arrival_jitter_ns != self.config.arrival_jitter_ns:
+            self._guard = StampGuard(timing, config.arrival_jitter_ns)
+        self.plan, self.timing, self.config = plan, timing, config
+        self._rolling = RollingStack(len(plan.focus_distances), config.max_span_ns)
+        self._follow_lens(self._track_is_measured)
 
     def add_frame(self, frame: Frame) -> bool:
         """Add a frame that has just arrived; return whether a sweep may have progressed by it."""

@@ -38,6 +38,7 @@ class SweepTiming:
         "Exposure time of the camera; set it to the longest that auto-exposure may choose",
         minimum=0.0,
         maximum=10.0,
+        live=True,
     )
     readout_ns: int = seconds(
         0,
@@ -53,6 +54,7 @@ class SweepTiming:
         "How long a settled plane waits for its frame before the sweep is abandoned",
         minimum=0.001,
         maximum=60.0,
+        live=True,
     )
     stamp_reference: StampReference = parameter(
         StampReference.EXPOSURE_START, "Instant that the camera driver's stamps refer to"
