@@ -1,4 +1,4 @@
-"""A camera's clock that jumps, and a machine that only seems to make it jump: when frames are believed again."""
+"""A camera clock that jumps, and a machine that looks like it: when frames are used again."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ TIMING = SweepTiming(exposure_ns=10 * MS)
 
 
 def play(guard, first, count, *, delay=5 * MS, off=0, every=1):
-    """Offer frames number ``first`` on; return for each what was passed on and why it was dropped."""
-    told = []
+    """Add frames from number ``first``; return for each whether frames passed and why it was dropped."""
+    results = []
     for number in range(first, first + count * every, every):
         start = number * PERIOD
         arrival = start + 10 * MS + delay
         passed, drop = guard.add_frame(Frame(start + off, arrival, None, None, number))
-        told.append((bool(passed), drop))
-    return told
+        results.append((bool(passed), drop))
+    return results
 
 
 @pytest.mark.parametrize("off", [-500 * MS, 15 * MS - PERIOD, -15 * MS])
-def test_a_clock_that_jumps_back_and_stays_is_believed_after_five_seconds_of_agreement(off):
+def test_a_clock_that_jumps_back_and_stays_is_accepted_after_five_seconds_of_agreement(off):
     guard = StampGuard(TIMING)
     assert all(passed for passed, _ in play(guard, 100, 60)[4:])
     after = play(guard, 160, 200, off=off)
@@ -43,12 +43,12 @@ def test_a_clock_that_jumps_there_and_back_passes_nothing_of_the_time_between():
     assert any(passed for passed, _ in back) and not any(passed for passed, _ in back[:15])
 
 
-def test_a_clock_that_never_comes_to_rest_is_never_believed():
+def test_a_clock_that_never_comes_to_rest_is_never_accepted():
     guard = StampGuard(TIMING)
     play(guard, 100, 60)
     for jump in range(30):  # a jump each second
-        told = play(guard, 160 + 30 * jump, 30, off=-(15 + 7 * (jump % 2)) * MS)
-        assert not any(passed for passed, _ in told)
+        results = play(guard, 160 + 30 * jump, 30, off=-(15 + 7 * (jump % 2)) * MS)
+        assert not any(passed for passed, _ in results)
 
 
 def test_a_machine_that_was_busy_when_the_node_began_does_not_stop_it_for_good():

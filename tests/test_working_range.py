@@ -120,7 +120,7 @@ def test_a_lens_that_tells_nothing_is_said_to():
         (("--fx", "600", "--blur-error", "nan"), "blur_error must be a positive number"),
         (("--fx", "600", "--error", "0"), "--error must be a positive number"),
         (("--fx", "600", "--out", "/no/such/folder/x.png"), "/no/such/folder"),
-        (("--fx", "600", "--out", "x.docx"), "name a .png, .svg or .pdf file"),
+        (("--fx", "600", "--out", "x.docx"), "give a .png, .svg or .pdf file"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(arguments, says):

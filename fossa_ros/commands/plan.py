@@ -8,8 +8,8 @@ from fossa_ros.commands.option_types import FILE
 from fossa_ros.parameters.capture_config import SweepParameters
 from fossa_ros.parameters.config import parameters_of
 from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.sweep.lens_response import LensResponse
 from fossa_ros.sweep.planner import Latencies, expectation, timeline
-from fossa_ros.sweep.track import LensResponse
 
 MODES = tuple(str(mode) for mode in SweepMode if mode is not SweepMode.EXTERNAL)
 PLANES = next(each for each in parameters_of(SweepParameters) if each.name == "planes")

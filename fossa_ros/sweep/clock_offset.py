@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from fossa_ros.lens import LensMove
-from fossa_ros.sweep.track import LensResponse
+from fossa_ros.sweep.lens_response import LensResponse
 
 REACH_NS = 60_000_000  # largest offset that is searched, both ways
 STEP_NS = 500_000

@@ -14,8 +14,8 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.lens import LensMove
 from fossa_ros.sweep.clock_offset import LEAST_STEPS, ClockOffset, ClockOffsetEstimator, sharpness
 from fossa_ros.sweep.frame import Frame
+from fossa_ros.sweep.lens_response import LensResponse
 from fossa_ros.sweep.timing import SweepTiming
-from fossa_ros.sweep.track import LensResponse
 
 WAITING = 64  # frames that may wait to be measured; older ones are skipped
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from fossa_ros.core.optics import dioptres
 from fossa_ros.core.parameter import check_ranges, parameter, seconds, within
+from fossa_ros.sweep.lens_response import LensResponse
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.timing import SweepTiming
-from fossa_ros.sweep.track import LensResponse
 
 SAMPLED = 3.0  # by which the focus of a moving lens is less certain from samples than from its commands
 

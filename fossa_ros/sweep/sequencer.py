@@ -10,6 +10,7 @@ from collections import deque
 
 from fossa_ros.core.optics import dioptres
 from fossa_ros.lens import LensMove, LensState
+from fossa_ros.sweep.command_track import CommandTrack
 from fossa_ros.sweep.config import SweepConfig, SweepMode, SweepOutput
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.machines import Action, Ended, ExternalSweep, RampSweep, StepSweep, SweepMachine
@@ -17,9 +18,10 @@ from fossa_ros.sweep.moving import MovingAssembler
 from fossa_ros.sweep.outcome import Outcome, TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.rolling import RollingStack
+from fossa_ros.sweep.sampled_track import MeasuredTrack, SetPointTrack
 from fossa_ros.sweep.stamp_guard import StampGuard
 from fossa_ros.sweep.timing import SweepTiming
-from fossa_ros.sweep.track import CommandTrack, LensTrack, MeasuredTrack, SetPointTrack
+from fossa_ros.sweep.track import LensTrack
 
 COMMANDS = 64  # whose acknowledgement times are remembered
 
