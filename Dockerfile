@@ -13,13 +13,15 @@ ARG ROS_DISTRO=jazzy
 FROM ros:${ROS_DISTRO}-ros-base AS base
 ARG PIP_EXTRA_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1
+ENV PATH=/opt/venv/bin:${PATH}
 WORKDIR /workspace/src/fossa_ros
 COPY package.xml ./
 COPY .ci/install_ros_dependencies .ci/
-RUN .ci/install_ros_dependencies --dependency-types exec && rm -rf /var/lib/apt/lists/* /root/.ros
+RUN .ci/install_ros_dependencies /opt/venv --dependency-types exec \
+    && rm -rf /var/lib/apt/lists/* /root/.ros
 
 FROM base AS build
-RUN .ci/install_ros_dependencies && rm -rf /var/lib/apt/lists/*
+RUN .ci/install_ros_dependencies /opt/venv && rm -rf /var/lib/apt/lists/*
 WORKDIR /workspace
 COPY . src/fossa_ros
 RUN . "/opt/ros/${ROS_DISTRO}/setup.sh" \

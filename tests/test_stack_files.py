@@ -116,7 +116,7 @@ def photograph_folder(folder, exif=None, size=(64, 48), orientation=None):
     """Write a folder of JPEG photographs whose EXIF block has the given tags."""
     folder.mkdir()
     tags = Image.Exif()
-    tags.get_ifd(0x8769).update(exif or {})
+    tags[0x8769] = exif or {}
     if orientation:
         tags[0x0112] = orientation
     for index in range(3):
