@@ -25,6 +25,7 @@ from fossa_ros.evaluation.replay_sweeps import ReplayedSweep, replayed_sweeps
 from fossa_ros.evaluation.replay_topics import find_topics
 from fossa_ros.evaluation.results import Results, Run, write_results
 from fossa_ros.io.atomic import replacing_files
+from fossa_ros.io.documents import convert, load_json
 from fossa_ros.io.pictures import confidence_picture, depth_picture, error_picture, write_picture
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.motion import MotionCheck
@@ -34,6 +35,7 @@ from fossa_ros.pipeline.steps import check_motion, estimate_depth
 
 FORMAT = "fossa_ros replay 1"
 SUMMARY, METRICS, BAG, PICTURES = "replay.json", "metrics.json", "bag", "pictures"
+LARGEST_SUMMARY = 256_000_000  # bytes
 WAITING = 2  # sweeps that wait for the workers, beside those at work
 
 
@@ -104,16 +106,18 @@ class Replay:
         }
 
 
-def read_replay(path) -> Replay:
-    """Read what ``replay`` wrote as ``replay.json``; raises InputError."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
-            raise ValueError("another format")
-        content["sweeps"] = [SweepFigures.from_json(sweep) for sweep in content["sweeps"]]
-        return Replay(**content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no result of 'fossa replay' ({error}); replay the bag again.") from error
+def read_replay(path: str | Path) -> Replay:
+    """Read a ``replay.json`` that ``replay`` wrote.
+
+    Raises:
+        InputError: the file is missing, of another format, or an entry cannot be used; names the entry.
+    """
+    content = load_json(path, "replay the bag again", LARGEST_SUMMARY)
+    if content.get("format") != FORMAT:
+        raise InputError(f"{path} is not marked '{FORMAT}'; replay the bag again.")
+    if isinstance(sweeps := content.get("sweeps"), list):
+        content["sweeps"] = [SweepFigures.nan_for_null(sweep) for sweep in sweeps]
+    return convert(content, Replay, path)
 
 
 def replay(

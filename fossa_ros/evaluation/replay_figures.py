@@ -10,6 +10,7 @@ import numpy as np
 
 from fossa_ros.core import optics
 from fossa_ros.evaluation.metrics import depth_metrics
+from fossa_ros.io.documents import null_for_nan
 from fossa_ros.pipeline.result import SweepResult
 
 
@@ -102,18 +103,18 @@ class SweepFigures:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON holds them: null for NaN."""
-        return _without_nan(asdict(self))
+        return null_for_nan(asdict(self))
 
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> SweepFigures:
-        """Return what ``as_json`` made; raises KeyError, TypeError or ValueError on anything else."""
-        content = dict(content)
-        for name in ("by_depth", "by_blur"):
-            content[name] = None if content.get(name) is None else ErrorProfile(**content[name])
-        for name in ("motion_px", "sweep_ms", "motion_ms", "inference_ms"):
-            content[name] = math.nan if content[name] is None else float(content[name])
-        content["metrics"] = {name: math.nan if f is None else float(f) for name, f in content["metrics"].items()}
-        return cls(**content)
+    @staticmethod
+    def nan_for_null(content: Any) -> Any:
+        """Return what ``as_json`` made with NaN for null figures; other content unchanged."""
+        if not isinstance(content, dict):
+            return content
+        figures = ("motion_px", "sweep_ms", "motion_ms", "inference_ms")
+        known = content | {name: math.nan for name in figures if content.get(name, 0.0) is None}
+        if isinstance(metrics := content.get("metrics"), dict):
+            known["metrics"] = {name: math.nan if value is None else value for name, value in metrics.items()}
+        return known
 
 
 def sweep_figures(result: SweepResult, truth: np.ndarray | None, stamp_ns: int) -> SweepFigures:
@@ -145,11 +146,3 @@ def sweep_figures(result: SweepResult, truth: np.ndarray | None, stamp_ns: int) 
         blur = 2 * optics.blur_radius(t, focus, stack.focal_length, stack.f_number, pitch)
         figures.by_blur = ErrorProfile.of(blur, error, BLUR_BINS)
     return figures
-
-
-def _without_nan(value):
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

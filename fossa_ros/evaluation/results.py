@@ -22,7 +22,7 @@ from fossa_ros import __version__
 from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.metrics import mean_metrics
 from fossa_ros.io.atomic import replacing
-from fossa_ros.io.documents import convert, load_json
+from fossa_ros.io.documents import convert, load_json, null_for_nan
 
 FORMAT = "fossa_ros results 1"
 LARGEST_FILE = 256_000_000  # bytes
@@ -115,7 +115,7 @@ def write_results(path: str | Path, results: Results) -> None:
         ],
     }
     with replacing(path) as partial:
-        partial.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(null_for_nan(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 class _Run(msgspec.Struct):
@@ -157,11 +157,3 @@ def read_results(path: str | Path) -> Results:
 
 def _figures(figures: Mapping[str, float | None]) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in figures.items()}
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

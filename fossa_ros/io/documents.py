@@ -1,13 +1,14 @@
-"""JSON and YAML files, checked against a type: whatever is wrong is one sentence that names the file and the entry.
+"""Read JSON and YAML files and check their contents against a type.
 
-The types are dataclasses or :class:`msgspec.Struct` classes, and msgspec checks values against their annotations.
-A ``ValueError`` from their ``__post_init__`` becomes such a sentence as well: its text begins with the name of the
-entry, seen from the class, as in ``"greatest must exceed least"``.
+The types are dataclasses or :class:`msgspec.Struct` classes; msgspec checks values against their annotations. Every
+error is one sentence that names the file and the entry. A ``__post_init__`` may raise a ``ValueError`` whose text
+begins with the name of the entry, relative to the class, as in ``"greatest must exceed least"``.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -44,11 +45,11 @@ def load_json(path: str | Path, advice: str, largest: int = LARGEST) -> dict[str
 
     Args:
         path: of the file, UTF-8 with or without a byte order mark.
-        advice: what the user should do about a file that is missing or of another kind, an imperative clause.
-        largest: bytes; a larger file is refused unread.
+        advice: what to do if the file is missing or of another kind, an imperative clause.
+        largest: bytes; larger files are refused.
 
     Raises:
-        InputError: the file is missing, too large, not JSON, or no object.
+        InputError: the file is missing, too large, not JSON, or not an object.
     """
     return _load(path, advice, largest, "JSON", lambda data: json.loads(data.decode("utf-8-sig")))
 
@@ -59,12 +60,12 @@ def load_yaml(path: str | Path, advice: str, largest: int = LARGEST) -> dict[str
 
 
 def convert(content: object, kind: type[T], source: str | Path, *, only_known: bool = False) -> T:
-    """Make a ``kind`` from what ``load_json`` or ``load_yaml`` returned, or from plain dicts and lists.
+    """Convert plain values, such as those of ``load_json`` and ``load_yaml``, to a dataclass or Struct.
 
     Args:
-        content: plain values; entries that ``kind`` does not have are ignored.
-        kind: dataclass or msgspec.Struct.
-        source: the file, or another name for the origin, with which an error begins.
+        content: plain values. Entries that ``kind`` does not have are ignored.
+        kind: the dataclass or Struct.
+        source: the file, or another name of the source, for error messages.
         only_known: refuse entries that ``kind`` does not have.
 
     Raises:
@@ -80,6 +81,15 @@ def convert(content: object, kind: type[T], source: str | Path, *, only_known: b
         name, known = unknown
         raise InputError(f"{source} has the unknown field {name}; known are {', '.join(known)}.")
     return made
+
+
+def null_for_nan(value: object) -> Any:
+    """Return plain values for JSON: NaN and infinities in dicts, lists and tuples become None, tuples lists."""
+    if isinstance(value, Mapping):
+        return {name: null_for_nan(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [null_for_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _load(
@@ -104,7 +114,7 @@ def _load(
 
 
 def _sentence(message: str, content: object) -> str:
-    """Say in plain words what msgspec refused, and show the value."""
+    """Return the message of msgspec in plain words, with the value."""
     found = _PLACE.match(message)
     assert found is not None  # the pattern matches any text
     problem, place = found["problem"], found["place"] or ""
