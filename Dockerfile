@@ -13,7 +13,7 @@ ARG ROS_DISTRO=jazzy
 FROM ros:${ROS_DISTRO}-ros-base AS base
 ARG PIP_EXTRA_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1
-ENV PATH=/opt/venv/bin:${PATH}
+ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:${PATH}
 WORKDIR /workspace/src/fossa_ros
 COPY package.xml ./
 COPY .ci/install_ros_dependencies .ci/
