@@ -1,1 +1,1 @@
-"""The commands of ``fossa``, one module each: options, calls into the library, and a summary."""
+"""The commands of ``fossa``, one module each: options, calls to the library, and a printed summary."""

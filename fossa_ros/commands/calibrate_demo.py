@@ -1,4 +1,4 @@
-"""The calibration of a simulated lens whose secrets are known: the whole procedure without a bench."""
+"""Calibrate a simulated lens whose true properties are known: the whole procedure without hardware."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fossa_ros.lens import open_lens
 from fossa_ros.simulation.target_rig import TargetRig, TargetRigConfig
 
 DISTANCES = tuple(metres([2.2, 0.5, 1.2, 4.4, 3.3]).round(3).tolist())
-"""Metres; the last one is visited again when the lens is warm."""
+"""Metres; the last one is recorded again with the warm lens."""
 SOAK_S = 300.0
 
 
@@ -25,12 +25,12 @@ def record_demo(
     steps: int = 31,
     progress: Callable[[], None] = lambda: None,
 ) -> tuple[TargetRig, list[CalibrationSeries]]:
-    """Drive a simulated lens by its current, over a pseudo-terminal, before targets at ``DISTANCES``; record it.
+    """Record a simulated lens, driven by current over a pseudo-terminal, with targets at ``DISTANCES``.
 
     Returns:
-        The rig, closed, whose configuration is the truth, and the series.
+        The closed rig, whose configuration has the true values, and the series.
     """
-    # The device is a thread of this process, which a busy machine may keep waiting: hence the long timeout.
+    # The device is a thread of this process, which a busy machine may delay: hence the long timeout.
     options = {"control": "current", "timeout": 5.0}
     with TargetRig(config) as rig, open_lens("optotune_ld4", rig.port, clock=rig.clock, **options) as lens:
         command = lens.capabilities.command
@@ -46,7 +46,7 @@ def record_demo(
 
 
 def errors(config: TargetRigConfig, result: CalibrationResult, temperature: float) -> tuple[float, float]:
-    """Return the greatest errors between the outermost distances at a temperature: focus (D), and scale."""
+    """Return the largest errors of focus (D) and scale between the outermost distances at a temperature (degC)."""
     calibration, model = result.calibration, config.lens
     focus = []
     for way, play in zip(Direction, (-0.5, 0.5), strict=True):

@@ -41,7 +41,7 @@ NUMBERS, COUNTS, WORDS = Values("numbers", float), Values("counts", int), Values
     default=0.0,
     show_default=True,
     type=click.FloatRange(0, 1, max_open=True),
-    help="Relative error added to the focus distances that the model gets.",
+    help="Largest relative error of the focus distances that the model gets.",
 )
 @click.option("--blind", is_flag=True, help="Withhold f-number and focal length from the model.")
 @click.option(

@@ -74,7 +74,7 @@ def command(focal_length, f_number, pixel_size, fx, near, far, planes, distances
 
 
 def _shown(lens: WorkingRange) -> list[float]:
-    """Return distances over the planes and as much again beyond, evenly spaced in dioptres, then doubled."""
+    """Return distances evenly spaced in dioptres over the range of the planes, and two beyond it."""
     between = optics.dioptre_space(lens.nearest, min(lens.farthest, 100.0), ROWS - 2).tolist()
     return [*between, 2 * between[-1], 4 * between[-1]]
 

@@ -18,7 +18,7 @@ def draw(lens: WorkingRange, relative_error: float, path: Path) -> None:
     """Draw the blur of every plane and the error of depth over distance.
 
     Raises:
-        InputError: a format that matplotlib does not know, or the file cannot be written.
+        InputError: matplotlib does not know the format, or the file cannot be written.
     """
     figure = Figure(figsize=(11, 4.2), dpi=90, layout="constrained")
     blurs, errors = figure.subplots(1, 2)

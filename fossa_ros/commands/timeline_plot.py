@@ -12,10 +12,10 @@ from fossa_ros.sweep.planner import MS, Timeline
 
 
 def draw(found: Timeline, path: Path) -> None:
-    """Draw where the lens is, what is exposed, and which exposures are used.
+    """Draw the position of the lens and the exposures, and mark those that are used.
 
     Raises:
-        InputError: a format that matplotlib does not know, or the file cannot be written.
+        InputError: matplotlib does not know the format, or the file cannot be written.
     """
     figure = Figure(figsize=(9, 3.6), dpi=100, layout="constrained")
     axes = figure.subplots()
@@ -44,7 +44,7 @@ def draw(found: Timeline, path: Path) -> None:
 
 
 def _powers(found: Timeline, times: np.ndarray) -> np.ndarray:
-    """Return the lens's dioptres: an exponential approach to each command."""
+    """Return the focus of the lens in dioptres: an exponential approach to each command."""
     tau = found.config.response.time_constant_ns
     powers = np.empty(len(times))
     # Before its first command the lens holds the plane at which the last sweep ended.

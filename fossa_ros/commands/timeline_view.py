@@ -10,10 +10,10 @@ LABEL = 12  # columns before the timeline
 
 
 def printed(found: Timeline, width: int) -> Text:
-    """Return rows for planes, camera and time; a column is the same time in each.
+    """Return rows for planes, camera and time, with a common time axis.
 
-    A plane's row shows the lens going there (``~`` settling, ``=`` standing); the camera's shows exposures, ``#``
-    used and ``-`` not.
+    The row of a plane shows the lens (``~`` moving there, ``=`` settled); that of the camera shows exposures (``#``
+    used, ``-`` not used).
     """
     columns = max(width - LABEL - 1, 40)
     scale = columns / found.length_ns
@@ -51,7 +51,7 @@ def printed(found: Timeline, width: int) -> Text:
 
 
 def _holds(found: Timeline, slot: int) -> list[tuple[Command, Command | None]]:
-    """Return the commands to a plane, each with the command that follows."""
+    """Return the commands to a plane, each with the next command."""
     wanted = 1.0 / found.plan.focus_distances[slot]
     following = [*found.commands[1:], None]
     return [pair for pair in zip(found.commands, following, strict=True) if abs(pair[0].power - wanted) < 0.02]

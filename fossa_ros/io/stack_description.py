@@ -21,7 +21,7 @@ LARGEST = 10_000_000  # bytes
 
 @dataclass(frozen=True, eq=False)
 class StackDescription:
-    """The contents of a ``stack.json``, checked; lengths in metres whatever the file's unit.
+    """The contents of a ``stack.json``, checked, with lengths in metres.
 
     Attributes:
         frames: image file and focus distance (m) of every plane.

@@ -132,7 +132,7 @@ def masts(w: World) -> View:
 
 
 def bare_office(w: World) -> View:
-    """Plain walls and boxes of one colour; only edges, a few pictures and the light tell distances, 0.9 to 4.5 m."""
+    """Plain walls and boxes of one colour; only edges, a few pictures and shading show distance, 0.9 to 4.5 m."""
     w.floor(w.matte(p.gravel, 6), (-4, 4), (-1, 5))
     w.card((0.5, 4.6, 1.3), (8, 2.8), w.matte(p.flat), turn=-6)
     w.card((2.0, 2.3, 1.3), (7, 2.8), w.matte(p.flat), turn=80)
