@@ -14,6 +14,8 @@ from rclpy.parameter import parameter_dict_from_yaml_file, parameter_value_to_py
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.config import parameters_of
 from fossa_ros.parameters.node_config import FossaNodeConfig
+from fossa_ros.parameters.parameter_file import read_config, values_of
+from fossa_ros.parameters.parameter_sections import read_sections
 from fossa_ros.ros import qos
 from node_processes import process, simulated_rig
 
@@ -27,13 +29,20 @@ def rig(tmp_path_factory):
 
 
 def dump(listener, node):
-    """Return what ``ros2 param dump`` writes: it lists all parameters, then asks for all values at once."""
+    """Return what ``ros2 param dump`` writes: it lists all parameters, then asks for all values at once, and nests."""
     listed = listener.ask(ListParameters, f"{node}/list_parameters", ListParameters.Request()).result.names
     answer = listener.ask(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=listed))
     values = map(parameter_value_to_python, answer.values)
     plain = [list(value) if isinstance(value, array.array | list) else value for value in values]
     assert len(plain) == len(listed)
-    return yaml.dump({f"/{node}": {"ros__parameters": dict(zip(listed, plain, strict=True))}})
+    nested = {}
+    for name, value in zip(listed, plain, strict=True):
+        *groups, last = name.split(".")
+        inner = nested
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[last] = value
+    return yaml.dump({f"/{node}": {"ros__parameters": nested}}, default_flow_style=False)
 
 
 def load(listener, node, file):
@@ -47,11 +56,13 @@ def load(listener, node, file):
 def test_a_dump_has_every_parameter_and_makes_the_same_node(rig, listener, tmp_path):
     with process("fossa_node", tmp_path / "a.log", autostart=False, lens__port=rig, sweep__planes=3):
         dumped = dump(listener, "fossa_node")
-    values = yaml.safe_load(dumped)["/fossa_node"]["ros__parameters"]
-    assert {parameter.name for parameter in parameters_of(FossaNodeConfig)} <= set(values)
-    assert values["sweep.focus_distances"] == [] and values["sweep.planes"] == 3
     file = tmp_path / "dump.yaml"
     file.write_text(dumped)
+    values = values_of(read_sections(file), "/fossa_node")
+    assert {parameter.name for parameter in parameters_of(FossaNodeConfig)} <= set(values)
+    assert yaml.safe_load(dumped)["/fossa_node"]["ros__parameters"]["sweep"]["focus_distances"] == []
+    replayed = read_config(FossaNodeConfig, "fossa_node", file, warn=pytest.fail)
+    assert replayed.sweep.planes == 3 and replayed.lens.port == str(rig)
     with process("fossa_node", tmp_path / "b.log", autostart=False, file=file):
         assert dump(listener, "fossa_node") == dumped
     assert "WARN" not in (tmp_path / "b.log").read_text()
@@ -65,9 +76,7 @@ def test_an_active_node_loads_its_dump_and_refuses_only_what_differs(rig, listen
         file.write_text(dump(listener, "fossa_node"))
         assert load(listener, "fossa_node", file) == {}
         text = file.read_text()
-        file.write_text(
-            text.replace("sweep.planes: 3", "sweep.planes: 4").replace("sweep.mode: step", "sweep.mode: ramp")
-        )
+        file.write_text(text.replace("planes: 3", "planes: 4").replace("mode: step", "mode: ramp"))
         refused = load(listener, "fossa_node", file)
         assert list(refused) == ["sweep.mode"] and "applied at configure" in refused["sweep.mode"]
         assert listener.get("fossa_node", "sweep.planes") == 4

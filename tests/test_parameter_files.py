@@ -283,3 +283,30 @@ def test_any_nesting_is_read_as_rclpy_reads_it(text, namespace, tmp_path, contex
     file = tmp_path / "any.yaml"
     file.write_text(text)
     assert shown(reader_values(file, namespace)) == shown(rclpy_values(context, file, namespace)), text
+
+
+VALID = (
+    b"/**/fossa_node:\n  ros__parameters:\n"
+    b"    sweep: {planes: 3, near: 0.5, focus_distances: [0.4, 1.0]}\n    lens.port: 'x'\n"
+)
+MUTATIONS = st.lists(
+    st.tuples(
+        st.integers(0, len(VALID) - 1), st.integers(0, 4), st.binary(max_size=3) | st.sampled_from([b"\t", b"'", b"["])
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(mutations=MUTATIONS)
+def test_a_damaged_file_is_read_or_refused_in_a_sentence(mutations, tmp_path):
+    data = VALID
+    for at, length, new in mutations:
+        data = data[:at] + new + data[at + length :]
+    file = tmp_path / "damaged.yaml"
+    file.write_bytes(data)
+    try:
+        read_config(FossaNodeConfig, "fossa_node", file, warn=lambda sentence: None)
+    except InputError as error:
+        assert str(error).endswith((".", "?", ")")) and "\n" not in str(error), error

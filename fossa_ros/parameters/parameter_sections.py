@@ -139,7 +139,7 @@ class _Walk:
         return found
 
     def _on_event(self, event: yaml.Event) -> None:
-        line = f"line {event.start_mark.line + 1}"
+        line = f"line {event.start_mark.line + 1 if event.start_mark is not None else 0}"
         match event:
             case yaml.ScalarEvent() if self._is_key:
                 self._on_name(event.value, line)

@@ -7,6 +7,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import yaml
+
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import Parameter
 from fossa_ros.parameters.parameter_sections import events_of, scalar_value
@@ -83,12 +85,11 @@ def _scalars(text: str) -> tuple[list[tuple[str, bool]], bool]:
     scalars: list[tuple[str, bool]] = []
     is_list = False
     for event in events_of(text):
-        kind = type(event).__name__
-        if kind == "ScalarEvent":
+        if isinstance(event, yaml.ScalarEvent):
             scalars.append((event.value, event.style in ("'", '"')))
-        elif kind == "SequenceStartEvent":
+        elif isinstance(event, yaml.SequenceStartEvent):
             is_list = True
-        elif kind in ("MappingStartEvent", "AliasEvent"):
+        elif isinstance(event, yaml.MappingStartEvent | yaml.AliasEvent):
             raise InputError("value: it is a mapping or an alias; put text that has a colon, * or { in quotes")
     return scalars, is_list
 
