@@ -277,8 +277,21 @@ SECTIONS = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(text=SECTIONS, namespace=st.sampled_from(["/", "/robot1", "/robot1/x"]))
+GROUPS = st.recursive(
+    st.sampled_from(["1", "2.0", "x", "off", "[1, 2]", "'1'", "[x, y]", "[]"]),
+    lambda inner: st.lists(st.tuples(KEYS, inner), min_size=1, max_size=3).map(
+        lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
+    ),
+    max_leaves=6,
+).filter(lambda text: text.startswith("{"))
+NODES = st.sampled_from(["fossa_node", "/**", "/robot1/fossa_node", "/robot1/**", "/*/fossa_node", "/**/fossa_node"])
+PLAUSIBLE = st.lists(st.tuples(NODES, GROUPS), min_size=1, max_size=3).map(
+    lambda pairs: "".join(f"{node}: {{ros__parameters: {group}}}\n" for node, group in pairs)
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=SECTIONS | PLAUSIBLE, namespace=st.sampled_from(["/", "/robot1", "/robot1/x"]))
 def test_any_nesting_is_read_as_rclpy_reads_it(text, namespace, tmp_path, context):
     file = tmp_path / "any.yaml"
     file.write_text(text)
