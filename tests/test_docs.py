@@ -35,6 +35,7 @@ SOURCES = [
     for file in sorted((ROOT / folder).rglob("*"))
     if file.suffix in (".py", ".yaml", ".xml", ".msg") and ROOT / "fossa_ros/msg" not in file.parents
 ]
+WIDTH = 100  # columns
 KNOWN = {one.name for table in TABLES.values() for one in table}
 GROUPS = sorted({name.split(".")[0] for name in KNOWN if "." in name})
 
@@ -124,6 +125,17 @@ def test_every_page_is_linked_from_another():
         (page.parent / target).resolve() for page in PAGES for target, _ in LINK.findall(page.read_text()) if target
     }
     assert {page.resolve() for page in PAGES if ROOT / "docs" in page.parents} <= linked | {ROOT / "docs/index.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_text_wraps(page):
+    """Tables and code may be wider; the target of a link does not count."""
+    too_wide = []
+    for line in FENCED.sub("", page.read_text()).splitlines():
+        shown = re.sub(r"\]\([^)]*\)", "]", line)
+        if len(shown) > WIDTH and not line.startswith("    ") and not line.lstrip().startswith(("|", "![")):
+            too_wide.append(line)
+    assert not too_wide
 
 
 def test_site_builds_without_a_warning(tmp_path):

@@ -280,7 +280,7 @@ def test_exposure_gain_and_vignetting_scale_the_light():
 def test_stated_mistakes_are_refused():
     with pytest.raises(InputError, match="beyond the focal length"):
         render_stack(SMALL, CAMERA, [0.01, 1])
-    with pytest.raises(InputError, match="one a plane"):
+    with pytest.raises(InputError, match="one per plane"):
         render_stack(SMALL, CAMERA, [0.5, 1], times=[0])
     with pytest.raises(InputError, match="views"):
         render_stack(SMALL, CAMERA, [0.5, 1], views=1000)
