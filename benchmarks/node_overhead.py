@@ -1,10 +1,9 @@
-"""What the node costs beside inference: from a sweep's last image until its depth is out, stage by stage.
+"""Measure what the node costs beside inference: from the last image of a sweep until its results are published.
 
-The node runs as it does in life, but with an estimator that knows the answer; another process publishes the images of a
-camera in front of a lens that is driven elsewhere, a third subscribes. With ``--sweeps`` it measures times, with
-``--memory-sweeps`` whether memory stays.
+The node runs as usual, but its estimator returns a known answer. Another process publishes the images of a camera whose
+lens is driven elsewhere, a third subscribes. Results are times by stage or, with ``--memory``, resident memory.
 
-    python benchmarks/node_overhead.py [--width 1280] [--height 960] [--sweeps 100] [--memory-sweeps 1000]
+    python benchmarks/node_overhead.py [--width 1280] [--height 960] [--sweeps 100] [--memory]
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ from fossa_ros.ros.fossa_node import FossaNode
 from fossa_ros.sweep import SweepDecoder, SweepPlan
 
 PLANES, EXPOSURE = 5, 0.003
-MARGIN = 0.01  # seconds: the camera is a program, and late where the machine is busy
-HELD_NS = 15_000_000  # by which the lens holds a plane before and after its exposure
+MARGIN = 0.01  # seconds: the camera is a program, and late on a busy machine
+HELD_NS = 15_000_000  # for which the lens holds a plane before and after the exposure
 PLAN = SweepPlan.evenly(0.35, 6.0, PLANES)
 SUBSCRIBED = (("depth/image", Image), ("all_in_focus/image", Image), ("points", PointCloud2))
-BEFORE = ("decode", "assemble", "align")  # the estimator has the stack
+BEFORE = ("decode", "assemble", "align")  # inference
 SENT = {
     "depth/image": "send the depth",
     "all_in_focus/image": "send the all-in-focus image",
@@ -72,7 +71,7 @@ def planes_of(width: int, height: int) -> list[np.ndarray]:
 
 
 def camera(width: int, height: int, rate: float, encoding: str, ended) -> None:
-    """Publish frames, near-far-near-far, and where the lens was for each: a process of its own."""
+    """Publish frames, near-far-near-far, and the state of the lens for each, in a process of its own."""
     environment.complete()
     rclpy.init()
     node = rclpy.create_node("camera")
@@ -89,7 +88,7 @@ def camera(width: int, height: int, rate: float, encoding: str, ended) -> None:
     messages = [image_message(plane, encoding, Header()) for plane in planes]
     order = [*range(PLANES), *reversed(range(PLANES))]
 
-    def tell(stamp_ns: int, plane: int) -> None:
+    def publish_state(stamp_ns: int, plane: int) -> None:
         state = LensState(reachable=True, measured=True, focus_distance=PLAN.focus_distances[plane])
         state.header.stamp = time_message(stamp_ns)
         lens.publish(state)
@@ -98,8 +97,8 @@ def camera(width: int, height: int, rate: float, encoding: str, ended) -> None:
     while not ended.is_set():
         plane = order[index % len(order)]
         stamp_ns = first_ns + round(index * 1e9 / rate)  # as regular as a camera's
-        tell(stamp_ns - HELD_NS, plane)
-        tell(stamp_ns + round(EXPOSURE * 1e9) + HELD_NS, plane)
+        publish_state(stamp_ns - HELD_NS, plane)
+        publish_state(stamp_ns + round(EXPOSURE * 1e9) + HELD_NS, plane)
         header = Header(stamp=time_message(stamp_ns), frame_id="optical")
         info.header = messages[plane].header = header
         time.sleep(max(stamp_ns / 1e9 + EXPOSURE - time.time(), 0.0))
@@ -110,14 +109,14 @@ def camera(width: int, height: int, rate: float, encoding: str, ended) -> None:
 
 
 def mosaic(rgb: np.ndarray) -> np.ndarray:
-    """Return the (H, W) mosaic rggb of an image."""
+    """Return an image as an (H, W) mosaic rggb."""
     raw = rgb[..., 1].copy()
     raw[::2, ::2], raw[1::2, 1::2] = rgb[::2, ::2, 0], rgb[1::2, 1::2, 2]
     return raw
 
 
 def subscriber(ended, frugal: bool) -> None:
-    """Receive what is published: a process of its own. ``frugal`` with memory as ours are."""
+    """Subscribe, in a process of its own; ``frugal`` keeps freed memory, as the nodes do."""
     if frugal:
         keep_freed_memory()
     environment.complete()
@@ -133,7 +132,7 @@ def subscriber(ended, frugal: bool) -> None:
 
 
 class Known(Estimator):
-    """An estimator that knows the answer, a slanted wall, and composes the all-in-focus image as the real ones do."""
+    """Return a known answer, a slanted wall, and compose the all-in-focus image as other estimators do."""
 
     name = "known"
 
@@ -148,8 +147,7 @@ class Known(Estimator):
 class Stopwatch:
     """Times of each sweep by stage, in ms, from wrappers around the functions that do the work.
 
-    Processor time is the calling thread's, so that on a busy machine it says what a quiet one would take; with
-    ``--threads 1`` it is all there is.
+    Processor time is that of the calling thread; on a busy machine it shows what a quiet machine would take.
     """
 
     def __init__(self):
@@ -161,9 +159,14 @@ class Stopwatch:
         self._lock = threading.Lock()
 
     def wrap(self, owner, name: str, stage, sweep=lambda args: None) -> None:
-        """Count the time spent in ``owner.name`` to ``stage``, or what that returns for the arguments.
+        """Add the time spent in ``owner.name`` to a stage.
 
-        What happens before a sweep is published belongs to the sweep whose number ``sweep`` tells of the arguments.
+        Args:
+            owner: class or module.
+            name: of the function.
+            stage: name, or a function that returns it for the arguments.
+            sweep: returns the number of the sweep for the arguments, where the call comes before publishing; None for
+                the sweep that is being published.
         """
         of = stage if callable(stage) else lambda args: stage
         function = getattr(owner, name)
@@ -193,7 +196,7 @@ class Stopwatch:
             del self.arrivals[next(iter(self.arrivals))]
 
     def published(self, result) -> None:
-        """Close the account of a sweep."""
+        """Complete the times of a sweep."""
         with self._lock:
             spent, self.now = self.now, defaultdict(lambda: np.zeros(2))
             spent |= self.earlier.pop(result.sweep.number, {})
@@ -212,7 +215,7 @@ class Stopwatch:
 
 
 def instrument(watch: Stopwatch) -> None:
-    """Wrap what the node calls."""
+    """Wrap the functions that the node calls."""
     EstimatorConfig.create = lambda config: Known()
     watch.wrap(camera_frames, "rgb_of_frame", "decode")
     watch.wrap(SweepDecoder, "decode_sweep", "assemble", lambda args: args[1])
@@ -239,7 +242,7 @@ def instrument(watch: Stopwatch) -> None:
 
 
 def run(width, height, rate, encoding, sweeps, subscribed, frugal, advance) -> tuple[Stopwatch, list[float]]:
-    """Take sweeps; return the times, and the resident memory (MiB) after every sweep."""
+    """Run sweeps; return the times, and the resident memory (MiB) after every sweep."""
     context = multiprocessing.get_context("spawn")
     ended = context.Event()
     workers = [context.Process(target=camera, args=(width, height, rate, encoding, ended))]
@@ -277,7 +280,7 @@ def run(width, height, rate, encoding, sweeps, subscribed, frugal, advance) -> t
 
 
 def copying(size: int) -> float:
-    """Return the p50 of the ms that copying ``size`` bytes in memory takes."""
+    """Return the p50 of the time to copy ``size`` bytes in memory, in ms."""
     source, target, times = np.ones(size, np.uint8), np.zeros(size, np.uint8), []
     for _ in range(20):
         began = time.perf_counter()
@@ -297,11 +300,11 @@ def resident() -> float:
 @click.option("--height", default=960, show_default=True)
 @click.option("--rate", default=10.0, show_default=True, help="Frames a second.")
 @click.option("--encoding", default="rgb8", type=click.Choice(["rgb8", "mono8", "bayer_rggb8"]), show_default=True)
-@click.option("--sweeps", default=100, show_default=True, help="Sweeps whose times are measured.")
-@click.option("--unsubscribed", is_flag=True, help="Nobody subscribes to anything.")
-@click.option("--memory", is_flag=True, help="Print resident memory over the sweeps instead of times.")
-@click.option("--threads", default=lifecycle.OPENCV_THREADS, show_default=True, help="Of OpenCV, as the nodes have.")
-@click.option("--wasteful", is_flag=True, help="The subscriber gives memory back that it frees, as most programs do.")
+@click.option("--sweeps", default=100, show_default=True, help="Number of sweeps.")
+@click.option("--unsubscribed", is_flag=True, help="Without subscribers.")
+@click.option("--memory", is_flag=True, help="Print resident memory over the sweeps in place of times.")
+@click.option("--threads", default=lifecycle.OPENCV_THREADS, show_default=True, help="Threads of OpenCV.")
+@click.option("--wasteful", is_flag=True, help="The subscriber returns freed memory, as most programs do.")
 def main(width, height, rate, encoding, sweeps, unsubscribed, memory, threads, wasteful):
     """Measure what the node costs beside inference."""
     lifecycle.prepare_process(threads)

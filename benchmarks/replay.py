@@ -2,8 +2,8 @@
 
     python benchmarks/replay.py [--gigabytes 2] [--folder DIR]
 
-The bag is made of one rendered stack with fresh noise on every frame. The replay is a process of its own, with its
-default outputs, held to --processors processors; peak memory is that of the process, as the kernel counts it.
+The bag is one rendered stack with new noise in every frame. The replay runs in a process of its own with its default
+outputs, on --processors processors; peak memory is the maximum resident set of the process.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ RIG = Path(__file__).parent.parent / "config" / "rig.yaml"
 
 
 def main() -> None:
-    """Make the bag, replay it, print what that took."""
+    """Make the bag, replay it, and print time and memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=2.0)
-    parser.add_argument("--folder", type=Path, help="where the bag is made and kept; a temporary folder otherwise")
+    parser.add_argument("--folder", type=Path, help="where to make and keep the bag; default: a temporary folder")
     parser.add_argument("--processors", type=int, default=2)
     parser.add_argument("options", nargs="*", help="of fossa replay, after --")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What is kept of every replayed sweep for reports: figures as JSON, small enough for thousands of sweeps."""
+"""Figures of every replayed sweep, as JSON for reports: small enough for thousands of sweeps."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Bins:
     """Bins of equal width, or of equal ratio.
 
     Attributes:
-        least, greatest: their ends.
-        count: how many.
-        ratio: whether each is wider than the last by the same factor.
+        least, greatest: the ends.
+        count: number of bins.
+        ratio: whether the edges are in geometric progression.
     """
 
     least: float
@@ -31,7 +31,7 @@ class Bins:
 
     @property
     def edges(self) -> np.ndarray:
-        """(count + 1,) from the least to the greatest."""
+        """(count + 1,) edges in increasing order."""
         return (np.geomspace if self.ratio else np.linspace)(self.least, self.greatest, self.count + 1)
 
     def index(self, values: np.ndarray) -> np.ndarray:
@@ -47,11 +47,11 @@ BLUR_BINS = Bins(0.0, 12.0, 24)  # px
 
 @dataclass
 class ErrorProfile:
-    """Relative error of depth over some quantity, in bins; profiles add up.
+    """Relative error of depth in bins of another quantity; profiles can be added.
 
     Attributes:
-        counts: pixels with depth and truth, one number a bin.
-        sums: of their |depth - truth| / truth.
+        counts: pixels with depth and truth in each bin.
+        sums: of |depth - truth| / truth in each bin.
     """
 
     counts: list[int]

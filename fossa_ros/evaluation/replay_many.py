@@ -1,4 +1,4 @@
-"""Many bags: found in folders, shared out to machines, replayed beside each other by processes."""
+"""Replay many bags: find them in folders, divide them among machines, replay several at a time in processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENDED = threading.Event()  # of a worker process
 
 
 def is_bag(path: Path) -> bool:
-    """Tell whether ``path`` is one bag: a folder with its storage, or a file of storage."""
+    """Say whether ``path`` is one bag: a folder with its storage, or a file of storage."""
     if path.is_file():
         return path.suffix in STORAGES
     return path.is_dir() and any(
@@ -31,7 +31,7 @@ def is_bag(path: Path) -> bool:
 
 
 def find_bags(folder: Path) -> list[Path]:
-    """Return the bags below ``folder`` in the order of their names, results of earlier replays left out.
+    """Return the bags below ``folder`` in the order of their names, without the results of earlier replays.
 
     Raises:
         InputError: there is none.
@@ -56,7 +56,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def shard_of(text: str, environment=os.environ) -> tuple[int, int]:
-    """Return which part of how many ``i/n`` means, i from 0; ``auto`` asks torchrun's or Slurm's environment.
+    """Return part and number of parts of ``i/n``, i from 0; ``auto`` reads the environment of torchrun or Slurm.
 
     Raises:
         InputError: neither.
@@ -88,15 +88,15 @@ def replay_many(
     on_done: Callable[[Path, Replay | str], None],
     ended: threading.Event,
 ) -> None:
-    """Replay bags by ``jobs`` processes; ``on_done`` receives each bag with what came of it, or why nothing did.
+    """Replay bags in ``jobs`` processes; ``on_done`` receives each bag with its figures, or the error.
 
-    Once ``ended`` is set, those under way end in order and no other is begun.
+    Once ``ended`` is set, the replays under way end in order and no other starts.
     """
     context = multiprocessing.get_context("spawn")  # a fork would copy locks of this process's threads
     with ProcessPoolExecutor(jobs, context, _begin_worker) as pool:
         waiting = {pool.submit(_one, bag, out, options): bag for bag, out in zip(bags, outs, strict=True)}
         workers = list(pool._processes.values()) if hasattr(pool, "_processes") else []
-        told = False
+        signalled = False
         while waiting:
             try:
                 for future in as_completed(waiting, timeout=0.2):
@@ -106,8 +106,8 @@ def replay_many(
                     break
             except TimeoutError:
                 pass
-            if ended.is_set() and not told:
-                told = True
+            if ended.is_set() and not signalled:
+                signalled = True
                 for future in waiting:
                     future.cancel()
                 for worker in workers:

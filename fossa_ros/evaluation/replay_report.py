@@ -19,8 +19,9 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from fossa_ros import __version__
 from fossa_ros.evaluation.metrics import mean_metrics
-from fossa_ros.evaluation.replay import PICTURES, Replay
+from fossa_ros.evaluation.replay import Replay
 from fossa_ros.evaluation.replay_figures import BLUR_BINS, DEPTH_BINS, Bins, ErrorProfile, SweepFigures
+from fossa_ros.evaluation.replay_outputs import PICTURES
 from fossa_ros.io.atomic import replacing
 
 SHOWN = 3  # sweeps of each bag whose pictures are shown

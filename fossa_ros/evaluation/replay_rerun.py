@@ -13,7 +13,7 @@ from fossa_ros.pipeline.result import SweepResult
 
 TIMELINE = "stamp"
 QUALITY = 80  # of the JPEG of a picture
-EVERY = 4  # pixels, along both sides, of which one is a point: a viewer draws no more at once
+EVERY = 4  # pixels along both sides make one point: more slow the viewer down
 
 
 class RerunLog:
@@ -61,8 +61,8 @@ class RerunLog:
             stream.log("lens/focus_distance", rerun.Scalars(plane.focus_distance))
         self._at(result.stamp_ns)
         level = "INFO" if result.depth is not None else "WARN"
-        told = f"sweep {sweep.number} {result.verdict} {result.reason}".rstrip()
-        stream.log("verdict", rerun.TextLog(told, level=level))
+        text = f"sweep {sweep.number} {result.verdict} {result.reason}".rstrip()
+        stream.log("verdict", rerun.TextLog(text, level=level))
         stream.log("motion_px", rerun.Scalars(result.motion_px))
         if result.depth is None:
             return

@@ -7,6 +7,7 @@ read from a bag without ROS.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,10 +17,10 @@ from fossa_ros.core.errors import InputError
 
 @dataclass(frozen=True)
 class _Layout:
-    """How an encoding's pixels lie in memory, and OpenCV's name for the way to RGB."""
+    """Layout of an encoding's pixels in memory, and OpenCV's conversion to RGB."""
 
     channels: int
-    to_rgb: int | None  # None: it is RGB
+    to_rgb: int | None  # None for RGB
     dtype: type = np.uint8
 
 
@@ -45,17 +46,17 @@ _LAYOUTS = {
     "yuv422_yuy2": _Layout(2, cv2.COLOR_YUV2RGB_YUY2),
     "yuyv": _Layout(2, cv2.COLOR_YUV2RGB_YUY2),
 }
-_TO_8_BITS = 255 / 65535  # the whole range of 16 bits, as cv_bridge has it
+_TO_8_BITS = 255 / 65535  # the whole range of 16 bits, as cv_bridge does
 
 
-def rgb_from_message(message) -> np.ndarray:
+def rgb_from_message(message: Any) -> np.ndarray:
     """Return the (H, W, 3) uint8 RGB pixels of an image message; rgb8 is a view of the message's own data.
 
-    16-bit encodings are scaled by their whole range. Encodings that are not among the common ones go through cv_bridge
-    where it is installed. A compressed image may be JPEG or PNG.
+    16-bit encodings are scaled by their whole range. cv_bridge converts uncommon encodings where it is installed. A
+    compressed image may be JPEG or PNG.
 
     Raises:
-        InputError: an encoding nobody here can decode, or data that does not fill the stated size.
+        InputError: the encoding is unknown, or the data does not fill the stated size.
     """
     if hasattr(message, "format"):
         return _decompressed(message)
@@ -80,11 +81,11 @@ def rgb_from_message(message) -> np.ndarray:
     return _rgb(pixels, layout.to_rgb)
 
 
-def rgb_of_frame(message, info) -> np.ndarray:
-    """Return the pixels of an image as ``rgb_from_message`` does, if ``info``, its camera_info, is of that size.
+def rgb_of_frame(message: Any, info: Any) -> np.ndarray:
+    """Return the pixels of an image as ``rgb_from_message`` does, after a check of ``info``, its camera_info.
 
     Raises:
-        InputError: also where the intrinsics are those of another size, binned or a part of the view.
+        InputError: as ``rgb_from_message``, or the calibration is for another size, as with binning.
     """
     rgb = rgb_from_message(message)
     height, width = rgb.shape[:2]
@@ -102,8 +103,8 @@ def _rgb(pixels: np.ndarray, to_rgb: int | None) -> np.ndarray:
     return cv2.convertScaleAbs(pixels, alpha=_TO_8_BITS) if pixels.dtype == np.uint16 else pixels
 
 
-def _decompressed(message) -> np.ndarray:
-    """Decode what image_transport compressed; its ``format`` is "ENCODING; jpeg compressed bgr8" or just "jpeg"."""
+def _decompressed(message: Any) -> np.ndarray:
+    """Decode an image of image_transport; its ``format`` is "ENCODING; jpeg compressed bgr8" or just "jpeg"."""
     data = np.frombuffer(message.data, np.uint8)
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
@@ -115,12 +116,12 @@ def _decompressed(message) -> np.ndarray:
         )
     if pixels.ndim == 3:
         return _rgb(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-    encoding = message.format.split(";")[0].strip()  # a mosaic is compressed as it is
+    encoding = message.format.split(";")[0].strip()  # image_transport compresses a mosaic without demosaicing
     layout = _LAYOUTS.get(encoding) if encoding.startswith("bayer_") else None
     return _rgb(pixels, layout.to_rgb if layout else cv2.COLOR_GRAY2RGB)
 
 
-def _rgb_by_cv_bridge(message) -> np.ndarray:
+def _rgb_by_cv_bridge(message: Any) -> np.ndarray:
     try:
         from cv_bridge import CvBridge, CvBridgeError
     except ImportError:

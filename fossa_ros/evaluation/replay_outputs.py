@@ -1,0 +1,63 @@
+"""The bag and the pictures of a replay, written sweep by sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fossa_ros.core.stack import DepthMap
+from fossa_ros.evaluation.replay_bag import ResultBag
+from fossa_ros.evaluation.replay_sweeps import ReplayedSweep
+from fossa_ros.io.pictures import confidence_picture, depth_picture, error_picture, write_picture
+from fossa_ros.pipeline.result import SweepResult
+
+BAG, PICTURES = "bag", "pictures"
+
+
+class ReplayOutputs:
+    """Write results to a folder; a context manager that closes the bag in order.
+
+    Args:
+        folder: where the bag and the folder of pictures are written.
+        bag: the bag to write; None for none.
+        picture_every: one of so many sweeps with depth is written as pictures; 0 for none.
+    """
+
+    def __init__(self, folder: Path, bag: ResultBag | None, picture_every: int):
+        self._folder = folder / PICTURES
+        self._bag = bag
+        self._every = picture_every
+        self._with_depth = 0
+
+    def __enter__(self) -> ReplayOutputs:
+        if self._bag is not None:
+            self._bag.__enter__()
+        if self._every:
+            self._folder.mkdir()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bag is not None:
+            self._bag.__exit__(*exception)
+
+    def write(self, result: SweepResult, sweep: ReplayedSweep) -> None:
+        """Write one result."""
+        if self._bag is not None:
+            self._bag.write(result, sweep.recorded_ns)
+        if result.depth is None or not self._every:
+            return
+        if self._with_depth % self._every == 0:
+            self._write_pictures(result.sweep.number, result.depth, sweep.truth)
+        self._with_depth += 1
+
+    def _write_pictures(self, number: int, depth: DepthMap, truth: np.ndarray | None) -> None:
+        pictures = {
+            "depth": depth_picture(depth.depth),
+            "all_in_focus": depth.all_in_focus,
+            "confidence": confidence_picture(depth.confidence),
+        }
+        if truth is not None and truth.shape == depth.depth.shape:
+            pictures["error"] = error_picture(depth.depth, truth)
+        for name, picture in pictures.items():
+            write_picture(self._folder / f"{number:06d}-{name}.png", picture)
