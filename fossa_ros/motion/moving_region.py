@@ -143,7 +143,7 @@ def _grow(moved: np.ndarray, suspicion: np.ndarray, tiling: Tiling) -> np.ndarra
     kept[0] = False
     region = kept[label]
     _, part = cv2.connectedComponents(seeded, connectivity=4)
-    covered = np.zeros(part.max() + 1, bool)
+    covered = np.zeros(int(part.max()) + 1, bool)
     covered[np.unique(part[region])] = True
     covered[0] = True
     return region | ~covered[part]
