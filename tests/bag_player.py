@@ -37,6 +37,7 @@ def play(node, path, topics, rate: float, pause: Callable[[int], None], ready_s:
         # that one that acknowledges the clock knows the others.
         clock.publish(Clock(clock=time_message(bag.begin_ns)))
         assert clock.wait_for_all_acked(Duration(seconds=ready_s)), "nobody hears the clock"
+        time.sleep(1.0)  # for the other direction: the subscriber's publishers may not know those who listen to it
         began, waited = time.monotonic(), 0.0
         for message in bag.messages(topics):
             due = began + waited + (message.recorded_ns - bag.begin_ns) / 1e9 / rate

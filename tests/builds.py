@@ -1,7 +1,7 @@
-"""What the tests of the builds need: the colcon environment, a colcon workspace, a wheel.
+"""Build what the tests of builds need: the colcon environment, a colcon workspace, a wheel.
 
-They are kept in ``.venv-colcon`` and ``.test-builds``, under a hash of what they are made from, so that a second run
-finds them. As a script this makes all of them: conftest.py runs it in the background while other tests run.
+The results are kept in ``.venv-colcon`` and ``.test-builds`` under a hash of their sources, so that a second run uses
+them again. As a script this module builds all of them: conftest.py runs it in the background while other tests run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ class Unreachable(Exception):
 
 
 def run(*command, env, cwd) -> str:
-    """Run a command and return what it printed; fail with it where the command fails."""
+    """Run a command and return its output.
+
+    Raises:
+        Unreachable: pip could not fetch a package.
+        AssertionError: the command failed.
+    """
     done = subprocess.run(command, env=env, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode and (unreachable := UNREACHABLE.search(done.stdout)):
         raise Unreachable(unreachable[0])
@@ -39,10 +44,10 @@ def run(*command, env, cwd) -> str:
 
 def colcon_env() -> dict[str, str]:
     """Return the environment variables of .venv-colcon, made by the Makefile where it is missing or old."""
-    # Nothing of the environment that runs the tests: its libraries and marks do not fit another Python.
+    # Without the variables of the environment that runs the tests: its libraries do not fit another Python.
     ours = {"LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS"}
     env = {name: value for name, value in os.environ.items() if name not in ours}
-    with _alone():
+    with _locked():
         run("make", "colcon-venv", f"PYTHON={sys._base_executable}", env=env, cwd=ROOT)
     return env | {
         "PATH": f"{COLCON_VENV}/bin:{env['PATH']}",
@@ -52,28 +57,33 @@ def colcon_env() -> dict[str, str]:
 
 
 def colcon_workspace() -> Path:
-    """Return a workspace with this working tree built and freshly installed.
+    """Return a workspace in which this working tree is built and newly installed.
 
-    The folder ``build`` of an earlier run is used again, so that CMake compiles what has changed.
+    The folder ``build`` of an earlier run is used again: CMake compiles only what has changed.
     """
     env = colcon_env()
     sources = [ROOT / ".ci" / "colcon-requirements.txt", ROOT / "CMakeLists.txt", ROOT / "package.xml"]
     workspace = KEPT / f"colcon-{_hash([*sources, *(ROOT / 'msg').iterdir()])}"
-    with _alone():
-        _forget("colcon-*", workspace)
+    with _locked():
+        _remove_others("colcon-*", workspace)
+        finished = workspace / "finished"
+        if not finished.exists():  # a build that was interrupted may have left half an object file
+            shutil.rmtree(workspace, ignore_errors=True)
         (workspace / "src").mkdir(parents=True, exist_ok=True)
         (workspace / "src" / "fossa_ros").unlink(missing_ok=True)
         (workspace / "src" / "fossa_ros").symlink_to(ROOT)
-        shutil.rmtree(workspace / "install", ignore_errors=True)  # what is no longer installed must not linger
+        shutil.rmtree(workspace / "install", ignore_errors=True)  # a file that is no longer installed must not remain
+        finished.unlink(missing_ok=True)
         run("colcon", "build", "--cmake-args", "-DBUILD_TESTING=OFF", env=env, cwd=workspace)
+        finished.touch()
     return workspace
 
 
 def wheel() -> Path:
     """Return the wheel, built from a source distribution as a user of either gets it."""
     folder = KEPT / f"wheel-{_hash(_sources())}"
-    with _alone():
-        _forget("wheel-*", folder)
+    with _locked():
+        _remove_others("wheel-*", folder)
         if not list(folder.glob("*.whl")):
             # An isolated build gets Python's path from pip; ours would leak through this mark of the ROS wheels.
             env = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
@@ -104,8 +114,8 @@ def _hash(files: Iterable[Path]) -> str:
     return found.hexdigest()[:12]
 
 
-def _forget(pattern: str, wanted: Path) -> None:
-    """Remove what is kept for other hashes, and what an interrupted build has left."""
+def _remove_others(pattern: str, wanted: Path) -> None:
+    """Remove the builds of other hashes, and the rest of an interrupted one."""
     for folder in KEPT.glob(pattern):
         if folder != wanted:
             shutil.rmtree(folder)
@@ -113,8 +123,8 @@ def _forget(pattern: str, wanted: Path) -> None:
 
 
 @contextmanager
-def _alone():
-    """Wait for another process that builds."""
+def _locked():
+    """Exclude other processes that build; wait until they have finished."""
     KEPT.mkdir(exist_ok=True)
     with (KEPT / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,8 +1,9 @@
-"""Isolate what the tests do with ROS (domain, network, logs) and share them out between the workers of pytest-xdist.
+"""Isolate the tests' use of ROS (domain, network, logs), and distribute the tests over the workers of pytest-xdist.
 
-``make test`` runs two workers. Tests marked ``real_time`` depend on the clock: one worker runs them, one after the
-other, and the other worker computes at a lower priority. A test process uses one thread for numerics, so that two of
-them fit two cores. Property tests draw the same examples in every run: a failure then comes from a change of the code.
+``make test`` runs two workers. Tests marked ``real_time`` depend on the clock: one worker runs them one after the
+other, while the other worker runs the tests that compute, at a lower priority. Numerical libraries use one thread in
+each test process, so that two processes fit two cores. Property tests draw the same examples in every run: a failure
+then comes from a change of the code.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ hypothesis.settings.load_profile("repeatable")
 
 
 def reserve_domain():
-    """Take a ROS domain that no other test process on this machine has; return it and the lock that holds it."""
+    """Reserve a ROS domain that no other test process of this machine uses; return it and the lock that holds it."""
     for domain in itertools.count(1):
         try:
             lock = Path(tempfile.gettempdir(), f"fossa_ros_test_domain_{domain}").open("w")  # noqa: SIM115
@@ -52,7 +53,7 @@ os.environ["ROS_HOME"] = _ROS_HOME.name
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Make groups of the real-time tests, which begin first, and of the builds, which are last."""
+    """Group the real-time tests, which run first, and the tests of builds, which run last."""
     items.sort(key=lambda item: GROUPS.index(group(item)))
     if WORKER is not None:
         for item in items:
@@ -62,7 +63,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def background_builds(request):
-    """Make what the builds need while other tests run; one that is not ready in time is waited for (builds.py)."""
+    """Build in the background what the tests of builds need. They wait where it is not ready (builds.py)."""
     if WORKER != "gw0" or not any(group(item) == "build" for item in request.session.items):
         yield
         return
@@ -76,7 +77,7 @@ def background_builds(request):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Give way to the real-time tests of the other worker. A process cannot raise its priority again, nor needs to."""
+    """Lower the priority of this worker once its real-time tests are over, or from the start where it has none."""
     if WORKER is not None and group(item) != "real_time":
         os.nice(max(NICENESS - os.nice(0), 0))
 
@@ -87,7 +88,7 @@ def group(item) -> str | None:
 
 @pytest.fixture
 def listener():
-    """A ROS node of the test."""
+    """Provide a ROS node that subscribes and calls services for the test."""
     from node_processes import Listener  # here, after the domain is set
 
     listener = Listener()

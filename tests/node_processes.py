@@ -1,4 +1,4 @@
-"""Nodes as processes of their own, and a ROS node of the test that talks to them: shared by the tests of nodes."""
+"""Run nodes as processes, and talk to them from a ROS node of the test."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from fossa_ros.ros import environment, qos
 
 CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
 TIMEOUT_S = 60.0
-PATIENCE_S = 3.0  # for an answer that may have been dropped
+PATIENCE_S = 3.0  # for an answer that may be dropped
 
 
 class Listener:
-    """A ROS node of the test: remembers what it hears, calls services."""
+    """A ROS node of the test: collects the messages of topics by name in ``heard``, and calls services."""
 
     def __init__(self):
         self.context = rclpy.Context()
@@ -52,7 +52,7 @@ class Listener:
         return heard
 
     def client(self, kind, service, timeout=TIMEOUT_S):
-        """Return the client of a service, the same at every call, once each end has had time to find the other."""
+        """Return the client of a service, the same at every call, once the service has been discovered."""
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, service)
         client = self._clients[service]
@@ -65,9 +65,9 @@ class Listener:
         return answer.result()
 
     def ask(self, kind, service, request):
-        """Return the answer of a service that only tells and changes nothing: it is asked again where none comes.
+        """Call a service that changes nothing, and call it again where no answer comes.
 
-        A server drops the answer to a client whose end it has not found yet, though the client has found the server.
+        A server drops the answer to a client that it has not discovered yet, though the client has discovered it.
         """
         for _ in range(round(TIMEOUT_S / PATIENCE_S) - 1):
             with suppress(AssertionError):
@@ -99,6 +99,18 @@ class Listener:
 
 @contextmanager
 def process(name, log, namespace="", autostart=True, environ=None, remap=None, file=CONFIG, **parameters):
+    """Run a node as a process with the parameters of ``file`` and ``parameters``; check that it ends in order.
+
+    Args:
+        name: module of the node in fossa_ros.ros.
+        log: file for its output.
+        namespace: of the node.
+        autostart: whether it configures and activates itself.
+        environ: environment variables, beside those of the test.
+        remap: names of topics and their replacements.
+        file: YAML file of parameters.
+        parameters: with ``__`` for the dot in a parameter's name.
+    """
     command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(file)]
     for old, new in {"__ns": f"/{namespace}", **(remap or {})}.items():
         command += ["-r", f"{old}:={new}"]
@@ -120,7 +132,7 @@ def process(name, log, namespace="", autostart=True, environ=None, remap=None, f
 
 @contextmanager
 def simulated_rig(folder, width, height, fx, namespace="", **parameters):
-    """Run the rig; give the link to its lens once there is one."""
+    """Run the simulated rig, and provide the link to the port of its lens once that exists."""
     link, log = folder / "lens", folder / "rig.log"
     camera = {"camera__width": width, "camera__height": height, "camera__fx": fx}
     with process("sim_rig_node", log, namespace, lens__link=link, **camera, **parameters) as child:
