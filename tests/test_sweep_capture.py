@@ -76,6 +76,15 @@ class Rig:
             time.sleep(0.01)
         assert len(self.sweeps) >= count
 
+    def stacks(self, count, timeout=30):
+        """Return sweeps with a stack, once there are ``count``: on a busy machine a sweep may miss its frames."""
+        deadline = time.monotonic() + timeout
+        while sum(sweep.stack is not None for sweep in self.sweeps) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        found = [sweep for sweep in self.sweeps if sweep.stack is not None]
+        assert len(found) >= count, [sweep.reason for sweep in self.sweeps[:count]]
+        return found
+
     def close(self):
         self.capture.close()
         self._closing.set()
@@ -142,11 +151,10 @@ def test_planes_can_be_looked_at_while_their_sweep_goes_on(mode):
     rig = Rig(config=SweepConfig(mode=mode), on_plane=lambda decode: shown.append((len(rig.sweeps), *decode())))
     try:
         rig.capture.start()
-        rig.wait_for(3)
+        stacks = rig.stacks(3)
     finally:
         rig.close()
-    for sweep in rig.sweeps[:3]:
-        assert sweep.stack is not None, sweep.reason
+    for sweep in stacks:
         seen = [plane for during, plane, K in shown if during == sweep.number and K[0, 0] == 600]
         # The last is not: its sweep is at an end. Two planes of a ramp may have become certain together.
         least = 1 if mode is SweepMode.RAMP else len(PLAN.focus_distances) - 1
@@ -272,12 +280,7 @@ def test_every_mode_and_output_gives_planes_that_show_what_they_claim(mode, outp
     rig = Rig(config=SweepConfig(mode=mode, output=output))
     try:
         rig.capture.start()
-        deadline = time.monotonic() + 30
-        while sum(sweep.stack is not None for sweep in rig.sweeps) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        stacks = [sweep for sweep in rig.sweeps if sweep.stack is not None]
-        assert len(stacks) >= 3, [sweep.reason for sweep in rig.sweeps[:3]]
-        for sweep in stacks:
+        for sweep in rig.stacks(3):
             for plane, doubt in zip(sweep.stack.planes, sweep.uncertainties, strict=True):
                 shown = plane.image[1, 1, 0] / 50
                 assert shown == pytest.approx(1 / plane.focus_distance, abs=0.02 + doubt)
