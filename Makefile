@@ -42,7 +42,7 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py build_messages.py 
 	@for file in $(wildcard launch/*.* config/*.* config/*/*.*); do ln -sf "$(CURDIR)/$$file" $(VENV)/share/fossa_ros/$$file; done
 	@touch $@
 
-# The environment of test_colcon.py, which asks for it. torch and the like come from .venv, after its own packages.
+# Used by test_colcon.py. torch and the like come from .venv, after its own packages.
 colcon-venv: $(COLCON_INSTALLED)
 
 $(COLCON_INSTALLED): | $(VENV)/installed
@@ -71,7 +71,7 @@ lint: venv ## check style, formatting, imports and types: ruff, import-linter an
 docs: venv ## build the documentation site into out/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
-demo: venv ## the whole way from a simulated rig to depth, written to out/demo
+demo: venv ## run the simulated rig end to end, results in out/demo
 	$(VENV)/bin/fossa demo --out out/demo
 
 clean: ## remove the environments and everything built

@@ -1,8 +1,8 @@
-"""How well a blur is told: the error of depth in dioptres times the blur per dioptre, on rendered scenes.
+"""Measure the precision of blur estimates: the depth error in dioptres times the blur per dioptre, on rendered scenes.
 
-``fossa range`` predicts resolution from one number, the deviation with which the diameter of a blur is told in pixels.
-This measures that number for an estimator, at several apertures: were it not about the same for all of them, one number
-would not do. Only what lies between the nearest and the farthest plane counts.
+``fossa range`` predicts resolution from one number, the standard deviation of an estimated blur diameter in pixels.
+This benchmark measures that number for an estimator, at several apertures, to check that one number fits all of them.
+It uses only pixels whose depth lies between the nearest and the farthest plane.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def mover_errors(sweep: MovingSweep, share: float) -> dict[str, dict[str, float]
 
 
 def compare_movers(sweeps: int, share: float, cache: Path | None) -> str:
-    """Compare masks, flow and memory on sweeps in which something moves by itself; return a table."""
+    """Compare masks, flow and memory on sweeps in which something moves independently of the camera; return a table."""
     pool = ScenePool(SCENES)
     found = []
     for seed in range(sweeps):

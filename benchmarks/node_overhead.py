@@ -116,7 +116,7 @@ def mosaic(rgb: np.ndarray) -> np.ndarray:
 
 
 def subscriber(ended, frugal: bool) -> None:
-    """Subscribe, in a process of its own; ``frugal`` keeps freed memory, as the nodes do."""
+    """Subscribe in a separate process; ``frugal`` keeps freed memory for reuse, as the nodes do."""
     if frugal:
         keep_freed_memory()
     environment.complete()

@@ -36,9 +36,9 @@ from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_e
 def command(stack, estimator, out, align, fx, max_size, **network):
     """Turn a focus stack into metric depth.
 
-    STACK is an .npz file or a folder with stack.json (docs/stack-files.md). The output is depth.npy (float32 metres,
-    NaN unknown), depth.png, all_in_focus.png, confidence.png, cloud.ply where the intrinsics are known, and
-    metrics.json where the true depth is.
+    STACK is an .npz file, a folder with stack.json, or that stack.json (docs/stack-files.md). The output is depth.npy
+    (float32 metres, NaN unknown), depth.png, all_in_focus.png, confidence.png, cloud.ply where the intrinsics are
+    known, and metrics.json where the true depth is.
     """
     from fossa_ros.evaluation.metrics import depth_metrics
     from fossa_ros.io.atomic import check_writable

@@ -47,7 +47,7 @@ figure {{ margin: 0; }} figcaption {{ font-size: 13px; color: #5a6b7a; }} .sweep
 
 
 def write_report(path, page: str) -> None:
-    """Write a page, whole or not at all; raises InputError."""
+    """Write a page atomically; raises InputError."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")

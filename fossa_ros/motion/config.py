@@ -24,22 +24,23 @@ class MotionConfig:
     )
     moving_share: float = parameter(
         0.02,
-        "Largest share of the view that may move by itself without being masked",
+        "Largest share of the view that may move independently of the camera without being masked",
         minimum=0.0,
         maximum=1.0,
         live=True,
     )
     masked_share: float = parameter(
         0.4,
-        "Largest share of the view that may move by itself and is masked; beyond it the sweep is rejected",
+        "Largest share of the view that may move independently of the camera and is masked; beyond it the sweep is "
+        "rejected",
         minimum=0.0,
         maximum=1.0,
         live=True,
     )
     follow_share: float = parameter(
         0.0,
-        "Largest share of the view that may move by itself and is followed by optical flow, so that only the parts "
-        "where flow is unreliable are masked; 0 masks all of it",
+        "Largest share of the view that may move independently of the camera and is followed by optical flow, so that "
+        "only the parts where flow is unreliable are masked; 0 masks all of it",
         minimum=0.0,
         maximum=1.0,
         live=True,

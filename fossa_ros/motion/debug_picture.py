@@ -37,7 +37,7 @@ def debug_picture(found: MotionResult) -> np.ndarray:
     head = np.zeros((2 * _LINE + 6, columns * width, 3), np.uint8)
     summary = (
         f"{found.verdict}: {found.motion_px:.2f} +- {found.uncertainty_px:.2f} px, "
-        f"{found.moving_share:.1%} moved by itself; evidence: {', '.join(measured.evidence())}"
+        f"{found.moving_share:.1%} moved independently of the camera; evidence: {', '.join(measured.evidence())}"
     )
     for line, text in enumerate((summary, found.reason)):
         _write(head, text, (6, _LINE * (line + 1) - 2))

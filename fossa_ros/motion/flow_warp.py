@@ -1,4 +1,4 @@
-"""Align what moves by itself: warp the planes, pixel by pixel, to the reference plane by optical flow.
+"""Align what moves independently: warp the planes, pixel by pixel, to the reference plane by optical flow.
 
 Blur differs from plane to plane, so flow is computed between views of normalized contrast. It is trusted only where
 the flow there and back cancel, where both views have texture, and where the aligned views look alike. Background that
@@ -27,7 +27,7 @@ def warp_by_flow(stack: FocusStack, region: np.ndarray) -> tuple[FocusStack, np.
     """Warp the planes to the reference plane by flow, within a region.
 
     Args:
-        stack: its planes show one view except for what moves by itself.
+        stack: its planes show one view except for what moves independently.
         region: (H, W) bool, where something does.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Measure the motion in one stack: gather the evidence, combine it, and find what moved by itself.
+"""Measure the motion in one stack: gather the evidence, combine it, and find what moved independently.
 
 Lengths are in px at network resolution, as in `fossa_ros.motion.tiling`.
 """
@@ -28,7 +28,7 @@ _VIEW = Prior(
     fading=0.05,
 )
 _TILE = Prior(plane=1.0, bias=1.0, fading=0.1)
-_MOVED = 0.6  # of still_px: a tile that far from where the view puts it moved by itself ...
+_MOVED = 0.6  # of still_px: a tile that far from where the view puts it moved independently ...
 _SIGNIFICANT = 1.25  # ... if the distance is that many standard deviations
 _MORE_UNLIKE = 0.15  # mismatch of neighbours beyond that of the previous stack, which had the same blur
 
@@ -65,7 +65,7 @@ def measure(
 
 
 def suspect(evidence: Evidence, tiles: Misalignment, config: MotionConfig) -> np.ndarray:
-    """Return the (N, T) evidence that a tile of a plane moved by itself; it counts as moved from 1 on."""
+    """Return the (N, T) evidence that a tile of a plane moved independently; it counts as moved from 1 on."""
     size = np.linalg.norm(tiles.planes, axis=2).T
     sigma = largest_deviation(tiles.plane_covariance()).T
     suspicion = np.minimum(size / (_MOVED * config.still_px), size / (_SIGNIFICANT * sigma))

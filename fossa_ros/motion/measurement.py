@@ -29,7 +29,7 @@ class Measurement:
         view: (B = 1, d = 8) misalignment of the view as a whole, in amounts of the tiling's generators.
         tiles: (B = T, d = 2) misalignment of each tile beyond that.
         mismatch: (N, T) how badly the tiles of neighbouring planes fit each other, 0..1.
-        suspicion: (N, T) evidence that a tile of a plane moved by itself; it counts as moved from 1 on.
+        suspicion: (N, T) evidence that a tile of a plane moved independently; it counts as moved from 1 on.
         textured: (T,) bool, True where motion is visible.
         blurred: (N,) bool, True where a plane is blurred by motion.
         unmatched: which neighbours have texture but nothing in common; empty when all match.
@@ -66,7 +66,7 @@ class Measurement:
 
     @property
     def moving(self) -> np.ndarray:
-        """(N, T) bool, True where a tile of a plane moved by itself."""
+        """(N, T) bool, True where a tile of a plane moved independently."""
         return self.suspicion >= 1.0
 
     def evidence(self) -> list[str]:
@@ -83,7 +83,7 @@ class Measurement:
         return [self.tiling.homography(motion) for motion in self.view.planes[0]]
 
     def moving_region(self) -> np.ndarray:
-        """Outline what moved by itself: (h, w) bool at the finest level, seen from the reference plane."""
+        """Outline what moved independently: (h, w) bool at the finest level, seen from the reference plane."""
         order = np.argsort(self.focus_distances, kind="stable")
         suspicion = self.suspicion.max(axis=0)
         return moving_region(self.frames, order, self.homographies(), self.same_focus, suspicion)

@@ -1,4 +1,4 @@
-"""Outline what moved by itself in a stack, by residual optical flow between its planes and from the previous stack.
+"""Outline what moved independently, by residual optical flow between the planes and from the previous stack.
 
 The tiles of the registration detect motion reliably, but locate it only coarsely. Dense flow (Dense Inverse Search,
 Kroeger et al. 2016) draws the outline. Only regions that contain a moved tile count, so flow that blur causes never
@@ -88,14 +88,14 @@ def moving_region(
     same_focus: Sequence[SameFocusPair],
     suspicion: np.ndarray,
 ) -> np.ndarray:
-    """Outline what moved by itself.
+    """Outline what moved independently.
 
     Args:
         frames: the N planes.
         order: plane indices by focus distance.
         homographies: of each plane: the point at p in the reference plane is at H(p) in it.
         same_focus: pairs with the previous stack.
-        suspicion: (T,) evidence that something moved by itself in each tile; it counts as moved from 1 on.
+        suspicion: (T,) evidence that something moved independently in each tile; it counts as moved from 1 on.
 
     Returns:
         (h, w) bool at the finest level, seen from the reference plane.

@@ -26,11 +26,11 @@ class MotionResult:
         motion_px: largest misalignment found within the stack before any repair, px at network resolution; NaN where
             nothing could be measured.
         uncertainty_px: its standard deviation; NaN likewise.
-        moving_share: share of the view (0..1) that moved by itself, relative to the rest of the view.
+        moving_share: share of the view (0..1) that moved relative to the rest of the view.
         stack: the aligned stack (the same object when still), None when rejected.
-        valid: (H, W) bool, False where depth is unknown: a repaired plane has no pixels there, or something moved by
-            itself; None where all planes are valid everywhere.
-        moving: (H, W) bool, what moved by itself; None where nothing did.
+        valid: (H, W) bool, False where depth is unknown: a repaired plane has no pixels there, or something
+            moved independently; None where all planes are valid everywhere.
+        moving: (H, W) bool, what moved independently of the camera; None where nothing did.
         severity: the evidence relative to the thresholds, which are at 1; infinite where motion is unknown.
         measured: the evidence.
         still_px: largest misalignment that counted as still.
@@ -107,9 +107,7 @@ def _reject(found: MotionResult, measured: Measurement, config: MotionConfig) ->
         moved = _name_planes(measured.motion_px > config.still_px)
         return replace(found, reason=f"{moved} moved by {found.motion_px:.1f} px")
     if found.moving_share > max(config.moving_share, config.masked_share):
-        return replace(
-            found, reason=f"{found.moving_share:.0%} of the view moved by itself in {_planes_with_movers(measured)}"
-        )
+        return replace(found, reason=_name_movers(found, measured))
     if measured.blurred.any():
         reason = f"{_name_planes(measured.blurred)} blurred by motion"
         return replace(found, reason=reason, severity=max(found.severity, 2.0))
@@ -140,11 +138,11 @@ def _repair(
 
 
 def _mask(found: MotionResult, measured: Measurement, config: MotionConfig) -> MotionResult:
-    """Mask what moved by itself, except where optical flow aligned it."""
+    """Mask what moved independently of the camera, except where optical flow aligned it."""
     if found.stack is None or found.moving is None:
         return found
     share = found.moving_share
-    reason = f"{share:.0%} of the view moved by itself in {_planes_with_movers(measured)} and is masked"
+    reason = f"{_name_movers(found, measured)} and is masked"
     masked = found.moving
     if share <= config.follow_share:
         stack, trusted = warp_by_flow(found.stack, found.moving)
@@ -170,10 +168,11 @@ def _severity(measured: Measurement, share: float, config: MotionConfig) -> floa
     return max(float(measured.motion_px.max()) / config.still_px, region, tile)
 
 
-def _planes_with_movers(measured: Measurement) -> str:
-    """Name the planes in which something moved by itself."""
+def _name_movers(found: MotionResult, measured: Measurement) -> str:
+    """Name the share of the view that moved independently of the camera, and the planes in which it did."""
     count = measured.moving.sum(axis=1)
-    return _name_planes(count >= max(1, count.max() / 4))
+    planes = _name_planes(count >= max(1, count.max() / 4))
+    return f"{found.moving_share:.0%} of the view moved independently of the camera in {planes}"
 
 
 def _name_planes(which: np.ndarray) -> str:

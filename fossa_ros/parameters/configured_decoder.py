@@ -18,7 +18,7 @@ def configured_decoder(config: CaptureConfig, calibration: LensCalibration | Non
 
     Args:
         config: of the capture; the optics of its camera go into every stack.
-        calibration: of the lens, which tells its focus breathing; None where there is none.
+        calibration: of the lens, which describes its focus breathing; None where there is none.
         gyro: samples of the gyroscope.
     """
     return SweepDecoder(

@@ -154,7 +154,7 @@ class DepthWorker:
 
     def _estimate(self, result: SweepResult) -> None:
         if result.stack is not None:
-            result = self._limit_age(result, result.stack.stamp_ns)  # before an estimate that would be in vain
+            result = self._limit_age(result, result.stack.stamp_ns)  # before an estimate that would not be used
         if result.stack is not None:
             with self._estimator_lock:
                 result = estimate_depth(result, self._estimator, self._temporal)

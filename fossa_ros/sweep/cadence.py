@@ -73,7 +73,7 @@ class Cadence:
         if len(self._intervals) < FEWEST:
             return None
         # Where most frames come late, most intervals between prompt frames span several periods. The stamps of all
-        # frames are about one period apart, which tells how many.
+        # frames are about one period apart, which gives their number.
         newest = sorted(islice(reversed(self._by_age), NEWEST))
         apart = sorted(after - before for before, after in pairwise(newest))
         about = apart[(len(apart) - 1) // 2]

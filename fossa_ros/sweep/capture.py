@@ -97,7 +97,7 @@ class SweepCapture:
 
     @property
     def latency_ns(self) -> int:
-        """From the end of exposure to arrival of the quickest frame lately; 0 while it is not known."""
+        """From the end of exposure to arrival of the fastest recent frame; 0 while it is not known."""
         return self._sequencer.latency_ns
 
     @property

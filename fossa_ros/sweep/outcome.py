@@ -1,4 +1,4 @@
-"""What comes of a sweep: the planes with a frame, or the reason why they are not a stack."""
+"""The result of a sweep: the planes with a frame, or the reason why they are not a stack."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TakenPlane:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of a sweep, or of one renewed plane.
+    """Result of a sweep, or of one renewed plane.
 
     Attributes:
         planes: those taken, in the order of exposure.

@@ -59,7 +59,7 @@ class Sequencer:
 
     @property
     def latency_ns(self) -> int:
-        """From the end of exposure to arrival of the quickest frame lately; 0 while it is not known."""
+        """From the end of exposure to arrival of the fastest recent frame; 0 while it is not known."""
         return self._guard.floor_ns or 0
 
     @property
@@ -163,7 +163,7 @@ class Sequencer:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    # What came of an action
+    # Results of actions
 
     def commanding(self, now_ns: int) -> None:
         """Note that a command is about to be sent."""

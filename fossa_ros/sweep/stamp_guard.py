@@ -95,7 +95,7 @@ class StampGuard:
 
     @property
     def floor_ns(self) -> int | None:
-        """From the end of exposure to arrival, of the fastest frame lately; None while it is not known."""
+        """From the end of exposure to arrival, of the fastest recent frame; None while it is not known."""
         return None if self._phase is Phase.LEARN else min(self._delays)
 
     @property
