@@ -1,8 +1,8 @@
 """Parameters: each is declared once, as a field of the dataclass that it configures.
 
-:func:`parameter` and :func:`seconds` declare such a field, in any room. Everything else is derived from it: the ROS
+``parameter`` and ``seconds`` declare such a field, in any room. Everything else is derived from it: the ROS
 parameter with its descriptor and checks, the entries of parameter files, and docs/parameters.md
-(:mod:`fossa_ros.parameters.config`, :mod:`fossa_ros.ros.parameters`).
+(``fossa_ros.parameters.config``, ``fossa_ros.ros.parameters``).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from fossa_ros.core.stack import DepthMap, FocusStack
 class Estimator(ABC):
     """Depth from defocus: a focus stack in, the depth map of its reference plane out.
 
-    Only :meth:`estimate` must be implemented, and ``name`` set. One instance is used by one thread at a time.
+    Only ``estimate`` must be implemented, and ``name`` set. One instance is used by one thread at a time.
 
     Attributes:
         name: what reports and depth maps call the estimator.

@@ -1,7 +1,7 @@
 """Estimators by name: the built-in ones, and those of other packages.
 
 A package adds an estimator by declaring, in the entry-point group ``fossa_ros.estimators``, a name and a subclass of
-:class:`fossa_ros.estimators.estimator.Estimator` whose constructor takes no arguments.
+``fossa_ros.estimators.estimator.Estimator`` whose constructor takes no arguments.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator
     Args:
         name: one of ``ESTIMATORS``; ``auto`` is ``fossa`` on a machine with a GPU, else ``classical``, which is
             several times as fast on a CPU.
-        options: ``NETWORK_OPTIONS`` as :func:`fossa_ros.estimators.fossa.create_predictor` explains them, for ``fossa``
+        options: ``NETWORK_OPTIONS`` as ``fossa_ros.estimators.fossa.create_predictor`` explains them, for ``fossa``
             and for ``auto``, which ignores them if it selects ``classical``. None means the default.
 
     Raises:

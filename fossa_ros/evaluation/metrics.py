@@ -40,7 +40,7 @@ def depth_metrics(
           mean square less half of the squared mean, not times 100 (FOSSA, arXiv 2603.26658).
         - ``delta_1.05``, ``delta_1.15``, ``delta_1.25``, ``delta_1.25^2``, ``delta_1.25^3``: share of pixels with
           max(p / t, t / p) below the threshold.
-        - ``boundary_f1``: :func:`boundary_f1` over the pixels where both are known.
+        - ``boundary_f1``: ``boundary_f1`` over the pixels where both are known.
         - ``coverage``: share of the pixels with known truth that have a depth; the others count in no other figure.
 
     Raises:

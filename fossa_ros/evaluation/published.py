@@ -1,4 +1,4 @@
-"""Published figures for the sets of :mod:`fossa_ros.evaluation.datasets`.
+"""Published figures for the sets of ``fossa_ros.evaluation.datasets``.
 
 Source: the README of https://github.com/princeton-vl/FOSSA, its released checkpoints.
 """

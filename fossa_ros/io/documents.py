@@ -1,6 +1,6 @@
 """Read JSON and YAML files and check their contents against a type.
 
-The types are dataclasses or :class:`msgspec.Struct` classes; msgspec checks values against their annotations. Every
+The types are dataclasses or ``msgspec.Struct`` classes; msgspec checks values against their annotations. Every
 error is one sentence that names the file and the entry. A ``__post_init__`` may raise a ``ValueError`` whose text
 begins with the name of the entry, relative to the class, as in ``"greatest must exceed least"``.
 """

@@ -1,6 +1,6 @@
 """Configuration dataclasses as parameters: list the parameters of a class, and build an instance from their values.
 
-A configuration is a dataclass whose fields are declared with :mod:`fossa_ros.core.parameter`, or hold further
+A configuration is a dataclass whose fields are declared with ``fossa_ros.core.parameter``, or hold further
 dataclasses of that kind.
 """
 

@@ -43,7 +43,7 @@ class TrainingConfig:
         focus_dropout: share of the stacks whose focus distances are hidden from stack attention.
         precision: ``fp32`` or ``bf16`` (autocast).
         loss: weights of the losses.
-        rgbd: additional sources of stacks, ``{layout: folder}``, see :mod:`fossa_ros.training.rgbd`.
+        rgbd: additional sources of stacks, ``{layout: folder}``, see ``fossa_ros.training.rgbd``.
         rgbd_share: share of the blocks from these sources.
     """
 

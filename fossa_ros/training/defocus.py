@@ -33,7 +33,7 @@ def render_planes(
         surfaces: the scene, with a margin of :data:`MARGIN` pixels on each side.
         radius: (S, N, 3, h, w) float32 at the size of the images: radius (px) of the blur of each surface in each
             plane and colour channel, at each pixel; limited to ``RADII[-1]``.
-        psf_power, cats_eye, direction: the point spread, see :func:`fossa_ros.training.psf.kernels`.
+        psf_power, cats_eye, direction: the point spread, see ``fossa_ros.training.psf.kernels``.
     """
     device = surfaces.colour.device
     height, width = surfaces.cover.shape[1:]

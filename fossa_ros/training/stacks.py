@@ -48,7 +48,7 @@ class Imperfections:
     Attributes:
         curvature: dioptres by which the focal surface is nearer at the corner of the image.
         chromatic: dioptres by which red and blue focus nearer than green.
-        cats_eye: cat's eye at the corner, as in :func:`fossa_ros.training.psf.kernels`.
+        cats_eye: cat's eye at the corner, as in ``fossa_ros.training.psf.kernels``.
         vignetting: share of the light that is lost at the corner.
         breathing: scale between the nearest and the farthest plane, minus 1.
         shift: (N, 2) shift of each plane (px).
@@ -96,7 +96,7 @@ def make_stack(rng: RandomSource, scene: Surfaces, known: Tensor, planes: int, v
         width: width of the image of which the scene is a crop (px).
 
     Returns:
-        :class:`TrainingStacks` with one stack.
+        ``TrainingStacks`` with one stack.
     """
     truth = scene.visible_power()[MARGIN:-MARGIN, MARGIN:-MARGIN]
     focus = draw_focus(rng, truth, planes)

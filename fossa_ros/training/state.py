@@ -47,7 +47,7 @@ def save_state(folder: Path, tensors: dict[str, Tensor], values: dict) -> None:
 
 
 def load_state(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict] | None:
-    """Read the state that :func:`save_state` wrote; None if there is none.
+    """Read the state that ``save_state`` wrote; None if there is none.
 
     Raises:
         InputError: the state is incomplete or cannot be read.

@@ -1,6 +1,6 @@
 """Procedural textures in plain PyTorch: natural spectra, dead leaves, regular patterns, print, bare walls.
 
-They share nothing with :mod:`fossa_ros.simulation`, whose scenes are used for testing.
+They share nothing with ``fossa_ros.simulation``, whose scenes are used for testing.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ TOLERANCE = 1e-3  # largest relative difference of depth between onnxruntime and
 def export_onnx(model: torch.nn.Module, path: str | Path, planes: int, size: tuple[int, int]) -> float:
     """Write a float32 network on the CPU as ONNX, for ``planes`` images of ``size`` (H, W).
 
-    Inputs are ``stack`` (1, N, 3, H, W), normalised as by :mod:`fossa_ros.estimators.fossa.preprocessing`, and
+    Inputs are ``stack`` (1, N, 3, H, W), normalised as by ``fossa_ros.estimators.fossa.preprocessing``, and
     ``focus`` (1, N) in canonical metres; the output ``depth`` is (1, 1, H, W) in canonical metres. Shapes are fixed,
     which suits TensorRT. The file is kept only if onnxruntime gives the same depth as PyTorch on random input.
 

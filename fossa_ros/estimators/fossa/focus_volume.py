@@ -119,7 +119,7 @@ class FocusVolumeHead(nn.Module):
 
         Args:
             half, quarter, tokens: (B, N, C, h, w) maps of every plane at 1/2, 1/4 and 1/8 of the image; the last
-                channels of ``half`` are :func:`fossa_ros.estimators.fossa.sharpness.log_sharpness`.
+                channels of ``half`` are ``fossa_ros.estimators.fossa.sharpness.log_sharpness``.
             fused: (B, C, h, w) map of the whole stack at 1/16.
             disparity: (B, N) disparities the planes are focused at, 1 / canonical metres.
         """

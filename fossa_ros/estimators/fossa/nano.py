@@ -121,7 +121,7 @@ class Nano(DepthNetwork):
         """Return the output of the head, at half the network's resolution, with what the losses need.
 
         Args:
-            stack, focus: as those of :meth:`predict`.
+            stack, focus: as those of ``predict``.
             hidden: (B,) bool, in training: stacks whose focus distances stack attention does not get.
         """
         features = [part.unflatten(0, focus.shape) for part in self.embed(stack.flatten(0, 1))]
@@ -131,7 +131,7 @@ class Nano(DepthNetwork):
         """Encode normalised (F, 3, H, W) frames, each on its own.
 
         Returns:
-            (F, C, h, w) maps at 1/2, whose last channels are :func:`log_sharpness`, and at 1/4 of the network's
+            (F, C, h, w) maps at 1/2, whose last channels are ``log_sharpness``, and at 1/4 of the network's
             resolution, and the (F, dim, h, w) tokens at 1/8 after block 0.
         """
         # Training crops have the scale that the images they are cut from would have here.
@@ -145,7 +145,7 @@ class Nano(DepthNetwork):
         return half, quarter, self.attend_in_windows(0, self.norm(tokens)).permute(0, 3, 1, 2)
 
     def decode(self, features: Sequence[Tensor], focus: Tensor, hidden: Tensor | None = None) -> FocusVolume:
-        """Turn the (B, N, ...) features of :meth:`embed` into a focus volume; on a CPU they may be overwritten."""
+        """Turn the (B, N, ...) features of ``embed`` into a focus volume; on a CPU they may be overwritten."""
         half, quarter, tokens = features
         disparity = 1.0 / focus
         condition = self.focus_condition(disparity, hidden)

@@ -45,7 +45,7 @@ class DepthNetwork(nn.Module):
         raise NotImplementedError
 
     def forward(self, stack: Tensor, focus: Tensor) -> Tensor:
-        """Return (B, 1, H, W) float32 canonical depth; arguments as those of :meth:`predict`."""
+        """Return (B, 1, H, W) float32 canonical depth; arguments as those of ``predict``."""
         return self.predict(stack, focus).depth
 
 

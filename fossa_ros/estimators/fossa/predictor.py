@@ -27,7 +27,7 @@ class Predictor(Estimator):
     """Estimate depth from focus stacks with one of the networks."""
 
     def __init__(self, model: DepthNetwork, *, name: str = "fossa", compile: bool = False):
-        """Wrap a network of :func:`create_model`.
+        """Wrap a network of ``create_model``.
 
         Args:
             model: the network, on the device it is to run on.
@@ -144,7 +144,7 @@ def create_predictor(
         compile: compile the network with ``torch.compile``.
 
     Raises:
-        InputError: no checkpoint where none ships, or anything that :func:`create_model` and :class:`Predictor` refuse.
+        InputError: no checkpoint where none ships, or anything that ``create_model`` and ``Predictor`` refuse.
     """
     where = resolve_device(device)
     weights = chosen_checkpoint(model, checkpoint)

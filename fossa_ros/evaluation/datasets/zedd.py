@@ -1,7 +1,7 @@
 """ZEDD (Zuo et al., arXiv 2603.26658): focus stacks of a DSLR with laser depth.
 
 The validation split is scored at 480 rows, cropped to the middle 640 columns. The depth of the test split is not
-public; it is estimated at full size for the test server (:mod:`fossa_ros.evaluation.zedd_submission`).
+public; it is estimated at full size for the test server (``fossa_ros.evaluation.zedd_submission``).
 """
 
 from __future__ import annotations
