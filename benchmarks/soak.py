@@ -86,7 +86,7 @@ def soak_virtually(sweeps: int, seed: int) -> dict:
         "reported": ends["reported"],
         "unaccounted": commanded - sum(ends.values()),
         "wrong_planes": total.wrong,
-        "lost_though_nothing_spoilt_them": total.lost,
+        "lost_though_undisturbed": total.lost,
         "crashes": crashes,
         "virtual_hours": round(total.seconds / 3600, 2),
         "memory_mib": [round(memory[settled], 1), round(memory[-1], 1)],

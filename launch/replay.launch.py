@@ -49,9 +49,9 @@ def player_and_node(context):
     if not text("bag"):
         raise RuntimeError("Say which bag to play: bag:=FOLDER.")
     stacks = text("stacks").lower() == "true"
-    wanted = STACKS if stacks else FRAMES
+    required = STACKS if stacks else FRAMES
     namespace = f"/{text('namespace').strip('/')}".rstrip("/")
-    topics = [name if (name := text(own)).startswith("/") else f"{namespace}/{name}" for own in wanted.values()]
+    topics = [name if (name := text(own)).startswith("/") else f"{namespace}/{name}" for own in required.values()]
     overrides = {name: ParameterValue(argument[name], value_type=bool) for name in ("use_sim_time", "autostart")}
     if not stacks:
         overrides["sweep.mode"] = "external"  # the lens was driven while the bag was recorded
@@ -61,7 +61,7 @@ def player_and_node(context):
         name="depth_node" if stacks else "fossa_node",
         namespace=argument["namespace"],
         parameters=[ParameterFile(argument["params_file"], allow_substs=True), overrides],
-        remappings=[(name, argument[own]) for name, own in wanted.items()],
+        remappings=[(name, argument[own]) for name, own in required.items()],
         ros_arguments=["--log-level", argument["log_level"]],
         output="screen",
     )

@@ -18,7 +18,7 @@ CLOCK_FIRST_S = 0.003  # by which the clock goes before the message
 
 
 def play(node, path, topics, rate: float, pause: Callable[[int], None], ready_s: float = 60.0) -> None:
-    """Publish ``topics`` of a bag from ``node`` once somebody subscribes to all of them.
+    """Publish ``topics`` of a bag from ``node`` once all of them have a subscriber.
 
     ``pause`` is called with the time of the bag before every message, and may take its time.
     """
@@ -31,12 +31,12 @@ def play(node, path, topics, rate: float, pause: Callable[[int], None], ready_s:
         clock = node.create_publisher(Clock, "/clock", qos.REPORTS)
         deadline = time.monotonic() + ready_s
         while not all(publisher.get_subscription_count() for publisher in (clock, *publishers.values())):
-            assert time.monotonic() < deadline, "nobody subscribes"
+            assert time.monotonic() < deadline, "a topic has no subscriber"
             time.sleep(0.05)
         # A subscriber may know us later than we know it. It learns of publishers in the order of their creation, so
         # that one that acknowledges the clock knows the others.
         clock.publish(Clock(clock=time_message(bag.begin_ns)))
-        assert clock.wait_for_all_acked(Duration(seconds=ready_s)), "nobody hears the clock"
+        assert clock.wait_for_all_acked(Duration(seconds=ready_s)), "the clock has no subscriber"
         time.sleep(1.0)  # for the other direction: the subscriber's publishers may not know those who listen to it
         began, waited = time.monotonic(), 0.0
         for message in bag.messages(topics):

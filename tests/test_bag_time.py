@@ -1,4 +1,4 @@
-"""A node in the time of a bag: a /clock of 2001, compressed images, an external lens; and the bag begins anew."""
+"""A node in the time of a bag: a /clock of 2001, compressed images, an external lens; and the bag restarts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Bag(threading.Thread):
     def _frame(self, stamp_ns, plane):
         for before_ms in range(-20, EXPOSURE_MS + DELAY_MS, 4):
             self._tell(stamp_ns + before_ms * MS, plane if before_ms > -8 else None)
-        time.sleep(0.02)  # so that the node has heard the clock
+        time.sleep(0.02)  # so that the node has received the clock
         header = Header(stamp=time_message(stamp_ns), frame_id="optical")
         info = CameraInfo(header=header, width=CAMERA.width, height=CAMERA.height, k=CAMERA.K.ravel().tolist())
         image = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
@@ -74,7 +74,7 @@ class Bag(threading.Thread):
         time.sleep(0.002)
 
 
-def test_depth_of_a_bag_has_the_bags_time_and_goes_on_when_the_bag_begins_anew(listener, tmp_path):
+def test_depth_of_a_bag_has_the_bags_time_and_continues_when_the_bag_restarts(listener, tmp_path):
     stack, truth = render_stack(5, CAMERA, PLAN.focus_distances, rng=2, views=32)
     listener.subscribe(SweepReport, "sweep", qos.REPORTS)
     listener.subscribe(Image, "depth/image")
@@ -101,7 +101,7 @@ def test_depth_of_a_bag_has_the_bags_time_and_goes_on_when_the_bag_begins_anew(l
             reports = listener.heard["sweep"]
             listener.wait_until(lambda: sum(report.accepted for report in reports) >= 3, "depth")
             plays, seen = bag.plays, len(reports)
-            listener.wait_until(lambda: bag.plays > plays + 1, "the bag begins anew")
+            listener.wait_until(lambda: bag.plays > plays + 1, "the bag restarts")
             listener.wait_until(lambda: any(report.accepted for report in reports[seen:]), "depth after that")
             listener.wait_until(lambda: len(listener.heard["/diagnostics"]) >= 2, "diagnostics")
         finally:

@@ -127,7 +127,7 @@ def passes_of(drift=0.0, visits=((25.0, 25.0), (33.0, 34.0))):
     return found
 
 
-def test_drift_is_told_from_warm_and_cold_visits_and_not_from_one():
+def test_drift_is_found_from_warm_and_cold_visits_and_not_from_one():
     curves, temperature = fit_curves(passes_of(0.04), "mA")
     assert temperature.coefficient == pytest.approx(0.04, rel=0.01)
     for way, play in zip(Direction, (1.0, -1.0), strict=True):

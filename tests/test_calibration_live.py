@@ -34,7 +34,7 @@ PERIOD_S, EXPOSURE_NS, FIXED_D = 0.033, 8_000_000, 2.0
 
 
 class TargetCamera:
-    """Publish what a camera sees of a flat target while somebody drives its lens; each stamp is the exposure's start.
+    """Publish what a camera sees of a flat target while a program drives its lens; each stamp is the exposure's start.
 
     Attributes:
         distance: of the target, metres.

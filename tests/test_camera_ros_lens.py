@@ -105,7 +105,7 @@ def test_held_although_the_camera_reverts_what_is_set_only_once(camera, lens):
     lens.verify()
     lens.park()
     time.sleep(0.5)
-    assert camera.positions[-1] == START  # parked: nobody holds it any more
+    assert camera.positions[-1] == START  # parked: no program holds it any more
 
 
 def test_one_driver_at_a_time_in_any_process(camera, lens):
@@ -191,11 +191,11 @@ def test_no_camera_and_no_focus_motor(camera, monkeypatch):
         rclpy.shutdown(context=context)
 
 
-def test_two_cameras_under_one_frame_cannot_be_told_apart():
+def test_two_cameras_under_one_frame_cannot_be_distinguished():
     several = pytest.raises(LensError, match=r"Several cameras report under the frame 'camera' .* own frame_id")
     with running("left", "right", rate=60.0), open_lens("camera_ros", "left", timeout=TIMEOUT) as lens, several:
         deadline = time.monotonic() + 20
-        while not lens._camera.ambiguity() and time.monotonic() < deadline:  # until both are heard
+        while not lens._camera.ambiguity() and time.monotonic() < deadline:  # until both have published
             time.sleep(0.05)
         lens.move_to(0.2)
 

@@ -75,7 +75,7 @@ def test_what_lost_its_partner_does_not_pair_with_another(make):
     assert pairs == [second for second in range(1, 60) if second % 3 and second % 4]
 
 
-def test_pairs_go_on_when_time_goes_back_although_images_wait_that_nobody_will_match():
+def test_pairs_continue_when_time_goes_back_although_unmatched_images_wait():
     pairs = []
     synchroniser = StampPairs(lambda image, info: pairs.append(image.header.stamp.sec), queue=5)
     for second in range(1000, 1005):  # a bag ends with images whose calibration was not recorded

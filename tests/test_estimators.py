@@ -49,7 +49,10 @@ def test_the_documented_estimator_works(install):
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("class Acme:\n    name = 'acme'\n    def estimate(self, stack): ...", "no subclass of fossa_ros.estimators"),
+        (
+            "class Acme:\n    name = 'acme'\n    def estimate(self, stack): ...",
+            "not a subclass of fossa_ros.estimators",
+        ),
         ("from fossa_ros.estimators import Estimator\nclass Acme(Estimator):\n    name = 'acme'", "abstract"),
         (
             "from fossa_ros.estimators import Estimator\nclass Acme(Estimator):\n    def estimate(self, stack): ...",

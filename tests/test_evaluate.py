@@ -182,7 +182,7 @@ def test_a_right_submission_passes(tmp_path):
         (lambda files: files.update({"zedd_output_0005.npy": b"\x93NUMPY"}), "damaged"),
     ],
 )
-def test_a_wrong_submission_is_told(tmp_path, monkeypatch, change, sentence):
+def test_a_wrong_submission_is_reported(tmp_path, monkeypatch, change, sentence):
     monkeypatch.setitem(SIZES, "test", (3,))  # small, so that it is the names and contents that take the time
     path = submission(tmp_path / "s.zip", change, (3,))
     with pytest.raises(InputError, match=sentence):
@@ -372,12 +372,12 @@ def test_networks_are_given_unrounded_planes(tmp_path):
         (("stacks", "--data", KEPT, "--checkpoint", "x"), 2, "belongs to a network"),
         (("stacks", "--data", KEPT, "--apertures", "1.4"), 1, "leave out --apertures"),
         (("stacks", "--data", KEPT, "--planes", "3", "many"), 2, "unexpected extra argument"),
-        (("stacks", "--data", KEPT, "--focus", "here"), 2, "is no list of words"),
+        (("stacks", "--data", KEPT, "--focus", "here"), 2, "is not a list of words"),
         (("stacks", "--data", KEPT, "--plot", "p.bmp"), 1, ".png, .svg, .pdf"),
         (("stacks", "--data", KEPT, "--zedd-submission", "s.zip"), 2, "test server of zedd"),
     ],
 )
-def test_wrong_commands_are_told_in_a_sentence(words, status, sentence):
+def test_wrong_commands_are_reported_in_a_sentence(words, status, sentence):
     done = run("evaluate", *words)
     assert done.exit_code == status and sentence in " ".join(done.output.split())
 

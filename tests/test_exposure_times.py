@@ -1,4 +1,4 @@
-"""The exposure time that a camera tells of each frame: matched by stamp, refused where it cannot be."""
+"""The exposure time that a camera reports for each frame: matched by stamp, refused where it is impossible."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_two_cameras_under_one_name_and_stamp_are_not_taken_for_one(camera):
     assert camera.passed[-1] == (PATIENCE, None) and "frame_id" in camera.times.fault()
 
 
-def test_metadata_of_others_is_passed_over_and_told_where_there_is_no_better(camera):
+def test_metadata_of_others_is_ignored_and_reported_where_there_is_no_better(camera):
     for second in range(1, PATIENCE + 2):
         camera.report(second, "4000", key="Battery")
         camera.frame(second)

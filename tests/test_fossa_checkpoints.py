@@ -141,7 +141,7 @@ def test_hub_names(tmp_path, trained, monkeypatch, name, repository):
 
 
 def test_hub_offline_without_a_cached_copy(tmp_path, monkeypatch):
-    """The real huggingface_hub, told to stay offline, against an empty cache."""
+    """The real huggingface_hub in offline mode, against an empty cache."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="not in the hub cache"):

@@ -31,7 +31,7 @@ def test_what_cannot_be_used_is_refused():
     assert not buffer.add(1005 * MS, (0, np.nan, 2))
     buffer.add(1150 * MS, (0, 0, 3))
     assert len(buffer) == 1  # the first is older than the buffer reaches
-    buffer.add(10 * MS, (0, 0, 4))  # a bag that begins anew
+    buffer.add(10 * MS, (0, 0, 4))  # a bag that restarts
     assert buffer.between(0, 2000 * MS).stamps_ns.tolist() == [10 * MS]
 
 

@@ -26,7 +26,7 @@ def full_step(model: LensModel) -> LensDynamics:
     return lens
 
 
-def test_at_rest_until_told():
+def test_at_rest_until_commanded():
     lens = LensDynamics(LensModel(neutral_power=0.5))
     assert lens.power_at(START) == 0.5
     assert lens.temperature_at(START) == 25.0

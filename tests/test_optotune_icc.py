@@ -62,7 +62,7 @@ def test_what_goes_over_the_wire(device, lens):
     assert device.received == b"SETCURRENT=0.000\r\n"
 
 
-def test_it_goes_where_it_is_told_and_stays_inside_the_range(device, lens):
+def test_it_goes_where_it_is_commanded_and_stays_inside_the_range(device, lens):
     assert lens.capabilities.command == CommandRange("focal power", "D", -1.99, 2.99, 0.001)
     assert lens.capabilities.nearest == pytest.approx(1 / 4.99)
     assert lens.capabilities.measures_temperature and not lens.capabilities.measures_position
@@ -117,7 +117,7 @@ def test_a_firmware_that_answers_otherwise_where_no_manual_is_certain(device):
         assert device.received.endswith(b"SETFP=0.000\r\n") and device.dynamics.set_point == 0.0
 
 
-def test_a_power_that_somebody_else_changed_is_a_fault(device, lens):
+def test_a_power_that_another_program_changed_is_a_fault(device, lens):
     lens.move_to(0.25)
     device.feed(b"setfp=1.0\r\n")
     assert lens.state().faults == ("commanded to a focal power of 2 D but holds 1 D",)
@@ -163,7 +163,7 @@ def test_replies_may_dribble_in(device, lens):
     assert lens.move_to(0.25).command == lens.state().command == 2.0
 
 
-def test_half_a_line_left_by_somebody_else(port):
+def test_half_a_line_left_by_another_program(port):
     with open(port, "wb", buffering=0) as earlier:
         earlier.write(b"SETF")
         with open_lens("optotune_icc", port, timeout=TIMEOUT) as lens:

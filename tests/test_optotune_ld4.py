@@ -109,7 +109,7 @@ def test_a_move_is_these_bytes(device, lens):
 
 
 @pytest.mark.parametrize("firmware_type", ["A", "F"])
-def test_the_lens_goes_where_it_is_told(firmware_type):
+def test_the_lens_goes_where_it_is_commanded(firmware_type):
     dynamics = LensDynamics()
     device = SimulatedLd4(dynamics, firmware_type=firmware_type)
     near_to_far = np.linspace(5.0, 0.0, 11)  # dioptres of focus distance
@@ -134,7 +134,7 @@ def test_the_command_acts_between_sent_and_acknowledged(device, lens):
     assert move.sent_ns < move.acknowledged_ns
 
 
-def test_focus_distance_is_what_the_device_was_told(lens):
+def test_focus_distance_is_that_of_the_commanded_power(lens):
     move = lens.move_to(0.3)  # 3.3333 D: 266.67 steps of the lens's power
     assert move.focus_distance == pytest.approx(1.0 / (2.0 + 267 / 200), abs=1e-12)
     assert lens.state().focus_distance == move.focus_distance
@@ -231,8 +231,8 @@ def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt)
     began = time.monotonic()
     with pytest.raises(LensError, match=r"should answer PrDA with 8 bytes but sent"):
         lens.move_to(0.5)
-    assert time.monotonic() - began < 10 * TIMEOUT  # it gives up; how fast is no matter
-    assert math.isnan(lens.state().focus_distance)  # nobody knows where the lens is
+    assert time.monotonic() - began < 10 * TIMEOUT  # it gives up; how fast does not matter
+    assert math.isnan(lens.state().focus_distance)  # the position of the lens is unknown
     for distance in (1.0, 0.5, 0.25):
         assert lens.move_to(distance).focus_distance == pytest.approx(distance)
         assert device.dynamics.set_point == pytest.approx(1.0 / distance - 2.0)
@@ -327,7 +327,7 @@ def test_firmware_of_unknown_scale_will_not():
 
 
 @pytest.mark.parametrize("gives_up", [True, False])
-def test_half_a_command_left_by_somebody_else(device, port, gives_up):
+def test_half_a_command_left_by_another_program(device, port, gives_up):
     if not gives_up:
         device.on_silence = lambda: b""
     with open(port, "wb", buffering=0) as earlier:
@@ -456,7 +456,7 @@ def test_closing_parks_once(device, port):
     told = device.received.count(rest)
     lens.close()
     assert device.received.count(rest) == told
-    with OptotuneLd4(port) as lens:  # nobody knows how the program before left it
+    with OptotuneLd4(port) as lens:  # the state in which the last program left it is unknown
         told = device.received.count(rest)
     assert device.received.count(rest) == told + 1
 

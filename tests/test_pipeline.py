@@ -132,7 +132,7 @@ def test_the_traceback_of_one_fault_is_logged_once(caplog):
     assert len(caplog.records) == 1
 
 
-def test_a_slow_estimator_delays_nobody_and_the_newest_sweep_wins():
+def test_a_slow_estimator_delays_nothing_and_the_newest_sweep_wins():
     results, estimator = [], Constant()
     worker = DepthWorker(MotionCheck(), estimator, results.append)
     worker.start()
@@ -166,7 +166,7 @@ def test_depth_that_is_too_old_is_dropped_with_a_reason_and_any_other_tells_its_
         assert results[0].age_ms == pytest.approx(200)
     else:
         assert "0.40 s" in results[0].reason and "depth.max_age" in results[0].reason
-        assert not estimator.begun.acquire(blocking=False)  # nothing was worked out in vain
+        assert not estimator.begun.acquire(blocking=False)  # nothing was estimated for a result that is not used
 
 
 def test_thresholds_change_from_the_next_sweep_on():
@@ -194,7 +194,7 @@ def test_thresholds_change_from_the_next_sweep_on():
     worker.stop()
 
 
-def test_a_moved_sweep_is_rejected_even_while_the_estimator_is_busy_and_displaces_nobody():
+def test_a_moved_sweep_is_rejected_even_while_the_estimator_is_busy_and_displaces_no_other():
     results, estimator = [], Constant()
     worker = DepthWorker(MotionCheck(), estimator, results.append)
     worker.start()

@@ -91,7 +91,7 @@ def test_without_intrinsics_the_cloud_is_left_out_and_that_is_said(rendered, tmp
     (out / "notes.txt").write_text("mine")
     result = fossa("predict", tmp_path / "photos", "--out", out)
     assert result.exit_code == 0 and "cloud.ply is not written" in result.stdout and "--fx" in result.stdout
-    # The cloud of the run before is not of this depth; what is not ours is nobody's business.
+    # The cloud of the run before is not of this depth; files of other programs stay.
     assert sorted(p.name for p in out.iterdir()) == sorted({*OUTPUTS, "notes.txt"} - {"cloud.ply", "metrics.json"})
 
 

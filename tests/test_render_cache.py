@@ -57,7 +57,7 @@ def test_each_description_and_version_of_the_code_is_rendered_once(recall, rende
     assert len(rendered) == 3
 
 
-def test_a_damaged_file_is_rendered_anew(recall, rendered, folder):
+def test_a_damaged_file_is_rendered_again(recall, rendered, folder):
     recall()
     (file,) = folder.iterdir()
     whole = file.read_bytes()
@@ -113,5 +113,5 @@ def test_a_volume_from_the_cache_is_the_rendered_one(folder):
     for other in (first, again):
         np.testing.assert_array_equal(np.stack(other.slices), np.stack(plain.slices))
         np.testing.assert_array_equal(other.rest_depth, plain.rest_depth)
-    assert "scene" not in vars(again)  # not drawn before somebody asks for it
+    assert "scene" not in vars(again)  # not drawn before it is used
     assert again.scene.name == plain.scene.name

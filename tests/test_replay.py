@@ -248,7 +248,7 @@ def test_many_bags_by_processes_and_shards_become_one_report(bags, replayed, tmp
         done = fossa(
             "replay", tmp_path / "bags", "--out", out, *PARAMETERS, "--jobs", 2, "--shard", f"{index}/2", "--no-bag"
         )
-        assert done.exit_code == (0 if index == 0 else 1), done.output  # the last one is no bag
+        assert done.exit_code == (0 if index == 0 else 1), done.output  # the last one is not a bag
     assert "cannot be read as a bag" in " ".join(done.output.split())
     done = fossa("report", *outs, "--out", tmp_path / "all.html")
     assert done.exit_code == 0, done.output
@@ -279,7 +279,7 @@ def test_the_report_shows_its_plots_and_pictures_in_a_browser(replayed, tmp_path
         pytest.skip("no Chromium here: apt-get install chromium")
     page = replayed[0] / "report.html"
     assert "http" not in page.read_text().replace('xmlns="http', "").replace("http://www.w3.org", "")
-    # The page tells in its title what the browser made of its images.
+    # The title of the page says what the browser made of its images.
     script = (
         "<script>addEventListener('load', () => { document.title = JSON.stringify([...document.images].map("
         "i => [i.className, i.alt, i.naturalWidth, i.naturalHeight, i.width])) })</script>"

@@ -93,7 +93,7 @@ CALLS = {
 
 
 def scripted(kind: Kind):
-    """Return a device whose next replies are spoilt by what is put into the queue."""
+    """Return a device whose next replies are corrupted by the contents of the queue."""
     device = kind.make(LensDynamics())
     good, script = device.feed, deque()
 

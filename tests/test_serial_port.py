@@ -76,7 +76,7 @@ def test_a_lens_at_a_usb_address_moves(bus):
 
 
 def test_a_cable_pulled_while_the_port_is_opened_is_a_sentence_too():
-    """At some instants pyserial lets a termios.error through, which is no OSError: one time in some hundreds."""
+    """At some instants pyserial lets a termios.error through, which is not an OSError, once in some hundred calls."""
     rng, opened, refused = random.Random(0), 0, 0
     for _ in range(600):
         master, slave = os.openpty()

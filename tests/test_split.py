@@ -1,4 +1,4 @@
-"""fossa_node in two halves, as processes over DDS: the same depth, and every sweep is reported by whoever knows."""
+"""fossa_node in two halves, as processes over DDS: the same depth, and every sweep has one report."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_depth_node_that_goes_away_is_said_at_once_and_missed_by_no_one_who_wa
         with process("depth_node", tmp_path / "depth.log", autostart=False) as child:
             assert listener.change("depth_node", Transition.TRANSITION_CONFIGURE)
             # What it reports before the listener has found it is lost to the listener, though not to sweep_node.
-            listener.wait_until(lambda: listener.node.count_publishers("sweep") == 2, "whoever reports")
+            listener.wait_until(lambda: listener.node.count_publishers("sweep") == 2, "both publishers of reports")
             assert listener.change("depth_node", Transition.TRANSITION_ACTIVATE)
             listener.wait_until(lambda: reports[-1].accepted, "depth")
             child.send_signal(signal.SIGSTOP)  # it hangs, and still subscribes

@@ -305,7 +305,7 @@ UNUSABLE_DESCRIPTIONS = {
     "zero f-number": ({"f_number": 0}, "f_number must be a positive number"),
     "reference between": ({"reference": 0.5}, "the number of a frame"),
     "reference beyond": ({"reference": 7}, "not among the 3 planes"),
-    "truth is no array": ({"ground_truth": "plane_000.png"}, "damaged"),
+    "truth is not an array": ({"ground_truth": "plane_000.png"}, "damaged"),
     "truth claims terabytes": ({"ground_truth": "claim.npy"}, "damaged or cut short"),
 }
 
@@ -355,8 +355,8 @@ def test_unusable_images_are_refused(tmp_path):
     Image.fromarray(np.zeros((48, 64), np.uint16)).save(deep, "PNG")
     Image.fromarray(np.zeros((48, 32, 3), np.uint8)).save(other, "PNG")
     cases = {
-        b"text": "no JPEG or PNG",
-        b"": "no JPEG or PNG",
+        b"text": "not a readable JPEG or PNG",
+        b"": "not a readable JPEG or PNG",
         good.getvalue()[: len(good.getvalue()) // 2]: "cut short",
         png_header(64, 48): "cut short",
         png_header(12_000, 12_000): "megapixels",

@@ -37,7 +37,7 @@ K = (600.0, 0.0, 4.0, 0.0, 600.0, 3.0, 0.0, 0.0, 1.0)
 
 
 class Rig:
-    """A 200 Hz camera whose every pixel tells the lens position at mid-exposure, in hundredths of a dioptre."""
+    """A 200 Hz camera whose pixels encode the lens position at mid-exposure, in hundredths of a dioptre."""
 
     def __init__(self, stamp_error=0, timing=TIMING, **options):
         self.stamp_error = stamp_error

@@ -80,7 +80,7 @@ def test_unknown_stays_unknown_and_confidence_weighs(picture):
     assert steady.filter(second) is second
 
 
-def test_the_worker_steadies_depth_when_it_is_told_to(picture):
+def test_the_worker_steadies_depth_when_it_is_configured_to(picture):
     class Wavering(Estimator):
         name = "wavering"
 

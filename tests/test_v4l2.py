@@ -112,10 +112,10 @@ def test_steps_without_a_unit_need_a_calibration(camera, path):
         for steps in (-3, 253, math.nan):
             with pytest.raises(InputError, match="outside the lens's range of 0 to 250 steps"):
                 lens.move_to_command(steps)
-        for steps, told in ((0, 0), (250, 250), (101, 100), (104, 105)):
-            assert lens.move_to_command(steps).command == told
-            assert camera.dynamics.set_point == pytest.approx(told / 25)
-            assert lens.state().command == told and math.isnan(lens.state().focus_distance)
+        for steps, reached in ((0, 0), (250, 250), (101, 100), (104, 105)):
+            assert lens.move_to_command(steps).command == reached
+            assert camera.dynamics.set_point == pytest.approx(reached / 25)
+            assert lens.state().command == reached and math.isnan(lens.state().focus_distance)
 
 
 @given(least=st.integers(-1000, 1000), span=st.integers(1, 2000), step=st.integers(1, 40), share=st.floats(0, 1))
@@ -141,7 +141,7 @@ def test_settling_grows_with_the_way(camera, path):
         assert camera.dynamics.power_at(settled) == pytest.approx(0.8, abs=0.01)
 
 
-def test_somebody_else_switches_automatic_focus_on(camera, path):
+def test_another_program_switches_automatic_focus_on(camera, path):
     with opened(camera, path) as lens:
         lens.move_to_command(100)
         camera.automatic = True
@@ -163,7 +163,7 @@ def test_a_driver_that_refuses(camera, path):
         lens.move_to_command(50)
 
 
-def test_somebody_else_moves_the_focus(camera, path):
+def test_another_program_moves_the_focus(camera, path):
     with opened(camera, path) as lens:
         lens.move_to_command(100)
         camera._set(v4l2.FOCUS_ABSOLUTE, 200)

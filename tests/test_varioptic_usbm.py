@@ -90,7 +90,7 @@ def test_a_sweep_there_and_back_never_touches_the_eeprom(device, lens):
 
 
 def test_faults_in_words(device, lens):
-    assert lens.state().faults == ()  # analog mode is no fault before the first move
+    assert lens.state().faults == ()  # analog mode is not a fault before the first move
     lens.move_to_command(40.0)
     device.registers[usbm.FAULT] = 0x04
     device.registers[usbm.MODE] |= usbm.ANALOG
@@ -156,7 +156,7 @@ def test_a_refusal_is_a_sentence(device, lens):
     assert lens.move_to_command(30.0).command == pytest.approx(30.0)
 
 
-def test_half_a_frame_left_by_somebody_else(port):
+def test_half_a_frame_left_by_another_program(port):
     with open(port, "wb", buffering=0) as earlier:
         earlier.write(b"\x02\x37\x00\x09")
         with open_lens("varioptic_usbm", port, timeout=TIMEOUT) as lens:

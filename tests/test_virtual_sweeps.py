@@ -76,7 +76,7 @@ def test_a_rolling_stack_comes_with_every_plane():
 
 
 def test_a_plane_that_an_external_lens_has_just_left_is_waited_for_until_the_lens_is_back():
-    """After a sweep that a clock step spoilt, the next begins wherever a slow lens happens to be."""
+    """After a sweep that a clock step ended, the next begins wherever a slow lens happens to be."""
     scenario = Scenario(Fault.CLOCK_STEPS, SweepMode.EXTERNAL, SweepOutput.SWEEP, 15.0, 12000)
     tally = VirtualRun(scenario).sweeps(20)
     assert (tally.wrong, tally.lost) == (0, 0), tally.notes

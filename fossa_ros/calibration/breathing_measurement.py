@@ -138,8 +138,8 @@ def _evenly(frames: Sequence[Frame], count: int) -> list[Frame]:
     """Return up to ``count`` of the frames, about evenly spaced in position."""
     frames = sorted(frames, key=lambda frame: frame[0])
     positions = np.array([position for position, _ in frames])
-    wanted = np.linspace(positions[0], positions[-1], count)
-    return [frames[index] for index in sorted({int(np.abs(positions - place).argmin()) for place in wanted})]
+    target = np.linspace(positions[0], positions[-1], count)
+    return [frames[index] for index in sorted({int(np.abs(positions - place).argmin()) for place in target})]
 
 
 def _reduced(image: np.ndarray) -> tuple[np.ndarray, float]:

@@ -104,11 +104,11 @@ def _breathing(
     series: Sequence[CalibrationSeries],
     region: Region | None,
     calibration: LensCalibration | None,
-    wanted: bool,
+    enabled: bool,
     progress: Callable[[str], None],
 ) -> BreathingCurve | None:
     """Measure breathing over dioptres, or over commands without a calibration."""
-    if not wanted:
+    if not enabled:
         return None
     groups = []
     for each in series:

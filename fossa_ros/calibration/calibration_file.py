@@ -184,7 +184,7 @@ def read_calibration(path: str | Path) -> LensCalibration:
     content = load_yaml(path, _ADVICE)
     if content.get(_KEY) != VERSION:
         raise InputError(
-            f"{path} is no lens calibration of version {VERSION} ({_KEY} must be {VERSION}); make one with "
+            f"{path} is not a lens calibration of version {VERSION} ({_KEY} must be {VERSION}); make one with "
             "'fossa calibrate'."
         )
     file = convert(content, _File, path)

@@ -96,7 +96,7 @@ class Values(click.ParamType):
         if isinstance(value, tuple):
             return value
         if not self.holds(value):
-            self.fail(f"'{value}' is no list of {self.name}.", param, ctx)
+            self.fail(f"'{value}' is not a list of {self.name}.", param, ctx)
         return self._values(value)
 
     def _values(self, text: str) -> tuple[Any, ...]:

@@ -52,9 +52,9 @@ def printed(found: Timeline, width: int) -> Text:
 
 def _holds(found: Timeline, slot: int) -> list[tuple[Command, Command | None]]:
     """Return the commands to a plane, each with the next command."""
-    wanted = 1.0 / found.plan.focus_distances[slot]
+    target = 1.0 / found.plan.focus_distances[slot]
     following = [*found.commands[1:], None]
-    return [pair for pair in zip(found.commands, following, strict=True) if abs(pair[0].power - wanted) < 0.02]
+    return [pair for pair in zip(found.commands, following, strict=True) if abs(pair[0].power - target) < 0.02]
 
 
 def _fill(row: list[str], start: int, end: int, mark: str) -> None:

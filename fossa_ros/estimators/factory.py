@@ -66,7 +66,7 @@ def _from_entry_point(name: str) -> Estimator:
         try:
             estimator = point.load()()
             if not isinstance(estimator, Estimator):
-                raise TypeError("it is no subclass of fossa_ros.estimators.Estimator")
+                raise TypeError("it is not a subclass of fossa_ros.estimators.Estimator")
             _ = estimator.name
         except (ImportError, AttributeError, TypeError) as error:
             raise InputError(

@@ -117,8 +117,8 @@ def choose_planes(setting: Setting, distances: npt.ArrayLike, depth: np.ndarray,
     elif setting.focus == "uniform":
         from scipy.optimize import linear_sum_assignment  # slow to import
 
-        wanted = np.linspace(*_range("uniform", depth[depth > 0]), count)
-        chosen = linear_sum_assignment(np.abs(wanted[:, None] - power[None]))[1]
+        target = np.linspace(*_range("uniform", depth[depth > 0]), count)
+        chosen = linear_sum_assignment(np.abs(target[:, None] - power[None]))[1]
     return sorted(int(index) for index in chosen)
 
 

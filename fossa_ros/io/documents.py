@@ -125,18 +125,18 @@ def _sentence(message: str, content: object) -> str:
         return f"{place}.{missing[1]} is missing".lstrip(".")
     expected = re.match(r"Expected `([^`]*)`(.*)", problem)
     if problem.startswith("Number out of range"):
-        wanted = _KINDS["float"]
+        requirement = _KINDS["float"]
     elif expected is None:  # of a __post_init__
         return f"{place}.{problem}".lstrip(".")
     elif limit := re.match(r" (of length )?([<>]=?) (\S+)", expected[2]):
         unit = f"{_KINDS[expected[1]]} of length" if limit[1] else "a number"
-        wanted = _KINDS["float"] if "e+300" in limit[3] else f"{unit} {limit[2]} {float(limit[3]):g}"
+        requirement = _KINDS["float"] if "e+300" in limit[3] else f"{unit} {limit[2]} {float(limit[3]):g}"
     elif length := re.match(r" of length (\d+)", expected[2]):
-        wanted = f"a list of {length[1]} entries"
+        requirement = f"a list of {length[1]} entries"
     else:
         kinds = [name for name in expected[1].split(" | ") if name != "null"]
-        wanted = " or ".join(_KINDS.get(name, name) for name in kinds if name != "int" or "float" not in kinds)
-    return f"{entry} must be {wanted}{_but_is(content, place)}"
+        requirement = " or ".join(_KINDS.get(name, name) for name in kinds if name != "int" or "float" not in kinds)
+    return f"{entry} must be {requirement}{_but_is(content, place)}"
 
 
 def _but_is(content: Any, place: str) -> str:

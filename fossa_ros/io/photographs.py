@@ -85,13 +85,13 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise InputError(f"{path} is larger than {_MOST_PIXELS / 1e6:.0f} megapixels; shrink it.") from None
     except _BROKEN as error:
-        raise InputError(f"{path} is no JPEG or PNG that can be read, or is cut short; replace it.") from error
+        raise InputError(f"{path} is not a readable JPEG or PNG, or is cut short; replace it.") from error
 
 
 def _lens_tags(image: Image.Image) -> dict[str, float | None]:
     """Return the tags that describe the lens, None for each that is absent or not a positive number."""
     base = ExifTags.Base
-    wanted = {
+    fields = {
         "focal_length_mm": base.FocalLength,
         "f_number": base.FNumber,
         "film_mm": base.FocalLengthIn35mmFilm,
@@ -104,7 +104,7 @@ def _lens_tags(image: Image.Image) -> dict[str, float | None]:
         tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
     except _BROKEN:  # the image is usable without its tags
         tags = {}
-    return {name: _positive(tags.get(tag)) for name, tag in wanted.items()}
+    return {name: _positive(tags.get(tag)) for name, tag in fields.items()}
 
 
 def _positive(value: Any) -> float | None:

@@ -74,8 +74,8 @@ class IndexedBag:
 
     def messages(self, topics: set[str]) -> Iterator[RecordedMessage]:
         """Yield the messages of some topics in the order of recording."""
-        wanted = [connection for connection in self._reader.connections if connection.topic in topics]
-        for connection, recorded_ns, raw in self._reader.messages(wanted) if wanted else ():
+        requested = [connection for connection in self._reader.connections if connection.topic in topics]
+        for connection, recorded_ns, raw in self._reader.messages(requested) if requested else ():
             yield RecordedMessage(connection.topic, connection.msgtype, recorded_ns, raw)
 
 

@@ -162,7 +162,7 @@ def _unknown(found: MotionResult, stack: FocusStack, reason: str, config: Motion
 
 
 def _severity(measured: Measurement, share: float, config: MotionConfig) -> float:
-    """Return the largest ratio of evidence to threshold; a single tile is no region, so it stays below 1."""
+    """Return the largest ratio of evidence to threshold; a single tile is not a region, so it stays below 1."""
     region = share / config.moving_share if config.moving_share else np.inf * share
     tile = 0.9 * min(float(measured.suspicion.max()), 1.0)
     return max(float(measured.motion_px.max()) / config.still_px, region, tile)

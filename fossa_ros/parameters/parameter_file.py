@@ -42,8 +42,8 @@ def read_config(
         warn: receives a sentence for every name in the file that has no effect and looks like a mistake.
 
     Raises:
-        InputError: the file is no parameter file, a pair is no parameter, or a value has another type, is out of range
-            or does not go with the others.
+        InputError: the file is not a parameter file, a pair is not a parameter, or a value has another type, is out of
+            range or does not go with the others.
     """
     known = {parameter.name: parameter for parameter in parameters_of(config)}
     values: dict[str, Any] = {}
@@ -60,7 +60,7 @@ def read_config(
         if not equals or name not in known:
             near = nearest_name(name, known)
             advice = f"did you mean {near}?" if near else "docs/parameters.md lists them."
-            raise InputError(f"'{pair}' is no NAME=VALUE of a parameter of {node}; {advice}")
+            raise InputError(f"'{pair}' is not NAME=VALUE of a parameter of {node}; {advice}")
         values[name] = typed_text(known[name], text, "the command line")
     return build(config, values)
 

@@ -266,7 +266,7 @@ def _check_node_name(name: str, line: str) -> None:
     tokens = name.removeprefix("/").split("/")
     bad = next((token for token in tokens if not _TOKEN.fullmatch(token)), None)
     if bad is not None:
-        raise InputError(f"{line}: '{name}' is no name of a node; {LAYOUT}")
+        raise InputError(f"{line}: '{name}' is not the name of a node; {LAYOUT}")
 
 
 def _whole(text: str) -> int:

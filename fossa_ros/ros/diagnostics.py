@@ -60,7 +60,7 @@ class Health:
         inference_ms: of the last depth.
         age_ms: of the last depth when it was published, from its stamp.
         known: share of the pixels of the last depth that have a value.
-        resting: whether the node does not sweep on purpose, so that missing depth is no fault.
+        resting: whether the node does not sweep on purpose, so that missing depth is not a fault.
         camera_fault: why no frame reaches a sweep; empty where frames do.
         camera_period_ns: time from frame to frame; None where unknown.
         clock_offset: of the camera; None where unknown.

@@ -59,10 +59,12 @@ class SimulatedLibcamera(Node):
 
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
-            wanted = TYPES.get(parameter.name)
-            if wanted not in (None, parameter.type_):
+            expected = TYPES.get(parameter.name)
+            if expected not in (None, parameter.type_):
                 found = parameter.type_.name.lower()
-                reason = f"{parameter.name}: parameter types mismatch, expected '{wanted.name.lower()}', got '{found}'"
+                reason = (
+                    f"{parameter.name}: parameter types mismatch, expected '{expected.name.lower()}', got '{found}'"
+                )
                 return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 

@@ -49,11 +49,11 @@ class TopicCamera:
 
     def frame_after(self, t_ns: int) -> np.ndarray:
         """Return the first frame, (H, W) uint8 grey, whose exposure certainly started at or after ``t_ns``."""
-        wanted = t_ns + self._lead_ns
-        self.wait((wanted - time.time_ns()) / 1e9)
+        target = t_ns + self._lead_ns
+        self.wait((target - time.time_ns()) / 1e9)
         with self._changed:
-            if not self._changed.wait_for(lambda: self._stamp() >= wanted, self._patience):
-                raise InputError(self._timeout_reason(wanted))
+            if not self._changed.wait_for(lambda: self._stamp() >= target, self._patience):
+                raise InputError(self._timeout_reason(target))
             image = self._newest
         return cv2.cvtColor(rgb_from_message(image), cv2.COLOR_RGB2GRAY)
 
@@ -73,11 +73,11 @@ class TopicCamera:
             self._newest = image
             self._changed.notify_all()
 
-    def _timeout_reason(self, wanted: int) -> str:
+    def _timeout_reason(self, target: int) -> str:
         if self._newest is None:
             return f"No image arrived on {self._topic} within {self._patience:g} s; check that the camera runs."
         return (
-            f"Images on {self._topic} are stamped {(wanted - self._stamp()) / 1e9:.2f} s before this machine's clock; "
+            f"Images on {self._topic} are stamped {(target - self._stamp()) / 1e9:.2f} s before this machine's clock; "
             "synchronise the clocks, or check that the camera still runs."
         )
 

@@ -85,8 +85,8 @@ class TargetRig:
     def frame_after(self, t_ns: int) -> np.ndarray:
         """Return the first frame exposed from ``t_ns`` on, (H, W) uint8 grey; the clock advances to its end."""
         period, exposure = round(1e9 / self.config.rate), round(self.config.exposure * 1e9)
-        wanted = max(t_ns, self.clock()) - self._epoch
-        start = self._epoch + -(-wanted // period) * period
+        earliest = max(t_ns, self.clock()) - self._epoch
+        start = self._epoch + -(-earliest // period) * period
         image = self._sensor.expose(self._target.image(self.focus_at(start + exposure // 2), self.distance))
         self.clock.advance_to(start + exposure)
         return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

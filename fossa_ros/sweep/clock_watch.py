@@ -77,10 +77,10 @@ class ClockWatch:
         """Return the timing to use: corrected if the offset is certain and larger than half the clock margin."""
         found, margin = self.found, self._base.clock_margin_ns
         if self._use is ClockUse.CORRECT and found is not None and found.certain and 2 * found.uncertainty_ns <= margin:
-            wanted = self._base.clock_offset_ns + found.offset_ns
-            if abs(wanted - self._timing.clock_offset_ns) > margin / 2:
+            target = self._base.clock_offset_ns + found.offset_ns
+            if abs(target - self._timing.clock_offset_ns) > margin / 2:
                 with suppress(InputError):  # beyond the range of sweep.clock_offset
-                    self._timing = replace(self._base, clock_offset_ns=wanted)
+                    self._timing = replace(self._base, clock_offset_ns=target)
         return self._timing
 
     def set_timing(self, timing: SweepTiming) -> None:

@@ -200,7 +200,7 @@ class Sequencer:
             self._guard.drops,
             measures=self.measures,
             tolerance=self.config.position_tolerance,
-            prove_each=self.config.output is SweepOutput.ROLLING,
+            verify_each=self.config.output is SweepOutput.ROLLING,
             holding=self._last_move,
         )
 

@@ -130,7 +130,7 @@ def read_dictionary(path: Path) -> dict:
     except InputError:
         raise
     except Exception as error:  # an invalid pickle may raise anything
-        raise InputError(f"{path} is no dictionary of arrays, or is truncated; unpack {SOURCE} again.") from error
+        raise InputError(f"{path} is not a dictionary of arrays, or is truncated; unpack {SOURCE} again.") from error
 
 
 class _Arrays(pickle.Unpickler):

@@ -122,7 +122,7 @@ def read_runs(path: Path) -> dict[int, tuple[str, float]]:
         try:
             runs[int(found[1])] = found[2], float(found[3])
         except (TypeError, ValueError):
-            raise InputError(f"{path} has the line '{line[:60]}', which is no run; unpack {SOURCE} again.") from None
+            raise InputError(f"{path} has the line '{line[:60]}', which is not a run; unpack {SOURCE} again.") from None
     missing = [run for run in RUNS if run not in runs]
     if missing:
         raise InputError(f"{path} lacks run_{missing[0]}; unpack {SOURCE} again.")

@@ -45,7 +45,7 @@ class StepSweep(SweepMachine):
         refused: frames that did not pass the stamp guard.
         measures: whether the lens measures its position.
         tolerance: dioptres that a lens may be off its plane.
-        prove_each: whether every plane is verified by itself, because it is used before the next command.
+        verify_each: whether every plane is verified on its own, because it is used before the next command.
         holding: the command that the lens holds, None if it holds none.
     """
 
@@ -60,7 +60,7 @@ class StepSweep(SweepMachine):
         *,
         measures: bool,
         tolerance: float,
-        prove_each: bool = False,
+        verify_each: bool = False,
         holding: LensMove | None = None,
     ):
         super().__init__(StepAssembler(timing, measured=measures), refused)
@@ -69,7 +69,7 @@ class StepSweep(SweepMachine):
         self._timing = timing
         self._measures = measures
         self._tolerance = tolerance
-        self._prove_each = prove_each
+        self._verify_each = verify_each
         self._holding = holding
         self._phase = Phase.START
         self._moves: list[LensMove] = []  # one each plane opened so far
@@ -105,13 +105,13 @@ class StepSweep(SweepMachine):
 
     def commanded(self, move: LensMove) -> None:
         """Open the next plane."""
-        wanted = self._plan.focus_distances[self._order[len(self._moves)]]
+        target = self._plan.focus_distances[self._order[len(self._moves)]]
         self._open(move, move.acknowledged_ns)
         if move.acknowledged_ns < move.sent_ns:
             self._fail(CLOCK_SET_BACK)
-        elif self._off(move.focus_distance, wanted):
+        elif self._off(move.focus_distance, target):
             self._fail(
-                f"The lens was commanded to {wanted:.2f} m but went to {move.focus_distance:.2f} m; change sweep.near "
+                f"The lens was commanded to {target:.2f} m but went to {move.focus_distance:.2f} m; change sweep.near "
                 "and sweep.far to what it reaches."
             )
 
@@ -148,8 +148,8 @@ class StepSweep(SweepMachine):
             TakenPlane(slot, move.focus_distance, 0.0, self._timing.exposed(frame)[0], frame)
             for slot, (move, frame) in zip(self._order, self._assembler.frames(), strict=False)
         ]
-        unproved = self._phase in (Phase.CONFIRM, Phase.FAILED) or (self._phase is Phase.VERIFY and self._prove_each)
-        if unproved and self._assembler.current_taken():
+        unverified = self._phase in (Phase.CONFIRM, Phase.FAILED) or (self._phase is Phase.VERIFY and self._verify_each)
+        if unverified and self._assembler.current_taken():
             taken.pop()
         return taken
 
@@ -164,7 +164,7 @@ class StepSweep(SweepMachine):
         self._phase = Phase.ARRIVE if self._measures else Phase.EXPOSE
 
     def _after_exposure(self) -> Phase:
-        return Phase.VERIFY if self._prove_each or self._is_last() else Phase.COMPLETE
+        return Phase.VERIFY if self._verify_each or self._is_last() else Phase.COMPLETE
 
     def _is_last(self) -> bool:
         return len(self._moves) == len(self._order)
@@ -172,8 +172,8 @@ class StepSweep(SweepMachine):
     def _move(self) -> MoveLens:
         return MoveLens(self._plan.focus_distances[self._order[len(self._moves)]])
 
-    def _off(self, distance: float, wanted: float) -> bool:
-        return not abs(float(dioptres(distance)) - float(dioptres(wanted))) <= self._tolerance
+    def _off(self, distance: float, target: float) -> bool:
+        return not abs(float(dioptres(distance)) - float(dioptres(target))) <= self._tolerance
 
     def _fail(self, reason: str) -> None:
         self._failure, self._phase = reason, Phase.FAILED
