@@ -79,8 +79,8 @@ def colcon_workspace() -> Path:
     return workspace
 
 
-def wheel() -> Path:
-    """Return the wheel, built from a source distribution as a user of either gets it."""
+def distributions() -> tuple[Path, Path]:
+    """Return the source distribution, and the wheel built from it, as a user of either gets them."""
     folder = KEPT / f"wheel-{_hash(_sources())}"
     with _locked():
         _remove_others("wheel-*", folder)
@@ -90,7 +90,7 @@ def wheel() -> Path:
             partial = KEPT / "partial"
             run(sys.executable, "-m", "build", "--outdir", partial, ROOT, env=env, cwd=KEPT)
             partial.rename(folder)
-    return next(folder.glob("*.whl"))
+    return next(folder.glob("*.tar.gz")), next(folder.glob("*.whl"))
 
 
 def _sources() -> Iterable[Path]:
@@ -134,4 +134,4 @@ def _locked():
 if __name__ == "__main__":
     os.nice(NICENESS)
     colcon_workspace()
-    wheel()
+    distributions()

@@ -8,18 +8,18 @@ then comes from a change of the code.
 
 from __future__ import annotations
 
-import fcntl
-import itertools
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from fossa_ros.ros import environment
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 GROUPS = ("real_time", None, "build")
@@ -30,24 +30,13 @@ hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
 
 
-def reserve_domain():
-    """Reserve a ROS domain that no other test process of this machine uses; return it and the lock that holds it."""
-    for domain in itertools.count(1):
-        try:
-            lock = Path(tempfile.gettempdir(), f"fossa_ros_test_domain_{domain}").open("w")  # noqa: SIM115
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return domain, lock
-        except OSError:  # held by another test process, or another user's file
-            continue
-
-
-DOMAIN, _LOCK = reserve_domain()
 _ROS_HOME = tempfile.TemporaryDirectory(prefix="fossa_ros_test_")
 
 # Before any test imports numpy, OpenCV, torch or rclpy, and for the processes that tests start.
 os.environ.update(dict.fromkeys(THREADS, "1"))
-os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.pop("ROS_DOMAIN_ID", None)  # of the user, or of the process that started this worker
+_NETWORK = ExitStack()  # until this process ends
+_NETWORK.enter_context(environment.isolated())
 os.environ["ROS_HOME"] = _ROS_HOME.name
 
 

@@ -46,9 +46,11 @@ def children_of(out: Path) -> list[str]:
 @pytest.mark.timeout(200)
 def test_a_short_run_ends_with_figures_pictures_a_cloud_and_a_bag(tmp_path):
     out = tmp_path / "demo"
+    environ = environment.child_environment()
+    del environ["ROS_DOMAIN_ID"], environ["ROS_AUTOMATIC_DISCOVERY_RANGE"]  # the demo reserves a domain
     result = subprocess.run(
         [*COMMAND, "--out", str(out), "--seconds", "8"],
-        env=environment.child_environment(),
+        env=environ,
         capture_output=True,
         text=True,
         timeout=180,

@@ -116,6 +116,7 @@ def test_a_missing_lens_is_said_once_and_the_node_waits_for_it(tmp_path):
         time.sleep(3.0)  # the node tries every second
     words = log.read_text()
     assert words.count(port) == 1 and "Trying again" in words and "Traceback" not in words
+    assert words.count("Estimator classical") == 1
 
 
 def test_without_autostart_the_node_waits_for_a_lifecycle_manager(tmp_path):

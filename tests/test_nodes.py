@@ -225,6 +225,18 @@ def test_a_start_up_value_that_cannot_be_ends_the_process_with_a_sentence(tmp_pa
         )
         assert result.returncode == 1
         assert value.split(":=")[0] in result.stderr and "Traceback" not in result.stderr
+        assert "[fossa_node]: " in result.stderr  # the logger of all other lines
+
+
+def test_a_node_that_waits_for_its_lens_logs_the_estimator_once(tmp_path):
+    log = tmp_path / "node.log"
+    with process("fossa_node", log, lens__port=tmp_path / "no_lens"):
+        deadline = time.monotonic() + 20
+        while "Trying again" not in log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(2.5)  # it tries every second
+    words = log.read_text()
+    assert words.count("Trying again") == 1 and words.count("Estimator classical") == 1, words
 
 
 def test_sigterm_in_mid_sweep_parks_the_lens_and_frees_the_port(rig, listener, tmp_path):

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import distribution
@@ -25,6 +26,14 @@ PREFIX = Path(sys.prefix)
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MESSAGES = sorted(file.stem for file in (ROOT / "msg").glob("*.msg"))
 EXECUTABLES = sorted(e.name for e in distribution("fossa-ros").entry_points.select(group="console_scripts"))
+IN_SOURCE_DISTRIBUTION = {
+    *(".ci/run", ".dockerignore", ".github/workflows/ci.yml", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md"),
+    *("CITATION.cff", "CMakeLists.txt", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "README.md"),
+    *("SECURITY.md", "benchmarks/replay.py", "build_messages.py", "config/rig.yaml", "docs/index.md"),
+    *("entry_points.txt", "launch/fossa.launch.py", "mkdocs.yml", "msg/FocusStack.msg", "package.xml"),
+    *("pyproject.toml", "resource/fossa_ros", "setup.py", "tests/builds.py", "tests/conftest.py"),
+    *("tests/data/small_rig.yaml", "tests/data/path_traced/breakfast.npz", "tests/node_processes.py"),
+}
 
 
 def wheel_version(requirement: str) -> tuple[str, str]:
@@ -119,17 +128,27 @@ def test_message_reaches_another_process():
 
 
 @pytest.fixture(scope="session")
-def wheel() -> zipfile.ZipFile:
-    """Build the wheel from a source distribution, as a user of either gets it."""
+def distributions() -> tuple[Path, Path]:
+    """Build the source distribution, and the wheel from it, as a user of either gets them."""
     try:
-        return zipfile.ZipFile(builds.wheel())
+        return builds.distributions()
     except builds.Unreachable as error:
         pytest.skip(f"the build requirements cannot be had: {error}")
 
 
 @pytest.mark.build
 @pytest.mark.timeout(400)
-def test_wheel_made_from_the_source_distribution_is_complete(wheel):
+def test_source_distribution_holds_what_tests_and_contributors_need(distributions):
+    with tarfile.open(distributions[0]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names >= IN_SOURCE_DISTRIBUTION
+    assert not [name for name in names if "__pycache__/" in name or name.startswith("fossa_ros/msg")]
+
+
+@pytest.mark.build
+@pytest.mark.timeout(400)
+def test_wheel_made_from_the_source_distribution_is_complete(distributions):
+    wheel = zipfile.ZipFile(distributions[1])
     names = set(wheel.namelist())
     sources = {file.relative_to(ROOT) for file in (ROOT / "fossa_ros").rglob("*") if file.is_file()}
     made_in_place = re.compile(r"__pycache__|^fossa_ros/msg/|\.so$")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from fossa_ros.core.errors import FossaError, InputError
 from fossa_ros.io.atomic import replacing_files
 from fossa_ros.io.installed import share
 from fossa_ros.ros import environment
-from fossa_ros.ros.demo_results import FILES, print_summary, summarise, write_results
+from fossa_ros.ros.demo_results import FILES, describe_failure, print_summary, summarise, write_results
 from fossa_ros.ros.recorder import Recorder, Run
 
 READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
@@ -42,6 +43,8 @@ def run_demo(
 ) -> dict[str, Any]:
     """Sweep a simulated scene with real nodes, knock the camera, and write the results to ``out``.
 
+    The nodes get a ROS domain of their own on this machine, unless ``ROS_DOMAIN_ID`` is set.
+
     Args:
         out: folder for summary.json, pictures, cloud, bag and logs.
         seconds: duration of the run; up to ten seconds more until a sweep has been rejected because of a knock.
@@ -58,15 +61,12 @@ def run_demo(
     if not seconds > 0:
         raise InputError(f"The demo must run for a positive number of seconds, not {seconds:g}.")
     environment.complete()
-    out = Path(out)
-    with _interrupted_by_sigterm(), replacing_files(out, FILES) as work:
+    out, domain = Path(out), os.environ.get("ROS_DOMAIN_ID", "")
+    with _interrupted_by_sigterm(), environment.isolated(), replacing_files(out, FILES) as work:
         run = _record(work, seconds, scene, parameters or {}, raw)
         summary = summarise(run, seconds)
         if not summary["sweeps_scored"]:
-            raise DemoFailed(
-                f"None of {summary['sweeps']} sweeps gave depth while the camera was at rest "
-                f"({summary['not_accepted']}); run the demo for longer. End of the logs:\n{_log_ends(work)}"
-            )
+            raise DemoFailed(f"{describe_failure(summary, domain)} End of the logs:\n{_log_ends(work)}")
         write_results(run, summary, work)
     print_summary(summary, out)
     return summary

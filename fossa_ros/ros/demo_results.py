@@ -26,6 +26,14 @@ from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.ros.recorder import Run
 
 FILES = ("summary.json", "overview.jpg", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
+# What to change where most sweeps without depth have a verdict.
+REMEDIES = {
+    "rejected": "run the demo for longer (--seconds), so that sweeps follow the knock",
+    "failed": "mend what the estimator reports in the log",
+    "incomplete": "stop other programs, which leave it too little processor time to handle every frame",
+    "superseded": "stop other programs, or choose a faster estimator",
+    "stale": "stop other programs, or choose a faster estimator",
+}
 
 
 def summarise(run: Run, seconds: float) -> dict[str, Any]:
@@ -70,12 +78,36 @@ def write_results(run: Run, summary: dict[str, Any], folder: Path) -> None:
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 
+def describe_failure(summary: dict[str, Any], domain: str) -> str:
+    """Return one sentence: why no depth of a run can be compared with the truth, and what to change.
+
+    Args:
+        summary: figures of the run, by ``summarise``.
+        domain: the ``ROS_DOMAIN_ID`` that the user has set, which other nodes may use too; may be empty.
+    """
+    verdicts = summary["not_accepted"]
+    counts = {"accepted": summary["sweeps_accepted"], **verdicts}
+    seen = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    most = max(verdicts, key=verdicts.get, default=None)
+    if summary["sweeps_accepted"]:
+        change = "run the demo for longer (--seconds), so that a sweep ends before the knock"
+    elif most in REMEDIES:
+        change = REMEDIES[most]
+    else:
+        change = "stop other programs, which leave it too little processor time"
+    if domain:
+        change += f", or unset ROS_DOMAIN_ID ({domain}), in case other nodes of that domain took part"
+    return f"No depth could be scored in {summary['seconds']:g} s ({summary['sweeps']} sweeps: {seen}): {change}."
+
+
 def print_summary(summary: dict[str, Any], out: Path) -> None:
     """Print the figures as a table."""
     table = Table(title=f"{summary['seconds']:g} s of sweeps, written to {out}", show_header=False)
     table.add_row("sweeps accepted", str(summary["sweeps_accepted"]))
-    for verdict, count in summary["not_accepted"].items():
+    for verdict, count in {"rejected": 0, **summary["not_accepted"]}.items():
         table.add_row(f"sweeps {verdict}", str(count))
+    if not summary["rejections"]:
+        table.add_row("  the knock", "met no complete sweep")
     for sweep, reason in summary["rejections"].items():
         table.add_row(f"  sweep {sweep}", reason)
     table.add_row("depth AbsRel", f"{summary['abs_rel']:.3f}")

@@ -29,6 +29,7 @@ class DepthComponent:
         self._worker: DepthWorker | None = None
         self._outputs: Outputs | None = None
         self._log_throttle = LogThrottle()
+        self._described = ""  # the estimator in the log; autostart may configure the same one every second
 
     def configure(self, config: DepthConfig, on_published: Callable[[SweepResult, SweepReport], None]) -> str:
         """Load the estimator and return its name.
@@ -52,7 +53,9 @@ class DepthComponent:
             temporal=None if (temporal := _temporal(config)) is None else TemporalFilter(temporal),
         )
         self._outputs = Outputs(self._node, config.depth.encoding)
-        self._node.get_logger().info(f"Estimator {estimator.description}")
+        if estimator.description != self._described:
+            self._described = estimator.description
+            self._node.get_logger().info(f"Estimator {self._described}")
         return estimator.name
 
     def apply_live(self, config: DepthConfig) -> None:

@@ -26,8 +26,10 @@ REST_S = 3.0  # without a focus stack, after which the node counts as at rest
 class DepthNode(ManagedNode):
     """Publish the depth of every focus stack that passes the motion check."""
 
+    NODE_NAME = "depth_node"
+
     def __init__(self, **kwargs: Any):
-        super().__init__("depth_node", DepthNodeConfig, **kwargs)
+        super().__init__(self.NODE_NAME, DepthNodeConfig, **kwargs)
         self._diagnostics = HealthPublisher(self, self._tick)
         self._depth = DepthComponent(self)
         self._stacks: Subscription | None = None

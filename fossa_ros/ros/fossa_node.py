@@ -23,8 +23,10 @@ class FossaNode(ManagedNode):
     Capture and depth share the process, so that no image is serialized between them.
     """
 
+    NODE_NAME = "fossa_node"
+
     def __init__(self, **kwargs: Any):
-        super().__init__("fossa_node", FossaNodeConfig, **kwargs)
+        super().__init__(self.NODE_NAME, FossaNodeConfig, **kwargs)
         self._diagnostics = HealthPublisher(self, self._tick)
         self._capture = CaptureComponent(self, self._diagnostics)
         self._depth = DepthComponent(self)

@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import rclpy
@@ -59,8 +59,11 @@ class ManagedNode(LifecycleNode):
         kwargs: for ``rclpy.lifecycle.LifecycleNode``.
 
     Attributes:
+        NODE_NAME: name of the node, and of its logger before the node exists.
         ended: set once the process was asked to end.
     """
+
+    NODE_NAME: ClassVar[str]
 
     def __init__(self, name: str, config: type[NodeConfig], parameter_files: Iterable[str] = (), **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
@@ -243,7 +246,7 @@ def _refusal(error: Exception, files: Iterable[str]) -> str:
 
 
 def run(
-    node_class: Callable[..., ManagedNode],
+    node_class: type[ManagedNode],
     args: list[str] | None = None,
     *,
     opencv_threads: int | None = OPENCV_THREADS,
@@ -257,7 +260,7 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     prepare_process(opencv_threads)
-    log = rclpy.logging.get_logger(node_class.__name__)
+    log = rclpy.logging.get_logger(node_class.NODE_NAME)
     files = parameters.parameter_files(sys.argv if args is None else args)
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

@@ -58,8 +58,10 @@ class SimRigNode(ManagedNode):
     than rendering the frames.
     """
 
+    NODE_NAME = "sim_rig_node"
+
     def __init__(self, **kwargs: Any):
-        super().__init__("sim_rig_node", SimRigNodeConfig, **kwargs)
+        super().__init__(self.NODE_NAME, SimRigNodeConfig, **kwargs)
         self._rig: SimulatedRig | None = None
         self._rig_services: list[Service] = []
         self._last_pose: Pose | None = None

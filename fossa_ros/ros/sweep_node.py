@@ -33,8 +33,10 @@ class SweepNode(ManagedNode):
     both kinds, for the service ``capture`` and for ``/diagnostics``.
     """
 
+    NODE_NAME = "sweep_node"
+
     def __init__(self, **kwargs: Any):
-        super().__init__("sweep_node", SweepNodeConfig, **kwargs)
+        super().__init__(self.NODE_NAME, SweepNodeConfig, **kwargs)
         self._diagnostics = HealthPublisher(self, self._tick)
         self._capture = CaptureComponent(self, self._diagnostics)
         self._stacks = StackSender(self, self._on_replaced)
