@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -188,6 +190,36 @@ def test_a_bag_that_breaks_off_is_read_as_far_as_it_goes(bags, name, tmp_path):
             assert sorted(read) == sorted(whole[: len(read)])
             seconds = (bag.end_ns - bag.begin_ns) / 1e9
             assert f"the first {seconds:.1f} s" in bag.damage and "damaged" in bag.damage
+
+
+@pytest.mark.parametrize("written", ["nothing", "half"])  # of the messages to the database; the log has the rest
+def test_the_bag_of_a_killed_sqlite_recorder_is_read_with_its_log(bags, written, tmp_path):
+    with BagReader(bags / "sqlite3") as bag:
+        whole = [(m.topic, m.recorded_ns, bytes(m.raw)) for m in bag.messages(bag.types)]
+    killed = tmp_path / "bag"
+    killed.mkdir()
+    with (
+        contextlib.closing(sqlite3.connect(next((bags / "sqlite3").glob("*.db3")))) as source,
+        contextlib.closing(sqlite3.connect(tmp_path / "live.db3", isolation_level=None)) as recorder,
+    ):
+        recorder.execute("PRAGMA journal_mode = WAL")
+        recorder.execute("PRAGMA wal_autocheckpoint = 0")
+        statements = list(source.iterdump())
+        half = len(statements) // 2 if written == "half" else 0
+        recorder.executescript("\n".join(statements[:half] + (["COMMIT;"] if half else [])))
+        recorder.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        recorder.executescript("\n".join((["BEGIN;"] if half else []) + statements[half:]))
+        for suffix in ("", "-wal", "-shm"):  # as a killed process leaves them
+            shutil.copyfile(tmp_path / f"live.db3{suffix}", killed / f"killed_0.db3{suffix}")
+    before = {file.name: file.read_bytes() for file in killed.iterdir()}
+    with BagReader(killed) as bag:
+        assert [(m.topic, m.recorded_ns, bytes(m.raw)) for m in bag.messages(bag.types)] == whole
+        assert not bag.damage and bag.counts.total() == len(whole)
+    shutil.copy(bags / "sqlite3" / "metadata.yaml", killed)
+    with BagReader(killed) as bag:  # also where an index says otherwise
+        assert len(list(bag.messages(bag.types))) == len(whole)
+    (killed / "metadata.yaml").unlink()
+    assert {file.name: file.read_bytes() for file in killed.iterdir()} == before
 
 
 def test_a_damaged_bag_is_replayed_until_the_damage_and_the_report_says_so(bags, replayed, tmp_path):

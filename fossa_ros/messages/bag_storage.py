@@ -7,6 +7,7 @@ failed) is read from the beginning of each file until the bytes no longer make s
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import tempfile
 from collections import Counter
@@ -19,6 +20,7 @@ from mcap.stream_reader import StreamReader
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
+from fossa_ros.core.errors import InputError
 from fossa_ros.messages.definitions import typestore
 
 try:
@@ -63,6 +65,8 @@ class IndexedBag:
     """A bag that was closed in order; raises whatever rosbags raises where it was not."""
 
     def __init__(self, path: Path, stack: contextlib.ExitStack):
+        if any(_has_log(file) for file in _files(path)):  # rosbags would leave out what is in it
+            raise InputError("its recorder did not close the database")
         self._reader = stack.enter_context(AnyReader([path], default_typestore=typestore()))
         self.typestore = self._reader.typestore
         self.contents = BagContents()
@@ -93,12 +97,12 @@ class SequentialBag:
         self.contents = BagContents()
         self.error: Exception | None = None
         self._files = []
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        for file in _files(path):
             if file.suffix == ".zstd" and file.with_suffix("").suffix in STORAGES:
                 file, error = _decompress(file, stack)
                 self.error = self.error or error
             if file.suffix in STORAGES:
-                self._files.append(file)
+                self._files.append(_with_log(file, stack))
         self._scan()
         if self._definitions:
             self.typestore = get_typestore(Stores.EMPTY)
@@ -155,7 +159,9 @@ class SequentialBag:
                         yield RecordedMessage(channel.topic, msgtype, record.log_time, record.data)
 
     def _read_sqlite(self, file: Path) -> Iterator[RecordedMessage]:
-        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)) as database:
+        # Immutable: no lock and no other file is made beside the bag. SQLite then ignores the write-ahead log.
+        options = "" if _has_log(file) else "?mode=ro&immutable=1"
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}{options}", uri=True)) as database:
             # Otherwise SQLite refuses a file that is shorter than its first page states.
             database.execute("PRAGMA writable_schema = ON")
             topics = {key: (name, kind) for key, name, kind in database.execute("SELECT id, name, type FROM topics")}
@@ -167,6 +173,36 @@ class SequentialBag:
             # By rowid, in the order of writing: the index by time may be the damaged part.
             for key, recorded_ns, raw in database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id"):
                 yield RecordedMessage(*topics[key], recorded_ns, raw)
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files of a bag, a folder or one file, by name."""
+    return sorted(path.iterdir()) if path.is_dir() else [path]
+
+
+def _log_of(file: Path) -> Path:
+    """Return the write-ahead log of an SQLite database."""
+    return file.with_name(f"{file.name}-wal")
+
+
+def _has_log(file: Path) -> bool:
+    """Return whether ``file`` is a database whose write-ahead log is not empty."""
+    log = _log_of(file)
+    return file.suffix == ".db3" and log.is_file() and log.stat().st_size > 0
+
+
+def _with_log(file: Path, stack: contextlib.ExitStack) -> Path:
+    """Return ``file``, or a copy kept until ``stack`` closes where it is a database with a write-ahead log.
+
+    A recorder that was killed leaves its last messages, or all of them, in the log. SQLite writes to the database when
+    it reads the log; the bag must stay as it is. The index of the log (-shm) is not copied: SQLite makes it anew.
+    """
+    if not _has_log(file):
+        return file
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fossa-bag-")))
+    for source in (file, _log_of(file)):
+        shutil.copyfile(source, folder / source.name)
+    return folder / file.name
 
 
 def _decompress(file: Path, stack: contextlib.ExitStack) -> tuple[Path, Exception | None]:
