@@ -15,6 +15,10 @@ def progress_bar(*columns: ProgressColumn, quiet: bool = False, transient: bool 
     A ``transient`` one vanishes at its end, and is not written to anything but a terminal.
     """
     console = Console(stderr=True, quiet=quiet)
+    disable = transient and not console.is_terminal
+    console.quiet = (
+        quiet or disable
+    )  # before rich 14 (Ubuntu 24.04) a disabled bar ends with an empty line all the same
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -23,7 +27,7 @@ def progress_bar(*columns: ProgressColumn, quiet: bool = False, transient: bool 
         TimeRemainingColumn(),
         console=console,
         transient=transient,
-        disable=transient and not console.is_terminal,
+        disable=disable,
     )
 
 
