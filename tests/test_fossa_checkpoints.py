@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import random
 
 import pytest
 import torch
@@ -117,6 +119,32 @@ def test_damaged_files(tmp_path, name, content):
         loaded(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello world\n",
+        b"junk",
+        b"{}",
+        b"\n" * 40,
+        b"0.5\n",
+        b"# notes\n1 2 3\n",
+        *map(random.Random(3).randbytes, (1, 9, 5000)),
+    ],
+)
+def test_a_file_of_another_kind_is_no_checkpoint(tmp_path, content):
+    (tmp_path / "junk.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"junk\.pth' is not a PyTorch checkpoint; give a \.pth"):
+        loaded(tmp_path / "junk.pth")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_pickle_is_a_sentence(tmp_path, seed):
+    (tmp_path / "a.pth").write_bytes(b"\x80\x02" + random.Random(seed).randbytes(200))
+    with pytest.raises(InputError, match=r"a\.pth' (contains more than tensors|cannot be read)"):
+        loaded(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("name", ["absent.pth", "/no/such/file", "a/b/c", "vits", ""])
 def test_what_is_neither_file_nor_hub_name(name):
     with pytest.raises(InputError, match="is not a file"):
@@ -148,13 +176,23 @@ def test_hub_offline_without_a_cached_copy(tmp_path, monkeypatch):
         loaded("fossa-vits")
 
 
-def test_hub_unreachable(monkeypatch):
+def test_hub_unreachable(monkeypatch, caplog):
+    logger = logging.getLogger("huggingface_hub.utils._http")
+
     def download(repo, file):
+        logger.warning("Retrying in 1s [Retry 1/5].")
         raise LocalEntryNotFoundError("no connection")
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    with pytest.raises(InputError, match="give the path"):
-        loaded("fossa-vits")
+    logger.addHandler(caplog.handler)  # huggingface_hub does not propagate its records
+    try:
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+        with pytest.raises(InputError, match="give the path"):
+            loaded("fossa-vits")
+        assert not caplog.records
+        logger.warning("seen again")
+        assert caplog.records
+    finally:
+        logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize(

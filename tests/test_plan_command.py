@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -47,6 +49,11 @@ def test_rolling_output_is_a_depth_map_a_plane_and_a_ramp_n_frames_plus_one():
         (lambda: found(200, timing=SweepTiming(exposure_ns=10 * MS)), "does not fit"),
         (lambda: Latencies(0), "rate"),
         (lambda: found(1), "frame_timeout"),
+        (lambda: found(30, acknowledge_ns=10**24), "shorten acknowledge"),
+        (lambda: SweepPlan.evenly(-1, 6, 5), "nearest plane must be a positive number of metres, not -1"),
+        (lambda: SweepPlan.evenly(math.nan, 6, 5), "nearest plane must be a positive number of metres, not nan"),
+        (lambda: SweepPlan.evenly(1, math.nan, 5), "farthest plane must be a positive number of metres, not nan"),
+        (lambda: SweepPlan.evenly(1, -6, 5), "farthest plane must be a positive number of metres, not -6"),
     ],
 )
 def test_what_cannot_be_is_said(make, words):
@@ -65,3 +72,37 @@ def test_the_command_prints_and_draws(tmp_path):
     assert Image.open(picture).size == (900, 360)
     failed = CliRunner().invoke(main, ["plan", "--near", "5", "--far", "1"])
     assert failed.exit_code == 1 and "swap or widen" in failed.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "--near", "-1"),
+        ("plan", "--near", "nan"),
+        *(
+            ("plan", f"--{name}", value)
+            for name in ("rate", "exposure", "readout", "settling", "time-constant", "acknowledge", "latency", "margin")
+            for value in ("nan", "inf", "1e400", "1e12", "-1")
+        ),
+        ("replay", ".", "--rate", "nan"),
+        ("predict", "stack", "--fx", "nan"),
+        ("range", "--fx", "600", "--f-number", "2", "--focal-length", "nan"),
+        ("range", "--focal-length", "9", "--f-number", "2", "--fx", "inf"),
+        ("demo", "--seconds", "nan"),
+        ("evaluate", "simulated", "--misstate", "nan"),
+        ("evaluate", "simulated", "--apertures", "2,nan"),
+        ("calibrate", "folder", "recording", "--drift", "nan"),
+        ("calibrate", "folder", "recording", "--intrinsics", "600,nan,10,10"),
+        ("lens", "set", "--port", "none", "--command", "nan"),
+        ("lens", "info", "--port", "none", "--power-offset", "inf"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_is_not_finite_or_far_out_of_range_is_refused_at_its_option(arguments):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2 and f"Invalid value for '{arguments[-2]}'" in result.output, result.output
+
+
+def test_distances_in_dioptres_and_infinity_are_planned():
+    result = CliRunner().invoke(main, ["plan", "--near", "2D", "--far", "inf", "--planes", "3"])
+    assert result.exit_code == 0 and "Planes at 0.50, 1.00, inf m." in result.output, result.output

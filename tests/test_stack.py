@@ -44,7 +44,7 @@ def test_a_stack_tells_its_size_order_and_reference():
         (lambda: stack(f_number=0.0), "f_number"),
         (lambda: stack((0.01, 1.0), focal_length=0.012), "not beyond the focal length"),
         (lambda: stack(K=np.zeros((3, 3))), "uncalibrated"),
-        (lambda: stack(K=np.eye(4)), "3x3"),
+        (lambda: stack(K=np.eye(4)), r"3x3 intrinsic matrix, not of shape \(4, 4\)"),
         (lambda: stack(K=K * [[1, 1, 3], [1, 1, 1], [1, 1, 1]]), "outside the 8x6 image"),
         (lambda: stack(K=K * np.nan), "finite"),
     ],

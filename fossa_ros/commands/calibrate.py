@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fossa_ros.commands.lens_options import opens_lens
-from fossa_ros.commands.option_types import INTRINSICS, PATH, REGION, BagAtDistance, FocusDistance
+from fossa_ros.commands.option_types import INTRINSICS, NOT_NEGATIVE, NUMBER, PATH, REGION, BagAtDistance, FocusDistance
 from fossa_ros.commands.progress import counted, progress_bar
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import check_writable
@@ -31,7 +31,7 @@ def calibrates(function: Callable[..., Any]) -> Callable[..., Any]:
         " (2D).  [default: the middle of the targets, in dioptres]",
     )
     @click.option("--intrinsics", type=INTRINSICS, help="Intrinsics of the camera at that focus, kept in the file.")
-    @click.option("--drift", type=float, help="Known drift, dioptres per degC.  [default: measured]")
+    @click.option("--drift", type=NUMBER, help="Known drift, dioptres per degC.  [default: measured]")
     @click.option("--breathing/--no-breathing", default=True, show_default=True, help="Measure scale and shift.")
     @wraps(function)
     def command(out, roi, reference, intrinsics, drift, breathing, **arguments):
@@ -74,12 +74,13 @@ def command():
     help="Distance of a target, metres or dioptres (2D); repeat for each.",
 )
 @click.option("--steps", default=41, show_default=True, type=STEPS, help="Positions of the lens each way.")
-@click.option("--from", "least", type=float, help="Lowest command.  [default: of the lens]")
-@click.option("--to", "greatest", type=float, help="Highest command.  [default: of the lens]")
+@click.option("--from", "least", type=NUMBER, help="Lowest command.  [default: of the lens]")
+@click.option("--to", "greatest", type=NUMBER, help="Highest command.  [default: of the lens]")
 @click.option(
     "--soak",
     default=0.0,
     show_default=True,
+    type=NOT_NEGATIVE,
     help="Seconds to warm the lens before it sees the last target again, which measures drift.",
 )
 @click.option("--record", type=PATH, help="Folder of the images.  [default: OUT-recording]")
@@ -151,8 +152,16 @@ def folder(recording, out, settings):
 @click.option(
     "--command-topic", default="/lens/command", show_default=True, help="Topic of lens commands, numbers of std_msgs."
 )
-@click.option("--settling", default=0.1, show_default=True, help="Seconds from a command until the lens has settled.")
-@click.option("--exposure", default=0.01, show_default=True, help="Seconds of exposure and readout of a frame.")
+@click.option(
+    "--settling",
+    default=0.1,
+    show_default=True,
+    type=NOT_NEGATIVE,
+    help="Seconds from a command until the lens has settled.",
+)
+@click.option(
+    "--exposure", default=0.01, show_default=True, type=NOT_NEGATIVE, help="Seconds of exposure and readout of a frame."
+)
 @click.option("--backend", default="", help="Lens driver that the calibration is for; see 'fossa lens list'.")
 @click.option("--unit", default="steps", show_default=True, help="Unit of the lens command.")
 @calibrates

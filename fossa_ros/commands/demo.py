@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import click
 
-from fossa_ros.commands.option_types import PATH
+from fossa_ros.commands.option_types import PATH, POSITIVE
 from fossa_ros.core.errors import InputError
 
 
 @click.command("demo")
 @click.option("--out", default="out/demo", show_default=True, type=PATH, help="Output folder.")
-@click.option("--seconds", default=20.0, show_default=True, help="Seconds of sweeps, and until the knock is detected.")
+@click.option(
+    "--seconds",
+    default=20.0,
+    show_default=True,
+    type=POSITIVE,
+    help="Seconds of sweeps, and until the knock is detected.",
+)
 @click.option("--scene", default=0, show_default=True, help="Random seed of the simulated scene.")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter of fossa_node.")
 @click.option("--raw", is_flag=True, help="Record frames and lens states (28 MB/s) instead of results.")

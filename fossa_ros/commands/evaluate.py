@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn
 
-from fossa_ros.commands.option_types import FILE, PATH, Values, ValuesCommand, one_of
+from fossa_ros.commands.option_types import FILE, PATH, Number, Values, ValuesCommand, finite_number, one_of
 from fossa_ros.commands.progress import counted, progress_bar, stages
 from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.evaluation.datasets import SETS, WITHOUT_DATA, open_set
@@ -22,7 +22,7 @@ from fossa_ros.evaluation.results import Results, write_results
 from fossa_ros.io.atomic import check_writable
 
 MODELS = ("classical", "vits", "vitb", "vitl", "nano")
-NUMBERS, COUNTS, WORDS = Values("numbers", float), Values("counts", int), Values("words", one_of(*FOCUS))
+NUMBERS, COUNTS, WORDS = Values("numbers", finite_number), Values("counts", int), Values("words", one_of(*FOCUS))
 
 
 @click.command("evaluate", cls=ValuesCommand)
@@ -40,7 +40,7 @@ NUMBERS, COUNTS, WORDS = Values("numbers", float), Values("counts", int), Values
     "--misstate",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Number(0, 1, max_open=True),
     help="Largest relative error of the focus distances that the model gets.",
 )
 @click.option("--blind", is_flag=True, help="Withhold f-number and focal length from the model.")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fossa_ros.commands.lens_options import opens_calibrated_lens
-from fossa_ros.commands.option_types import FocusDistance
+from fossa_ros.commands.option_types import NOT_NEGATIVE, NUMBER, FocusDistance
 from fossa_ros.commands.progress import counted
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.optics import dioptre_space, dioptres
@@ -42,7 +42,7 @@ def list_():
         usual |= dict.fromkeys(ids, name)
         table.add_row(name, ", ".join(f"usb:{usb_id}" for usb_id in ids), point.value)
     console.print(table)
-    table = Table("port", "USB address", "what", "may be", title="Serial ports", title_justify="left")
+    table = Table("port", "USB address", "description", "possible backend", title="Serial ports", title_justify="left")
     for info in serial_ports():
         address = usb_address(info)
         what = " ".join(filter(None, (info.manufacturer, info.product)))
@@ -89,8 +89,8 @@ def info(lens: FocusLens):
 
 @command.command("set")
 @click.argument("distance", required=False, type=FocusDistance())
-@click.option("--command", "value", type=float, help="Command in the unit of the lens, instead of a distance.")
-@click.option("--hold", type=click.FloatRange(min=0), help="Seconds to hold the focus.  [default: until Ctrl-C]")
+@click.option("--command", "value", type=NUMBER, help="Command in the unit of the lens, instead of a distance.")
+@click.option("--hold", type=NOT_NEGATIVE, help="Seconds to hold the focus.  [default: until Ctrl-C]")
 @opens_calibrated_lens
 def set_(lens: FocusLens, distance, value, hold):
     """Focus at DISTANCE (0.5, 2D, inf), hold it, and park the lens."""
@@ -121,7 +121,7 @@ def set_(lens: FocusLens, distance, value, hold):
     "--dwell",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=NOT_NEGATIVE,
     help="Seconds to stay at each position once settled.",
 )
 @opens_calibrated_lens

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fossa_ros.commands.option_types import FILE
+from fossa_ros.commands.option_types import FILE, NUMBER
 from fossa_ros.lens.options import parse_options
 
 
@@ -17,7 +17,7 @@ def opens_lens(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option("--backend", default="optotune_ld4", show_default=True, help="Lens driver; see 'fossa lens list'.")
     @click.option("--port", required=True, help="Serial port, usb:VID:PID[:SERIAL], video device, or camera node.")
-    @click.option("--power-offset", type=float, help="Dioptres that the fixed optics add to the power of the lens.")
+    @click.option("--power-offset", type=NUMBER, help="Dioptres that the fixed optics add to the power of the lens.")
     @click.option("--option", "pairs", multiple=True, metavar="NAME=VALUE", help="Option of the backend; repeatable.")
     @wraps(function)
     def command(backend, port, power_offset, pairs, **arguments):

@@ -14,6 +14,23 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 PATH = click.Path(path_type=Path)
 
 
+class Number(click.FloatRange):
+    """A finite number within a range; click's own types accept ``nan``, and ``inf`` where an end is open."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+NUMBER = Number()
+NOT_NEGATIVE = Number(min=0)
+POSITIVE = Number(min=0, min_open=True)
+MILLISECONDS = Number(min=0, max=1000)
+
+
 class FocusDistance(click.ParamType):
     """A focus distance in metres from ``0.5``, ``0.5m``, ``2D`` or ``inf``."""
 
@@ -49,7 +66,7 @@ class Numbers(click.ParamType):
             numbers = tuple(self._kind(part) for part in value.split(","))
         except ValueError:
             numbers = ()
-        if len(numbers) != self.name.count(",") + 1:
+        if len(numbers) != self.name.count(",") + 1 or not all(map(math.isfinite, numbers)):
             self.fail(f"{value!r} cannot be read; write {self.name} in pixels.", param, ctx)
         return numbers
 
@@ -101,6 +118,14 @@ class Values(click.ParamType):
 
     def _values(self, text: str) -> tuple[Any, ...]:
         return tuple(dict.fromkeys(self._convert_one(part.strip()) for part in text.split(",") if part.strip()))
+
+
+def finite_number(word: str) -> float:
+    """Convert a word, for ``Values``; ValueError if it is no finite number."""
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 def one_of(*words: str) -> Callable[[str], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fossa_ros.commands.option_types import FILE
+from fossa_ros.commands.option_types import FILE, MILLISECONDS, FocusDistance, Number
 from fossa_ros.parameters.capture_config import SweepParameters
 from fossa_ros.parameters.config import parameters_of
 from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
@@ -17,9 +17,19 @@ MS = 1e6  # nanoseconds
 
 
 @click.command("plan")
-@click.option("--near", default=SweepParameters.near, show_default=True, help="Nearest focus distance, m.")
 @click.option(
-    "--far", default=SweepParameters.far, show_default=True, help="Farthest focus distance, m; inf is allowed."
+    "--near",
+    default=SweepParameters.near,
+    show_default=True,
+    type=FocusDistance(),
+    help="Nearest focus distance, metres or dioptres (2D).",
+)
+@click.option(
+    "--far",
+    default=SweepParameters.far,
+    show_default=True,
+    type=FocusDistance(),
+    help="Farthest focus distance; inf is allowed.",
 )
 @click.option(
     "--planes",
@@ -28,42 +38,54 @@ MS = 1e6  # nanoseconds
     type=click.IntRange(PLANES.minimum, PLANES.maximum),
     help="Planes of a sweep.",
 )
-@click.option("--rate", default=30.0, show_default=True, type=click.FloatRange(1, 1000), help="Frames per second.")
-@click.option("--exposure", default=SweepTiming.exposure_ns / MS, show_default=True, help="Exposure time, ms.")
+@click.option("--rate", default=30.0, show_default=True, type=Number(1, 1000), help="Frames per second.")
+@click.option(
+    "--exposure",
+    default=SweepTiming.exposure_ns / MS,
+    show_default=True,
+    type=MILLISECONDS,
+    help="Exposure time, ms.",
+)
 @click.option(
     "--readout",
     default=SweepTiming.readout_ns / MS,
     show_default=True,
+    type=MILLISECONDS,
     help="Rolling shutter, from the first to the last row, ms.",
 )
 @click.option(
     "--settling",
     default=Latencies.settling_ns / MS,
     show_default=True,
+    type=MILLISECONDS,
     help="Time from acknowledgement until the lens has settled, ms.",
 )
 @click.option(
     "--time-constant",
     default=LensResponse.time_constant_ns / MS,
     show_default=True,
+    type=MILLISECONDS,
     help="Time constant of the lens in a ramp, ms.",
 )
 @click.option(
     "--acknowledge",
     default=Latencies.acknowledge_ns / MS,
     show_default=True,
+    type=MILLISECONDS,
     help="Time from a command to its acknowledgement, ms.",
 )
 @click.option(
     "--latency",
     default=Latencies.latency_ns / MS,
     show_default=True,
+    type=MILLISECONDS,
     help="Time from the end of an exposure to the arrival of its image, ms.",
 )
 @click.option(
     "--margin",
     default=SweepTiming.clock_margin_ns / MS,
     show_default=True,
+    type=MILLISECONDS,
     help="Largest disagreement of camera and lens clock, ms.",
 )
 @click.option(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fossa_ros.commands.option_types import PATH
+from fossa_ros.commands.option_types import PATH, POSITIVE
 from fossa_ros.commands.progress import stages
 from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
 
@@ -25,7 +25,7 @@ from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_e
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile for the fossa estimator.")
 @click.option("--out", type=PATH, help="Output folder.  [default: NAME-depth]")
 @click.option("--align/--no-align", default=None, help="Align the planes first.  [default: photographs yes, .npz no]")
-@click.option("--fx", type=click.FloatRange(min=0, min_open=True), help="Focal length in px of the input's images.")
+@click.option("--fx", type=POSITIVE, help="Focal length in px of the input's images.")
 @click.option(
     "--max-size",
     type=click.IntRange(min=0),

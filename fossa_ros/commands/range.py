@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from fossa_ros.commands.option_types import FILE, FocusDistance
+from fossa_ros.commands.option_types import FILE, NUMBER, FocusDistance
 from fossa_ros.commands.plan import PLANES
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
@@ -19,10 +19,12 @@ ROWS = 8  # distances shown where none are given
 
 
 @click.command("range")
-@click.option("--focal-length", required=True, type=float, help="Focal length, mm.")
-@click.option("--f-number", required=True, type=float, help="Focal length over aperture diameter.")
-@click.option("--pixel-size", type=float, help="Pixel size of the images used, um; larger than the sensor's if binned.")
-@click.option("--fx", type=float, help="Focal length in px of these images, instead of the pixel size.")
+@click.option("--focal-length", required=True, type=NUMBER, help="Focal length, mm.")
+@click.option("--f-number", required=True, type=NUMBER, help="Focal length over aperture diameter.")
+@click.option(
+    "--pixel-size", type=NUMBER, help="Pixel size of the images used, um; larger than the sensor's if binned."
+)
+@click.option("--fx", type=NUMBER, help="Focal length in px of these images, instead of the pixel size.")
 @click.option(
     "--near",
     default=str(SweepParameters.near),
@@ -47,7 +49,9 @@ ROWS = 8  # distances shown where none are given
     show_default=True,
     help="Standard deviation of measured blur, px (docs/optics.md).",
 )
-@click.option("--error", "percent", default=5.0, show_default=True, help="Largest error of usable depth, percent.")
+@click.option(
+    "--error", "percent", default=5.0, show_default=True, type=NUMBER, help="Largest error of usable depth, percent."
+)
 @click.option("--out", type=FILE, help="Also draw it: a PNG, SVG or PDF file.")
 def command(focal_length, f_number, pixel_size, fx, near, far, planes, distances, blur_error, percent, out):
     """Print blur, depth of field and the depth error to expect of a lens and a camera.

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import TextColumn
 from rich.table import Table
 
-from fossa_ros.commands.option_types import PATH
+from fossa_ros.commands.option_types import NOT_NEGATIVE, PATH
 from fossa_ros.commands.progress import progress_bar
 from fossa_ros.core.errors import FossaError, InputError
 
@@ -44,7 +44,7 @@ INTERRUPTED = 130
 @click.option(
     "--frames/--stacks", default=None, help="Replay frames or focus_stack.  [default: focus_stack if the bag has it]"
 )
-@click.option("--rate", type=click.FloatRange(min=0), default=0.0, help="Times real time; 0 is as fast as possible.")
+@click.option("--rate", type=NOT_NEGATIVE, default=0.0, help="Times real time; 0 is as fast as possible.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Bags replayed in parallel.")
 @click.option("--shard", metavar="I/N", help="Replay only part I of N bags, from 0; auto: as torchrun or Slurm says.")
 @click.option(

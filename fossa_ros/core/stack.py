@@ -161,12 +161,15 @@ def checked_intrinsics(K: ArrayLike, size: tuple[int, int]) -> np.ndarray:
     """Return ``K`` as a (3, 3) float64 matrix, validated for images of ``size`` (height, width).
 
     Raises:
-        InputError: K has another shape, a focal length that is not positive, or a principal point outside the image.
+        InputError: K has another shape or entries that are not finite, a focal length that is not positive, or a
+            principal point outside the image.
     """
     K = np.asarray(K, dtype=np.float64)
     height, width = size
-    if K.shape != (3, 3) or not np.isfinite(K).all():
-        raise InputError(f"K must be a finite 3x3 intrinsic matrix, not shape {K.shape}; calibrate the camera.")
+    if K.shape != (3, 3):
+        raise InputError(f"K must be a 3x3 intrinsic matrix, not of shape {K.shape}; calibrate the camera.")
+    if not np.isfinite(K).all():
+        raise InputError(f"K has entries that are not finite, {K.tolist()}; calibrate the camera or give --fx.")
     if K[0, 0] <= 0 or K[1, 1] <= 0:
         raise InputError(
             f"K has focal lengths {K[0, 0]:g}, {K[1, 1]:g} px: the camera is uncalibrated; calibrate it or give --fx."

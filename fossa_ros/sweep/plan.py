@@ -34,7 +34,11 @@ class SweepPlan:
     @classmethod
     def evenly(cls, near: float, far: float, count: int, bookend: bool = False) -> SweepPlan:
         """Space ``count`` planes evenly in dioptres between ``near`` and ``far`` (m, infinity allowed)."""
-        if not 0 < near < far or math.isinf(near):
+        if not 0 < near < math.inf:
+            raise InputError(f"The nearest plane must be a positive number of metres, not {near:g}; correct it.")
+        if not far > 0:
+            raise InputError(f"The farthest plane must be a positive number of metres, not {far:g}; correct it.")
+        if near >= far:
             raise InputError(f"The nearest plane ({near:g} m) must lie before the farthest ({far:g} m); swap or widen.")
         return cls(tuple(dioptre_space(near, far, count).tolist()), bookend)
 

@@ -23,6 +23,7 @@ from fossa_ros.sweep.timing import StampReference, SweepTiming
 PRACTICE = 4  # sweeps that do not count: the first ones learn the camera's rate
 COUNTED = 12  # sweeps that count: phases of camera and lens repeat after a few
 LIMIT_NS = 600_000_000_000
+LIMIT_FRAMES = 100_000
 MS = 1e6
 
 
@@ -221,8 +222,6 @@ class _Ideal:
                 case VerifyLens():
                     self._pass(self._latencies.acknowledge_ns)
                     self._sequencer.verified()
-            if self.now > LIMIT_NS:
-                raise InputError("No sweep comes to an end within ten minutes; shorten settling or take fewer planes.")
         self.outcomes += self._sequencer.outcomes()
 
     def _pass(self, span_ns: int) -> None:
@@ -236,6 +235,11 @@ class _Ideal:
     def _camera(self) -> Iterator[Frame]:
         start = 0
         while True:
+            if start > LIMIT_NS or len(self.starts) > LIMIT_FRAMES:
+                raise InputError(
+                    f"The sweeps of this plan take more than ten minutes or {LIMIT_FRAMES} frames; shorten acknowledge "
+                    "or settling, take fewer planes or lower the rate."
+                )
             self.starts.append(start)
             arrival = start + self._timing.window_ns + self._latencies.latency_ns
             yield Frame(start, arrival, "ideal", (), None)

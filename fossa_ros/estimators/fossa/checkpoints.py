@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -80,7 +81,8 @@ def from_hub(name: str) -> Path:
             "such as fossa-vits."
         )
     try:
-        return Path(huggingface_hub.hf_hub_download(repository, HUB_FILE))
+        with without_warnings("huggingface_hub.utils._http"):  # a line for every retry; the error below says enough
+            return Path(huggingface_hub.hf_hub_download(repository, HUB_FILE))
     except errors.RepositoryNotFoundError:
         raise InputError(
             f"The hub has no public repository '{repository}'; correct the name of the checkpoint."
@@ -100,18 +102,38 @@ def from_hub(name: str) -> Path:
         ) from error
 
 
+@contextmanager
+def without_warnings(name: str) -> Iterator[None]:
+    """Let the logger ``name`` report errors only."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def read_file(path: Path) -> object:
     """Read a checkpoint file; only tensors and plain containers are unpickled."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if looks_pickled(path):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"Checkpoint '{path}' contains more than tensors, and nothing else is unpickled; save its state dict alone."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError) as error:
+    except Exception as error:  # torch's unpickler raises anything on damaged bytes
         raise InputError(f"Checkpoint '{path}' cannot be read ({first_line(error)}); download it again.") from error
+    raise InputError(f"Checkpoint '{path}' is not a PyTorch checkpoint; give a .pth or .safetensors file.")
+
+
+def looks_pickled(path: Path) -> bool:
+    """Return whether a file begins as ``torch.save`` writes it: a zip archive, or a pickle of protocol 2 or newer."""
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
 
 def unwrap(content: object, source: str) -> dict[str, Tensor]:
