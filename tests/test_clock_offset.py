@@ -31,7 +31,7 @@ def run(offset_ms: float, period_ms: float = 1000 / 60, texture=TEXTURE, steps: 
         sent = now
         acknowledged = sent + round(random.uniform(0.5, 2) * MS)
         dynamics.command(powers[step % len(powers)], (sent + acknowledged) // 2)
-        estimator.commanded(LensMove(1.0, sent, acknowledged, 0, 0.0))
+        estimator.on_commanded(LensMove(1.0, sent, acknowledged, 0, 0.0))
         now += round((2 + random.integers(0, 2)) * period_ms * MS + random.uniform(0, 3) * MS)
         while frame + EXPOSURE < now:
             seen = [dynamics.power_at(frame + round(EXPOSURE * part)) for part in (0.1, 0.3, 0.5, 0.7, 0.9)]

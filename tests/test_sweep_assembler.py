@@ -31,17 +31,17 @@ def move(distance: float, sent_ms: float, acknowledged_ms: float, settling_ms: f
 
 def one_plane() -> StepAssembler:
     assembler = StepAssembler(TIMING)
-    assembler.commanded(move(0.5, 100, 103))  # settled for certain from 103 + 18 + 2 = 123 ms on
+    assembler.on_commanded(move(0.5, 100, 103))  # settled for certain from 103 + 18 + 2 = 123 ms on
     return assembler
 
 
 def test_without_a_settling_time_the_lens_says_how_long_each_move_takes():
     assembler = StepAssembler(replace(TIMING, settling_ns=0))
-    assembler.commanded(move(0.5, 100, 103, settling_ms=40))
+    assembler.on_commanded(move(0.5, 100, 103, settling_ms=40))
     assert assembler.ready_ns() == 145 * MS
     assert assembler.add_frame(frame(144.9)) == Drop.SETTLING
     assert assembler.add_frame(frame(145)) is None
-    assembler.commanded(move(0.5, 200, 203, settling_ms=7))
+    assembler.on_commanded(move(0.5, 200, 203, settling_ms=7))
     assert assembler.ready_ns() == 212 * MS
 
 
@@ -58,7 +58,7 @@ def test_a_frame_counts_from_the_instant_the_lens_has_settled(start_ms, drop):
 
 def test_a_frame_whose_exposure_meets_the_next_command_is_dropped():
     assembler = one_plane()
-    assembler.commanding(150 * MS)
+    assembler.on_commanding(150 * MS)
     # exposure 10 ms + readout 5 ms + margin 2 ms must end by 150 ms
     assert assembler.add_frame(frame(133.1)) == Drop.COMMAND_DURING
     assert assembler.add_frame(frame(133.0)) is None
@@ -66,7 +66,7 @@ def test_a_frame_whose_exposure_meets_the_next_command_is_dropped():
 
 def test_a_late_frame_still_finds_the_plane_it_was_exposed_in():
     assembler = one_plane()
-    assembler.commanded(move(0.8, 200, 203))
+    assembler.on_commanded(move(0.8, 200, 203))
     assert assembler.add_frame(frame(230, 255)) is None
     assert assembler.add_frame(frame(130, 260)) is None
     assert [m.focus_distance for m, _ in assembler.frames()] == [0.5, 0.8]
@@ -85,7 +85,7 @@ def test_duplicates_further_frames_and_stamps_of_the_future_are_dropped_by_name(
 def test_a_change_of_format_or_intrinsics_within_a_sweep_is_dropped():
     assembler = one_plane()
     assembler.add_frame(frame(130))
-    assembler.commanded(move(0.8, 200, 203))
+    assembler.on_commanded(move(0.8, 200, 203))
     assert assembler.add_frame(frame(230, format=(320, 240, "rgb8"))) == Drop.FORMAT
     assert assembler.add_frame(frame(231, intrinsics=(610.0,))) == Drop.CAMERA_INFO
 
@@ -109,7 +109,7 @@ def test_stamp_reference_gives_the_same_start_of_exposure(reference, stamp_ms):
     assert timing.exposed(frame(stamp_ms)) == (123 * MS, 138 * MS)
     for stamp, drop in ((stamp_ms - 0.1, Drop.SETTLING), (stamp_ms, None)):
         assembler = StepAssembler(timing)
-        assembler.commanded(move(0.5, 100, 103))
+        assembler.on_commanded(move(0.5, 100, 103))
         assert assembler.add_frame(frame(stamp, 200)) == drop
 
 
@@ -120,7 +120,7 @@ def test_a_stamp_of_arrival_widens_the_exposure_by_the_delay_it_may_hide():
     assert replace(timing, clock_offset_ns=-3 * MS).exposed(frame(150)) == (124 * MS, 147 * MS)
     for stamp, drop in ((145.9, Drop.SETTLING), (146, None)):
         assembler = StepAssembler(timing)
-        assembler.commanded(move(0.5, 100, 103))
+        assembler.on_commanded(move(0.5, 100, 103))
         assert assembler.add_frame(frame(stamp, 200)) == drop
 
 
@@ -154,7 +154,7 @@ def test_no_frame_ever_lands_in_a_plane_the_lens_was_not_holding(run):
     for number, one_move in enumerate(moves):
         while pending and pending[0].arrival_ns < one_move.sent_ns:
             assembler.add_frame(pending.pop(0))
-        assembler.commanded(one_move)
+        assembler.on_commanded(one_move)
         next_sent = moves[number + 1].sent_ns if number + 1 < len(moves) else math.inf
         while pending and pending[0].arrival_ns < next_sent:
             assembler.add_frame(pending.pop(0))

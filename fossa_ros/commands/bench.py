@@ -33,7 +33,7 @@ def command(models, device, precisions, planes, height, width, runs, compile):
     """Time the networks on this machine.
 
     The weights are random, as speed does not depend on them. A run goes from uint8 planes to metres on the CPU. "of
-    matmul" is the share of the rate that a plain matrix product reaches in the same precision.
+    matmul" is the speed relative to a plain matrix product in the same precision.
     """
     from fossa_ros.estimators.fossa.bench import bench
 

@@ -58,7 +58,7 @@ class VirtualRun:
         self._frames = self._camera()
         self._states = self._external_lens()
         if not self._external:
-            self.sequencer.connected(scenario.measures)
+            self.sequencer.on_connected(scenario.measures)
 
     def sweeps(self, count: int, on_outcome: Callable[[Outcome], None] = lambda outcome: None) -> Tally:
         """Take ``count`` sweeps; return what became of all sweeps of the run."""
@@ -72,7 +72,7 @@ class VirtualRun:
             except LensError as error:
                 self._referee.spoil(started, self._now)
                 self.sequencer.abort(f"Lens: {error}")
-                self.sequencer.rested()
+                self.sequencer.on_rested()
                 self._pass_time(100 * MS)
             for outcome in self.sequencer.outcomes():
                 self._referee.check(outcome, started, self._now)
@@ -85,16 +85,16 @@ class VirtualRun:
             case Wait():
                 self._wait_until(action.until_ns)
             case MoveLens():
-                self.sequencer.commanding(self._now)
-                self.sequencer.commanded(self._move(action.focus_distance))
+                self.sequencer.on_commanding(self._now)
+                self.sequencer.on_commanded(self._move(action.focus_distance))
             case ReadLens():
                 self._pass_time(round(self._random.uniform(0.3, 1.0) * MS))
                 power = self._power(self._now) + OFFSET
-                self.sequencer.measured(LensState(self._now, float(metres(power)), power, None, ()))
+                self.sequencer.on_measured(LensState(self._now, float(metres(power)), power, None, ()))
                 self._pass_time(round(self._random.uniform(0.1, 0.5) * MS))
             case VerifyLens():
                 self._pass_time(round(self._random.uniform(0.3, 1.0) * MS))
-                self.sequencer.verified()
+                self.sequencer.on_verified()
 
     # The lens
 

@@ -38,14 +38,14 @@ class StepAssembler:
         self._seen: set[int] = set()
         self.drops: Counter[Drop] = Counter()
 
-    def commanding(self, sent_ns: int) -> None:
+    def on_commanding(self, sent_ns: int) -> None:
         """Close the current plane: a command is about to be sent at ``sent_ns``."""
         if self._planes and self._planes[-1].closed_ns is None:
             self._planes[-1].closed_ns = sent_ns
 
-    def commanded(self, move: LensMove) -> None:
+    def on_commanded(self, move: LensMove) -> None:
         """Open the next plane: the lens has acknowledged ``move``."""
-        self.commanding(move.sent_ns)
+        self.on_commanding(move.sent_ns)
         self._planes.append(_Plane(move))
 
     def ready_ns(self) -> int:

@@ -137,7 +137,7 @@ class SweepCapture:
         lens = self._lens.connect()
         if not known:
             with self._changed:
-                self._sequencer.connected(lens.capabilities.measures_position)
+                self._sequencer.on_connected(lens.capabilities.measures_position)
         return lens
 
     def start(self) -> None:
@@ -290,7 +290,7 @@ class SweepCapture:
             if isinstance(action, Wait) and plane is None:
                 self._wait_until(action.until_ns)
             elif isinstance(action, MoveLens):
-                self._sequencer.commanding(self._clock())
+                self._sequencer.on_commanding(self._clock())
         if plane is not None and self._on_plane is not None:
             self._on_plane(partial(self._decoder.decode_plane, plane))
         self._use_lens(action)
@@ -305,20 +305,20 @@ class SweepCapture:
             case ReadLens():
                 state = self._lens.read()
                 with self._changed:
-                    self._sequencer.measured(state)
+                    self._sequencer.on_measured(state)
             case VerifyLens():
                 self._lens.verify()
                 with self._changed:
-                    self._sequencer.verified()
+                    self._sequencer.on_verified()
 
     def _on_moved(self, move: LensMove) -> None:
         with self._changed:
             self._acknowledge_ns = max(move.acknowledged_ns - move.sent_ns, 0)
             self._settling_ns = move.settling_ns
-            self._sequencer.commanded(move)
+            self._sequencer.on_commanded(move)
         if self._clock_watch is not None:
             self._clock_watch.look(self._decoder.decode)  # while the lens settles there is time
-            self._clock_watch.commanded(move)
+            self._clock_watch.on_commanded(move)
 
     def _wait_until(self, until_ns: int) -> None:
         seconds = (until_ns - self._clock()) / 1e9
@@ -349,7 +349,7 @@ class SweepCapture:
 
     def _drop_lens(self, failure: FossaError) -> None:
         with self._changed:
-            self._sequencer.rested()
+            self._sequencer.on_rested()
         if self._clock_watch is not None:
             self._clock_watch.reset()
         self._lens.drop(failure)
@@ -358,7 +358,7 @@ class SweepCapture:
         if not self._lens.is_open:
             return
         with self._changed:
-            self._sequencer.rested()
+            self._sequencer.on_rested()
         try:
             self._lens.park()
         except LensError as error:

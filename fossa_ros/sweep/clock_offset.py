@@ -82,7 +82,7 @@ class ClockOffsetEstimator:
         self._frames: deque[_Seen] = deque(maxlen=FRAMES)
         self._residuals: deque[np.ndarray] = deque(maxlen=STEPS)  # of each step, at each offset
 
-    def commanded(self, move: LensMove) -> None:
+    def on_commanded(self, move: LensMove) -> None:
         """Add a lens step, and evaluate an earlier one whose frames have all arrived by now."""
         self._moves.append(move)
         if len(self._moves) == self._moves.maxlen:

@@ -48,14 +48,14 @@ class ClockWatch:
         if self._use is not ClockUse.OFF:
             self._waiting.append(frame)
 
-    def commanded(self, move: LensMove) -> None:
+    def on_commanded(self, move: LensMove) -> None:
         """Note a lens step."""
         if self._use is ClockUse.OFF:
             return
         if self._estimator is None:
             settling = self._base.settling_ns or move.settling_ns
             self._estimator = ClockOffsetEstimator(self._response, settling)
-        self._estimator.commanded(move)
+        self._estimator.on_commanded(move)
         self._steps += 1
 
     def look(self, decode: Callable[[Frame], np.ndarray]) -> None:

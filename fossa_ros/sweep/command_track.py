@@ -57,11 +57,11 @@ class CommandTrack(LensTrack):
         self._known_from_ns: int | None = None
         self._under_way_ns: int | None = None  # since when a command is not acknowledged
 
-    def commanding(self, now_ns: int) -> None:
+    def on_commanding(self, now_ns: int) -> None:
         """Note that a command is about to be sent: the lens may obey it before it acknowledges it."""
         self._under_way_ns = now_ns
 
-    def commanded(self, move: LensMove) -> None:
+    def on_commanded(self, move: LensMove) -> None:
         """Note an acknowledged command."""
         self._under_way_ns = None
         power = float(dioptres(move.focus_distance))

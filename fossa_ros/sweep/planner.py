@@ -190,7 +190,7 @@ class _Ideal:
 
     def __init__(self, plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencies: Latencies):
         self._sequencer = Sequencer(plan, timing, config)
-        self._sequencer.connected(False)
+        self._sequencer.on_connected(False)
         self._timing = timing
         self._latencies = latencies
         self.now = 0
@@ -210,18 +210,18 @@ class _Ideal:
                     else:
                         self._pass(max(action.until_ns - self.now, 1))
                 case MoveLens():
-                    self._sequencer.commanding(self.now)
+                    self._sequencer.on_commanding(self.now)
                     sent = self.now
                     self._pass(self._latencies.acknowledge_ns)
                     move = LensMove(action.focus_distance, sent, self.now, self._latencies.settling_ns, math.nan)
                     self.moves.append(move)
-                    self._sequencer.commanded(move)
+                    self._sequencer.on_commanded(move)
                 case ReadLens():
                     last = self.moves[-1].focus_distance
-                    self._sequencer.measured(LensState(self.now, last, math.nan, None, ()))
+                    self._sequencer.on_measured(LensState(self.now, last, math.nan, None, ()))
                 case VerifyLens():
                     self._pass(self._latencies.acknowledge_ns)
-                    self._sequencer.verified()
+                    self._sequencer.on_verified()
         self.outcomes += self._sequencer.outcomes()
 
     def _pass(self, span_ns: int) -> None:

@@ -29,7 +29,7 @@ class _SampledTrack(LensTrack):
         """Forget all samples."""
         self._samples.clear()
 
-    def measured(self, stamp_ns: int, power: float) -> None:
+    def on_measured(self, stamp_ns: int, power: float) -> None:
         """Note a sample; NaN breaks the track there."""
         self._samples.add(stamp_ns + self._offset_ns, power)
 

@@ -69,14 +69,14 @@ class Sequencer:
 
     # The lens and the camera
 
-    def connected(self, measures: bool) -> None:
+    def on_connected(self, measures: bool) -> None:
         """Note that a lens was opened, and whether it measures its position."""
         self.measures = measures
         if self.config.mode is SweepMode.RAMP:
             self._follow_lens(measures)
-        self.rested()
+        self.on_rested()
 
-    def rested(self) -> None:
+    def on_rested(self) -> None:
         """Note that the lens was parked or lost: its position is unknown."""
         self._last_move = None
         self._rolling.clear()
@@ -112,7 +112,7 @@ class Sequencer:
         """Note the state of an external lens, ``measured`` or its set-point; return whether a sweep waits for it."""
         if measured is not self._track_is_measured:
             self._follow_lens(measured)
-        self._track.measured(state.stamp_ns, float(dioptres(state.focus_distance)))
+        self._track.on_measured(state.stamp_ns, float(dioptres(state.focus_distance)))
         return self._sweep is not None
 
     # A sweep
@@ -140,7 +140,7 @@ class Sequencer:
         if behind > self.timing.clock_margin_ns and not self._clock_fault:
             self._clock_fault = f"The clock was set back by {behind / 1e9:.3f} s during the sweep."
             self._guard.reset()
-            self.rested()
+            self.on_rested()
         self._now_ns = now_ns
         action = Ended(self._clock_fault) if self._clock_fault else self._present.next(now_ns)
         if self.config.output is SweepOutput.ROLLING:
@@ -165,26 +165,26 @@ class Sequencer:
 
     # Results of actions
 
-    def commanding(self, now_ns: int) -> None:
+    def on_commanding(self, now_ns: int) -> None:
         """Note that a command is about to be sent."""
-        self._track.commanding(now_ns)
-        self._present.commanding(now_ns)
+        self._track.on_commanding(now_ns)
+        self._present.on_commanding(now_ns)
 
-    def commanded(self, move: LensMove) -> None:
+    def on_commanded(self, move: LensMove) -> None:
         """Note that the lens acknowledged a command."""
         self._last_move = move
         self._acknowledged.append(move.acknowledged_ns - move.sent_ns)
-        self._track.commanded(move)
-        self._present.commanded(move)
+        self._track.on_commanded(move)
+        self._present.on_commanded(move)
 
-    def measured(self, state: LensState) -> None:
+    def on_measured(self, state: LensState) -> None:
         """Note the state that was read from the lens."""
-        self._track.measured(state.stamp_ns, float(dioptres(state.focus_distance)))
-        self._present.measured(state)
+        self._track.on_measured(state.stamp_ns, float(dioptres(state.focus_distance)))
+        self._present.on_measured(state)
 
-    def verified(self) -> None:
+    def on_verified(self) -> None:
         """Note that the lens still held its last command."""
-        self._present.verified()
+        self._present.on_verified()
 
     @property
     def _present(self) -> SweepMachine:

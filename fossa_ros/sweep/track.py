@@ -48,13 +48,13 @@ class LensTrack(ABC):
         ``margin_ns`` is how far the clocks may disagree.
         """
 
-    def commanding(self, now_ns: int) -> None:
+    def on_commanding(self, now_ns: int) -> None:
         """Note that a command is about to be sent: the lens may obey it before it acknowledges it."""
 
-    def commanded(self, move: LensMove) -> None:
+    def on_commanded(self, move: LensMove) -> None:
         """Note an acknowledged command."""
 
-    def measured(self, stamp_ns: int, power: float) -> None:
+    def on_measured(self, stamp_ns: int, power: float) -> None:
         """Note a position (dioptres), or the set-point of a lens that measures none."""
 
     def expect_samples_every(self, interval_ns: int) -> None:

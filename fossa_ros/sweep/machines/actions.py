@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MoveLens:
-    """Command the lens to ``focus_distance`` (m): call ``commanding``, send the command, then call ``commanded``."""
+    """Command the lens to ``focus_distance`` (m): call ``on_commanding``, send it, then call ``on_commanded``."""
 
     focus_distance: float
 
 
 @dataclass(frozen=True)
 class ReadLens:
-    """Read the state of the lens, then call ``measured``."""
+    """Read the state of the lens, then call ``on_measured``."""
 
 
 @dataclass(frozen=True)
 class VerifyLens:
-    """Verify that the lens still holds its last command, then call ``verified``."""
+    """Verify that the lens still holds its last command, then call ``on_verified``."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class ExternalSweep(SweepMachine):
             "check 'lens/state' and that the lens passes through sweep.near to sweep.far within sweep.max_span."
         )
 
-    def measured(self, state: LensState) -> None:
+    def on_measured(self, state: LensState) -> None:
         """Assign the frames that waited for this state."""
         self._assembler.resolve()
 

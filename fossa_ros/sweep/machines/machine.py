@@ -18,8 +18,8 @@ CLOCK_SET_BACK = "The lens acknowledged a command before it was sent: the clock 
 class SweepMachine(ABC):
     """One sweep. Its driver asks ``next`` for an action, carries it out, reports the result, and asks again.
 
-    Frames may arrive at any time. The ``commanding``, ``commanded``, ``measured`` and ``verified`` of this class do
-    nothing; a sweep overrides those whose actions it asks for.
+    Frames may arrive at any time. The ``on_...`` methods of this class do nothing; a sweep overrides those of the
+    actions that it asks for.
 
     Args:
         assembler: assigns frames to planes.
@@ -47,16 +47,16 @@ class SweepMachine(ABC):
         """Assign a frame that passed the stamp guard."""
         self._assembler.add_frame(frame)
 
-    def commanding(self, now_ns: int) -> None:
+    def on_commanding(self, now_ns: int) -> None:
         """Note that a command is about to be sent."""
 
-    def commanded(self, move: LensMove) -> None:
+    def on_commanded(self, move: LensMove) -> None:
         """Note that the lens acknowledged a command."""
 
-    def measured(self, state: LensState) -> None:
+    def on_measured(self, state: LensState) -> None:
         """Note the state that was read from the lens."""
 
-    def verified(self) -> None:
+    def on_verified(self) -> None:
         """Note that the lens still held its last command."""
 
     def _unused_frames(self, none: str) -> str:

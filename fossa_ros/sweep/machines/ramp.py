@@ -107,7 +107,7 @@ class RampSweep(SweepMachine):
             self._phase = Phase.MOVE
         return self._advance(now_ns) if self._phase is Phase.MOVE else self._collect(now_ns)
 
-    def commanded(self, move: LensMove) -> None:
+    def on_commanded(self, move: LensMove) -> None:
         """Plan the next command."""
         self._last_move = move
         self._obeyed_ns = move.sent_ns  # a lens that had let go would not have acknowledged
@@ -119,13 +119,13 @@ class RampSweep(SweepMachine):
         elif self._phase is Phase.APPROACH and self._at_first_plane():
             self._phase = Phase.SCHEDULE
 
-    def measured(self, state: LensState) -> None:
+    def on_measured(self, state: LensState) -> None:
         """Assign the frames that waited for this state."""
         self._read_at_once = False
         self._read_ns = state.stamp_ns + self._interval_ns
         self._assembler.resolve()
 
-    def verified(self) -> None:
+    def on_verified(self) -> None:
         """Accept the last planes: the lens followed its commands until now."""
         self._phase = Phase.COMPLETE
 

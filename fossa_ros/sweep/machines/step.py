@@ -99,11 +99,11 @@ class StepSweep(SweepMachine):
                 return Ended(self._failure)
         return Wait(self._deadline_ns)
 
-    def commanding(self, now_ns: int) -> None:
+    def on_commanding(self, now_ns: int) -> None:
         """Close the present plane."""
-        self._assembler.commanding(now_ns)
+        self._assembler.on_commanding(now_ns)
 
-    def commanded(self, move: LensMove) -> None:
+    def on_commanded(self, move: LensMove) -> None:
         """Open the next plane."""
         target = self._plan.focus_distances[self._order[len(self._moves)]]
         self._open(move, move.acknowledged_ns)
@@ -115,7 +115,7 @@ class StepSweep(SweepMachine):
                 "and sweep.far to what it reaches."
             )
 
-    def measured(self, state: LensState) -> None:
+    def on_measured(self, state: LensState) -> None:
         """Compare the lens with the present plane."""
         self._last_state = state
         self._read_ns = state.stamp_ns + READ_PERIOD_NS
@@ -131,7 +131,7 @@ class StepSweep(SweepMachine):
             if state.stamp_ns >= self._timing.exposed(frame)[1]:
                 self._phase = self._after_exposure()
 
-    def verified(self) -> None:
+    def on_verified(self) -> None:
         """Accept the present plane: the lens held it until now."""
         self._phase = Phase.COMPLETE
 
@@ -156,7 +156,7 @@ class StepSweep(SweepMachine):
     def _open(self, move: LensMove, now_ns: int) -> None:
         """Begin the plane that the lens goes to, or stands at, since ``move``."""
         self._moves.append(move)
-        self._assembler.commanded(move)
+        self._assembler.on_commanded(move)
         ready = self._assembler.ready_ns()
         self._deadline_ns = max(ready + self._timing.window_ns, now_ns) + self._timing.frame_timeout_ns
         self._timeout_s = (self._deadline_ns - now_ns) / 1e9
