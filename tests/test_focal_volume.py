@@ -11,8 +11,9 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.focal_volume import BLUR_STEP, FocalVolume
 from fossa_ros.simulation.motion_path import Pose, drift, rotation_matrix, still
-from fossa_ros.simulation.scenes import card_mover, make_scene
+from fossa_ros.simulation.scenes import make_scene
 from fossa_ros.simulation.stack_renderer import render_stack, true_depth
+from moving_cards import card_mover
 
 CAMERA = SimulatedCamera(width=160, height=120, fx=300)
 TURN = Pose(rotation_matrix([0.02, -0.03, 0.02]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -58,3 +60,10 @@ def test_only_fp32_on_the_cpu_is_exported(tmp_path):
 def test_weights_that_are_not_there_are_not_exported_by_the_command(tmp_path):
     result = CliRunner().invoke(main, ["export", str(tmp_path / "x.onnx"), "--model", "vits"])
     assert result.exit_code == 1 and "give checkpoint" in result.output
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_missing_package_is_a_sentence(package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"needs the package {package}; install fossa-ros\[export\]"):
+        export_onnx(create_model("nano", device="cpu"), tmp_path / "a.onnx", size=(32, 32), planes=2)

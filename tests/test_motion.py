@@ -13,8 +13,9 @@ from fossa_ros.motion.frame import Frame
 from fossa_ros.motion.registration import register
 from fossa_ros.motion.tiling import Tiling, in_pixels, transform
 from fossa_ros.simulation.motion_path import Pose, drift, rotation_matrix
-from fossa_ros.simulation.scenes import Scene, card_mover, make_scene
+from fossa_ros.simulation.scenes import Scene, make_scene
 from fossa_ros.simulation.stack_renderer import render_stack, true_depth
+from moving_cards import card_mover
 
 TABLE, CARDS = 1, 2  # seeds of two scenes
 STILL = np.eye(3)

@@ -19,9 +19,10 @@ from fossa_ros.simulation.motion_path import (
     sinusoid,
     still,
 )
-from fossa_ros.simulation.scenes import KINDS, Scene, card_mover, make_scene
+from fossa_ros.simulation.scenes import KINDS, Scene, make_scene
 from fossa_ros.simulation.stack_renderer import all_in_focus, true_depth
 from fossa_ros.simulation.textures import OBJECTS
+from moving_cards import card_mover
 
 CAMERA = SimulatedCamera(width=160, height=120, fx=150)
 

@@ -71,14 +71,6 @@ def make_scene(seed: int, kind: str | None = None, detail: float = DETAIL) -> Sc
     return Scene(tuple(sorted(surfaces, key=_nearness)), name=f"{kind} {seed}")
 
 
-def card_mover(
-    seed: int = 0, centre=(0.0, 0.0, 1.2), size=(0.35, 0.45), path: Path = still, turn=(0.0, 0.0, 0.0)
-) -> Mover:
-    """Draw a textured card that moves along ``path``, facing the camera unless turned by ``turn`` (rad)."""
-    build = Builder(np.random.default_rng(seed))
-    return Mover((build.card(centre, size, textures.OBJECTS, turn),), path)
-
-
 def _living_room(rng, build: Builder) -> list[Surface]:
     """A room with furniture, pictures, balls and a pole, 0.7 to 6 m."""
     turn = np.array([rng.uniform(0.02, 0.15), rng.uniform(-0.35, 0.35), 0])

@@ -62,11 +62,6 @@ class Sequencer:
         """From the end of exposure to arrival of the fastest recent frame; 0 while it is not known."""
         return self._guard.floor_ns or 0
 
-    @property
-    def clock_jumped(self) -> bool:
-        """Whether the camera's clock jumped, so that no frame is used."""
-        return self._guard.jumped
-
     # The lens and the camera
 
     def on_connected(self, measures: bool) -> None:

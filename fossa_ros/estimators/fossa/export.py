@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def export_onnx(model: torch.nn.Module, path: str | Path, planes: int, size: tup
     if model.dtype != torch.float32 or next(model.parameters()).device.type != "cpu":
         raise InputError("ONNX export needs a model in fp32 on the CPU; create it so, and let the runtime convert it.")
     try:
-        import onnx  # noqa: F401 (torch.onnx needs it)
+        import_module("onnx")  # torch.onnx needs it
         import onnxruntime
     except ModuleNotFoundError as error:
         raise InputError(f"Export needs the package {error.name}; install fossa-ros[export].") from error

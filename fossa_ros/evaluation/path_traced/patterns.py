@@ -167,8 +167,6 @@ def dots(rng):
 
 
 RICH = (terrazzo, corroded, camouflage, scribbles, arcs, mosaic, bits, herringbone, end_grain)
-GROUND = (cobbles, gravel, litter, grass)
-REPEATING = (checks, dots, stripes)
 
 
 def _cells(rng, count):
