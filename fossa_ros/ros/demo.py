@@ -91,13 +91,13 @@ def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str], 
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         stack.callback(rclpy.try_shutdown)
         recorder = stack.enter_context(Recorder(work / "bag", raw))
-        overrides = {
-            "sim_rig_node": {"scene": scene, "lens.link": link},
+        overrides: dict[str, dict[str, object]] = {
+            "sim_rig_node": {"autostart": "true", "scene": scene, "lens.link": link},
             "fossa_node": {"lens.port": link, **parameters},
         }
         nodes = _Nodes([stack.enter_context(_process(name, overrides[name], work)) for name in overrides], work)
         with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console()) as bar:
-            _await_first_sweep(recorder, nodes, bar)
+            _await_first_sweep(recorder, nodes, link, bar)
             _sweep(recorder, nodes, bar, seconds)
         return recorder.run
 
@@ -107,7 +107,7 @@ def _process(name: str, overrides: dict[str, object], logs: Path) -> Iterator[su
     """Run a node until the block ends."""
     config = share() / "config" / "rig.yaml"
     command = [sys.executable, "-m", f"fossa_ros.ros.{name}", "--ros-args", "--params-file", str(config)]
-    for key, value in {"autostart": "true", **overrides}.items():
+    for key, value in overrides.items():
         command += ["-p", f"{key}:={value}"]
     with (logs / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment.child_environment())
@@ -122,7 +122,11 @@ def _process(name: str, overrides: dict[str, object], logs: Path) -> Iterator[su
                 process.wait()
 
 
-def _await_first_sweep(recorder: Recorder, nodes: _Nodes, bar: Progress) -> None:
+def _await_first_sweep(recorder: Recorder, nodes: _Nodes, lens: Path, bar: Progress) -> None:
+    """Activate fossa_node once the lens of the rig exists.
+
+    A node that activates itself could sweep before the recorder is connected, and the bag would lack its first sweep.
+    """
     rendering = bar.add_task("Rendering the rig's scene at every focus", total=1.0)
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not recorder.run.reports:
@@ -130,6 +134,8 @@ def _await_first_sweep(recorder: Recorder, nodes: _Nodes, bar: Progress) -> None
         if time.monotonic() > deadline:
             raise DemoFailed(f"No sweep within {READY_TIMEOUT_S:.0f} s. End of the logs:\n{_log_ends(nodes.logs)}")
         bar.update(rendering, completed=recorder.run.rendered)
+        if lens.exists():
+            recorder.fossa_node.advance()
         time.sleep(TICK_S)
     bar.update(rendering, completed=1.0)
 

@@ -28,6 +28,7 @@ from fossa_ros.msg import FocusStack, SweepReport
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import message_class
 from fossa_ros.ros.endpoints import create_subscription
+from fossa_ros.ros.lifecycle_client import LifecycleClient
 from fossa_ros.ros.sim_rig_node import RENDERING
 
 # focus_stack holds the planes of every sweep, so that depth can be estimated again from the bag. The images between
@@ -106,6 +107,7 @@ class Recorder(Node):
 
     Attributes:
         run: the messages so far.
+        fossa_node: activates the node.
     """
 
     def __init__(self, bag: Path, raw: bool = False):
@@ -115,6 +117,7 @@ class Recorder(Node):
         # There is no time to compress every frame.
         self._writer = BagWriter(bag, compression=CompressionMode.NONE if raw else CompressionMode.STORAGE)
         self._bumps = self.create_client(Trigger, "bump")
+        self.fossa_node = LifecycleClient(self, "fossa_node")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
         self._thread = threading.Thread(target=self._executor.spin, name="recorder", daemon=True)
