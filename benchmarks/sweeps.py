@@ -160,7 +160,7 @@ def virtual_table(count: int, seed: int, progress) -> tuple[str, list[str]]:
         "good stacks",
         "planes wrong",
         "lost though good",
-        "ended with a reason, spoilt",
+        "ended with a reason, disturbed",
         "virtual seconds",
     ]
     return (

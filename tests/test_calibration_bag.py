@@ -22,12 +22,12 @@ CAMERA = SimulatedCamera(width=128, height=96, fx=300.0)
 
 
 def write_bag(path, moves, frames):
-    """Write commands (ns, value) and frames (stamp ns, (H, W) uint8) on /told and /image."""
+    """Write commands (ns, value) and frames (stamp ns, (H, W) uint8) on /moved and /image."""
     types = STORE.types
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        told = writer.add_connection("/told", "std_msgs/msg/Float64", typestore=STORE)
+        moved = writer.add_connection("/moved", "std_msgs/msg/Float64", typestore=STORE)
         image = writer.add_connection("/image", "sensor_msgs/msg/Image", typestore=STORE)
-        messages = [(t, told, types["std_msgs/msg/Float64"](value)) for t, value in moves]
+        messages = [(t, moved, types["std_msgs/msg/Float64"](value)) for t, value in moves]
         for t, pixels in frames:
             stamp = types["builtin_interfaces/msg/Time"](t // 10**9, t % 10**9)
             header = types["std_msgs/msg/Header"](stamp, "camera")
@@ -39,7 +39,7 @@ def write_bag(path, moves, frames):
 
 
 def options(**changes):
-    return {"image_topic": "/image", "command_topic": "/told", "settling": 0.03, "exposure": 0.01} | changes
+    return {"image_topic": "/image", "command_topic": "/moved", "settling": 0.03, "exposure": 0.01} | changes
 
 
 def decode(message):
@@ -63,7 +63,7 @@ def test_only_frames_exposed_while_a_command_held_are_taken(tmp_path):
     assert [(frame.command, int(frame.load()[0, 0])) for frame in series.frames] == [(1.0, 11), (3.0, 30)]
     with pytest.raises(InputError, match="correct --settling"):
         read_bag(tmp_path / "bag", 0.5, decode, **options(settling=0.5))
-    with pytest.raises(InputError, match="no topic /lens; it has /image, /told"):
+    with pytest.raises(InputError, match="no topic /lens; it has /image, /moved"):
         read_bag(tmp_path / "bag", 0.5, decode, **options(command_topic="/lens"))
     with pytest.raises(InputError, match="/image is of type sensor_msgs/msg/Image"):
         read_bag(tmp_path / "bag", 0.5, decode, **options(command_topic="/image"))
@@ -81,7 +81,7 @@ def test_bags_become_a_calibration(tmp_path):
         bags.append(f"{distance}={tmp_path / str(distance)}")
         write_bag(tmp_path / str(distance), moves, frames)
     out = tmp_path / "lens.yaml"
-    settings = ["--command-topic", "/told", "--settling", "0.03", "--no-breathing", "--backend", "v4l2"]
+    settings = ["--command-topic", "/moved", "--settling", "0.03", "--no-breathing", "--backend", "v4l2"]
     done = CliRunner().invoke(main, ["calibrate", "bag", *bags, *settings, "--out", str(out)])
     assert done.exit_code == 0, done.output
     calibration = read_calibration(out)

@@ -63,11 +63,11 @@ def test_file_and_plot(result, recorded, tmp_path):
     write_calibration(tmp_path / "lens.yaml", result.calibration, result.passes)
     again = replace(result, calibration=read_calibration(tmp_path / "lens.yaml"))
     assert errors(CONFIG, again, 30.0) == pytest.approx(errors(CONFIG, result, 30.0), abs=1e-6)
-    told = yaml.safe_load((tmp_path / "lens.yaml").read_text())["intrinsics"]["at_focus"]
-    for each in told:
+    intrinsics = yaml.safe_load((tmp_path / "lens.yaml").read_text())["intrinsics"]["at_focus"]
+    for each in intrinsics:
         truth = CONFIG.camera.K_at(1 / each["dioptres"], 0.5)
         assert each["fx"] == pytest.approx(truth[0, 0], rel=5e-4) and each["cx"] == pytest.approx(truth[0, 2], abs=0.1)
-    assert len({each["fx"] for each in told}) == len(told) > 3
+    assert len({each["fx"] for each in intrinsics}) == len(intrinsics) > 3
     plot_calibration(tmp_path / "lens.png", result, recorded.device)
     with Image.open(tmp_path / "lens.png") as image:
         assert image.size > (900, 600) and len(image.convert("L").getcolors()) > 50

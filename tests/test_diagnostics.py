@@ -62,7 +62,7 @@ def test_figures_of_a_run_are_the_counted_ones(now):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("disturb", "words"),
     [
         (lambda health: health.on_result(result(inference_ms=500.0)), "inference"),
         (lambda health: health.on_lens_state(WARM), "temperature"),
@@ -71,12 +71,12 @@ def test_figures_of_a_run_are_the_counted_ones(now):
         (lambda health: [health.on_result(result("rejected", "moved")) for _ in range(9)], "acceptance"),
     ],
 )
-def test_each_threshold_warns_and_errs_by_its_name_and_zero_means_never(now, spoil, words):
+def test_each_threshold_warns_and_errs_by_its_name_and_zero_means_never(now, disturb, words):
     health = Health("a lens", "classical")
     now[0] += 1.0
     health.on_result(result())
     assert status(health)[0] == DiagnosticStatus.OK
-    spoil(health)
+    disturb(health)
     least = words == "acceptance"
     values = {f"{words}_warn": 1.0 if least else 1e-9, f"{words}_error": 0.0}
     level, message, _ = status(health, **values)
@@ -141,5 +141,5 @@ def test_a_complaint_is_said_when_it_is_new_and_every_ten_seconds_with_a_count(n
         said.append(throttle.apply(f"Sweep {sweep} incomplete: No frame for the plane at {sweep / 7:.2f} m."))
         now[0] += 1 / 3
     assert throttle.apply("Sweep 61 failed: IndexError.") == "Sweep 61 failed: IndexError."
-    told = [sentence for sentence in said if sentence]
-    assert told[0].endswith(" m.") and len(told) == 2 and "(and 29 more like it" in told[1]
+    logged = [sentence for sentence in said if sentence]
+    assert logged[0].endswith(" m.") and len(logged) == 2 and "(and 29 more like it" in logged[1]

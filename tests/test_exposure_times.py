@@ -13,8 +13,8 @@ from fossa_ros.sweep import Frame, StampReference, SweepTiming
 MS = 1_000_000
 
 
-def metadata(stamp_ns, *told, frame_id="optical", key="ExposureTime"):
-    status = [DiagnosticStatus(values=[KeyValue(key=key, value=value)]) for value in told]
+def metadata(stamp_ns, *reported, frame_id="optical", key="ExposureTime"):
+    status = [DiagnosticStatus(values=[KeyValue(key=key, value=value)]) for value in reported]
     return DiagnosticArray(header=Header(stamp=time_message(stamp_ns), frame_id=frame_id), status=status)
 
 
@@ -59,13 +59,13 @@ def test_a_frame_waits_until_the_next_and_goes_on_with_what_is_configured_in_ord
     assert len(camera.passed) == 2
 
 
-@pytest.mark.parametrize("told", ["0", "-5", "nan", "inf", "12000000", "auto", ""])
-def test_what_cannot_be_an_exposure_time_is_refused_with_a_reason(camera, told):
+@pytest.mark.parametrize("reported", ["0", "-5", "nan", "inf", "12000000", "auto", ""])
+def test_what_cannot_be_an_exposure_time_is_refused_with_a_reason(camera, reported):
     for second in range(1, PATIENCE + 1):
-        camera.report(second, told)
+        camera.report(second, reported)
         camera.frame(second)  # it need not wait
         assert camera.passed[-1] == (second, None)
-    assert f"'{told}'" in camera.times.fault() and "microseconds" in camera.times.fault()
+    assert f"'{reported}'" in camera.times.fault() and "microseconds" in camera.times.fault()
     camera.report(99, "4000")
     camera.frame(99)
     assert camera.passed[-1] == (99, 4 * MS) and camera.times.fault() == ""
@@ -105,8 +105,8 @@ def test_the_window_of_a_frame_is_that_of_its_own_exposure():
     timing = SweepTiming(exposure_ns=20 * MS, stamp_reference=StampReference.FIRST_ROW_END, readout_ns=5 * MS)
     frame = Frame(100 * MS, 0, None, None, None)
     assert timing.exposed(frame) == (80 * MS, 105 * MS)
-    told = []
-    times = ExposureTimes(told.append)
+    reported = []
+    times = ExposureTimes(reported.append)
     times.add_metadata(metadata(100 * MS, "4000"))
     times.add_frame(frame, "optical")
-    assert timing.exposed(told[0]) == (96 * MS, 105 * MS)
+    assert timing.exposed(reported[0]) == (96 * MS, 105 * MS)

@@ -81,12 +81,12 @@ def test_info_of_a_lens_without_metres(usbm_port):
 
 @pytest.mark.parametrize(("text", "power"), [("0.25", 2.0), ("4D", 2.0), ("inf", -2.0), ("0D", -2.0)])
 def test_set_holds_and_parks(device, port, text, power):
-    told = []
+    commanded = []
     command, dynamics = device.dynamics.command, device.dynamics
-    dynamics.command = lambda power, now: (told.append(power), command(power, now))
+    dynamics.command = lambda power, now: (commanded.append(power), command(power, now))
     result = fossa_lens("set", text, "--hold", "0.05", "--port", port, "--power-offset", "2")
     assert result.returncode == 0, result.stderr
-    assert power in told and device.dynamics.set_point == 0.0
+    assert power in commanded and device.dynamics.set_point == 0.0
     assert re.search(r"acknowledged after \d+\.\d\d ms, settles in 18 ms\.", result.stdout)
 
 
@@ -106,8 +106,8 @@ def test_set_until_interrupted(device, port):
 def test_sweep_there_and_back(port):
     result = fossa_lens("sweep", "--port", port, "--power-offset", "2", "--near", "0.25", "--planes", "3")
     assert result.returncode == 0, result.stderr
-    told = [float(number) for number in re.findall(r"│ [0-9.inf]+ +│ (\d\.\d{3}) +│", result.stdout)]
-    assert told == [4.0, 2.0, 0.0, 0.0, 2.0, 4.0]
+    commanded = [float(number) for number in re.findall(r"│ [0-9.inf]+ +│ (\d\.\d{3}) +│", result.stdout)]
+    assert commanded == [4.0, 2.0, 0.0, 0.0, 2.0, 4.0]
     assert "focus (m)" in result.stdout and "acknowledged after (ms)" in result.stdout
     assert "6 moves acknowledged and verified" in result.stdout
 
@@ -120,14 +120,14 @@ def test_a_calibration_makes_metres_of_a_current(device, port, tmp_path):
     result = fossa_lens("info", *calibrated)
     assert result.returncode == 0, result.stderr
     assert "0.70 to 4.30 D" in result.stdout and "+- 0.010 D, hysteresis 0.000 D, one day" in result.stdout
-    told = []
+    commanded = []
     command = device.dynamics.command
-    device.dynamics.command = lambda power, now: (told.append(power), command(power, now))
+    device.dynamics.command = lambda power, now: (commanded.append(power), command(power, now))
     result = fossa_lens("set", "0.4", "--hold", "0", *calibrated)
     assert result.returncode == 0, result.stderr
     assert "0.4 m (2.500 D), current 0 mA" in result.stdout
     result = fossa_lens("set", "4D", "--hold", "0", *calibrated)
-    assert max(told) == pytest.approx(3 * 200 / 292.84, abs=0.001), result.stderr
+    assert max(commanded) == pytest.approx(3 * 200 / 292.84, abs=0.001), result.stderr
     result = fossa_lens("set", "5D", *calibrated)
     assert result.returncode == 1 and "outside the calibrated range, 0.2326 to 1.429 m" in result.stderr
     result = fossa_lens("info", *calibrated[:2], *calibrated[4:])

@@ -143,8 +143,8 @@ def test_the_conformance_table_holds_the_bytes_that_are_sent():
             unseen.remove((backend, name))
     assert not unseen
     sent = {command.encode(*[0] * command.arguments.count("h")) for command in ld4.COMMANDS}
-    told = {command for command in COMMANDS["optotune_ld4"].values()}
-    assert {each[:2] for each in sent} <= {each[:2] for each in told}  # no command is left out of the table
+    listed = {command for command in COMMANDS["optotune_ld4"].values()}
+    assert {each[:2] for each in sent} <= {each[:2] for each in listed}  # no command is left out of the table
 
 
 def test_every_test_that_the_conformance_table_names_exists():

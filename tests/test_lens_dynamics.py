@@ -19,7 +19,7 @@ PLAIN = LensModel(ringing=0.0)
 
 
 def full_step(model: LensModel) -> LensDynamics:
-    """A lens that has settled at its least power and at START is told its greatest."""
+    """A lens that has settled at its least power and at START is commanded to its greatest."""
     lens = LensDynamics(model)
     lens.command(model.min_power, START - 10_000 * MS)
     lens.command(model.max_power, START)

@@ -58,11 +58,11 @@ def test_what_the_gyroscope_says_is_what_the_images_show():
     path = bump(0.12, rotation=(0.01, 0.015, -0.01), frequency=4.0)
     stack = stamped(renders.sweep(1, np.random.default_rng(0)))
     tiling, config = Tiling.for_stack(stack), MotionConfig()
-    told = gyro_differences(measured(path), stack, tiling, config)
-    assert [(each.base, each.plane) for each in told] == [(0, 1), (1, 2), (2, 3)]
+    differences = gyro_differences(measured(path), stack, tiling, config)
+    assert [(each.base, each.plane) for each in differences] == [(0, 1), (1, 2), (2, 3)]
     points = np.array([[10.0, 10.0], [310.0, 20.0], [160.0, 120.0], [20.0, 230.0]])
     views = turning(path)
-    for each in told:
+    for each in differences:
         between = views[each.plane] @ np.linalg.inv(views[each.base])
         found = in_pixels(tiling.homography(each.value[0]), tiling.size)
         assert np.abs(transform(found, points) - transform(between, points)).max() < 0.15
@@ -74,9 +74,9 @@ def test_a_bias_is_within_the_uncertainty():
     stack = stamped(renders.sweep(1, np.random.default_rng(0)))
     tiling = Tiling.for_stack(stack)
     for bias in (0.0, 0.01, 0.03):
-        told = gyro_differences(measured(path, bias=bias), stack, tiling, MotionConfig(gyro_bias=0.03))
-        error = np.linalg.norm(tiling.fields @ told[0].value[0], axis=1).max()
-        assert error < 3 * np.sqrt(told[0].covariance[0, 0, 0])
+        differences = gyro_differences(measured(path, bias=bias), stack, tiling, MotionConfig(gyro_bias=0.03))
+        error = np.linalg.norm(tiling.fields @ differences[0].value[0], axis=1).max()
+        assert error < 3 * np.sqrt(differences[0].covariance[0, 0, 0])
 
 
 @pytest.mark.parametrize(("pixels", "verdict"), [(0.0, "still"), (30.0, "rejected")])

@@ -139,9 +139,9 @@ def _unplug_and_plug(listener):
     assert listener.call(SetBool, "plug_lens", SetBool.Request(data=False)).success
     lost = partial(_status, level=DiagnosticStatus.ERROR)
     listener.wait_until(lambda: any(map(lost, statuses[heard:])), "ERROR")
-    told = next(filter(lost, statuses[heard:]))
-    print(f"ERROR {(nanoseconds(told.header.stamp) - gone_ns) / 1e6:.0f} ms after the cable was pulled")
-    assert any(status.message.startswith("lens lost: Port ") for status in told.status)
+    error = next(filter(lost, statuses[heard:]))
+    print(f"ERROR {(nanoseconds(error.header.stamp) - gone_ns) / 1e6:.0f} ms after the cable was pulled")
+    assert any(status.message.startswith("lens lost: Port ") for status in error.status)
     answer = listener.call(Trigger, "capture", Trigger.Request())
     assert not answer.success and "lens" in answer.message.lower()
     seen, back_ns = len(reports), time.time_ns()

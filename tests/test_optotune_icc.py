@@ -135,7 +135,7 @@ def test_a_refusal_in_words(device, lens, word, says):
     assert not lens._line.disturbed  # a refusal is a proper reply
 
 
-SPOILT = {
+CORRUPTED = {
     "silent": LineFault(silent=True),
     "half a frame": LineFault(keep=1),
     "no line end": LineFault(keep=3),
@@ -146,10 +146,10 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
-def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt):
+@pytest.mark.parametrize("corrupted", CORRUPTED.values(), ids=CORRUPTED)
+def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, corrupted):
     lens.move_to(0.25)
-    device.inject(spoilt, replies=1)
+    device.inject(corrupted, replies=1)
     with pytest.raises(LensError, match="answered SETFP= with"):
         lens.move_to(0.5)
     assert math.isnan(lens.state().focus_distance)

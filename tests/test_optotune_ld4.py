@@ -120,8 +120,8 @@ def test_the_lens_goes_where_it_is_commanded(firmware_type):
             assert settled <= move.acknowledged_ns + 18 * MS
             for late in (0, 5 * MS, 50 * MS):
                 assert dynamics.power_at(settled + late) == pytest.approx(vergence - 2.0, abs=0.01)
-            told = 0.0 if move.focus_distance == math.inf else 1.0 / move.focus_distance
-            assert told == pytest.approx(vergence, abs=0.0025 + 1e-9)
+            power = 0.0 if move.focus_distance == math.inf else 1.0 / move.focus_distance
+            assert power == pytest.approx(vergence, abs=0.0025 + 1e-9)
 
 
 def test_the_command_acts_between_sent_and_acknowledged(device, lens):
@@ -185,8 +185,8 @@ def test_a_driver_without_a_lens_is_no_use_by_its_current_either():
 def test_time_stamps_are_on_the_given_clock(device, port):
     ticks = iter(range(1000, 2000))
     with OptotuneLd4(port, clock=lambda: next(ticks)) as lens:
-        told = LensMove(0.5, sent_ns=1000, acknowledged_ns=1001, settling_ns=18 * MS, command=2.0)
-        assert lens.move_to(0.5) == told
+        expected = LensMove(0.5, sent_ns=1000, acknowledged_ns=1001, settling_ns=18 * MS, command=2.0)
+        assert lens.move_to(0.5) == expected
         assert lens.state().stamp_ns == 1002
 
 
@@ -214,7 +214,7 @@ def test_beyond_the_farthest(port):
         lens.move_to(math.inf)
 
 
-SPOILT = {
+CORRUPTED = {
     "silent": LineFault(silent=True),
     "one byte": LineFault(keep=1),
     "half a frame": LineFault(keep=4),
@@ -224,10 +224,10 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
-def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt):
+@pytest.mark.parametrize("corrupted", CORRUPTED.values(), ids=CORRUPTED)
+def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, corrupted):
     lens.move_to(0.25)
-    device.inject(spoilt, replies=1)
+    device.inject(corrupted, replies=1)
     began = time.monotonic()
     with pytest.raises(LensError, match=r"should answer PrDA with 8 bytes but sent"):
         lens.move_to(0.5)
@@ -453,12 +453,12 @@ def test_closing_parks_once(device, port):
     lens.park()
     lens.move_to(0.5)
     lens.park()
-    told = device.received.count(rest)
+    sent = device.received.count(rest)
     lens.close()
-    assert device.received.count(rest) == told
+    assert device.received.count(rest) == sent
     with OptotuneLd4(port) as lens:  # the state in which the last program left it is unknown
-        told = device.received.count(rest)
-    assert device.received.count(rest) == told + 1
+        sent = device.received.count(rest)
+    assert device.received.count(rest) == sent + 1
 
 
 @pytest.mark.parametrize("kept", [0, 3, 8])
@@ -539,7 +539,7 @@ def test_unknown_backend_names_the_known_ones(port):
 
 def test_other_packages_add_backends_but_do_not_take_over_ours(tmp_path, monkeypatch, port):
     (tmp_path / "their_lens.py").write_text(
-        "class TheirLens:\n    def __init__(self, port, *, clock, steps=1):\n        self.told = port, clock(), steps\n"
+        "class TheirLens:\n    def __init__(self, port, *, clock, steps=1):\n        self.got = port, clock(), steps\n"
     )
     metadata = tmp_path / "their_lens-1.0.dist-info"
     metadata.mkdir()
@@ -549,7 +549,7 @@ def test_other_packages_add_backends_but_do_not_take_over_ours(tmp_path, monkeyp
         "optotune_ld4 = their_lens:TheirLens\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert open_lens("theirs", "p", clock=lambda: 7, steps=3).told == ("p", 7, 3)
+    assert open_lens("theirs", "p", clock=lambda: 7, steps=3).got == ("p", 7, 3)
     with pytest.raises(LensError, match=r"'broken' \(their_lens:Missing\) cannot be loaded"):
         open_lens("broken", "p")
     with open_lens("optotune_ld4", port) as lens:

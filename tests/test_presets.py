@@ -59,7 +59,7 @@ def test_a_preset_is_what_the_node_runs_with(node, request):
 
 
 def test_every_preset_says_what_to_expect_and_that_command_runs():
-    told = 0
+    ranges = 0
     for file in PRESETS:
         text = re.sub(r"\n# ", " ", file.read_text())
         for command in re.findall(r"`fossa (range [^`]+)`", text):
@@ -74,5 +74,5 @@ def test_every_preset_says_what_to_expect_and_that_command_runs():
             near, far = (float(re.search(rf"sweep.{end}: (\S+)", text)[1]) for end in ("near", "far"))
             SweepPlan.evenly(near, far, 2)
             assert (float(options["--near"]), float(options["--far"])) == (near, far)
-            told += 1
-    assert told == 3
+            ranges += 1
+    assert ranges == 3

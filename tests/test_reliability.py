@@ -1,4 +1,4 @@
-"""Faults injected into real processes over DDS: what the user is told, and that no wrong depth comes meanwhile.
+"""Faults injected into real processes over DDS: what the user sees, and that no wrong depth comes meanwhile.
 
 One rig and one node live through most of them. Whatever the node publishes is compared with what the rig knows to be
 true: the depth of its scene, and where the lens was while each frame was exposed. docs/reliability.md is the table.

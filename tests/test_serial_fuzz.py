@@ -131,24 +131,24 @@ def goes_on(lens, kind: Kind) -> None:
     for command in kind.commands:
         for tries_left in (2, 1, 0):
             try:
-                told, held = lens.move_to_command(command).command, lens.state().command
+                moved_to, held = lens.move_to_command(command).command, lens.state().command
                 break
             except LensError:
                 assert tries_left
-        assert told == pytest.approx(command, abs=0.003) and held == pytest.approx(told, abs=0.003)
+        assert moved_to == pytest.approx(command, abs=0.003) and held == pytest.approx(moved_to, abs=0.003)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.backend)
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(script=SCRIPT, calls=st.lists(st.sampled_from(sorted(CALLS)), min_size=1, max_size=4))
 def test_any_replies_to_a_lens_in_use(kind, script, calls):
-    device, spoilt = scripted(kind)
+    device, corrupted = scripted(kind)
     with PseudoTerminal(device) as terminal, connected(kind, terminal) as lens:
-        spoilt.extend(script)
+        corrupted.extend(script)
         for call in calls:
             with bounded():
                 CALLS[call](lens, kind)
-        spoilt.clear()
+        corrupted.clear()
         goes_on(lens, kind)  # nothing is left that a reply could be mistaken for
 
 
@@ -156,12 +156,12 @@ def test_any_replies_to_a_lens_in_use(kind, script, calls):
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(script=SCRIPT)
 def test_any_replies_while_connecting(kind, script):
-    device, spoilt = scripted(kind)
-    spoilt.extend(script)
+    device, corrupted = scripted(kind)
+    corrupted.extend(script)
     with PseudoTerminal(device) as terminal:
         with bounded():
             open_lens(kind.backend, terminal.port, timeout=TIMEOUT).close()
-        spoilt.clear()
+        corrupted.clear()
         with connected(kind, terminal) as lens:  # the port is free again
             goes_on(lens, kind)
 

@@ -61,7 +61,7 @@ def test_depth_node_gives_the_very_depth_of_fossa_node_for_the_same_stacks(rig, 
         listener.wait_until(lambda: len(heard["focus_stack"]) >= 4, "stacks")
     listener.wait_until(_quiet(heard["sweep"], 0.5), "its last report")
     whole = {topic: _by_stamp(heard[topic]) for topic in DEPTHS}
-    told = {report.sweep: report for report in heard["sweep"]}
+    reports = {report.sweep: report for report in heard["sweep"]}
     stacks = list(heard["focus_stack"])
     for messages in heard.values():
         messages.clear()
@@ -71,12 +71,12 @@ def test_depth_node_gives_the_very_depth_of_fossa_node_for_the_same_stacks(rig, 
         for index, stack in enumerate(stacks):
             publisher.publish(stack)
             listener.wait_for("sweep", index + 1)
-        again = [report for report in heard["sweep"] if report.accepted and told[report.sweep].accepted]
+        again = [report for report in heard["sweep"] if report.accepted and reports[report.sweep].accepted]
         listener.wait_until(lambda: all(len(heard[t]) >= len(again) for t in DEPTHS), "the last depth")
     assert [report.sweep for report in heard["sweep"]] == [stack.sweep for stack in stacks]
     assert len(again) >= 3
     for report in again:
-        before = told[report.sweep]
+        before = reports[report.sweep]
         assert report.header == before.header and report.stamps == before.stamps
         assert (report.drop_reasons, report.drop_counts) == (before.drop_reasons, before.drop_counts)
         assert report.sweep_ms == before.sweep_ms and report.focus_distances == before.focus_distances

@@ -119,7 +119,7 @@ def test_the_device_itself_is_strict(device):
     assert device.on_silence() == b"" and not device.incomplete
 
 
-SPOILT = {
+CORRUPTED = {
     "silent": LineFault(silent=True),
     "half a frame": LineFault(keep=2),
     "corrupt": LineFault(corrupt=True),
@@ -128,10 +128,10 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
-def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, spoilt):
+@pytest.mark.parametrize("corrupted", CORRUPTED.values(), ids=CORRUPTED)
+def test_one_bad_reply_is_an_error_and_the_next_move_works(device, lens, corrupted):
     lens.move_to_command(30.0)
-    device.inject(spoilt, replies=1)
+    device.inject(corrupted, replies=1)
     with pytest.raises(LensError, match=r"should answer 02 37 00 02 .* with 4 bytes but sent"):
         lens.move_to_command(50.0)
     assert math.isnan(lens.state().command)

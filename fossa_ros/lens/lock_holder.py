@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def lock_holder(path: str) -> str:
-    """Return in words which process holds the lock (flock) on a file, as far as it can be found.
+    """Describe the process that holds the lock (flock) on a file, as far as /proc shows it.
 
     Source: proc_locks(5): number, kind, mode, access, process, major:minor:inode (hexadecimal but for the inode).
     """

@@ -32,7 +32,7 @@ class V4l2Device:
     """Read and write controls; not thread-safe.
 
     A control transfer to a device that hangs blocks its caller in the kernel for seconds and cannot be interrupted.
-    Each call is therefore made in a thread of its own, and waited for no longer than the timeout.
+    Each call is therefore made in its own thread, and waited for no longer than the timeout.
     """
 
     def __init__(self, path: str, timeout: float, ioctl: Ioctl = fcntl.ioctl):

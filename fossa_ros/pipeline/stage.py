@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 class Stage(Generic[Item]):
-    """Handle the newest item on a thread of its own; a newer item replaces the one that waits.
+    """Handle the newest item on its own thread; a newer item replaces the one that waits.
 
     So latency never accumulates behind a slow stage.
 

@@ -19,7 +19,7 @@ LOG = logging.getLogger(__name__)
 
 
 class DepthWorker:
-    """Run the motion check and the estimator, each on a thread of its own.
+    """Run the motion check and the estimator, each on its own thread.
 
     Three stages: single planes are compared while their sweep is still being taken, complete sweeps are checked, and
     the depth of those that pass is estimated. Every sweep is checked, because each is the evidence for the next; the

@@ -22,7 +22,7 @@ DISCOVERY_S = 5.0  # time to discover a node that has just started
 
 
 class CameraParameters:
-    """Control one camera node, from a ROS context and a thread of its own: the caller need not have initialised ROS.
+    """Control one camera node, from its own ROS context and thread: the caller need not have initialised ROS.
 
     Args:
         camera: name of the node, for example ``/camera``.

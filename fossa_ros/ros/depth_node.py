@@ -1,4 +1,4 @@
-"""Depth in a process of its own: of the focus stacks that sweep_node sends, or that a bag holds."""
+"""Depth in its own process: of the focus stacks that sweep_node sends, or that a bag holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node of its own context and thread, in a process that may use ROS already."""
+"""A node with its own context and thread, in a process that may use ROS already."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Run:
 
 
 class Recorder(Node):
-    """Subscribe to the topics of a run on a thread of its own; a context manager.
+    """Subscribe to the topics of a run on its own thread; a context manager.
 
     Args:
         bag: folder of the bag to write; must not exist.

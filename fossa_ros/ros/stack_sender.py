@@ -1,4 +1,4 @@
-"""Send focus stacks as messages, on a thread of its own."""
+"""Send focus stacks as messages, on its own thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Capture in a process of its own, beside camera and lens: sends every sweep to depth_node."""
+"""Capture in its own process, beside camera and lens: sends every sweep to depth_node."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ BABBLE_PERIOD = 0.005  # seconds
 
 
 class PseudoTerminal:
-    """Serve a device on a pseudo-terminal from a thread of its own.
+    """Serve a device on a pseudo-terminal from its own thread.
 
     A pulled cable is simulated by hanging up: reads and writes at the near end fail, as on a USB adapter that is gone.
     The link is removed as well; to plug the device in again, serve it on another terminal at the same link. A context

@@ -62,8 +62,8 @@ class Tally:
     Attributes:
         good: stacks all of whose planes have the focus that they claim.
         wrong: planes of stacks that have another focus than they claim.
-        justified: sweeps without a stack that a fault had spoilt.
-        lost: sweeps without a stack although no fault had spoilt them.
+        justified: sweeps without a stack that a fault had disturbed.
+        lost: sweeps without a stack although no fault had disturbed them.
         seconds: virtual time.
         notes: one line for each wrong plane and lost sweep.
     """
@@ -98,20 +98,20 @@ class Referee:
         self._scenario = scenario
         self._focus_at = focus_at
         self._exposures: dict[int, tuple[int, int]] = {}
-        self._spoilt: list[tuple[int, int]] = []
+        self._disturbed: list[tuple[int, int]] = []
 
     def add_exposure(self, number: int, start_ns: int, end_ns: int) -> None:
         """Note when the frame whose image is ``number`` was really exposed."""
         self._exposures[number] = start_ns, end_ns
 
-    def spoil(self, start_ns: int, end_ns: int) -> None:
+    def disturb(self, start_ns: int, end_ns: int) -> None:
         """Note a time within which a fault may end a sweep."""
-        self._spoilt.append((start_ns, end_ns))
+        self._disturbed.append((start_ns, end_ns))
 
     def check(self, outcome: Outcome, started_ns: int, now_ns: int) -> None:
         """Count an outcome of the sweep that lasted from ``started_ns`` until now."""
         if outcome.reason:
-            if any(start <= now_ns and started_ns <= end for start, end in self._spoilt):
+            if any(start <= now_ns and started_ns <= end for start, end in self._disturbed):
                 self.tally.justified += 1
             else:
                 self.tally.lost += 1

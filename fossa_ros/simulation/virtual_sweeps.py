@@ -70,7 +70,7 @@ class VirtualRun:
                 while not isinstance(action := self.sequencer.next(self._now), Ended):
                     self._act(action)
             except LensError as error:
-                self._referee.spoil(started, self._now)
+                self._referee.disturb(started, self._now)
                 self.sequencer.abort(f"Lens: {error}")
                 self.sequencer.on_rested()
                 self._pass_time(100 * MS)
@@ -104,7 +104,7 @@ class VirtualRun:
         latency = round(self._random.uniform(0.5, 3.0) * MS)
         if has(Fault.SLOW_COMMANDS) and draw() < 0.1:
             latency = round(self._random.uniform(5, 60) * MS)
-            self._referee.spoil(sent, sent + latency)  # the position of the lens is unknown meanwhile
+            self._referee.disturb(sent, sent + latency)  # the position of the lens is unknown meanwhile
         if has(Fault.LENS_ERRORS) and draw() < 0.02:
             self._pass_time(50 * MS)
             raise LensError("no answer")
@@ -116,7 +116,7 @@ class VirtualRun:
             late = self._random.uniform(0, 60) if self.scenario.measures else self._random.uniform(0, 4)
             effect += round(late * MS) if self.scenario.mode is SweepMode.STEP else 0
         if has(Fault.LYING_LENS) and draw() < 0.1:
-            self._referee.spoil(sent, sent + 600 * MS)
+            self._referee.disturb(sent, sent + 600 * MS)
             stray = power + self._random.choice([-1, 1]) * self._random.uniform(0.2, 1)
             if self.scenario.measures:  # it acknowledges the command, and goes elsewhere
                 power = float(np.clip(stray, -2, 3))
@@ -196,10 +196,10 @@ class VirtualRun:
             if has(Fault.DROPS):
                 if draw() < 0.002:  # a camera that stops for a while
                     gap_until = start + round(self._random.uniform(100, 900) * MS)
-                    self._referee.spoil(start - 100 * MS, gap_until + 100 * MS)
+                    self._referee.disturb(start - 100 * MS, gap_until + 100 * MS)
                 if start < gap_until or draw() < 0.05:
                     if self.scenario.mode is not SweepMode.STEP:
-                        self._referee.spoil(start - self.period, arrival + self.period)
+                        self._referee.disturb(start - self.period, arrival + self.period)
                     yield arrival, None
                     continue
             stamp = start + self._clock_error(start)
@@ -223,7 +223,7 @@ class VirtualRun:
             self._step = size if self._random.random() < 0.5 else -size
             self._steps_from = t_ns
             self._steps_until = t_ns + round(self._random.uniform(50, 1500) * MS)
-            self._referee.spoil(t_ns - 100 * MS, self._steps_until + RECOVERY * self.period + 500 * MS)
+            self._referee.disturb(t_ns - 100 * MS, self._steps_until + RECOVERY * self.period + 500 * MS)
         return self._step if self._steps_from < t_ns <= self._steps_until else 0
 
     def _external_lens(self) -> Iterator[tuple[int, LensState]]:

@@ -29,7 +29,7 @@ CLOCK_CHECK_S = 0.05  # how often a wait looks at the clock, which may run at an
 
 
 class SweepCapture:
-    """Take sweeps on a thread of its own, which supplies a ``Sequencer`` with time, lens and frames.
+    """Take sweeps on its own thread, which supplies a ``Sequencer`` with time, lens and frames.
 
     ``add_frame`` is cheap and may be called from a camera callback; ``on_sweep``, ``on_lens_state`` and ``on_plane``
     are called from the capture thread. A lens that fails ends its sweep and is opened again with back-off.
@@ -224,7 +224,7 @@ class SweepCapture:
             self._park()
 
     def _wait_for_turn(self) -> bool:
-        """Block until a sweep is to be taken; return False to stop.
+        """Block until the next sweep should start; return False to stop.
 
         Meanwhile the lens rests. It is still asked for its state, so that a lost one is noticed before the next sweep.
         """
@@ -238,7 +238,7 @@ class SweepCapture:
         return not self._stopping
 
     def _turn_comes(self, timeout: float) -> bool:
-        """Return whether a sweep is to be taken, or the thread to stop, within ``timeout`` seconds.
+        """Return whether a sweep should start, or the thread should stop, within ``timeout`` seconds.
 
         No sweep starts until /clock is received: a simulated clock shows 0 until then.
         """

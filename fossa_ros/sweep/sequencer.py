@@ -1,4 +1,4 @@
-"""One sweep after another, as pure state: what to do next, and the stacks that come of it.
+"""One sweep after another, as pure state: what to do next, and the stacks that result.
 
 Everything that decides about frames is here and in the modules this one imports. The driver supplies time, lens and
 frames: the capture thread on a robot, a loop in virtual time in tests, planner and replay.

@@ -14,7 +14,7 @@ class GraphedCall:
     """A function of tensors, captured on the first call and again when the shapes of its inputs change.
 
     Inputs may be on the CPU (pinned memory copies fastest). Outputs are on the GPU, and the next call overwrites them.
-    Only the latest graph is kept, since each holds memory of its own.
+    Only the latest graph is kept, since each holds its own memory.
     """
 
     def __init__(self, function: Callable[..., Sequence[Tensor | None]], device: torch.device):
