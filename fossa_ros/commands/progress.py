@@ -16,9 +16,7 @@ def progress_bar(*columns: ProgressColumn, quiet: bool = False, transient: bool 
     """
     console = Console(stderr=True, quiet=quiet)
     disable = transient and not console.is_terminal
-    console.quiet = (
-        quiet or disable
-    )  # before rich 14 (Ubuntu 24.04) a disabled bar ends with an empty line all the same
+    console.quiet = quiet or disable  # before rich 14 (Ubuntu 24.04) a disabled bar still ends with an empty line
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -260,6 +260,7 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     prepare_process(opencv_threads)
+    create: Callable[..., ManagedNode] = node_class  # a subclass supplies its name and its configuration
     log = rclpy.logging.get_logger(node_class.NODE_NAME)
     files = parameters.parameter_files(sys.argv if args is None else args)
     try:
@@ -269,7 +270,7 @@ def run(
         return 1
     try:
         try:
-            node = node_class(parameter_files=files)
+            node = create(parameter_files=files)
         except InputError as error:
             log.fatal(str(error))
             return 1
