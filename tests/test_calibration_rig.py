@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from PIL import Image
 
 from fossa_ros.calibration.calibrate import calibrate
@@ -14,6 +15,7 @@ from fossa_ros.calibration.calibration_file import read_calibration, write_calib
 from fossa_ros.calibration.plot import plot_calibration
 from fossa_ros.calibration.recording import DESCRIPTION, read_recording
 from fossa_ros.commands.calibrate_demo import errors, record_demo
+from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.target_rig import TargetRigConfig
@@ -103,3 +105,21 @@ def test_recordings_that_cannot_be_used_are_refused_by_entry(recorded, tmp_path)
     refused('{"series": [{"distance_m": -1, "frames": [{"file": "a.png", "command": 1}]}]}', "positive number of met")
     frames = '{"file": "a.png", "command": 1}, {"file": "b.png", "command": 2}'
     refused(f'{{"series": [{{"frames": [{frames}]}}]}}', "mixes images of 48x48, 64x48")
+
+
+def test_an_interrupted_demo_leaves_no_recording_and_an_existing_one_is_kept(tmp_path, monkeypatch):
+    def interrupted(folder, **_):
+        folder.mkdir()
+        (folder / DESCRIPTION).write_text("{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fossa_ros.commands.calibrate_demo.record_demo", interrupted)
+    arguments = ["calibrate", "demo", "--out", str(tmp_path / "cal.yaml")]
+    for _ in range(2):
+        assert CliRunner().invoke(main, arguments).exit_code == 130
+        assert not list(tmp_path.iterdir())
+    (tmp_path / "cal-recording").mkdir()
+    (tmp_path / "cal-recording" / DESCRIPTION).write_text("{}")
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1 and "give another --out or --record, or remove it" in result.output
+    assert (tmp_path / "cal-recording" / DESCRIPTION).exists()

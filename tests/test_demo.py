@@ -146,7 +146,12 @@ def test_a_signal_leaves_no_process_and_no_half_written_output(tmp_path, number)
 
 
 def test_bad_arguments_are_sentences(tmp_path):
-    for arguments, words in ((["--seconds", "-1"], "positive"), (["--set", "estimator"], "NAME=VALUE")):
+    for arguments, words in (
+        (["--seconds", "-1"], "positive"),
+        (["--set", "estimator"], "NAME=VALUE"),
+        (["--set", "sweep.plans=3"], "did you mean sweep.planes?"),
+        (["--set", "sweep.planes=many"], "sweep.planes"),
+    ):
         result = subprocess.run(
             [*COMMAND, "--out", str(tmp_path / "x"), *arguments],
             env=environment.child_environment(),

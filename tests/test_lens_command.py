@@ -171,3 +171,8 @@ def test_options_as_people_write_them():
             parse_options(wrong)
     with pytest.raises(InputError, match="given twice"):
         parse_options(["timeout=1", "timeout=2"])
+
+
+def test_an_absent_port_names_the_option_of_the_command_line():
+    result = fossa_lens("info", "--port", "/dev/ttyNONE")
+    assert result.returncode == 1 and "set --port to one that does" in result.stderr

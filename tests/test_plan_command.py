@@ -106,3 +106,15 @@ def test_a_number_that_is_not_finite_or_far_out_of_range_is_refused_at_its_optio
 def test_distances_in_dioptres_and_infinity_are_planned():
     result = CliRunner().invoke(main, ["plan", "--near", "2D", "--far", "inf", "--planes", "3"])
     assert result.exit_code == 0 and "Planes at 0.50, 1.00, inf m." in result.output, result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("x.xyz", "give a .png, .svg or .pdf file"), ("missing/x.png", "create it or give another path")],
+)
+@pytest.mark.parametrize(
+    "command", [("plan",), ("range", "--focal-length", "9", "--f-number", "2", "--fx", "600")], ids=("plan", "range")
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_printed(tmp_path, command, name, words):
+    result = CliRunner().invoke(main, [*command, "--out", str(tmp_path / name)])
+    assert result.exit_code == 1 and result.stdout == "" and words in result.stderr

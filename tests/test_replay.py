@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -17,14 +18,17 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from fossa_ros.commands.cli import main
+from fossa_ros.commands.replay import _table
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import POINT
 from fossa_ros.core.optics import dioptre_space
-from fossa_ros.evaluation.replay import read_replay
+from fossa_ros.evaluation.replay import Replay, read_replay
+from fossa_ros.evaluation.replay_figures import SweepFigures
 from fossa_ros.evaluation.replay_many import find_bags, shard_of
 from fossa_ros.evaluation.replay_sweeps import replayed_sweeps
 from fossa_ros.evaluation.replay_topics import find_topics
@@ -59,6 +63,7 @@ class NoRos:
             raise ImportError(name + " is ROS")
 sys.meta_path.insert(0, NoRos())
 from fossa_ros.commands.cli import main
+from fossa_ros.commands.replay import _table
 main()
 """
 
@@ -282,6 +287,7 @@ def test_many_bags_by_processes_and_shards_become_one_report(bags, replayed, tmp
         )
         assert done.exit_code == (0 if index == 0 else 1), done.output  # the last one is not a bag
     assert "cannot be read as a bag" in " ".join(done.output.split())
+    assert "1 of 2 bags could not be replayed" in done.output
     done = fossa("report", *outs, "--out", tmp_path / "all.html")
     assert done.exit_code == 0, done.output
     page = (tmp_path / "all.html").read_text()
@@ -290,6 +296,25 @@ def test_many_bags_by_processes_and_shards_become_one_report(bags, replayed, tmp
     assert f"<td>{3 * len(one.sweeps)}</td>" in page  # of all of them
     for out in ("machine0/a/one", "machine1/a/two", "machine0/b"):
         assert accepted_stamps(tmp_path / out) == accepted_stamps(replayed[0])
+
+
+@pytest.mark.parametrize("shard", ["abc", "5/2", "0/2"])
+def test_one_bag_has_no_shards(bags, tmp_path, shard):
+    done = fossa("replay", bags / "mcap", "--out", tmp_path / "out", *PARAMETERS, "--shard", shard)
+    assert done.exit_code == 2 and "replay a single bag without it" in done.output
+
+
+def test_a_bag_without_depth_tells_the_most_frequent_reason(capsys):
+    reasons = ["the lens moved 1.5 px", "no frame", "the lens moved 22 px", "the lens moved 3 px"]
+    sweeps = [
+        SweepFigures(number, 0, "failed", reason, False, math.nan, math.nan, math.nan, math.nan)
+        for number, reason in enumerate(reasons)
+    ]
+    Console(width=100).print(_table(Replay("bag", "classical", sweeps), Path("out")))
+    assert "the lens moved 1.5 px (3 of 4 sweeps)" in capsys.readouterr().out
+    sweeps[1].accepted = True
+    Console(width=100).print(_table(Replay("bag", "classical", sweeps), Path("out")))
+    assert "no depth" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text,part", [("0/4", (0, 4)), ("3/4", (3, 4)), ("auto", (2, 8))])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -98,7 +100,7 @@ def live(lens, camera, distances, steps, least, greatest, soak, record, out, set
     view = _camera(camera)
     series = []
     try:
-        recording = RecordingWriter(record or _recording_beside(out), procedure.device_of(lens))
+        recording = RecordingWriter(_new_recording(record, out), procedure.device_of(lens))
         for number, distance in enumerate((*distances, *distances[-1:] * bool(soak))):
             if number < len(distances):
                 _await_enter(f"Put the target at {distance:g} m, facing the camera, and press Enter.")
@@ -192,14 +194,15 @@ def demo(steps, record, out, settings):
     from fossa_ros.calibration.recording import read_recording
     from fossa_ros.commands import calibrate_demo as simulation
 
-    record = record or _recording_beside(out)
-    with counted("Stepping the lens", (len(simulation.DISTANCES) + 1) * (2 * steps - 1)) as advance:
-        rig, series = simulation.record_demo(record, steps=steps, progress=advance)
-    config = rig.config
-    settings["reference_distance"] = settings["reference_distance"] or 1 / config.reference_power
-    if settings["K"] is None:
-        settings["K"] = config.camera.K
-    result = _calibrate(series, read_recording(record).device, out, settings)
+    record = _new_recording(record, out)
+    with _removed_on_failure(record):
+        with counted("Stepping the lens", (len(simulation.DISTANCES) + 1) * (2 * steps - 1)) as advance:
+            rig, series = simulation.record_demo(record, steps=steps, progress=advance)
+        config = rig.config
+        settings["reference_distance"] = settings["reference_distance"] or 1 / config.reference_power
+        if settings["K"] is None:
+            settings["K"] = config.camera.K
+        result = _calibrate(series, read_recording(record).device, out, settings)
     for temperature in (config.lens.ambient, config.lens.ambient + config.lens.heating):
         focus, scale = simulation.errors(config, result, temperature)
         click.echo(f"error at {temperature:g} degC: focus within {focus:.4f} D, scale within {scale:.4%}")
@@ -213,8 +216,26 @@ def _soak(lens, view, seconds: float) -> None:
         soak(lens, view, seconds, advance)
 
 
-def _recording_beside(out: Path) -> Path:
-    return out.with_name(f"{out.stem}-recording")
+def _new_recording(record: Path | None, out: Path) -> Path:
+    """Return the folder of a recording, by default beside ``out``; it must not hold one already."""
+    from fossa_ros.calibration.recording import DESCRIPTION
+
+    folder = record or out.with_name(f"{out.stem}-recording")
+    if (folder / DESCRIPTION).exists():
+        raise InputError(f"{folder} already holds a recording; give another --out or --record, or remove it.")
+    return folder
+
+
+@contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    """Remove a folder that the block created and did not complete, because of an error or of Ctrl-C."""
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _matrix(fx, fy, cx, cy):

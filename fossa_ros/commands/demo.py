@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fossa_ros.commands.option_types import PATH, POSITIVE
+from fossa_ros.commands.option_types import NUMBER, PATH
 from fossa_ros.core.errors import InputError
 
 
@@ -14,7 +14,7 @@ from fossa_ros.core.errors import InputError
     "--seconds",
     default=20.0,
     show_default=True,
-    type=POSITIVE,
+    type=NUMBER,
     help="Seconds of sweeps, and until the knock is detected.",
 )
 @click.option("--scene", default=0, show_default=True, help="Random seed of the simulated scene.")
@@ -27,11 +27,20 @@ def command(out, seconds, scene, parameters, raw):
     knocked until a sweep reports motion. OUT gets summary.json, overview.jpg, depth.png, all_in_focus.png,
     confidence.png, cloud.ply, a bag of the run (bag/) and the logs of the nodes.
     """
+    from fossa_ros.parameters.config import parameters_of
+    from fossa_ros.parameters.node_config import FossaNodeConfig
+    from fossa_ros.parameters.typed_value import typed_text, unknown_parameter
+
+    pairs = dict(parameter.partition("=")[::2] for parameter in parameters)
+    if not all(pairs.values()):
+        raise InputError("--set takes NAME=VALUE, for example --set sweep.planes=7.")
+    known = {parameter.name: parameter for parameter in parameters_of(FossaNodeConfig)}
+    for name, text in pairs.items():
+        if name not in known:
+            raise InputError(unknown_parameter(name, "fossa_node", known))
+        typed_text(known[name], text, "the command line")  # the node would refuse it, after it has started
     try:
         from fossa_ros.ros.demo import run_demo
     except ImportError as error:
         raise InputError(f"The demo needs ROS 2 ({error}); install the package with its ROS wheels.") from error
-    pairs = dict(parameter.partition("=")[::2] for parameter in parameters)
-    if not all(pairs.values()):
-        raise InputError("--set takes NAME=VALUE, for example --set sweep.planes=7.")
     run_demo(out, seconds, scene, pairs, raw)

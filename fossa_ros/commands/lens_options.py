@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from fossa_ros.commands.option_types import FILE, NUMBER
+from fossa_ros.core.errors import FossaError
 from fossa_ros.lens.options import parse_options
 
 
@@ -26,7 +28,11 @@ def opens_lens(function: Callable[..., Any]) -> Callable[..., Any]:
         options = parse_options(pairs)
         if power_offset is not None:
             options["power_offset"] = power_offset
-        with open_lens(backend, port, **options) as lens:
+        try:
+            opened = open_lens(backend, port, **options)
+        except FossaError as error:  # names the parameter of the node
+            raise type(error)(re.sub(r"\bset (another )?port\b", r"set \1--port", str(error))) from error
+        with opened as lens:
             function(lens, **arguments)
 
     return command

@@ -123,6 +123,10 @@ def command(
 
     from fossa_ros.commands.timeline_view import printed
 
+    if out is not None:
+        from fossa_ros.io.pictures import check_figure
+
+        check_figure(out)
     found = timeline(
         SweepPlan.evenly(near, far, planes),
         SweepTiming(

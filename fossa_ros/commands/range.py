@@ -63,6 +63,10 @@ def command(focal_length, f_number, pixel_size, fx, near, far, planes, distances
         raise InputError("Give either --pixel-size or --fx; blur in px depends on the pixel size.")
     if not percent > 0:
         raise InputError(f"--error must be a positive number of percent, not {percent:g}.")
+    if out is not None:
+        from fossa_ros.io.pictures import check_figure
+
+        check_figure(out)
     metres = focal_length / 1e3
     size = pixel_size / 1e6 if fx is None else optics.pixel_size(metres, fx) if fx > 0 else fx
     lens = WorkingRange(metres, f_number, size, SweepPlan.evenly(near, far, planes), blur_error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
 from collections import Counter
@@ -95,25 +96,27 @@ def command(
     if not bag.exists():
         raise InputError(f"{bag} does not exist; give the folder of a bag, or one that holds some.")
     many = not is_bag(bag)
+    if shard is not None and not many:
+        raise click.UsageError("--shard divides a folder of bags; replay a single bag without it.")
     if many and rerun_file:
         raise click.UsageError("--rerun logs one bag; replay a single bag.")
     from fossa_ros.commands.report import write_page
 
     with _ended_by_signal() as ended:
-        failed = (
-            _replay_folder(bag, out, options, jobs, shard, ended)
-            if many
-            else _replay_one(bag, out, options, rerun_file, ended)
-        )
+        failed = bags = 0
+        if many:
+            failed, bags = _replay_folder(bag, out, options, jobs, shard, ended)
+        else:
+            _replay_one(bag, out, options, rerun_file, ended)
         if not many or shard is None:
             click.echo(f"The report is {write_page([out], out / 'report.html')}.")
     if ended.is_set():
         click.get_current_context().exit(INTERRUPTED)
     if failed:
-        raise FossaError(f"{failed} of the bags could not be replayed; see above.")
+        raise FossaError(f"{failed} of {bags} bags could not be replayed; see above.")
 
 
-def _replay_one(bag: Path, out: Path, options: ReplayOptions, rerun_file, ended: threading.Event) -> int:
+def _replay_one(bag: Path, out: Path, options: ReplayOptions, rerun_file, ended: threading.Event) -> None:
     import cv2
 
     from fossa_ros.core.freed_memory import keep_freed_memory
@@ -139,10 +142,10 @@ def _replay_one(bag: Path, out: Path, options: ReplayOptions, rerun_file, ended:
 
         done = replay(bag, out, options, progress=progress, ended=ended, watch=watch)
     Console().print(_table(done, out))
-    return 0
 
 
-def _replay_folder(folder, out, options, jobs, shard, ended) -> int:
+def _replay_folder(folder, out, options, jobs, shard, ended) -> tuple[int, int]:
+    """Return how many bags failed, and of how many."""
     from fossa_ros.evaluation.replay_many import find_bags, replay_many, shard_of
 
     bags = find_bags(folder)
@@ -150,7 +153,7 @@ def _replay_folder(folder, out, options, jobs, shard, ended) -> int:
     bags = bags[index::count]
     if not bags:
         click.echo(f"Part {index} of {count} has no bag.")
-        return 0
+        return 0, 0
     outs = [out / bag.relative_to(folder).with_suffix("") for bag in bags]
     failed = 0
     options = replace(options, workers=1 if jobs > 1 else 0)
@@ -164,7 +167,7 @@ def _replay_folder(folder, out, options, jobs, shard, ended) -> int:
             bar.advance(task)
 
         replay_many(bags, outs, options, jobs, on_done, ended)
-    return failed
+    return failed, len(bags)
 
 
 def _line(done: Replay) -> str:
@@ -185,6 +188,8 @@ def _table(done: Replay, out: Path) -> Table:
         table.add_row("interrupted", f"after {done.seconds:.1f} s of the bag")
     if done.damage:
         table.add_row("bag", escape(done.damage))
+    if done.sweeps and not any(sweep.accepted for sweep in done.sweeps):
+        table.add_row("no depth", escape(_frequent_reason(done)))
     metrics = done.metrics()
     if metrics:
         table.add_row(
@@ -192,6 +197,14 @@ def _table(done: Replay, out: Path) -> Table:
         )
     table.add_row("written", escape(str(out)))
     return table
+
+
+def _frequent_reason(done: Replay) -> str:
+    """Return a reason like most of those why the sweeps gave no depth; reasons that differ in figures are alike."""
+    reasons = [sweep.reason for sweep in done.sweeps]
+    kinds = [re.sub(r"[\d.]*\d", "0", reason) for reason in reasons]
+    kind, count = Counter(kinds).most_common(1)[0]
+    return f"{reasons[kinds.index(kind)]} ({count} of {len(reasons)} sweeps)"
 
 
 def _remapped(remaps) -> dict[str, str]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from fossa_ros.core.errors import InputError
-from fossa_ros.io.atomic import replacing
+from fossa_ros.io.atomic import check_writable, replacing
 
 if TYPE_CHECKING:  # slow to import, so it is imported where a figure is drawn
     from matplotlib.figure import Figure
@@ -123,6 +123,22 @@ def write_picture(path: str | Path, picture: np.ndarray, quality: int = 95) -> N
         raise InputError(f"{path} cannot be encoded; use a smaller --max-size.")
     with replacing(path) as partial:
         partial.write_bytes(data.tobytes())
+
+
+def check_figure(path: Path) -> None:
+    """Check that a figure can be written to ``path``, before the work that it shows.
+
+    Raises:
+        InputError: matplotlib does not know the format, or the folder is missing or not writable.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    if path.suffix and path.suffix.lower().lstrip(".") not in FigureCanvasBase.get_supported_filetypes():
+        raise InputError(f"{path} cannot be drawn; give a .png, .svg or .pdf file.")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"{path} cannot be written, as {folder} is not a folder; create it or give another path.")
+    check_writable(folder)
 
 
 def write_figure(path: str | Path, figure: Figure) -> None:
