@@ -69,6 +69,7 @@ def test_the_command_prints_and_draws(tmp_path):
     rows = result.output.splitlines()
     assert [row.split()[0] for row in rows[:5]] == ["0.35", "0.46", "0.66", "1.19", "6.00"]
     assert all(row.count("#") for row in rows[:6])
+    assert "~ moving, = settled" in rows[7] and "# used, - not used" in rows[7]
     assert Image.open(picture).size == (900, 360)
     failed = CliRunner().invoke(main, ["plan", "--near", "5", "--far", "1"])
     assert failed.exit_code == 1 and "swap or widen" in failed.output

@@ -132,3 +132,12 @@ def test_what_cannot_be_is_a_sentence(arguments, says):
 def test_numbers_of_a_lens_that_cannot_be():
     with pytest.raises(InputError, match="f_number must be a positive number, not 0"):
         WorkingRange(0.012, 0.0, PIXEL, PLAN)
+
+
+def test_the_table_fits_a_terminal_of_80_columns():
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(
+        main, ["range", "--focal-length", "12", "--f-number", "1.4", "--fx", "600"]
+    )
+    rows = [line for line in result.output.splitlines() if line.startswith("│")]
+    assert len(rows) == 8 and all(row.split()[1] for row in rows)
+    assert max(map(len, rows)) <= 80 and all(" to " in row for row in rows)  # no cell is broken

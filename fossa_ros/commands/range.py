@@ -88,9 +88,15 @@ def _shown(lens: WorkingRange) -> list[float]:
 
 
 def _table(lens: WorkingRange, distances: list[float]) -> Table:
-    table = Table("distance (m)", "(D)", "in focus there (m)")
     nearest, farthest = (f"{plane:.3g} m" for plane in (lens.nearest, lens.farthest))
-    for heading in (f"blur, focus {nearest} (px)", f"focus {farthest} (px)", "depth error (m)", "(%)"):
+    table = Table(
+        "m",
+        "D",
+        "in focus (m)",
+        caption=f"Distance, range in focus there, blur (px) with the focus at {nearest} and {farthest}, depth error.",
+        caption_justify="left",
+    )
+    for heading in (f"px at {nearest}", f"px at {farthest}", "error (m)", "%"):
         table.add_column(heading, justify="right")
     for distance in distances:
         low, high = (float(end) for end in lens.in_focus(distance))

@@ -7,10 +7,11 @@ from rich.text import Text
 from fossa_ros.sweep.planner import MS, Command, Timeline
 
 LABEL = 12  # columns before the timeline
+LEGEND = "Lens: ~ moving, = settled.  Exposures: # used, - not used."
 
 
 def printed(found: Timeline, width: int) -> Text:
-    """Return rows for planes, camera and time, with a common time axis.
+    """Return rows for planes, camera and time, with a common time axis, and a legend.
 
     The row of a plane shows the lens (``~`` moving there, ``=`` settled); that of the camera shows exposures (``#``
     used, ``-`` not used).
@@ -47,6 +48,7 @@ def printed(found: Timeline, width: int) -> Text:
         if place + len(label) <= columns:
             ticks[place : place + len(label)] = label
     text.append(f"{'ms':>{LABEL - 2}}  " + "".join(ticks).rstrip() + "\n")
+    text.append(LEGEND + "\n")
     return text
 
 

@@ -111,7 +111,7 @@ class SweepCapture:
         return self._lens.failure
 
     def expectation(self) -> str:
-        """Return in one sentence what depth rate to expect at the camera's present rate, and why.
+        """Return in short sentences what depth rate to expect at the camera's present rate, and why.
 
         Raises:
             InputError: no sweep can be complete at this rate.

@@ -79,7 +79,7 @@ class Timeline:
         length_ns: of both sweeps.
         sweep_ns: of one sweep, on average from one beginning to the next.
         depth_rate: stacks a second.
-        why: one sentence that names what bounds the rate.
+        why: short sentences that name what bounds the rate.
     """
 
     plan: SweepPlan
@@ -156,11 +156,11 @@ def timeline(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencie
 
 
 def expectation(found: Timeline) -> str:
-    """Return in one sentence what rate to expect and why."""
+    """Return in short sentences what rate to expect and why."""
     rate = 1e9 / found.latencies.period_ns
     return (
         f"Expect up to {found.depth_rate:.1f} depth maps a second at {rate:.1f} frames a second "
-        f"({len(found.plan.focus_distances)} planes, {found.config.mode}, {found.config.output}): {found.why}"
+        f"({len(found.plan.focus_distances)} planes, {found.config.mode}, {found.config.output}). {found.why}"
     )
 
 
@@ -170,7 +170,7 @@ def _why(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencies: L
     if config.mode is SweepMode.RAMP:
         slow = config.ramp_plane_ns(plan, timing, latencies.acknowledge_ns) / MS
         return (
-            f"depth comes {times}, {periods:.1f} frame periods a sweep; the lens needs {slow:.1f} ms "
+            f"Depth comes {times}, {periods:.1f} frame periods a sweep. The lens needs {slow:.1f} ms "
             f"from plane to plane for its focus to be known to {config.focus_tolerance:g} D."
         )
     settling = (timing.settling_ns or latencies.settling_ns) / MS
@@ -178,10 +178,10 @@ def _why(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencies: L
     acknowledge, arrival = latencies.acknowledge_ns / MS, latencies.latency_ns / MS
     need = acknowledge + settling + margin + exposure + arrival
     return (
-        f"depth comes {times}; a plane takes {periods / len(plan.focus_distances):.1f} frame periods of "
-        f"{latencies.period_ns / MS:.1f} ms, for "
-        f"acknowledgement {acknowledge:.1f}, settling {settling:.1f}, clock margin {margin:.1f}, exposure "
-        f"{exposure:.1f} and arrival {arrival:.1f} make {need:.1f} ms before the next can be commanded."
+        f"Depth comes {times}. A plane takes {periods / len(plan.focus_distances):.1f} frame periods of "
+        f"{latencies.period_ns / MS:.1f} ms. The next can be commanded after {need:.1f} ms: acknowledgement "
+        f"{acknowledge:.1f}, settling {settling:.1f}, clock margin {margin:.1f}, exposure {exposure:.1f} and arrival "
+        f"{arrival:.1f}."
     )
 
 
