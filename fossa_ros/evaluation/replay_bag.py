@@ -36,7 +36,7 @@ class ResultBag:
             self._writer.add_topic(f"{self._namespace}/{topic.name}", topic.type)
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._writer.__exit__(*exception)
 
     def write(self, result: SweepResult, recorded_ns: int) -> None:

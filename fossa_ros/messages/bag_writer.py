@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys.store import Typestore
 
@@ -31,13 +32,13 @@ class BagWriter:
         self._writer = Writer(path, version=9, storage_plugin=storage)
         self._writer.set_compression(compression, CompressionFormat.ZSTD)
         self._store = typestore()
-        self._connections = {}
+        self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> BagWriter:
         self._writer.open()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._writer.close()
 
     def add_topic(self, name: str, msgtype: str) -> None:

@@ -26,7 +26,7 @@ CAMERA_INFO = ("height", "width", "distortion_model", "d", "k", "r", "p", "binni
 
 def nanoseconds(stamp: Any) -> int:
     """Return a stamp in nanoseconds."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def stamp_fields(stamp_ns: int) -> dict[str, int]:
@@ -83,8 +83,8 @@ def cloud_fields(points: np.ndarray) -> dict[str, Any]:
         "height": height,
         "width": width,
         "fields": [
-            {"name": name, "offset": offset, "datatype": FLOAT32, "count": 1}
-            for name, (_, offset) in POINT.fields.items()
+            {"name": name, "offset": index * POINT[name].itemsize, "datatype": FLOAT32, "count": 1}
+            for index, name in enumerate(POINT.names or ())
         ],
         "is_bigendian": False,
         "point_step": POINT.itemsize,

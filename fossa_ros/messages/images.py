@@ -130,6 +130,6 @@ def _rgb_by_cv_bridge(message: Any) -> np.ndarray:
             f"{', '.join(_LAYOUTS)}."
         ) from None
     try:
-        return CvBridge().imgmsg_to_cv2(message, "rgb8")
+        return np.asarray(CvBridge().imgmsg_to_cv2(message, "rgb8"))
     except CvBridgeError as error:
         raise InputError(f"Cannot decode '{message.encoding}': {error}; let the camera publish rgb8.") from error

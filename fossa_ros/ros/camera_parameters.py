@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterDescriptor, ParameterType
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParametersAtomically
+from rclpy.client import Client
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
@@ -106,7 +108,7 @@ class CameraParameters:
             "give each its own frame_id."
         )
 
-    def _client(self, kind, service: str):
+    def _client(self, kind: type, service: str) -> Client:
         return self._node.create_client(kind, f"{self.camera}/{service}")
 
     def _request(self, values: dict[str, int | float]) -> SetParametersAtomically.Request:
@@ -117,7 +119,7 @@ class CameraParameters:
         answer = self._call(self._get, GetParameters.Request(names=["frame_id"]))
         return answer.values[0].string_value if answer.values else ""
 
-    def _call(self, client, request):
+    def _call(self, client: Client, request: Any) -> Any:
         done = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())

@@ -133,7 +133,7 @@ class Recorder(Node):
         self._thread.start()
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._executor.shutdown()
         self._thread.join()
         self._writer.__exit__(*exception)
@@ -147,7 +147,7 @@ class Recorder(Node):
         kind, name = message_class(topic.type), self.resolve_topic_name(topic.name)
 
         # rclpy passes the time of arrival to a callback with two parameters; a busy recorder runs much later.
-        def on_message(data: bytes, info: dict) -> None:
+        def on_message(data: bytes, info: dict[str, Any]) -> None:
             if topic in self._written:
                 self._writer.write_serialized(name, info["received_timestamp"], data)
             if topic in BAG_TOPICS:

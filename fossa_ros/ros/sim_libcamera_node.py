@@ -9,6 +9,7 @@ control reverts after some frames (camera_ros issue 174). Settling of the motor 
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -35,7 +36,7 @@ class SimulatedLibcamera(Node):
         positions: the LensPosition of every frame.
     """
 
-    def __init__(self, name: str = "camera", *, rate: float = 30.0, frame_id: str = "camera", **kwargs):
+    def __init__(self, name: str = "camera", *, rate: float = 30.0, frame_id: str = "camera", **kwargs: Any):
         super().__init__(name, **kwargs)
         self.reverts_after = 0
         self.publishes_metadata = True
