@@ -18,6 +18,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import scaled_intrinsics
 from fossa_ros.core.resampling import enlarge_depth, shrink_stack
 from fossa_ros.estimators.classical import ClassicalEstimator
+from fossa_ros.io import pictures
 from fossa_ros.io.atomic import replacing_files
 from fossa_ros.io.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range
 from fossa_ros.io.stack_files import save_folder, save_npz
@@ -282,3 +283,17 @@ def test_flat_and_unknown_maps_have_a_picture(depth, low, high):
     else:
         near, far = depth_range(depth)
         assert low < near < 2.0 < far < high
+
+
+@pytest.mark.parametrize(
+    ("far", "between"),
+    [(0.9, ["0.6 m", "0.65 m", "0.7 m", "0.75 m", "0.8 m"]), (1.3, ["1 m"]), (8.0, ["1 m", "2 m", "5 m"])],
+)
+def test_the_bar_of_a_depth_picture_labels_both_ends(monkeypatch, far, between):
+    drawn = []
+    draw = pictures._drawn
+    monkeypatch.setattr(pictures, "_drawn", lambda figure: drawn.append(figure) or draw(figure))
+    assert depth_picture(np.geomspace(0.5234, far, 640 * 480, dtype=np.float32).reshape(480, 640)).shape[1] == 640
+    near, far = depth_range(np.geomspace(0.5234, far, 640 * 480))
+    labels = [label.get_text() for label in drawn[0].axes[0].get_xticklabels()]
+    assert labels == [f"{near:.3g} m", *between, f"{far:.3g} m"]

@@ -167,15 +167,25 @@ def _bar(near: float, far: float, size: tuple[int, ...]) -> np.ndarray:
     dpi = _DPI * scale
     figure = Figure(figsize=((width + 1) / dpi, 0.45), dpi=dpi)  # one px more, cut below: sizes are rounded down
     marks = (1, 2, 5) if 3 * math.log10(far / near) * _LABEL * scale < width else (1,)
+    decades = math.log10(far / near)
+    room = 1.5 * _LABEL * scale / (0.9 * width) * decades  # from an end to the next label, in decades
+    ticks = [
+        mark
+        for mark in LogLocator(subs=marks).tick_values(near, far)
+        if room < math.log10(mark / near) < decades - room
+    ]
     bar = figure.colorbar(
         ScalarMappable(LogNorm(near, far), ListedColormap(_COLOURS / 255)),
         cax=figure.add_axes((0.05, 0.55, 0.9, 0.3)),
         orientation="horizontal",
-        ticks=LogLocator(subs=marks),
-        format=FuncFormatter(lambda metres, _: f"{metres:.4g} m"),
+        ticks=[near, *ticks, far],
+        format=FuncFormatter(lambda metres, _: f"{metres:.3g} m"),
     )
     bar.minorticks_off()
     bar.ax.tick_params(labelsize=_FONT)
+    labels = bar.ax.get_xticklabels()
+    labels[0].set_horizontalalignment("left")
+    labels[-1].set_horizontalalignment("right")
     return _drawn(figure)[:, :width]
 
 
