@@ -185,7 +185,7 @@ def test_a_file_gives_back_what_was_written(tmp_path):
         (("breathing", "dioptres"), [1, 1, 2, 3, 4], "breathing.dioptres must rise"),
         (("temperature", "reference_celsius"), None, "temperature.reference_celsius must be a finite number"),
         (("focus",), None, "focus must be a mapping"),
-        (("fossa_lens_calibration",), 2, "no lens calibration of version 1"),
+        (("fossa_lens_calibration",), 2, "not a lens calibration of version 1"),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path, entry, value, named):

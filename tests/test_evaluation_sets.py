@@ -92,7 +92,7 @@ def test_incomplete_zedd_is_refused(tmp_path):
     with pytest.raises(InputError, match="lacks run_2"):
         open_set("zedd", root)
     (root / "metadata.txt").write_text("run_1 6D3E 0.5\n")
-    with pytest.raises(InputError, match="no run"):
+    with pytest.raises(InputError, match="is not a run"):
         open_set("zedd", root)
 
 
@@ -204,10 +204,10 @@ def test_other_dictionaries_are_refused(tmp_path, change, sentence):
 @pytest.mark.parametrize("content", [np.zeros(3), [1, 2], None])
 def test_other_files_are_no_dictionaries(tmp_path, content):
     np.save(tmp_path / "a.npy", content, allow_pickle=True)
-    with pytest.raises(InputError, match="no dictionary of arrays"):
+    with pytest.raises(InputError, match="not a dictionary of arrays"):
         read_uniformat(tmp_path / "a.npy")
     (tmp_path / "a.npy").write_bytes(pickle.dumps({}))
-    with pytest.raises(InputError, match="no dictionary of arrays"):
+    with pytest.raises(InputError, match="not a dictionary of arrays"):
         read_uniformat(tmp_path / "a.npy")
 
 
