@@ -210,8 +210,10 @@ def test_lifecycle_by_hand_with_parameters_that_change_only_between(rig, listene
         assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
         assert listener.change("fossa_node", Transition.TRANSITION_ACTIVATE)
         seen = len(listener.heard["sweep"])
-        listener.wait_for("sweep", seen + 1)
-        assert len(listener.heard["sweep"][-1].focus_distances) == 4
+        reports = listener.heard["sweep"]
+        listener.wait_until(lambda: any(report.accepted for report in reports[seen:]), "a sweep of four planes")
+        # A sweep that a busy machine ended early reports only the planes it has.
+        assert all(len(report.focus_distances) == 4 for report in reports[seen:] if report.accepted)
 
 
 def test_a_start_up_value_that_cannot_be_ends_the_process_with_a_sentence(tmp_path):
