@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy._core import multiarray  # NumPy 1.26 has it under this name too
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.datasets.benchmark import LARGEST_IMAGE, checked_K
@@ -21,12 +22,11 @@ SOURCE = "DefocusUniformat.zip from https://huggingface.co/datasets/venkatsubra/
 FOLDER = "defocus_uniformat"
 LARGEST_FILE = 2_000_000_000  # bytes
 
-_multiarray = (np._core if hasattr(np, "_core") else np.core).multiarray
 _KNOWN = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     **{
-        (f"numpy.{core}.multiarray", name): getattr(_multiarray, name)
+        (f"numpy.{core}.multiarray", name): getattr(multiarray, name)
         for core in ("core", "_core")
         for name in ("_reconstruct", "scalar")
     },
