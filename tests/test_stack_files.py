@@ -205,7 +205,7 @@ UNUSABLE_ARRAYS = {
     "pickled stack": ({"stack": np.array([FULL, None], dtype=object)}, "never loaded"),
     "pickled K": ({"K": np.array({"fx": 1}, dtype=object)}, "never loaded"),
     "zero K": ({"K": np.zeros((3, 3))}, "uncalibrated"),
-    "NaN K": ({"K": np.full((3, 3), np.nan)}, "finite 3x3"),
+    "NaN K": ({"K": np.full((3, 3), np.nan)}, "K has entries that are not finite"),
     "K of 3x4": ({"K": np.zeros((3, 4))}, "'K' must be of shape (3, 3)"),
     "K of another resolution": ({"K": K * [[10, 1, 10], [1, 10, 10], [1, 1, 1]]}, "outside the 64x48 image"),
     "depth of another size": ({"depth": np.ones((24, 32))}, "'depth' must be of shape (48, 64)"),
