@@ -65,7 +65,10 @@ def test_depth_node_gives_the_very_depth_of_fossa_node_for_the_same_stacks(rig, 
     stacks = list(heard["focus_stack"])
     for messages in heard.values():
         messages.clear()
-    with process("depth_node", tmp_path / "depth.log"):
+    with process("depth_node", tmp_path / "depth.log", autostart=False):
+        # Its answers show that it has found this node's subscriptions, without which a first report could be lost.
+        assert listener.change("depth_node", Transition.TRANSITION_CONFIGURE)
+        assert listener.change("depth_node", Transition.TRANSITION_ACTIVATE)
         publisher = listener.node.create_publisher(FocusStack, "focus_stack", qos.STACKS)
         listener.wait_until(lambda: publisher.get_subscription_count() == 2, "depth_node subscribes")  # and we do
         for index, stack in enumerate(stacks):
