@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 from fossa_ros.core.errors import InputError
 from fossa_ros.parameters.config import build, parameters_of
 from fossa_ros.parameters.parameter_sections import Sections, read_sections
-from fossa_ros.parameters.typed_value import ROS_NAMES, nearest_name, typed_text, typed_value, unknown_parameter
+from fossa_ros.parameters.typed_value import (
+    ROS_NAMES,
+    nearest_name,
+    typed_text,
+    typed_value,
+    unknown_parameter,
+    which_name,
+)
 
 Config = TypeVar("Config")
 LOG = logging.getLogger(__name__)
@@ -58,9 +65,7 @@ def read_config(
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or name not in known:
-            near = nearest_name(name, known)
-            advice = f"did you mean {near}?" if near else "docs/parameters.md lists them."
-            raise InputError(f"'{pair}' is not NAME=VALUE of a parameter of {node}; {advice}")
+            raise InputError(f"'{pair}' is not NAME=VALUE of a parameter of {node}; {which_name(name, known)}")
         values[name] = typed_text(known[name], text, "the command line")
     return build(config, values)
 

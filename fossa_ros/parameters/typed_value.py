@@ -75,9 +75,13 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
 
 def unknown_parameter(name: str, node: str, known: Iterable[str]) -> str:
     """Say that a node does not have a parameter, and which was probably meant."""
+    return f"{node} has no parameter {name}; {which_name(name, known)}"
+
+
+def which_name(name: str, known: Iterable[str]) -> str:
+    """Ask whether the nearest known name was meant, or say where the names are."""
     near = nearest_name(name, known)
-    advice = f"did you mean {near}?" if near else "docs/parameters.md lists its parameters."
-    return f"{node} has no parameter {name}; {advice}"
+    return f"did you mean {near}?" if near else "docs/parameters.md lists its parameters."
 
 
 def _scalars(text: str) -> tuple[list[tuple[str, bool]], bool]:
