@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -25,33 +27,46 @@ def shrink_stack(stack: FocusStack, max_size: int) -> FocusStack:
         for plane in stack.planes
     )
     K = None if stack.K is None else scaled_intrinsics(stack.K, stack.size, size)
-    return replace(stack, planes=planes, K=K)
+    rectification = None if stack.rectification is None else stack.rectification.scaled(stack.size, size)
+    return replace(stack, planes=planes, K=K, rectification=rectification)
 
 
 def enlarge_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resample an (H, W) float32 depth map (m) to ``size`` (height, width) without inventing surfaces.
+    """Resample an (H, W) float32 depth map (m) to ``size`` (height, width) by ``resample_depth``."""
+    if depth.shape == tuple(size):
+        return depth
+
+    def to_size(image: np.ndarray, interpolation: int) -> np.ndarray:
+        return cv2.resize(image, tuple(size)[::-1], interpolation=interpolation)
+
+    return resample_depth(
+        depth, partial(to_size, interpolation=cv2.INTER_NEAREST_EXACT), partial(to_size, interpolation=cv2.INTER_LINEAR)
+    )
+
+
+def resample_depth(
+    depth: np.ndarray, nearest: Callable[[np.ndarray], np.ndarray], linear: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Resample an (H, W) float32 depth map (m) without inventing surfaces.
 
     Within a surface 1 / depth is interpolated bilinearly, which is exact for a plane. At a step, where neighbours
     differ by more than 5 %, and next to unknown depth (NaN), the nearest pixel is taken: a mean of foreground and
     background would be a depth where there is no surface.
+
+    Args:
+        depth: the map; what is not positive is unknown.
+        nearest: resamples an (H, W) float32 or uint8 image by the nearest pixel, NaN and 0 where there is none.
+        linear: resamples an (H, W) float32 image bilinearly.
+
+    Returns:
+        (h, w) float32 as ``nearest`` and ``linear`` return it.
     """
-    if depth.shape == tuple(size):
-        return depth
     known = depth > 0
     power = np.where(known, np.float32(1.0) / np.where(known, depth, np.float32(1.0)), np.float32(0.0))
     largest = cv2.dilate(power, np.ones((3, 3)))
     smallest = cv2.erode(np.where(known, power, np.float32(np.inf)), np.ones((3, 3)))
     surface = (known & (largest / _STEP <= smallest)).astype(np.uint8)
-
-    def to_size(image: np.ndarray, interpolation: int) -> np.ndarray:
-        return cv2.resize(image, tuple(size)[::-1], interpolation=interpolation)
-
-    enlarged = to_size(np.where(known, depth, np.float32(np.nan)), cv2.INTER_NEAREST_EXACT)
-    weight = to_size(known.astype(np.float32), cv2.INTER_LINEAR)
-    np.divide(
-        weight,
-        to_size(power, cv2.INTER_LINEAR),
-        out=enlarged,
-        where=to_size(surface, cv2.INTER_NEAREST_EXACT).astype(bool),
-    )
-    return enlarged
+    resampled = nearest(np.where(known, depth, np.float32(np.nan)))
+    weight = linear(known.astype(np.float32))
+    np.divide(weight, linear(power), out=resampled, where=nearest(surface).astype(bool))
+    return resampled

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.errors import InputError
 
 
@@ -47,6 +48,9 @@ class FocusStack:
         f_number: focal length over aperture diameter, None where unknown.
         focal_length: metres, None where unknown.
         reference: index of the plane whose viewpoint and stamp the depth map has; the middle plane by default.
+        rectification: from these raw images to the rectified view that their depth map has in the end; None if the
+            planes are that view already. Needs K.
+        cropped: whether the planes are a window of the camera's image, whose principal point may lie outside.
 
     Raises:
         InputError: fewer than two planes, planes of different sizes, a focus distance within the focal length,
@@ -58,6 +62,8 @@ class FocusStack:
     f_number: float | None = None
     focal_length: float | None = None
     reference: int = None  # type: ignore[assignment]  # __post_init__ sets the middle plane
+    rectification: Rectification | None = None
+    cropped: bool = False
 
     def __post_init__(self) -> None:
         if len(self.planes) < 2:
@@ -80,7 +86,9 @@ class FocusStack:
                 f"{self.focal_length:g} m; check that both are in metres."
             )
         if self.K is not None:
-            object.__setattr__(self, "K", checked_intrinsics(self.K, self.size))
+            object.__setattr__(self, "K", checked_intrinsics(self.K, self.size, cropped=self.cropped))
+        elif self.rectification is not None:
+            raise InputError("Images of a lens with distortion need K; give K, or the focal length in pixels (--fx).")
 
     def __len__(self) -> int:
         return len(self.planes)
@@ -157,8 +165,10 @@ class DepthMap:
         return replace(self, depth=depth, confidence=confidence)
 
 
-def checked_intrinsics(K: ArrayLike, size: tuple[int, int]) -> np.ndarray:
+def checked_intrinsics(K: ArrayLike, size: tuple[int, int], *, cropped: bool = False) -> np.ndarray:
     """Return ``K`` as a (3, 3) float64 matrix, validated for images of ``size`` (height, width).
+
+    ``cropped`` images may have their principal point anywhere.
 
     Raises:
         InputError: K has another shape or entries that are not finite, a focal length that is not positive, or a
@@ -174,7 +184,7 @@ def checked_intrinsics(K: ArrayLike, size: tuple[int, int]) -> np.ndarray:
         raise InputError(
             f"K has focal lengths {K[0, 0]:g}, {K[1, 1]:g} px: the camera is uncalibrated; calibrate it or give --fx."
         )
-    if not (0 <= K[0, 2] < width and 0 <= K[1, 2] < height):
+    if not cropped and not (0 <= K[0, 2] < width and 0 <= K[1, 2] < height):
         raise InputError(
             f"K has its principal point at ({K[0, 2]:g}, {K[1, 2]:g}), outside the {width}x{height} image; "
             "give the K of this resolution."

@@ -1,0 +1,241 @@
+"""The camera's whole model: intrinsics, the distortion of its lens, and the rectified view (REP 104).
+
+A pixel of the rectified view belongs to the ray R^-1 P^-1 (u, v, 1) of the raw camera. The lens moves the ray (x, y, 1)
+to (x', y', 1) by its distortion, and K (x', y', 1) is the pixel of the raw image. Distortion itself is computed by
+OpenCV. Pixel centres are at integer coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.geometry import scaled_intrinsics
+
+PLUMB_BOB, RATIONAL, EQUIDISTANT = "plumb_bob", "rational_polynomial", "equidistant"
+_ALIASES = {"fisheye": EQUIDISTANT, "radtan": PLUMB_BOB, "pinhole": PLUMB_BOB}
+# How many coefficients each model has: k1 k2 p1 p2 k3 | k4 k5 k6 | s1 s2 s3 s4 | tx ty; of equidistant k1 to k4.
+_COUNTS = {PLUMB_BOB: (4, 5), RATIONAL: (8, 12, 14), EQUIDISTANT: (4,)}
+MODELS = (*_COUNTS, "fisheye")
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+_SAMPLES = 4096  # of the radius at which distortion is looked at for a fold
+_FOUND = 0.01  # px: a ray belongs to a raw pixel if its distortion leads back to it as precisely
+_NEWTON, _STEP, _CLOSE = 30, 1e-6, 1e-10  # most iterations, the step of a slope, and the last step; on the plane z = 1
+
+LEAST_FOCAL_LENGTH, GREATEST_FOCAL_LENGTH = 0.25, 50.0  # of the image width
+MIDDLE = 0.25, 0.75  # of width and height, within which the principal point must lie
+
+
+@dataclass(frozen=True)
+class Rectification:
+    """How raw images of one camera become its rectified view; equal ones are equal and hash alike.
+
+    Attributes:
+        projection: (3, 3) intrinsic matrix of the rectified view, row by row: the left part of REP 104's P.
+        model: of the distortion: plumb_bob, rational_polynomial or equidistant (also called fisheye).
+        coefficients: of the distortion, in OpenCV's and REP 104's order; none for a lens without distortion.
+        rotation: (3, 3) from the raw to the rectified camera, row by row: REP 104's R.
+
+    Raises:
+        InputError: the model is unknown, has another number of coefficients, or a number is not finite.
+    """
+
+    projection: tuple[float, ...]
+    model: str = PLUMB_BOB
+    coefficients: tuple[float, ...] = ()
+    rotation: tuple[float, ...] = IDENTITY
+
+    def __post_init__(self) -> None:
+        for name in ("projection", "rotation"):
+            numbers = np.asarray(getattr(self, name), np.float64)
+            if numbers.size != 9 or not np.isfinite(numbers).all():
+                raise InputError(f"The {name} of a rectification must be nine finite numbers, not {numbers.tolist()}.")
+            object.__setattr__(self, name, tuple(numbers.ravel().tolist()))
+        turn = np.reshape(self.rotation, (3, 3))
+        if not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3) or np.linalg.det(turn) < 0:
+            raise InputError(f"R must be a rotation matrix, not {turn.tolist()}; calibrate the camera.")
+        model, coefficients = checked_distortion(self.model, self.coefficients)
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "coefficients", coefficients)
+
+    @property
+    def P(self) -> np.ndarray:
+        """(3, 3) float64 intrinsic matrix of the rectified view."""
+        return np.reshape(self.projection, (3, 3))
+
+    @property
+    def R(self) -> np.ndarray:
+        """(3, 3) float64 rotation from the raw to the rectified camera."""
+        return np.reshape(self.rotation, (3, 3))
+
+    @property
+    def distorts(self) -> bool:
+        """Whether the lens distorts; an equidistant lens does, whatever its coefficients."""
+        return self.model == EQUIDISTANT or any(self.coefficients)
+
+    def changes(self, K: np.ndarray) -> bool:
+        """Return whether the rectified view differs from raw images of intrinsics ``K``."""
+        return self.distorts or self.rotation != IDENTITY or not np.array_equal(K, self.P)
+
+    def scaled(self, size: tuple[int, int], new_size: tuple[int, int]) -> Rectification:
+        """Return the rectification of images of ``size`` (height, width) after they are resized to ``new_size``."""
+        return replace(self, projection=tuple(scaled_intrinsics(self.P, size, new_size).ravel().tolist()))
+
+    def raw_pixels(self, K: np.ndarray, view: ArrayLike) -> np.ndarray:
+        """Return (N, 2) pixels of the raw image of intrinsics ``K`` for (N, 2) pixels of the rectified view.
+
+        NaN where the lens has no image of the ray: behind the camera, or beyond the angle at which the polynomial
+        turns back, from where a wrong part of the raw image would be shown again.
+        """
+        rays = self.rays(np.asarray(view, np.float64))
+        ahead = rays[:, 2] > 0
+        normalised = np.full((len(rays), 2), np.nan)
+        normalised[ahead] = rays[ahead, :2] / rays[ahead, 2:]
+        bent = self._distorted(normalised)
+        return np.asarray(bent @ K[:2, :2].T + K[:2, 2])
+
+    def view_pixels(self, K: np.ndarray, raw: ArrayLike) -> np.ndarray:
+        """Return (N, 2) pixels of the rectified view for (N, 2) ``raw`` pixels; NaN where they belong to no ray."""
+        raw = np.asarray(raw, np.float64)
+        bent = (raw - K[:2, 2]) @ np.linalg.inv(K[:2, :2]).T
+        straight = self._straightened(bent)
+        points = np.column_stack([straight, np.ones(len(raw))]) @ (self.P @ self.R).T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            view = np.where(points[:, 2:] > 0, points[:, :2] / points[:, 2:], np.nan)
+        back = self.raw_pixels(K, view)
+        found = np.abs(back - raw).max(axis=1) < _FOUND  # False for NaN
+        return np.where(found[:, None], view, np.nan)
+
+    def rays(self, view: np.ndarray) -> np.ndarray:
+        """Return (N, 3) rays of the raw camera for (N, 2) pixels of the view, with z = 1 in the rectified camera."""
+        points = np.column_stack([view, np.ones(len(view))])
+        return np.asarray(points @ np.linalg.inv(self.P @ self.R).T)
+
+    def _distorted(self, points: np.ndarray) -> np.ndarray:
+        """Return where the lens moves (N, 2) points on the plane z = 1; NaN beyond its limit."""
+        if not self.distorts:
+            return points
+        known = np.hypot(*points.T) < self._limit()  # False for NaN
+        bent = np.full_like(points, np.nan)
+        if known.any():
+            inner = np.ascontiguousarray(points[known])[:, None]
+            D = np.array(self.coefficients)
+            if self.model == EQUIDISTANT:
+                bent[known] = cv2.fisheye.distortPoints(inner, np.eye(3), D)[:, 0]
+            else:
+                rays = cv2.convertPointsToHomogeneous(inner)
+                bent[known] = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), np.eye(3), D)[0][:, 0]
+        return bent
+
+    def _straightened(self, points: np.ndarray) -> np.ndarray:
+        """Return the inverse of ``_distorted`` by Newton's method; not a solution where there is none.
+
+        OpenCV's own inverse iterates a fixed point, which does not converge for strong distortion.
+        """
+        if not self.distorts:
+            return points
+        radius = np.hypot(*points.T)
+        straight = points * np.tan(np.minimum(radius, 1.4))[:, None] / np.maximum(radius, 1e-12)[:, None]
+        straight = straight if self.model == EQUIDISTANT else points.copy()
+        for _ in range(_NEWTON):
+            at = self._distorted(straight)
+            along = (self._distorted(straight + np.array((_STEP, 0.0))) - at) / _STEP
+            down = (self._distorted(straight + np.array((0.0, _STEP))) - at) / _STEP
+            error = points - at
+            determinant = along[:, 0] * down[:, 1] - along[:, 1] * down[:, 0]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step = np.column_stack(
+                    [
+                        (error[:, 0] * down[:, 1] - error[:, 1] * down[:, 0]) / determinant,
+                        (along[:, 0] * error[:, 1] - along[:, 1] * error[:, 0]) / determinant,
+                    ]
+                )
+            straight = straight + step
+            if not np.nanmax(np.abs(step), initial=0.0) > _CLOSE:
+                break
+        return np.asarray(straight)
+
+    def _limit(self) -> float:
+        """Return the radius on the plane z = 1 up to which points farther out are also imaged farther out."""
+        angle = np.linspace(0, np.pi / 2, _SAMPLES)[1:-1]
+        radius = np.tan(angle)
+        k = (*self.coefficients, *([0.0] * 8))[:8]
+        if self.model == EQUIDISTANT:
+            imaged = angle * (1 + angle**2 * (k[0] + angle**2 * (k[1] + angle**2 * (k[2] + angle**2 * k[3]))))
+            folds = np.diff(imaged, prepend=0) <= 0
+        else:
+            s = radius**2
+            below = 1 + s * (k[5] + s * (k[6] + s * k[7]))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                imaged = radius * (1 + s * (k[0] + s * (k[1] + s * k[4]))) / below
+            folds = (below <= 0) | ~(np.diff(imaged, prepend=0) > 0)
+        return float(radius[folds.argmax()]) if folds.any() else np.inf
+
+
+def checked_distortion(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, ...]]:
+    """Return a distortion's model by its REP 104 name, and as many coefficients as the model has.
+
+    Coefficients that are missing or zero say that the lens does not distort, whatever the model is called, except for
+    equidistant ones. Zeros beyond those that a model has are left out, as some drivers append them.
+
+    Raises:
+        InputError: the model is unknown, has another number of coefficients, or one is not finite.
+    """
+    numbers = [float(number) for number in coefficients]
+    if not np.isfinite(numbers).all():
+        raise InputError(f"D (distortion) has coefficients that are not finite, {numbers}; calibrate the camera.")
+    name = _ALIASES.get(model, model)
+    if not any(numbers) and not (name == EQUIDISTANT and numbers):
+        return PLUMB_BOB, ()
+    if name not in _COUNTS:
+        raise InputError(
+            f"distortion_model '{model}' is unknown and its coefficients are not zero; use {', '.join(MODELS)}, or "
+            "rectify the images and set camera.image to rectified."
+        )
+    counts = _COUNTS[name]
+    kept = len(numbers)
+    while kept > counts[-1] and numbers[kept - 1] == 0:
+        kept -= 1
+    if kept not in counts:
+        wanted = " or ".join(str(count) for count in counts)
+        raise InputError(f"D (distortion) of {model} has {wanted} coefficients, not {len(numbers)}; correct it.")
+    return name, tuple(numbers[:kept])
+
+
+def sensible_intrinsics(K: ArrayLike, size: tuple[int, int], name: str = "K") -> np.ndarray:
+    """Return ``K`` as (3, 3) float64 if a camera of images of ``size`` (height, width) can have it.
+
+    Args:
+        K: intrinsic matrix of the whole image.
+        size: height and width of the whole image.
+        name: of the matrix, for the sentence.
+
+    Raises:
+        InputError: another shape, entries that are not finite, a focal length under a quarter or over fifty times the
+            width, or a principal point outside the middle half of the image.
+    """
+    K = np.asarray(K, np.float64)
+    height, width = size
+    if K.shape != (3, 3) or not np.isfinite(K).all():
+        raise InputError(f"{name} must be a 3x3 matrix of finite numbers, not {K.tolist()}; calibrate the camera.")
+    least, greatest = LEAST_FOCAL_LENGTH * width, GREATEST_FOCAL_LENGTH * width
+    for focal_length in (K[0, 0], K[1, 1]):
+        if not least <= focal_length <= greatest:
+            raise InputError(
+                f"{name} has the focal length {focal_length:g} px for images {width} px wide, where {least:g} to "
+                f"{greatest:g} px make sense: the camera is uncalibrated, or {name} is of another resolution; "
+                f"calibrate it or correct {name}."
+            )
+    if not np.allclose(K[2], (0, 0, 1)) or K[1, 0] != 0:
+        raise InputError(f"{name} is not an intrinsic matrix (fx s cx; 0 fy cy; 0 0 1): {K.tolist()}; correct it.")
+    if not all(MIDDLE[0] * side <= c + 0.5 <= MIDDLE[1] * side for c, side in ((K[0, 2], width), (K[1, 2], height))):
+        raise InputError(
+            f"{name} has its principal point at ({K[0, 2]:g}, {K[1, 2]:g}), outside the middle half of the "
+            f"{width}x{height} image; give the {name} of this resolution."
+        )
+    return K

@@ -1,0 +1,91 @@
+"""Bring depth maps of raw images to the rectified view of their camera.
+
+Depth is estimated in the raw images: to rectify the planes first would blur them, and blur is what is measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from fossa_ros.core.camera_model import IDENTITY, Rectification
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.resampling import resample_depth
+from fossa_ros.core.stack import DepthMap
+
+
+def rectified(depth_map: DepthMap, rectification: Rectification) -> DepthMap:
+    """Bring the depth map of raw images, whose K it has, to the rectified view; the size stays.
+
+    Depth is not mixed across edges (``resample_depth``), confidence is that of the nearest raw pixel, and the
+    all-in-focus image is interpolated. Where the view has no raw pixel, depth is unknown and the image black.
+    """
+    K = depth_map.K
+    if K is None:
+        raise InputError("A depth map without K cannot be rectified; give K.")
+    maps = _maps(tuple(K.ravel().tolist()), rectification, depth_map.depth.shape)
+    depth = resample_depth(depth_map.depth, maps.nearest, maps.linear)
+    if maps.stretch is not None:
+        depth *= maps.stretch
+    confidence = np.where(np.isfinite(depth), maps.nearest(depth_map.confidence), np.float32(0))
+
+    def sharp_image() -> np.ndarray:
+        image = maps.remap(depth_map.all_in_focus, cv2.INTER_CUBIC)
+        image[~maps.inside] = 0
+        return image
+
+    return replace(depth_map, depth=depth, confidence=confidence, sharp_image=sharp_image, K=rectification.P)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """Where each pixel of the rectified view comes from.
+
+    Attributes:
+        x, y: (H, W) float32 raw pixel.
+        index: (H, W) index of the nearest raw pixel, row by row.
+        inside: (H, W) bool, where there is a raw pixel.
+        stretch: (H, W) float32 depth in the rectified camera by that in the raw one; None where they are equal.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    index: np.ndarray
+    inside: np.ndarray
+    stretch: np.ndarray | None
+
+    def remap(self, image: np.ndarray, interpolation: int) -> np.ndarray:
+        """Return ``image`` in the rectified view; the border is repeated where it has no pixel."""
+        return cv2.remap(image, self.x, self.y, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+    def linear(self, image: np.ndarray) -> np.ndarray:
+        """Return (H, W) float32 ``image`` interpolated."""
+        return self.remap(image, cv2.INTER_LINEAR)
+
+    def nearest(self, image: np.ndarray) -> np.ndarray:
+        """Return the nearest pixel of ``image``, (H, W); NaN, False or 0 where there is none."""
+        outside = np.array(np.nan if image.dtype.kind == "f" else 0, image.dtype)
+        return np.where(self.inside, image.ravel()[self.index], outside)
+
+
+@lru_cache(maxsize=4)  # of different cameras or sizes in one process
+def _maps(K: tuple[float, ...], rectification: Rectification, size: tuple[int, int]) -> _Maps:
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    view = np.column_stack([columns.ravel(), rows.ravel()]).astype(np.float64)
+    raw = rectification.raw_pixels(np.reshape(K, (3, 3)), view)
+    with np.errstate(invalid="ignore"):
+        inside = np.logical_and(raw >= -0.5, raw < (width - 0.5, height - 0.5)).all(axis=1)  # False for NaN
+    inside = np.asarray(inside)
+    raw = np.where(inside[:, None], raw, 0.0)
+    column, row = np.rint(raw).T.astype(np.intp)
+    index = row.clip(0, height - 1) * width + column.clip(0, width - 1)
+    stretch = None
+    if rectification.rotation != IDENTITY:
+        along = rectification.rays(view)[:, 2]
+        stretch = (1 / np.where(inside, along, 1.0)).astype(np.float32).reshape(size)
+    x, y = (np.ascontiguousarray(axis.reshape(size), np.float32) for axis in raw.T)
+    return _Maps(x, y, index.reshape(size), inside.reshape(size), stretch)
