@@ -72,6 +72,7 @@ def command(
     from fossa_ros.evaluation.replay import ReplayOptions
     from fossa_ros.evaluation.replay_many import is_bag
     from fossa_ros.io.atomic import check_writable
+    from fossa_ros.messages.bag_files import bag_folder, bag_name
     from fossa_ros.parameters.node_config import FossaNodeConfig
     from fossa_ros.parameters.parameter_file import read_config
 
@@ -91,10 +92,11 @@ def command(
         bag=write_bag,
         compress=compress,
     )
-    out = out or Path(f"{bag.resolve().stem}-replay")
+    out = out or Path(f"{bag_name(bag)}-replay")
     check_writable(out)
     if not bag.exists():
         raise InputError(f"{bag} does not exist; give the folder of a bag, or one that holds some.")
+    bag = bag_folder(bag)
     many = not is_bag(bag)
     if shard is not None and not many:
         raise click.UsageError("--shard divides a folder of bags; replay a single bag without it.")
@@ -154,7 +156,7 @@ def _replay_folder(folder, out, options, jobs, shard, ended) -> tuple[int, int]:
     if not bags:
         click.echo(f"Part {index} of {count} has no bag.")
         return 0, 0
-    outs = [out / bag.relative_to(folder).with_suffix("") for bag in bags]
+    outs = [out / bag.relative_to(folder) for bag in bags]
     failed = 0
     options = replace(options, workers=1 if jobs > 1 else 0)
     with progress_bar(RATE) as bar:

@@ -28,7 +28,6 @@ class ResultBag:
         self._writer = BagWriter(path, compression=CompressionMode.STORAGE if compress else CompressionMode.NONE)
         self._namespace = namespace
         self._depth_encoding = depth_encoding
-        self._last_ns = 0
 
     def __enter__(self) -> ResultBag:
         self._writer.__enter__()
@@ -41,7 +40,6 @@ class ResultBag:
 
     def write(self, result: SweepResult, recorded_ns: int) -> None:
         """Write the messages of a result as if they had been published at ``recorded_ns``."""
-        self._last_ns = max(self._last_ns, recorded_ns)
         for topic, fields in result_messages(result, self._depth_encoding):
             if topic in WRITTEN:
-                self._writer.write(f"{self._namespace}/{topic.name}", self._last_ns, fields())
+                self._writer.write(f"{self._namespace}/{topic.name}", recorded_ns, fields())

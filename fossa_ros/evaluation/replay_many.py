@@ -15,29 +15,28 @@ import cv2
 from fossa_ros.core.errors import FossaError, InputError
 from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.evaluation.replay import Replay, ReplayOptions, replay
-from fossa_ros.messages.bag_storage import STORAGES
+from fossa_ros.messages.bag_files import METADATA, is_storage, natural, ros1_sentence
 
 _ENDED = threading.Event()  # of a worker process
 
 
 def is_bag(path: Path) -> bool:
-    """Say whether ``path`` is one bag: a folder with its storage, or a file of storage."""
+    """Say whether ``path`` is one bag: a folder with its storage or its metadata, or any file."""
     if path.is_file():
-        return path.suffix in STORAGES
-    return path.is_dir() and any(
-        file.suffix in STORAGES or file.name.endswith(tuple(f"{kind}.zstd" for kind in STORAGES))
-        for file in path.iterdir()
-    )
+        return True
+    return path.is_dir() and ((path / METADATA).is_file() or any(map(is_storage, path.iterdir())))
 
 
 def find_bags(folder: Path) -> list[Path]:
-    """Return the bags below ``folder`` in the order of their names, without the results of earlier replays.
+    """Return the bags below ``folder`` in the natural order of their names, without the results of earlier replays.
 
     Raises:
         InputError: there is none.
     """
-    found = sorted(_below(folder))
+    found = sorted(_below(folder), key=lambda bag: [natural(part) for part in map(Path, bag.parts)])
     if not found:
+        if (ros1 := next(folder.rglob("*.bag"), None)) is not None:
+            raise InputError(ros1_sentence(ros1))
         raise InputError(f"There is no bag below {folder}; give the folder of one, or one that holds some.")
     return found
 
@@ -51,8 +50,6 @@ def _below(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from _below(entry)
-        elif entry.suffix in STORAGES:
-            yield entry
 
 
 def shard_of(text: str, environment=os.environ) -> tuple[int, int]:

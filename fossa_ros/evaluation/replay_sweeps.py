@@ -16,7 +16,6 @@ import numpy as np
 from fossa_ros.calibration.configured_lens import configured_calibration
 from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.replay_topics import ReplayTopics
-from fossa_ros.messages.bag_storage import RecordedMessage
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.camera_frames import CameraFrames
 from fossa_ros.messages.fields import (
@@ -26,6 +25,7 @@ from fossa_ros.messages.fields import (
     lens_state,
     nanoseconds,
 )
+from fossa_ros.messages.recorded import RecordedMessage
 from fossa_ros.messages.stamp_pairs import StampPairs
 from fossa_ros.parameters.capture_config import CaptureConfig
 from fossa_ros.parameters.configured_decoder import configured_decoder
@@ -78,8 +78,8 @@ def replayed_sweeps(bag: BagReader, topics: ReplayTopics, config: CaptureConfig)
         try:
             message = bag.read(recorded)
         except InputError as error:
-            bag.mark_damaged(recorded, error)
-            return
+            bag.refuse(recorded, error)
+            continue
         if recorded.topic == topics.truth:
             truth.add(message)
             continue

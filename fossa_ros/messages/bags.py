@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fossa_ros.core.errors import InputError
-from fossa_ros.messages.bag_storage import IndexedBag, RecordedMessage, SequentialBag
+from fossa_ros.messages.bag_files import bag_folder, decompressed, open_files
+from fossa_ros.messages.definitions import Definitions
+from fossa_ros.messages.recorded import Contents, Damage, RecordedMessage, StorageFile, by_time, in_words
 
 
 class BagReader:
-    """Read one bag: a folder, or a file of its storage; a context manager.
+    """Read one bag: a folder, its ``metadata.yaml``, or a file of its storage; a context manager.
 
     Attributes:
-        types: type of each topic.
+        types: type of each topic that can be read.
+        unread: of each other topic, in what form its messages are.
         counts: number of messages of each topic; of a damaged bag, of those that can be read.
         begin_ns, end_ns: when the first and the last message were recorded; 0 where there is none.
-        damage: why the bag cannot be read to its end, and how far it can; empty where it can. Final once ``messages``
-            has ended.
 
     Raises:
         InputError: there is nothing that can be read as a bag.
@@ -27,8 +30,11 @@ class BagReader:
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
-        self.damage = ""
         self._stack = contextlib.ExitStack()
+        self._files: list[StorageFile] = []
+        self._faults: list[str] = []  # of whole files
+        self._refused: Counter[str] = Counter()  # messages that do not match their definition, by topic
+        self._refusal = ""
 
     def __enter__(self) -> BagReader:
         try:
@@ -44,44 +50,60 @@ class BagReader:
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
+        path = bag_folder(self.path)
+        files = path.rglob("*") if path.is_dir() else [path]
         return sum(file.stat().st_size for file in files if file.is_file())
 
+    @property
+    def damage(self) -> str:
+        """What of the bag cannot be read, and why; empty where all can. Final once ``messages`` has ended."""
+        parts = [f"incomplete: {', '.join(self._faults)}"] if self._faults else []
+        damages = [damage for file in self._files for damage in file.damage]
+        if damages:
+            parts.append(f"damaged ({damages[0].why}): {self._lost(damages)}")
+        if self._refused:
+            counts = ", ".join(f"{count} on {topic}" for topic, count in self._refused.items())
+            parts.append(f"damaged ({self._refusal}): messages that cannot be read: {counts}")
+        return "; ".join(parts)
+
     def messages(self, topics: Collection[str]) -> Iterator[RecordedMessage]:
-        """Yield the messages of some topics in the order of recording, until the end or the damage."""
-        source = self._storage.messages(set(topics))
-        last_ns = self.begin_ns
-        while True:
+        """Yield the messages of some topics by time of recording, without those that cannot be read."""
+        wanted = set(topics)
+        for message in by_time([(file.contents.begin_ns or 0, file.messages(wanted)) for file in self._files]):
             try:
-                message = next(source, None)
-            except Exception as error:  # readers raise anything on bytes that make no sense
-                self._set_damage(last_ns, error)
-                return
-            if message is None:
-                return
-            last_ns = message.recorded_ns
-            yield message
+                message = replace(message, raw=decompressed(message.raw))
+            except ValueError as error:
+                self.refuse(message, error)
+            else:
+                yield message
 
     def read(self, message: RecordedMessage) -> Any:
         """Return a message deserialized, by the definition in the bag.
 
         Raises:
-            InputError: the bytes do not match the definition.
+            InputError: the bytes do not match the definition, or there is none.
         """
         try:
-            return self._storage.typestore.deserialize_cdr(message.raw, message.msgtype)
+            return self._definitions.deserialize(message.raw, message.msgtype)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}.") from error
         except Exception as error:  # the bytes may be anything
             raise InputError(
                 f"{self.path}: a message on {message.topic} does not match the definition of {message.msgtype} "
                 f"({error}); the bag is damaged."
             ) from error
 
-    def mark_damaged(self, message: RecordedMessage, error: Exception) -> None:
-        """Note that reading ends at a message that cannot be used."""
-        self._set_damage(message.recorded_ns, error)
+    def refuse(self, message: RecordedMessage, error: Exception) -> None:
+        """Count a message that cannot be used, in ``damage``."""
+        self._refusal = self._refusal or in_words(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+        self._refused[message.topic] += 1
 
     def require(self, topic: str, *msgtypes: str) -> None:
         """Raise InputError unless the bag has ``topic``, of one of ``msgtypes``."""
+        if topic in self.unread:
+            raise InputError(
+                f"{self.path}: the messages on {topic} are {self.unread[topic]}; record the topic with ros2 bag record."
+            )
         if topic not in self.types:
             raise InputError(f"{self.path} has no topic {topic}; it has {', '.join(sorted(self.types)) or 'none'}.")
         if self.types[topic] not in msgtypes:
@@ -90,31 +112,24 @@ class BagReader:
             )
 
     def _open(self) -> None:
-        if not self.path.exists():
-            raise InputError(f"{self.path} cannot be read as a bag (no such file); give the folder of a ROS 2 bag.")
-        failure = None
-        try:
-            self._storage: IndexedBag | SequentialBag = IndexedBag(self.path, self._stack)
-        except Exception as error:  # rosbags raises anything on a damaged bag
-            failure = error
-            self._storage = SequentialBag(self.path, self._stack)
-        contents = self._storage.contents
-        self.types, self.counts = contents.types, contents.counts
+        self._files, self._faults = open_files(self.path, self._stack)
+        contents = Contents()
+        for file in self._files:
+            contents.add(file.contents)
+        self.types, self.unread, self.counts = contents.types, contents.unread, contents.counts
         self.begin_ns, self.end_ns = contents.begin_ns or 0, contents.end_ns or 0
-        if failure is None:
-            return
-        if not self.types:
-            raise InputError(
-                f"{self.path} cannot be read as a bag ({_brief(failure)}); give the folder of a ROS 2 bag."
-            ) from failure
-        if isinstance(self._storage, SequentialBag) and self._storage.error is not None:
-            self._set_damage(self.end_ns, self._storage.error)
+        self._definitions = Definitions(contents.definitions)
+        if not self.types and not self.unread and self.damage:
+            raise InputError(f"{self.path} cannot be read as a bag ({self.damage}); give the folder of a ROS 2 bag.")
 
-    def _set_damage(self, last_ns: int, error: Exception) -> None:
-        seconds = max(last_ns - self.begin_ns, 0) / 1e9
-        self.damage = f"damaged ({_brief(error)}): only the first {seconds:.1f} s can be read"
-
-
-def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split()).rstrip(".")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    def _lost(self, damages: list[Damage]) -> str:
+        """Say what cannot be read, in seconds from the beginning of the bag."""
+        begin = min(damage.begin_ns for damage in damages)
+        ends = [self.end_ns if damage.end_ns is None else damage.end_ns for damage in damages]
+        first, last = (
+            (min(max(time_ns, self.begin_ns), self.end_ns) - self.begin_ns) / 1e9 for time_ns in (begin, max(ends))
+        )
+        if any(damage.end_ns is None for damage in damages) and begin >= self.end_ns:
+            return f"only the first {first:.1f} s can be read"
+        places = f"in {len(damages)} places " if len(damages) > 1 else ""
+        return f"messages {places}from {first:.1f} s to {last:.1f} s cannot be read"

@@ -1,0 +1,222 @@
+"""The files of a bag: which belong to it, and of what kind each is, by its content."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+from fossa_ros.core.errors import InputError
+from fossa_ros.io.documents import load_yaml
+from fossa_ros.messages import mcap_file, sqlite_file
+from fossa_ros.messages.mcap_file import McapFile
+from fossa_ros.messages.recorded import StorageFile
+from fossa_ros.messages.sqlite_file import SqliteFile
+
+try:
+    from compression import zstd
+except ImportError:  # before Python 3.14
+    from backports import zstd
+
+STORAGES = (".mcap", ".db3")  # file name extensions
+ENDINGS = (*STORAGES, *(f"{kind}{more}" for kind in STORAGES for more in (".zstd", ".zst", ".active")))
+METADATA = "metadata.yaml"
+LARGEST_METADATA = 64_000_000  # bytes; a bag may have thousands of files
+ROS1_MAGIC = b"#ROSBAG V"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+CHUNK = 2**20  # bytes decompressed at a time
+
+
+def decompressed(raw: bytes | memoryview) -> bytes | memoryview:
+    """Return a message that may be compressed by itself, which CDR never looks like; raises ValueError."""
+    if raw[:4] != ZSTD_MAGIC:
+        return raw
+    try:
+        return bytes(zstd.decompress(raw))
+    except zstd.ZstdError as error:
+        raise ValueError(f"it cannot be decompressed ({error})") from error
+
+
+def bag_folder(path: Path) -> Path:
+    """Return the path of a bag: the folder for a ``metadata.yaml`` in it, otherwise ``path``."""
+    return path.parent if path.name == METADATA else path
+
+
+def bag_name(path: Path) -> str:
+    """Return the name of a bag without the endings of its file."""
+    path = bag_folder(path.resolve())
+    ending = next((ending for ending in sorted(ENDINGS, key=len, reverse=True) if path.name.endswith(ending)), "")
+    return path.name if path.is_dir() else path.name.removesuffix(ending)
+
+
+def is_storage(file: Path) -> bool:
+    """Return whether a file has the name of a bag's storage."""
+    return file.name.endswith(ENDINGS) and not file.name.startswith(".") and file.is_file()
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts names by the numbers in them: 2 before 10."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def open_files(path: Path, stack: contextlib.ExitStack) -> tuple[list[StorageFile], list[str]]:
+    """Open the files of a bag, kept until ``stack`` closes.
+
+    Args:
+        path: a folder, with ``metadata.yaml`` or without, that file, or one file of storage.
+        stack: closes what is opened.
+
+    Returns:
+        The files, and a clause for each that belongs to the bag but is missing or cannot be read.
+
+    Raises:
+        InputError: there is nothing that can be read as a bag.
+    """
+    folder = bag_folder(path)
+    if not folder.exists():
+        raise InputError(f"{path} cannot be read as a bag (no such file); give the folder of a ROS 2 bag.")
+    if not folder.is_dir():
+        return [_open(folder, stack)], []
+    try:
+        present = sorted((file for file in folder.iterdir() if is_storage(file)), key=natural)
+        listed = _listed(folder)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); change its permissions.") from error
+    faults = _missing(listed, present)
+    files: list[StorageFile] = []
+    failure = None
+    for file in present:
+        try:
+            files.append(_open(file, stack))
+        except InputError as error:
+            failure = failure or error
+            faults.append(f"{file.name} cannot be read")
+    if failure is not None and not files:
+        raise failure
+    if not files:
+        raise InputError(_nothing(folder))
+    return files, faults
+
+
+def _missing(listed: list[Path], present: list[Path]) -> list[str]:
+    """Return a clause for each listed file that is missing; none where all files were given other names."""
+    missing = [
+        file
+        for file in listed
+        if not any(other.name.startswith(file.name) or file.name.startswith(other.name) for other in present)
+    ]
+    return [] if len(missing) == len(listed) <= len(present) else [f"{file.name} is missing" for file in missing]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return the files that ``metadata.yaml`` lists; none where it does not exist or makes no sense."""
+    if not (folder / METADATA).is_file():
+        return []
+    with contextlib.suppress(InputError, AttributeError, KeyError, TypeError):
+        content = load_yaml(folder / METADATA, "delete it", LARGEST_METADATA)
+        names = content["rosbag2_bagfile_information"]["relative_file_paths"]
+        return [folder / Path(name).name for name in names]
+    return []
+
+
+def _open(file: Path, stack: contextlib.ExitStack) -> StorageFile:
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(len(sqlite_file.MAGIC))
+        if head.startswith(ZSTD_MAGIC):
+            file = _decompress(file, stack)
+            with file.open("rb") as stream:
+                head = stream.read(len(sqlite_file.MAGIC))
+        if head.startswith(mcap_file.MAGIC):
+            return McapFile(file)
+        if head == sqlite_file.MAGIC or (not head and _has_log(file)):
+            return SqliteFile(_with_log(file, stack))
+    except OSError as error:
+        raise InputError(f"{file} cannot be read as a bag ({error.strerror or error}); correct that.") from error
+    if head.startswith(ROS1_MAGIC):
+        raise InputError(ros1_sentence(file))
+    what = "it is neither mcap nor SQLite" if head else "the file is empty"
+    raise InputError(f"{file} cannot be read as a bag ({what}); give the folder or a file of a ROS 2 bag.")
+
+
+def ros1_sentence(bag: Path) -> str:
+    """Say how to convert a bag of ROS 1."""
+    command = f"rosbags-convert --src {bag} --dst {bag.with_suffix('')} --dst-typestore ros2_jazzy"
+    return f"{bag} is a bag of ROS 1; convert it with '{command}' and give the result."
+
+
+def _nothing(folder: Path) -> str:
+    """Say why a folder is not a bag."""
+    bags = sorted(folder.glob("*.bag"), key=natural)
+    if bags:
+        return ros1_sentence(bags[0])
+    return (
+        f"{folder} cannot be read as a bag (it has no file that ends in {' or '.join(STORAGES)}); give the folder or a "
+        "file of a ROS 2 bag."
+    )
+
+
+def _log_of(file: Path) -> Path:
+    """Return the write-ahead log of an SQLite database."""
+    return file.with_name(f"{file.name}-wal")
+
+
+def _has_log(file: Path) -> bool:
+    """Return whether the write-ahead log of a database is not empty."""
+    log = _log_of(file)
+    return log.is_file() and log.stat().st_size > 0
+
+
+def _with_log(file: Path, stack: contextlib.ExitStack) -> Path:
+    """Return ``file``, or a copy kept until ``stack`` closes where it is a database with a write-ahead log.
+
+    A recorder that was killed leaves its last messages, or all of them, in the log. SQLite writes to the database when
+    it reads the log; the bag must stay as it is. The index of the log (-shm) is not copied: SQLite makes it anew.
+    """
+    if not _has_log(file):
+        return file
+    folder = _temporary(stack)
+    for source in (file, _log_of(file)):
+        _copied(source, folder / source.name)
+    return folder / file.name
+
+
+def _decompress(file: Path, stack: contextlib.ExitStack) -> Path:
+    """Return a decompressed copy of a file, as much as can be decompressed, kept until ``stack`` closes."""
+    target = _temporary(stack) / file.stem
+    with file.open("rb") as source, target.open("wb") as sink:
+        decompressor = zstd.ZstdDecompressor()
+        while chunk := source.read(CHUNK):
+            while chunk:
+                if decompressor.eof:  # the file may consist of several frames
+                    decompressor = zstd.ZstdDecompressor()
+                try:
+                    data = decompressor.decompress(chunk)
+                except zstd.ZstdError:  # the end of the copy shows the damage
+                    return target
+                _write(sink, data)
+                chunk = decompressor.unused_data if decompressor.eof else b""
+    return target
+
+
+def _copied(source: Path, target: Path) -> None:
+    with source.open("rb") as stream, target.open("wb") as sink:
+        while chunk := stream.read(CHUNK):
+            _write(sink, chunk)
+
+
+def _write(sink: BinaryIO, data: bytes) -> None:
+    try:
+        sink.write(data)
+    except OSError as error:
+        raise InputError(
+            f"The bag does not fit into {tempfile.gettempdir()} ({error.strerror}); free space there, or set TMPDIR "
+            "to a folder on another disk."
+        ) from error
+
+
+def _temporary(stack: contextlib.ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fossa-bag-")))
