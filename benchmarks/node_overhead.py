@@ -217,7 +217,7 @@ class Stopwatch:
 def instrument(watch: Stopwatch) -> None:
     """Wrap the functions that the node calls."""
     EstimatorConfig.create = lambda config: Known()
-    watch.wrap(camera_frames, "rgb_of_frame", "decode")
+    watch.wrap(camera_frames, "rgb_from_message", "decode")
     watch.wrap(SweepDecoder, "decode_sweep", "assemble", lambda args: args[1])
     watch.wrap(pipeline, "check_motion", "align", lambda args: args[0].number)
     watch.wrap(Known, "estimate", "inference")

@@ -7,7 +7,7 @@ import pytest
 from fossa_ros.core.camera_model import Rectification, checked_distortion, sensible_intrinsics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.rectified import rectified
-from fossa_ros.core.stack import DepthMap
+from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
 
 SIZE = 120, 160
 K = np.array([[150.0, 0, 81.0], [0, 152.0, 58.5], [0, 0, 1]])
@@ -55,6 +55,12 @@ def test_a_view_beyond_the_fold_of_the_polynomial_is_unknown():
     assert np.isfinite(raw[radius < 0.97]).all() and np.isnan(raw[radius > 0.985]).all()
 
 
+def rectified_map(depth, image, rectification):
+    planes = tuple(FocusPlane(image, distance) for distance in (1.0, 2.0))
+    stack = FocusStack(planes, K, rectification=rectification)
+    return rectified(DepthMap(depth, np.full(SIZE, 0.5, np.float32), image, K), stack)
+
+
 def depth_of(plane, K, size=SIZE):
     """Depth of the plane n . X = 1 at every pixel of a pinhole image."""
     rays = np.column_stack([grid(size), np.ones(size[0] * size[1])]) @ np.linalg.inv(K).T
@@ -69,7 +75,7 @@ def test_a_slanted_plane_keeps_its_depth_in_the_rectified_view(model, coefficien
     straight = Rectification(np.eye(3), model, coefficients).view_pixels(K, grid())  # on the plane z = 1
     raw = (1 / (np.column_stack([straight, np.ones(len(straight))]) @ plane)).reshape(SIZE).astype(np.float32)
     image = np.full((*SIZE, 3), 90, np.uint8)
-    result = rectified(DepthMap(raw, np.full(SIZE, 0.5, np.float32), image, K), rectification)
+    result = rectified_map(raw, image, rectification)
 
     expected = depth_of(R @ plane, P)
     pixels = rectification.raw_pixels(K, grid()).reshape(*SIZE, 2)
@@ -86,10 +92,8 @@ def test_no_depth_appears_between_foreground_and_background():
     depth = np.full(SIZE, 3.0, np.float32)
     depth[:, 63:] = 1.0
     depth[40:44] = np.nan
-    result = rectified(
-        DepthMap(depth, np.ones_like(depth), np.zeros((*SIZE, 3), np.uint8), K),
-        Rectification(P, "plumb_bob", PLUMB_BOB),
-    )
+    image = np.zeros((*SIZE, 3), np.uint8)
+    result = rectified_map(depth, image, Rectification(P, "plumb_bob", PLUMB_BOB))
     known = result.depth[np.isfinite(result.depth)]
     assert known.size > 15_000 and np.minimum(abs(known - 1), abs(known - 3)).max() < 1e-6
 
@@ -127,6 +131,7 @@ def test_distortions_of_drivers(model, coefficients, expected):
         (lambda: Rectification(P, "plumb_bob", (0.1, 0.2)), r"D \(distortion\) of plumb_bob has 4 or 5 coefficients"),
         (lambda: Rectification(P, "plumb_bob", RATIONAL), "not 8"),
         (lambda: Rectification(P, "plumb_bob", (np.nan,) * 4), "not finite"),
+        (lambda: Rectification(np.zeros((3, 3))), "P must have positive focal lengths"),
         (lambda: Rectification(P, rotation=2 * np.eye(3)), "R must be a rotation"),
         (lambda: sensible_intrinsics(np.eye(3), SIZE), "focal length 1 px for images 160 px wide"),
         (lambda: sensible_intrinsics(np.zeros((3, 3)), SIZE), "focal length 0 px"),

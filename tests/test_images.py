@@ -7,11 +7,11 @@ import importlib.util
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from fossa_ros.core.errors import InputError
-from fossa_ros.messages.images import rgb_from_message, rgb_of_frame
+from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.ros.conversions import depth_image, image_message
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -176,12 +176,6 @@ def test_data_that_does_not_fill_the_size_is_refused():
 def test_a_rare_encoding_without_cv_bridge_is_refused_by_name():
     with pytest.raises(InputError, match="'nv21' need cv_bridge"):
         rgb_from_message(Image(height=2, width=2, encoding="nv21", step=4))
-
-
-def test_a_calibration_of_another_size_is_refused_by_both_sizes():
-    assert rgb_of_frame(message(RGB, "rgb8"), CameraInfo(width=8, height=6)).shape == RGB.shape
-    with pytest.raises(InputError, match="16x12 images, but the image is 8x6"):
-        rgb_of_frame(message(RGB, "rgb8"), CameraInfo(width=16, height=12))
 
 
 def test_depth_in_metres_keeps_nan_and_in_millimetres_becomes_zero():

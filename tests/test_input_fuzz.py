@@ -12,7 +12,7 @@ import yaml
 from builtin_interfaces.msg import Time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from fossa_ros.calibration.bag import read_bag
@@ -20,8 +20,9 @@ from fossa_ros.calibration.calibration_file import read_calibration
 from fossa_ros.core.errors import FossaError
 from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.io.stack_description import read_description
+from fossa_ros.messages.camera_info import CameraCalibration
 from fossa_ros.messages.fields import captured_sweep, lens_state
-from fossa_ros.messages.images import rgb_from_message, rgb_of_frame
+from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import FocusStack
 from fossa_ros.msg import LensState as LensStateMessage
@@ -51,8 +52,14 @@ INFOS = st.builds(
     header=HEADERS,
     height=UINT32,
     width=UINT32,
-    k=st.lists(NUMBER, min_size=9, max_size=9),
+    k=st.one_of(st.lists(NUMBER, min_size=9, max_size=9), st.just([8.0, 0.0, 4.0, 0.0, 8.0, 4.0, 0.0, 0.0, 1.0])),
+    d=st.lists(NUMBER, max_size=15),
+    distortion_model=st.one_of(st.sampled_from(["plumb_bob", "rational_polynomial", "fisheye"]), st.text(max_size=5)),
+    p=st.one_of(st.lists(NUMBER, min_size=12, max_size=12), st.just([0.0] * 12)),
     binning_x=UINT32,
+    roi=st.one_of(
+        st.just(RegionOfInterest()), st.builds(RegionOfInterest, x_offset=UINT32, y_offset=UINT32, width=UINT32)
+    ),
 )
 STACKS = st.builds(
     FocusStack,
@@ -75,12 +82,25 @@ JUNK = st.recursive(
 
 
 @FEW
-@given(IMAGES, INFOS)
-def test_images_are_pixels_or_a_sentence(image, info):
-    for decode in (lambda: rgb_from_message(image), lambda: rgb_of_frame(image, info)):
-        with contextlib.suppress(FossaError):
-            pixels = decode()
-            assert pixels.dtype == np.uint8 and pixels.shape == (image.height, image.width, 3) and pixels.size
+@given(IMAGES)
+def test_images_are_pixels_or_a_sentence(image):
+    with contextlib.suppress(FossaError):
+        pixels = rgb_from_message(image)
+        assert pixels.dtype == np.uint8 and pixels.shape == (image.height, image.width, 3) and pixels.size
+
+
+@settings(FEW, max_examples=300)
+@given(INFOS, st.booleans())
+def test_a_camera_info_is_a_camera_or_a_sentence(info, rectified):
+    calibration = CameraCalibration.of(info, rectified)
+    assert calibration == CameraCalibration.of(info, rectified)
+    size = info.height // (info.binning_y or 1), info.width // (info.binning_x or 1)
+    with contextlib.suppress(FossaError):
+        camera = calibration.model(size)
+        assert np.isfinite(camera.K).all() and camera.K[0, 0] > 0
+        if camera.rectification is not None:
+            pixels = camera.rectification.raw_pixels(camera.K, [[0, 0], [3, 4], [1e4, -1e4]])
+            assert pixels.shape == (3, 2)
 
 
 @FEW

@@ -160,7 +160,8 @@ def test_the_bag_of_results_is_what_the_node_would_have_published(replayed):
                     assert message.k[0] == 150.0 and nanoseconds(message.header.stamp) in depths
                 case "/robot/sweep":
                     reports.append(message)
-    names = ("depth/image", "depth/camera_info", "all_in_focus/image", "confidence/image", "points", "sweep")
+    images = [f"{kind}/{part}" for kind in ("depth", "all_in_focus", "confidence") for part in ("image", "camera_info")]
+    names = (*images, "points", "sweep")
     assert set(kinds) == {f"/robot/{name}" for name in names}
     assert [nanoseconds(r.header.stamp) for r in reports if r.accepted] == accepted_stamps(out) == list(depths)
     for report in reports:

@@ -24,6 +24,7 @@ _COUNTS = {PLUMB_BOB: (4, 5), RATIONAL: (8, 12, 14), EQUIDISTANT: (4,)}
 MODELS = (*_COUNTS, "fisheye")
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _SAMPLES = 4096  # of the radius at which distortion is looked at for a fold
+_SAME = 1e-6  # px, by which equal matrices may differ after they were written as text
 _FOUND = 0.01  # px: a ray belongs to a raw pixel if its distortion leads back to it as precisely
 _NEWTON, _STEP, _CLOSE = 30, 1e-6, 1e-10  # most iterations, the step of a slope, and the last step; on the plane z = 1
 
@@ -56,6 +57,8 @@ class Rectification:
             if numbers.size != 9 or not np.isfinite(numbers).all():
                 raise InputError(f"The {name} of a rectification must be nine finite numbers, not {numbers.tolist()}.")
             object.__setattr__(self, name, tuple(numbers.ravel().tolist()))
+        if not np.linalg.det(np.reshape(self.projection, (3, 3))) > 0:
+            raise InputError(f"P must have positive focal lengths, not {self.P.tolist()}; calibrate the camera.")
         turn = np.reshape(self.rotation, (3, 3))
         if not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3) or np.linalg.det(turn) < 0:
             raise InputError(f"R must be a rotation matrix, not {turn.tolist()}; calibrate the camera.")
@@ -80,7 +83,7 @@ class Rectification:
 
     def changes(self, K: np.ndarray) -> bool:
         """Return whether the rectified view differs from raw images of intrinsics ``K``."""
-        return self.distorts or self.rotation != IDENTITY or not np.array_equal(K, self.P)
+        return self.distorts or self.rotation != IDENTITY or not np.allclose(K, self.P, rtol=0, atol=_SAME)
 
     def scaled(self, size: tuple[int, int], new_size: tuple[int, int]) -> Rectification:
         """Return the rectification of images of ``size`` (height, width) after they are resized to ``new_size``."""
@@ -177,6 +180,21 @@ class Rectification:
         return float(radius[folds.argmax()]) if folds.any() else np.inf
 
 
+@dataclass(frozen=True, eq=False)
+class CameraModel:
+    """What is known of the camera of some images.
+
+    Attributes:
+        K: (3, 3) float64 intrinsic matrix of the images as they are.
+        rectification: from these raw images to their rectified view; None if the images are that view already.
+        cropped: whether the images are a window of the camera's image.
+    """
+
+    K: np.ndarray
+    rectification: Rectification | None = None
+    cropped: bool = False
+
+
 def checked_distortion(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, ...]]:
     """Return a distortion's model by its REP 104 name, and as many coefficients as the model has.
 
@@ -207,23 +225,26 @@ def checked_distortion(model: str, coefficients: Sequence[float]) -> tuple[str, 
     return name, tuple(numbers[:kept])
 
 
-def sensible_intrinsics(K: ArrayLike, size: tuple[int, int], name: str = "K") -> np.ndarray:
+def sensible_intrinsics(
+    K: ArrayLike, size: tuple[int, int], name: str = "K", least: float = LEAST_FOCAL_LENGTH
+) -> np.ndarray:
     """Return ``K`` as (3, 3) float64 if a camera of images of ``size`` (height, width) can have it.
 
     Args:
         K: intrinsic matrix of the whole image.
         size: height and width of the whole image.
         name: of the matrix, for the sentence.
+        least: focal length, of the width.
 
     Raises:
-        InputError: another shape, entries that are not finite, a focal length under a quarter or over fifty times the
+        InputError: another shape, entries that are not finite, a focal length under ``least`` or over fifty times the
             width, or a principal point outside the middle half of the image.
     """
     K = np.asarray(K, np.float64)
     height, width = size
     if K.shape != (3, 3) or not np.isfinite(K).all():
         raise InputError(f"{name} must be a 3x3 matrix of finite numbers, not {K.tolist()}; calibrate the camera.")
-    least, greatest = LEAST_FOCAL_LENGTH * width, GREATEST_FOCAL_LENGTH * width
+    least, greatest = least * width, GREATEST_FOCAL_LENGTH * width
     for focal_length in (K[0, 0], K[1, 1]):
         if not least <= focal_length <= greatest:
             raise InputError(

@@ -12,20 +12,19 @@ import cv2
 import numpy as np
 
 from fossa_ros.core.camera_model import IDENTITY, Rectification
-from fossa_ros.core.errors import InputError
 from fossa_ros.core.resampling import resample_depth
-from fossa_ros.core.stack import DepthMap
+from fossa_ros.core.stack import DepthMap, FocusStack
 
 
-def rectified(depth_map: DepthMap, rectification: Rectification) -> DepthMap:
-    """Bring the depth map of raw images, whose K it has, to the rectified view; the size stays.
+def rectified(depth_map: DepthMap, stack: FocusStack) -> DepthMap:
+    """Bring the depth map of a stack of raw images to the rectified view; one of a rectified stack is unchanged.
 
     Depth is not mixed across edges (``resample_depth``), confidence is that of the nearest raw pixel, and the
     all-in-focus image is interpolated. Where the view has no raw pixel, depth is unknown and the image black.
     """
-    K = depth_map.K
-    if K is None:
-        raise InputError("A depth map without K cannot be rectified; give K.")
+    rectification, K = stack.rectification, stack.K
+    if rectification is None or K is None:
+        return depth_map
     maps = _maps(tuple(K.ravel().tolist()), rectification, depth_map.depth.shape)
     depth = resample_depth(depth_map.depth, maps.nearest, maps.linear)
     if maps.stretch is not None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.rectified import rectified
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.evaluation.datasets.benchmark import Benchmark
@@ -93,7 +94,7 @@ def evaluate(
 def estimate(estimator: Estimator, sample: Sample) -> DepthMap:
     """Estimate the depth of a sample, from its planes before rounding if it has them."""
     if sample.unrounded is None:
-        return estimator.estimate(sample.stack)
+        return rectified(estimator.estimate(sample.stack), sample.stack)
     return estimator.estimate_unrounded(sample.stack, sample.unrounded)
 
 

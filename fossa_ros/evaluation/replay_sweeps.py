@@ -18,6 +18,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.replay_topics import ReplayTopics
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.camera_frames import CameraFrames
+from fossa_ros.messages.camera_info import takes_rectified
 from fossa_ros.messages.fields import (
     angular_velocity,
     captured_sweep,
@@ -73,7 +74,9 @@ def replayed_sweeps(bag: BagReader, topics: ReplayTopics, config: CaptureConfig)
         InputError: parameters that cannot be used, or lens states from which the focus of frames cannot be known.
     """
     truth = Truth()
-    assembler = None if topics.stacks else _FrameSweeps(config)
+    # The camera_info of a recorded stack is one of raw images, unless the user says otherwise.
+    rectified = config.camera.image == "rectified"
+    assembler = None if topics.image is None else _FrameSweeps(config, topics.image)
     for recorded in bag.messages(topics.names):
         try:
             message = bag.read(recorded)
@@ -84,7 +87,7 @@ def replayed_sweeps(bag: BagReader, topics: ReplayTopics, config: CaptureConfig)
             truth.add(message)
             continue
         try:
-            sweeps = [captured_sweep(message)] if assembler is None else assembler.add(recorded, message, topics)
+            sweeps = [captured_sweep(message, rectified)] if not assembler else assembler.add(recorded, message, topics)
         except AttributeError as error:
             raise InputError(
                 f"{bag.path}: {recorded.topic} was recorded by another version of fossa_ros, which defines "
@@ -98,13 +101,16 @@ def replayed_sweeps(bag: BagReader, topics: ReplayTopics, config: CaptureConfig)
 class _FrameSweeps:
     """Assemble sweeps from recorded frames and lens states, in the mode ``external``."""
 
-    def __init__(self, config: CaptureConfig):
+    def __init__(self, config: CaptureConfig, image_topic: str):
         self._timing = config.sweep.timing
         external = replace(config.sweep.config, mode=SweepMode.EXTERNAL)
         self._sequencer = Sequencer(config.sweep.plan, self._timing, external)
         self._gyro = GyroBuffer(config.imu.rotation, config.imu.clock_offset_ns)
         self._decoder = configured_decoder(config, configured_calibration(config.lens), self._gyro)
-        self._frames = CameraFrames(self._sequencer.add_frame, exposure_times=bool(config.sweep.exposure_topic))
+        rectified, _ = takes_rectified(config.camera.image, image_topic)
+        self._frames = CameraFrames(
+            self._sequencer.add_frame, exposure_times=bool(config.sweep.exposure_topic), rectified=rectified
+        )
         self._pairs = StampPairs(lambda image, info: self._frames.add(image, info, self._now_ns))
         self._now_ns: int | None = None
         self._wake_ns = 0

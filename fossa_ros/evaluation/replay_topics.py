@@ -10,6 +10,7 @@ from fossa_ros.messages import topics
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.topics import Topic
 
+RESULTS = tuple(f"/{topic.name.split('/')[0]}" for topic in topics.RESULTS if topic.type == topics.CAMERA_INFO.type)
 COMPRESSED = "/compressed"  # after the name of an image's topic
 
 
@@ -126,5 +127,5 @@ def _namespace(name: str) -> str:
 
 
 def _is_camera(namespace: str) -> bool:
-    """Say whether images in a namespace are a camera's, not the depth that a node published."""
-    return not namespace.endswith("/depth")
+    """Say whether images in a namespace are a camera's, not what a node published."""
+    return not namespace.endswith(RESULTS)

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from fossa_ros.core.camera_model import CameraModel
+from fossa_ros.messages.camera_info import CameraCalibration
 from fossa_ros.messages.exposure_times import ExposureTimes
 from fossa_ros.messages.fields import nanoseconds
-from fossa_ros.messages.images import rgb_of_frame
+from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.sweep import Frame
 
 
@@ -20,15 +22,17 @@ class CameraFrames:
         on_frame: receives the frames.
         exposure_times: whether frames wait for ``add_metadata`` to report their exposure time, as ``ExposureTimes``
             describes; if not, all have the configured one.
+        rectified: whether the images are rectified, so that P of their camera_info counts.
     """
 
-    def __init__(self, on_frame: Callable[[Frame], None], *, exposure_times: bool = False):
+    def __init__(self, on_frame: Callable[[Frame], None], *, exposure_times: bool = False, rectified: bool = False):
         self._on_frame = on_frame
+        self._rectified = rectified
         self._exposures = ExposureTimes(on_frame) if exposure_times else None
 
     def add(self, image: Any, info: Any, arrival_ns: int) -> None:
         """Add an image, raw or compressed, with its camera_info, that arrived at ``arrival_ns``."""
-        frame = camera_frame(image, info, arrival_ns)
+        frame = camera_frame(image, info, arrival_ns, self._rectified)
         if self._exposures is None:
             self._on_frame(frame)
         else:
@@ -44,7 +48,7 @@ class CameraFrames:
         return "" if self._exposures is None else self._exposures.fault()
 
 
-def camera_frame(image: Any, info: Any, arrival_ns: int) -> Frame:
+def camera_frame(image: Any, info: Any, arrival_ns: int, rectified: bool = False) -> Frame:
     """Return a frame of an image, raw or compressed, and its camera_info, pixels untouched."""
     compressed = hasattr(image, "format")  # sensor_msgs/CompressedImage
     size, coding = (
@@ -54,7 +58,7 @@ def camera_frame(image: Any, info: Any, arrival_ns: int) -> Frame:
         stamp_ns=nanoseconds(image.header.stamp),
         arrival_ns=arrival_ns,
         format=(*size, coding, image.header.frame_id),
-        intrinsics=tuple(info.k),
+        intrinsics=CameraCalibration.of(info, rectified),
         image=image,
         camera_info=info,
     )
@@ -62,4 +66,10 @@ def camera_frame(image: Any, info: Any, arrival_ns: int) -> Frame:
 
 def decode_frame(frame: Frame) -> np.ndarray:
     """Return the (H, W, 3) uint8 RGB pixels of a frame that ``CameraFrames`` made; raises InputError."""
-    return rgb_of_frame(frame.image, frame.camera_info)
+    return rgb_from_message(frame.image)
+
+
+def frame_camera(frame: Frame, size: tuple[int, int]) -> CameraModel:
+    """Return the camera of a frame that ``CameraFrames`` made, for its images of ``size``; raises InputError."""
+    assert isinstance(frame.intrinsics, CameraCalibration)
+    return frame.intrinsics.model(size)

@@ -16,12 +16,11 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import POINT
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.lens import LensState
+from fossa_ros.messages.camera_info import CameraCalibration
 from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.sweep import CapturedSweep, Frame, GyroSamples
 
 FLOAT32 = 7  # sensor_msgs/PointField
-# Of sensor_msgs/CameraInfo, beside the header.
-CAMERA_INFO = ("height", "width", "distortion_model", "d", "k", "r", "p", "binning_x", "binning_y", "roi")
 
 
 def nanoseconds(stamp: Any) -> int:
@@ -58,11 +57,6 @@ def depth_fields(depth: np.ndarray, encoding: str) -> dict[str, Any]:
         known = (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)  # false for NaN
         depth = np.where(known, millimetres, 0).astype(np.uint16)
     return image_fields(np.ascontiguousarray(depth), encoding)
-
-
-def camera_info_fields(info: Any) -> dict[str, Any]:
-    """Return the fields of a ``sensor_msgs/CameraInfo`` message without its header."""
-    return {name: getattr(info, name) for name in CAMERA_INFO}
 
 
 def depth_from_message(message: Any) -> np.ndarray:
@@ -113,11 +107,13 @@ def angular_velocity(message: Any) -> tuple[float, float, float] | None:
     return rate.x, rate.y, rate.z
 
 
-def captured_sweep(message: Any) -> CapturedSweep:
+def captured_sweep(message: Any, rectified: bool = False) -> CapturedSweep:
     """Return a sweep from its message (``fossa_ros/FocusStack``).
 
-    A message that cannot be used becomes a sweep without a stack, with the reason.
+    A message that cannot be used becomes a sweep without a stack, with the reason. ``rectified`` says that its images
+    are rectified although the camera_info has distortion; sweep_node sends a camera_info without, then.
     """
+    calibration = CameraCalibration.of(message.camera_info, rectified)
     stamps = tuple(nanoseconds(plane.header.stamp) for plane in message.planes)
     stack, reason, gyro, breathing = None, "", None, None
     try:
@@ -129,10 +125,18 @@ def captured_sweep(message: Any) -> CapturedSweep:
             )
         if len(message.gyro_rates) != 3 * len(message.gyro_stamps):
             raise InputError("A focus_stack must have three gyro_rates for each of its gyro_stamps; correct them.")
-        planes = zip(message.planes, distances, stamps, strict=True)
+        planes = tuple(
+            FocusPlane(rgb_from_message(image), float(focus), stamp)
+            for image, focus, stamp in zip(message.planes, distances, stamps, strict=True)
+        )
+        if not planes:
+            raise InputError("A focus_stack needs planes; send at least two.")
+        camera = calibration.model(planes[0].image.shape[:2])
         stack = FocusStack(
-            planes=tuple(FocusPlane(rgb_from_message(image), float(focus), stamp) for image, focus, stamp in planes),
-            K=np.reshape(message.camera_info.k, (3, 3)),
+            planes=planes,
+            K=camera.K,
+            rectification=camera.rectification,
+            cropped=camera.cropped,
             f_number=message.f_number or None,
             focal_length=message.focal_length or None,
             reference=message.reference,
@@ -151,7 +155,7 @@ def captured_sweep(message: Any) -> CapturedSweep:
         focus_distances=tuple(float(distance) for distance in message.focus_distances),
         stamps_ns=stamps,
         frames=tuple(
-            Frame(stamp, stamp, image.encoding, tuple(message.camera_info.k), image, message.camera_info)
+            Frame(stamp, stamp, image.encoding, calibration, image, message.camera_info)
             for stamp, image in zip(stamps, message.planes, strict=True)
         ),
         drops={reason: int(count) for reason, count in zip(message.drop_reasons, message.drop_counts, strict=False)},

@@ -81,22 +81,6 @@ def rgb_from_message(message: Any) -> np.ndarray:
     return _rgb(pixels, layout.to_rgb)
 
 
-def rgb_of_frame(message: Any, info: Any) -> np.ndarray:
-    """Return the pixels of an image as ``rgb_from_message`` does, after a check of ``info``, its camera_info.
-
-    Raises:
-        InputError: as ``rgb_from_message``, or the calibration is for another size, as with binning.
-    """
-    rgb = rgb_from_message(message)
-    height, width = rgb.shape[:2]
-    if (info.width, info.height) != (width, height):
-        raise InputError(
-            f"camera_info holds the calibration of {info.width}x{info.height} images, but the image is "
-            f"{width}x{height}; let the camera publish both for one size, without binning."
-        )
-    return rgb
-
-
 def _rgb(pixels: np.ndarray, to_rgb: int | None) -> np.ndarray:
     if to_rgb is not None:
         pixels = cv2.cvtColor(pixels, to_rgb)

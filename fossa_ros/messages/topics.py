@@ -48,7 +48,9 @@ FOCUS_STACK = Topic("focus_stack", "fossa_ros/msg/FocusStack", Profile.STACKS)
 DEPTH = Topic("depth/image", _IMAGE, Profile.RESULTS)
 DEPTH_CAMERA_INFO = Topic("depth/camera_info", _CAMERA_INFO, Profile.RESULTS)
 CONFIDENCE = Topic("confidence/image", _IMAGE, Profile.RESULTS)
+CONFIDENCE_CAMERA_INFO = Topic("confidence/camera_info", _CAMERA_INFO, Profile.RESULTS)
 ALL_IN_FOCUS = Topic("all_in_focus/image", _IMAGE, Profile.RESULTS)
+ALL_IN_FOCUS_CAMERA_INFO = Topic("all_in_focus/camera_info", _CAMERA_INFO, Profile.RESULTS)
 POINTS = Topic("points", "sensor_msgs/msg/PointCloud2", Profile.RESULTS)
 MOTION_DEBUG = Topic("motion/debug_image", _IMAGE, Profile.RESULTS)
 SWEEP = Topic("sweep", "fossa_ros/msg/SweepReport", Profile.REPORTS)
@@ -61,6 +63,9 @@ TRUE_LENS = Topic("truth/lens", _LENS_STATE, Profile.REPORTS)
 
 INPUTS = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, IMU)
 # What becomes of a sweep, in the order of publishing: depth first, and the report when everything else is out.
-RESULTS = (DEPTH, DEPTH_CAMERA_INFO, CONFIDENCE, ALL_IN_FOCUS, POINTS, MOTION_DEBUG, SWEEP)
+RESULTS = (
+    *(DEPTH, DEPTH_CAMERA_INFO, CONFIDENCE, CONFIDENCE_CAMERA_INFO, ALL_IN_FOCUS, ALL_IN_FOCUS_CAMERA_INFO),
+    *(POINTS, MOTION_DEBUG, SWEEP),
+)
 OUTPUTS = (*RESULTS, LENS_STATE, FOCUS_STACK, DIAGNOSTICS)
 RIG = (IMAGE, CAMERA_INFO, METADATA, TRUE_DEPTH, TRUE_LENS, DIAGNOSTICS)

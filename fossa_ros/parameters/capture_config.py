@@ -9,15 +9,21 @@ from typing import Literal
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import parameter, seconds, within
 from fossa_ros.lens.config import LensConfig
+from fossa_ros.messages.camera_info import ImageKind
 from fossa_ros.sweep import ClockUse, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
 
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """Group ``camera``: the camera's optics."""
+    """Group ``camera``: the camera's optics and images."""
 
     focal_length: float | None = parameter(
         None, "Focal length of the camera's optics, 0 if unknown", unit="m", minimum=0.0
+    )
+    image: ImageKind = parameter(
+        "auto",
+        "Whether images are raw (K and D of camera_info count) or rectified (P counts); auto takes them for rectified "
+        "if a part of the resolved name of their topic begins with rect",
     )
     f_number: float | None = parameter(None, "F-number of the camera's optics, 0 if unknown", minimum=0.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fossa_ros.calibration.configured_lens import configured_breathing
-from fossa_ros.messages.camera_frames import decode_frame
+from fossa_ros.messages.camera_frames import decode_frame, frame_camera
 from fossa_ros.parameters.capture_config import CaptureConfig
 from fossa_ros.sweep import GyroBuffer, SweepDecoder
 
@@ -23,6 +23,7 @@ def configured_decoder(config: CaptureConfig, calibration: LensCalibration | Non
     """
     return SweepDecoder(
         decode_frame,
+        camera=frame_camera,
         focal_length=config.camera.focal_length,
         f_number=config.camera.f_number,
         gyro=gyro.between,

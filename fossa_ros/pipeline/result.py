@@ -31,7 +31,7 @@ class SweepResult:
         verdict: the motion check's (still, repaired, masked, rejected, unknown) or one of ``Verdict``.
         reason: why there is no depth; empty otherwise.
         motion_px: largest misalignment found, px at network resolution; NaN if not measured.
-        depth: the depth map of an accepted sweep, else None.
+        depth: the depth map of an accepted sweep, in the rectified view of the camera; else None.
         stack: the aligned stack from which depth is estimated, else None.
         valid: (H, W) bool, False where depth is unknown because a plane of that stack has no pixels or something moved;
             None if it is True everywhere.

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from fossa_ros.core.geometry import coloured_cloud
+from fossa_ros.core.stack import DepthMap
 from fossa_ros.messages import topics
+from fossa_ros.messages.camera_info import CameraCalibration, rectified_info_fields
 from fossa_ros.messages.fields import (
-    camera_info_fields,
     cloud_fields,
     depth_fields,
     header_fields,
@@ -42,10 +43,15 @@ def result_messages(result: SweepResult, depth_encoding: str) -> Iterator[tuple[
 
     if (depth := result.depth) is not None:
         yield stamped(topics.DEPTH, lambda: depth_fields(depth.depth, depth_encoding))
-        yield stamped(topics.DEPTH_CAMERA_INFO, lambda: camera_info_fields(result.sweep.camera_info))
+        K = depth.K
+        if K is not None:
+            yield stamped(topics.DEPTH_CAMERA_INFO, lambda: _camera_info(result, depth))
         yield stamped(topics.CONFIDENCE, lambda: image_fields(depth.confidence, "32FC1"))
+        if K is not None:
+            yield stamped(topics.CONFIDENCE_CAMERA_INFO, lambda: _camera_info(result, depth))
         yield stamped(topics.ALL_IN_FOCUS, lambda: image_fields(depth.all_in_focus, "rgb8"))
-        if (K := depth.K) is not None:
+        if K is not None:
+            yield stamped(topics.ALL_IN_FOCUS_CAMERA_INFO, lambda: _camera_info(result, depth))
             yield stamped(topics.POINTS, lambda: cloud_fields(coloured_cloud(depth.depth, K, depth.all_in_focus)))
     if (motion := result.motion) is not None:
         yield stamped(topics.MOTION_DEBUG, lambda: image_fields(debug_picture(motion), "rgb8"))
@@ -73,6 +79,14 @@ def report_fields(result: SweepResult) -> Fields:
         "inference_ms": float(result.inference_ms),
         "age_ms": float(result.age_ms),
     }
+
+
+def _camera_info(result: SweepResult, depth: DepthMap) -> Fields:
+    """Return the camera_info of what is published: no distortion, and the size and K of the depth."""
+    assert depth.K is not None
+    camera = result.sweep.frames[0].intrinsics if result.sweep.frames else None
+    baseline = camera.baseline() if isinstance(camera, CameraCalibration) else (0.0, 0.0)
+    return rectified_info_fields(depth.K, depth.depth.shape, baseline)
 
 
 def _header(result: SweepResult) -> Fields:

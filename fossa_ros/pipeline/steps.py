@@ -12,6 +12,7 @@ import numpy as np
 
 from fossa_ros.calibration.breathing_correction import resample
 from fossa_ros.core.errors import FossaError
+from fossa_ros.core.rectified import rectified
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck
@@ -62,7 +63,7 @@ def estimate_depth(result: SweepResult, estimator: Estimator, temporal: Temporal
         temporal: filters successive depth maps; None leaves each as it is.
 
     Returns:
-        The result with its depth, or with verdict ``failed`` and the reason.
+        The result with its depth in the rectified view, or with verdict ``failed`` and the reason.
     """
     if result.stack is None:
         raise ValueError(f"Sweep {result.sweep.number} has no stack to estimate depth from.")
@@ -71,6 +72,7 @@ def estimate_depth(result: SweepResult, estimator: Estimator, temporal: Temporal
         depth = _validated(estimator.estimate(result.stack), result.stack, estimator.name).within(result.valid)
         if temporal is not None:
             depth = temporal.filter(depth)
+        depth = rectified(depth, result.stack)
     except Exception as error:
         return _failed(result, error)
     return replace(result, depth=depth, inference_ms=(time.perf_counter() - started) * 1e3)

@@ -20,6 +20,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.lens import LensState
 from fossa_ros.messages import topics
 from fossa_ros.messages.camera_frames import CameraFrames
+from fossa_ros.messages.camera_info import takes_rectified
 from fossa_ros.messages.fields import angular_velocity, lens_state, nanoseconds
 from fossa_ros.messages.topics import Profile
 from fossa_ros.msg import LensState as LensStateMessage
@@ -88,6 +89,7 @@ class CaptureComponent:
         self._gyro = GyroBuffer(config.imu.rotation, config.imu.clock_offset_ns)
         self._on_camera, self._planes = on_camera, len(plan.focus_distances)
         self._transport = config.image_transport
+        self._image_kind = config.camera.image
         self._exposure_topic = config.sweep.exposure_topic
         if self._exposure_topic:
             try:
@@ -138,7 +140,11 @@ class CaptureComponent:
         self._camera_seen = False
         self._rate_logged = False
         self._exposure_fault = ""
-        self._frames = CameraFrames(self._capture.add_frame, exposure_times=bool(self._exposure_topic))
+        rectified, why = takes_rectified(self._image_kind, self._node.resolve_topic_name(topics.IMAGE.name))
+        self._node.get_logger().info(why)
+        self._frames = CameraFrames(
+            self._capture.add_frame, exposure_times=bool(self._exposure_topic), rectified=rectified
+        )
         self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
         self._subscriptions.append(create_subscription(self._node, topics.IMU, self._on_imu))
         if self._exposure_topic:  # best effort: without a report, the configured exposure is assumed

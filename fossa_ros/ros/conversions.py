@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 from fossa_ros.core.optics import dioptres
 from fossa_ros.core.stack import FocusPlane
 from fossa_ros.lens import LensState
+from fossa_ros.messages.camera_info import CameraCalibration
 from fossa_ros.messages.fields import depth_fields, image_fields, stamp_fields
 from fossa_ros.msg import FocusStack as FocusStackMessage
 from fossa_ros.msg import LensState as LensStateMessage
@@ -73,6 +74,7 @@ def focus_stack_message(sweep: CapturedSweep) -> FocusStackMessage:
     stack, info = sweep.stack, copy.copy(sweep.camera_info or CameraInfo())
     frame_id = info.header.frame_id
     info.header = header = Header(stamp=time_message(stack.stamp_ns), frame_id=frame_id)
+    _restate(info, sweep)
     message = FocusStackMessage(
         header=header,
         sweep=sweep.number,
@@ -97,6 +99,17 @@ def focus_stack_message(sweep: CapturedSweep) -> FocusStackMessage:
         message.gyro_stamps = array.array("q", sweep.gyro.stamps_ns)
         message.gyro_rates = array.array("d", sweep.gyro.rates.ravel())
     return message
+
+
+def _restate(info: CameraInfo, sweep: CapturedSweep) -> None:
+    """Describe rectified images as those of a lens without distortion, so that the message needs no other mark."""
+    camera = sweep.frames[0].intrinsics if sweep.frames else None
+    if isinstance(camera, CameraCalibration) and camera.rectified:
+        _, K = camera.K
+        P = np.reshape(np.array(camera.p), (3, 4)).copy()
+        P[:, :3] = K
+        info.distortion_model, info.d = "plumb_bob", [0.0] * 5
+        info.k, info.r, info.p = K.ravel().tolist(), np.eye(3).ravel().tolist(), P.ravel().tolist()
 
 
 def _plane_message(plane: FocusPlane, frame: Frame, header: Header) -> Image:

@@ -42,6 +42,7 @@ def faulty_messages(
         case RigFault.OTHER_CAMERA_INFO:
             info.width, info.height = 2 * info.width, 2 * info.height
             info.k = (np.reshape(info.k, (3, 3)) * [[2], [2], [1]]).ravel().tolist()
+            info.p = (np.reshape(info.p, (3, 4)) * [[2], [2], [1]]).ravel().tolist()
     return image_message(pixels, encoding, header), info
 
 
@@ -51,5 +52,6 @@ def _crop(pixels: np.ndarray, info: CameraInfo) -> tuple[np.ndarray, CameraInfo]
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     K = np.reshape(info.k, (3, 3)).copy()
     K[:2, 2] -= left, top
-    info.width, info.height, info.k = width, height, K.ravel().tolist()
+    P = np.hstack([K, np.zeros((3, 1))])
+    info.width, info.height, info.k, info.p = width, height, K.ravel().tolist(), P.ravel().tolist()
     return np.ascontiguousarray(pixels[top : top + height, left : left + width]), info

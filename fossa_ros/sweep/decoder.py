@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fossa_ros.core.camera_model import CameraModel
 from fossa_ros.core.errors import FossaError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.sweep.captured import CapturedSweep
@@ -22,6 +23,11 @@ DecodePlane = Callable[[], tuple[FocusPlane, np.ndarray]]
 """Returns a plane and its (3, 3) K, from any thread; raises InputError."""
 
 
+def camera_of_K(frame: Frame, size: tuple[int, int]) -> CameraModel:
+    """Return the camera of a frame whose ``intrinsics`` are K, row by row, and whose images are rectified."""
+    return CameraModel(np.reshape(np.array(frame.intrinsics, np.float64), (3, 3)))
+
+
 class SweepDecoder:
     """Make a ``CapturedSweep`` of each outcome of a sequencer. Thread-safe.
 
@@ -29,6 +35,7 @@ class SweepDecoder:
 
     Args:
         decode: returns the (H, W, 3) uint8 RGB pixels of a frame; raises InputError.
+        camera: returns the camera of a frame with images of a size (height, width); raises InputError.
         focal_length: metres, None if unknown.
         f_number: None if unknown.
         gyro: returns the gyroscope's samples between two stamps, in nanoseconds; None without a gyroscope.
@@ -39,12 +46,14 @@ class SweepDecoder:
         self,
         decode: Callable[[Frame], np.ndarray],
         *,
+        camera: Callable[[Frame, tuple[int, int]], CameraModel] = camera_of_K,
         focal_length: float | None = None,
         f_number: float | None = None,
         gyro: Callable[[int, int], GyroSamples] | None = None,
         breathing: Callable[[FocusStack], np.ndarray] | None = None,
     ):
         self.decode = decode
+        self._camera = camera
         self._focal_length = focal_length
         self._f_number = f_number
         self._gyro = gyro
@@ -93,7 +102,8 @@ class SweepDecoder:
                 while len(self._decoded) >= DECODED:  # sweeps that never become a stack
                     del self._decoded[next(iter(self._decoded))]
                 self._decoded[plane.start_ns] = self._focus_plane(plane)
-            return self._decoded[plane.start_ns], _intrinsics(plane)
+            decoded = self._decoded[plane.start_ns]
+        return decoded, self._camera(plane.frame, decoded.image.shape[:2]).K
 
     def _focus_plane(self, plane: TakenPlane) -> FocusPlane:
         return FocusPlane(self.decode(plane.frame), plane.focus_distance, plane.start_ns)
@@ -110,13 +120,12 @@ class SweepDecoder:
             known = self._decoded
             self._decoded = {plane.start_ns: known.get(plane.start_ns) or self._focus_plane(plane) for plane in planes}
             decoded = tuple(self._decoded.values())
+        camera = self._camera(planes[0].frame, decoded[0].image.shape[:2])
         return FocusStack(
             planes=decoded,
-            K=_intrinsics(planes[0]),
+            K=camera.K,
+            rectification=camera.rectification,
+            cropped=camera.cropped,
             focal_length=self._focal_length,
             f_number=self._f_number,
         )
-
-
-def _intrinsics(plane: TakenPlane) -> np.ndarray:
-    return np.reshape(plane.frame.intrinsics, (3, 3))

@@ -39,7 +39,8 @@ class Frame:
         stamp_ns: the driver's stamp.
         arrival_ns: when it arrived, on the same clock.
         format: anything comparable that must not change within a sweep (size, encoding, optical frame).
-        intrinsics: the nine numbers of K, row by row; anything comparable if no stack is made.
+        intrinsics: the calibration of the camera, which must not change within a sweep: what the ``camera`` of a
+            SweepDecoder reads, by default the nine numbers of K, row by row.
         image: the image in the form in which it came, to be decoded later.
         camera_info: the calibration message that came with it, passed on unchanged; None without one.
         exposure_ns: exposure time of one row if the camera reports it; None for the configured one.
@@ -48,7 +49,7 @@ class Frame:
     stamp_ns: int
     arrival_ns: int
     format: Hashable
-    intrinsics: tuple[float, ...]
+    intrinsics: Hashable
     image: Any
     camera_info: Any = None
     exposure_ns: int | None = None
