@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ from PIL import Image
 
 from fossa_ros import __version__
 from fossa_ros.commands.cli import COMMANDS, main
+from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import scaled_intrinsics
 from fossa_ros.core.resampling import enlarge_depth, shrink_stack
@@ -22,7 +25,7 @@ from fossa_ros.io import pictures
 from fossa_ros.io.atomic import replacing_files
 from fossa_ros.io.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range
 from fossa_ros.io.stack_files import save_folder, save_npz
-from fossa_ros.pipeline.predict import OUTPUTS
+from fossa_ros.pipeline.predict import OUTPUTS, predict
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.scenes import make_scene
 from fossa_ros.simulation.stack_renderer import render_stack
@@ -53,6 +56,30 @@ def refusal(*arguments, status=1):
 
 
 # ------------------------------------------------------------------------------------------------- what is written
+
+
+def test_raw_images_give_the_depth_of_their_rectified_view(rendered, tmp_path):
+    # The images have no distortion: taken for raw ones with distortion, they must be warped as OpenCV warps images.
+    stack, _ = rendered
+    view = stack.K * [[0.9, 1, 1], [1, 0.9, 1], [1, 1, 1]]
+    raw = replace(stack, rectification=Rectification(tuple(view.ravel()), "plumb_bob", (-0.3, 0.1, 0.0, 0.0)))
+    plain = predict(stack, ClassicalEstimator(), align=False)
+    for max_size in (0, 80):
+        found = predict(raw, ClassicalEstimator(), align=False, max_size=max_size)
+        assert found.depth_map.K[0, 0] == pytest.approx(135 if max_size == 0 else 67.5)
+        x, y = cv2.initUndistortRectifyMap(
+            stack.K, np.array([-0.3, 0.1, 0, 0]), None, view, stack.size[::-1], cv2.CV_32F
+        )
+        expected = cv2.remap(plain.depth, x, y, cv2.INTER_NEAREST, borderValue=np.nan)
+        seen = (x > -0.5) & (x < 159.5) & (y > -0.5) & (y < 119.5)
+        assert np.isnan(found.depth[~seen]).all() or max_size  # a pixel of half the size covers the border too
+        assert np.nanmedian(np.abs(found.depth / expected - 1)) < (1e-3 if max_size == 0 else 0.03)
+    save_npz(tmp_path / "raw.npz", raw)
+    result = fossa("predict", tmp_path / "raw.npz", "--out", tmp_path / "out", "--estimator", "classical")
+    assert "plumb_bob -0.3 0.1 0 0; the depth is that of the rectified view, fx 135.0 px" in " ".join(
+        result.output.split()
+    )
+    assert (tmp_path / "out" / "cloud.ply").stat().st_size > 100_000
 
 
 def test_all_outputs(rendered, stack_file, tmp_path):

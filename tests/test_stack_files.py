@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.io.stack_files import load_stack, save_folder, save_npz
@@ -85,6 +86,29 @@ def test_what_is_saved_is_loaded(tmp_path, save, name, stack):
         assert found.stack.K is None and found.intrinsics_from is None and found.truth is None
         assert found.stack.focal_length is None
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("save", [save_npz, save_folder])
+@pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial", "equidistant"])
+def test_the_distortion_of_raw_images_is_kept(tmp_path, save, model):
+    count = {"plumb_bob": 5, "rational_polynomial": 14, "equidistant": 4}[model]
+    view = K * [[0.9, 1, 1], [1, 0.9, 1], [1, 1, 1]]
+    given = Rectification(view, model, tuple(np.linspace(0.01, 0.02, count)))
+    save(tmp_path / "a.npz", replace(FULL, rectification=given))
+    assert load_stack(tmp_path / "a.npz").stack.rectification == given
+    wide = load_stack(tmp_path / "a.npz", fx=80).stack
+    assert wide.rectification.P[0, 0] == wide.K[0, 0] == 80 and wide.rectification.coefficients == given.coefficients
+
+
+def test_the_model_of_a_distortion_follows_from_its_length(tmp_path):
+    for count, model in ((4, "plumb_bob"), (5, "plumb_bob"), (8, "rational_polynomial"), (12, "rational_polynomial")):
+        given = load_stack(write_npz(tmp_path / "a.npz", distortion=np.full(count, 0.01))).stack.rectification
+        assert (given.model, len(given.coefficients)) == (model, count) and np.array_equal(given.P, K)
+    folder = write_folder(tmp_path / "b", K=K.tolist(), distortion=[0.1, 0, 0, 0], P=np.eye(3, 4).tolist())
+    assert "P has the focal length 1 px" in refusal(folder)
+    folder = write_folder(tmp_path / "c", K=K.tolist(), P=[[1, 2], [3, 4], [5, 6]])
+    assert "P must be three rows of three or four numbers" in refusal(folder)
+    assert load_stack(write_npz(tmp_path / "a.npz", distortion=np.zeros(5))).stack.rectification is None
 
 
 def test_stack_json_itself_may_be_named(tmp_path):
@@ -207,7 +231,20 @@ UNUSABLE_ARRAYS = {
     "zero K": ({"K": np.zeros((3, 3))}, "uncalibrated"),
     "NaN K": ({"K": np.full((3, 3), np.nan)}, "K has entries that are not finite"),
     "K of 3x4": ({"K": np.zeros((3, 4))}, "'K' must be of shape (3, 3)"),
-    "K of another resolution": ({"K": K * [[10, 1, 10], [1, 10, 10], [1, 1, 1]]}, "outside the 64x48 image"),
+    "K of another resolution": (
+        {"K": K * [[10, 1, 10], [1, 10, 10], [1, 1, 1]]},
+        "K has its principal point at (300, 220), outside the middle half of the 64x48",
+    ),
+    "K in metres": ({"K": np.eye(3)}, "K has the focal length 1 px for images 64 px wide"),
+    "distortion without K": ({"K": None, "distortion": np.ones(5)}, "distortion needs the intrinsics"),
+    "distortion of three": ({"distortion": np.ones(3)}, "D (distortion) of plumb_bob has 4 or 5 coefficients, not 3"),
+    "distortion in a table": ({"distortion": np.ones((2, 2))}, "'distortion' must be up to 14 numbers"),
+    "unknown distortion": (
+        {"distortion": np.ones(4), "distortion_model": "bent"},
+        "model 'bent' is unknown",
+    ),
+    "P of 2x2": ({"P": np.eye(2)}, "'P' must be a 3x3 or 3x4 matrix"),
+    "R that scales": ({"R": 2 * np.eye(3)}, "R must be a rotation matrix"),
     "depth of another size": ({"depth": np.ones((24, 32))}, "'depth' must be of shape (48, 64)"),
     "depth in millimetres": ({"depth": np.ones((48, 64), np.uint16)}, "floating point"),
     "negative f-number": ({"f_number": -1.8}, "f_number must be a positive number"),

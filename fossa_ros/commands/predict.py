@@ -78,6 +78,12 @@ def _summary(source, prediction, estimator):
     yield "planes", f"{len(stack)} of {width}x{height}, focused at {distances} m"
     if stack.K is not None:
         yield "intrinsics", f"fx {stack.K[0, 0]:.1f} px, from {source.intrinsics_from}"
+    if stack.rectification is not None:
+        view = stack.rectification
+        distortion = (
+            f"{view.model} {' '.join(f'{number:g}' for number in view.coefficients)}" if view.distorts else "none"
+        )
+        yield "distortion", f"{distortion}; the depth is that of the rectified view, fx {view.P[0, 0]:.1f} px"
     yield "alignment", _alignment(prediction)
     height, width = prediction.depth_map.depth.shape
     yield "estimator", f"{estimator}, at {width}x{height}, {prediction.seconds:.2f} s"

@@ -186,6 +186,8 @@ def _table(done: Replay, out: Path) -> Table:
     table.add_row("sweeps", f"{len(done.sweeps)}: {verdicts}" if verdicts else "none")
     speed = done.seconds / max(done.wall_seconds, 1e-9)
     table.add_row("time", f"{done.seconds:.1f} s of the bag in {done.wall_seconds:.1f} s, {speed:.1f}x real time")
+    if done.image:
+        table.add_row("images", escape(done.image))
     if done.interrupted:
         table.add_row("interrupted", f"after {done.seconds:.1f} s of the bag")
     if done.damage:

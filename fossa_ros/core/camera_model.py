@@ -29,6 +29,7 @@ _FOUND = 0.01  # px: a ray belongs to a raw pixel if its distortion leads back t
 _NEWTON, _STEP, _CLOSE = 30, 1e-6, 1e-10  # most iterations, the step of a slope, and the last step; on the plane z = 1
 
 LEAST_FOCAL_LENGTH, GREATEST_FOCAL_LENGTH = 0.25, 50.0  # of the image width
+LEAST_VIEW = 0.05  # of the width: focal length of a rectified view, which may be wider than the raw image
 MIDDLE = 0.25, 0.75  # of width and height, within which the principal point must lie
 
 
@@ -225,6 +226,39 @@ def checked_distortion(model: str, coefficients: Sequence[float]) -> tuple[str, 
     return name, tuple(numbers[:kept])
 
 
+def given_rectification(
+    K: ArrayLike | None,
+    size: tuple[int, int],
+    coefficients: Sequence[float],
+    model: str = "",
+    P: ArrayLike | None = None,
+    R: ArrayLike | None = None,
+) -> Rectification | None:
+    """Return the rectification that a file describes; None if it changes nothing.
+
+    Args:
+        K: (3, 3) intrinsic matrix of the raw images; None if unknown.
+        size: height and width of the images.
+        coefficients: of the distortion.
+        model: of the distortion; by default plumb_bob for 4 or 5 coefficients and rational_polynomial for more.
+        P: (3, 3) or (3, 4) of the rectified view; K by default.
+        R: (3, 3) rotation to it; none by default.
+
+    Raises:
+        InputError: there is no K, or a value cannot be used.
+    """
+    if not len(coefficients) and P is None and R is None:
+        return None
+    if K is None:
+        raise InputError("distortion needs the intrinsics of the raw images; add K, or give --fx.")
+    K = np.asarray(K, np.float64)
+    view = K if P is None else sensible_intrinsics(np.asarray(P, np.float64)[:, :3], size, "P", LEAST_VIEW)
+    rotation = np.eye(3) if R is None else np.asarray(R, np.float64)
+    model = model or (RATIONAL if len(coefficients) > max(_COUNTS[PLUMB_BOB]) else PLUMB_BOB)
+    made = Rectification(tuple(view.ravel().tolist()), model, tuple(coefficients), tuple(rotation.ravel().tolist()))
+    return made if made.changes(K) else None
+
+
 def sensible_intrinsics(
     K: ArrayLike, size: tuple[int, int], name: str = "K", least: float = LEAST_FOCAL_LENGTH
 ) -> np.ndarray:
@@ -242,8 +276,10 @@ def sensible_intrinsics(
     """
     K = np.asarray(K, np.float64)
     height, width = size
-    if K.shape != (3, 3) or not np.isfinite(K).all():
-        raise InputError(f"{name} must be a 3x3 matrix of finite numbers, not {K.tolist()}; calibrate the camera.")
+    if K.shape != (3, 3):
+        raise InputError(f"{name} must be a 3x3 intrinsic matrix, not of shape {K.shape}; calibrate the camera.")
+    if not np.isfinite(K).all():
+        raise InputError(f"{name} has entries that are not finite, {K.tolist()}; calibrate the camera.")
     least, greatest = least * width, GREATEST_FOCAL_LENGTH * width
     for focal_length in (K[0, 0], K[1, 1]):
         if not least <= focal_length <= greatest:

@@ -23,6 +23,7 @@ from fossa_ros.evaluation.results import Results, Run, write_results
 from fossa_ros.io.atomic import replacing_files
 from fossa_ros.io.documents import convert, load_json
 from fossa_ros.messages.bags import BagReader
+from fossa_ros.messages.camera_info import takes_rectified
 from fossa_ros.motion import MotionCheck
 from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.pipeline.result import SweepResult
@@ -67,6 +68,7 @@ class Replay:
         sweeps: figures of each sweep, in order.
         seconds: time of the bag that was replayed.
         wall_seconds: duration of the replay.
+        image: for what its images are taken, raw or rectified, and why; empty for recorded stacks.
         damage: why the bag could not be read to its end; empty where it could.
         interrupted: whether the replay was ended before the end of the bag.
     """
@@ -76,6 +78,7 @@ class Replay:
     sweeps: list[SweepFigures] = field(default_factory=list)
     seconds: float = 0.0
     wall_seconds: float = 0.0
+    image: str = ""
     damage: str = ""
     interrupted: bool = False
 
@@ -92,7 +95,7 @@ class Replay:
         """Return the content of ``replay.json``."""
         return {
             "format": FORMAT,
-            **{name: getattr(self, name) for name in ("source", "estimator", "damage", "interrupted")},
+            **{name: getattr(self, name) for name in ("source", "estimator", "image", "damage", "interrupted")},
             "seconds": round(self.seconds, 3),
             "wall_seconds": round(self.wall_seconds, 3),
             "sweeps": [sweep.as_json() for sweep in self.sweeps],
@@ -144,6 +147,8 @@ def replay(
         done = Replay(str(path), estimator.name, damage=bag.damage)
         total = (bag.end_ns - bag.begin_ns) / 1e9
         topics = find_topics(bag, options.remapped, options.frames, options.config.sweep.exposure_topic)
+        if topics.image is not None:
+            _, done.image = takes_rectified(options.config.camera.image, topics.image)
         start = time.monotonic()
 
         def on_result(result: SweepResult, figures: SweepFigures, sweep: ReplayedSweep) -> None:

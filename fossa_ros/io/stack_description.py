@@ -30,6 +30,10 @@ class StackDescription:
         f_number: focal length over aperture diameter, None where not given.
         focal_length: metres, None where not given.
         ground_truth: ``.npy`` file of true depth, None where not given.
+        distortion: coefficients of the lens's distortion; empty for rectified images.
+        distortion_model: of the coefficients, empty where not given.
+        P: (3, 3) or (3, 4) matrix of the rectified view, None where not given.
+        R: (3, 3) rotation to the rectified view, None where not given.
     """
 
     frames: tuple[tuple[Path, float], ...]
@@ -38,6 +42,10 @@ class StackDescription:
     f_number: float | None = None
     focal_length: float | None = None
     ground_truth: Path | None = None
+    distortion: tuple[float, ...] = ()
+    distortion_model: str = ""
+    P: npt.NDArray[np.float64] | None = None
+    R: npt.NDArray[np.float64] | None = None
 
 
 _Row = tuple[Finite, Finite, Finite]
@@ -63,10 +71,16 @@ class _File(msgspec.Struct):
     f_number: Finite | None = None
     focal_length_mm: Finite | None = None
     ground_truth: str | None = None
+    distortion: list[Finite] | None = None
+    distortion_model: str | None = None
+    P: list[list[Finite]] | None = None
+    R: tuple[_Row, _Row, _Row] | None = None
 
     def __post_init__(self) -> None:
         if self.reference is not None and self.reference % 1:
             raise ValueError(f"reference must be the number of a frame, from 0, not {self.reference}")
+        if self.P is not None and [len(row) for row in self.P] not in ([3] * 3, [4] * 3):
+            raise ValueError(f"P must be three rows of three or four numbers, not {self.P!r:.40}")
 
 
 def read_description(path: str | Path) -> StackDescription:
@@ -84,6 +98,10 @@ def read_description(path: str | Path) -> StackDescription:
         f_number=file.f_number,
         focal_length=None if file.focal_length_mm is None else 1e-3 * file.focal_length_mm,
         ground_truth=None if file.ground_truth is None else file_inside(path, file.ground_truth),
+        distortion=tuple(file.distortion or ()),
+        distortion_model=file.distortion_model or "",
+        P=None if file.P is None else np.array(file.P, dtype=np.float64),
+        R=None if file.R is None else np.array(file.R, dtype=np.float64),
     )
 
 
@@ -96,6 +114,10 @@ def write_description(description: StackDescription, path: str | Path) -> None:
         f_number=description.f_number,
         focal_length_mm=None if description.focal_length is None else 1e3 * description.focal_length,
         ground_truth=None if description.ground_truth is None else description.ground_truth.name,
+        distortion=list(description.distortion) or None,
+        distortion_model=description.distortion_model or None,
+        P=None if description.P is None else description.P.tolist(),
+        R=None if description.R is None else description.R.tolist(),
     )
     Path(path).write_text(json.dumps(msgspec.to_builtins(content), indent=1) + "\n", encoding="utf-8")
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fossa_ros.core.camera_model import given_rectification, sensible_intrinsics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.io.atomic import replacing, replacing_files
@@ -51,8 +52,8 @@ def load_stack(path: str | Path, fx: float | None = None) -> StackFile:
 
     Args:
         path: of the file, the folder, or its ``stack.json``.
-        fx: focal length in pixels at the size of the images. It replaces the intrinsics of the file by square pixels
-            and a principal point in the middle.
+        fx: focal length in pixels at the size of the images. It replaces K and P of the file by square pixels and a
+            principal point in the middle.
 
     Raises:
         InputError: the file cannot be used; says in one sentence what to change.
@@ -80,6 +81,7 @@ def save_npz(path: str | Path, stack: FocusStack, truth: np.ndarray | None = Non
         "f_number": stack.f_number,
         "focal_length_m": stack.focal_length,
         "depth": truth,
+        **_distortion(stack),
     }
     with replacing(path) as partial, open(partial, "wb") as file:
         (np.savez_compressed if compressed else np.savez)(
@@ -113,6 +115,7 @@ def save_folder(folder: str | Path, stack: FocusStack, truth: np.ndarray | None 
                 f_number=stack.f_number,
                 focal_length=stack.focal_length,
                 ground_truth=None if truth is None else partial / "depth.npy",
+                **_distortion(stack),
             ),
             partial / DESCRIPTION,
         )
@@ -125,6 +128,15 @@ def centred_intrinsics(focal_length_px: float, size: tuple[int, int]) -> np.ndar
     return np.array([[f, 0.0, (width - 1) / 2], [0.0, f, (height - 1) / 2], [0.0, 0.0, 1.0]])
 
 
+def _distortion(stack: FocusStack) -> dict[str, Any]:
+    """Return the entries of a file that describe the rectification of a stack; none if there is none."""
+    given = stack.rectification
+    if given is None:
+        return {}
+    entries = {"distortion": given.coefficients, "distortion_model": given.model, "P": given.P, "R": given.R}
+    return {name: value for name, value in entries.items() if name != "distortion" or value}
+
+
 def _load_npz(path: Path, fx: float | None) -> StackFile:
     with open_npz(path) as arrays:
         images = arrays.read("stack", lambda shape, dtype: _check_images(path, shape, dtype))
@@ -135,15 +147,28 @@ def _load_npz(path: Path, fx: float | None) -> StackFile:
         def optional(name: str, shape: tuple[int, ...], meaning: str, kinds: str = "iuf") -> np.ndarray | None:
             return arrays.read(name, _expect(path, name, shape, meaning, kinds)) if name in arrays else None
 
-        K = None if fx else optional("K", (3, 3), "the intrinsic matrix")
+        K = optional("K", (3, 3), "the intrinsic matrix")
+        distortion: list[float] = []
+        if "distortion" in arrays:
+            distortion = arrays.read("distortion", _coefficients(path)).astype(np.float64).tolist()
+        model = str(optional("distortion_model", (), "the name of a model", "U") or "")
+        P = None
+        if "P" in arrays:
+            P = arrays.read("P", _view(path))
+        R = optional("R", (3, 3), "a rotation")
         truth = optional("depth", (height, width), "metres at the planes' size", kinds="f")
         f_number = optional("f_number", (), "one number")
         focal_length = optional("focal_length_m", (), "one number")
         reference = optional("reference", (), "the number of a plane", kinds="iu")
     with _named(path):
+        if fx:
+            K, P = centred_intrinsics(fx, (height, width)), None
+        if K is not None:
+            K = sensible_intrinsics(K, (height, width), "--fx" if fx else "K")
         stack = FocusStack(
             tuple(FocusPlane(image, float(distance)) for image, distance in zip(images, focus, strict=True)),
-            K=centred_intrinsics(fx, (height, width)) if fx else K,
+            K=K,
+            rectification=given_rectification(K, (height, width), distortion, model, P, R),
             f_number=None if f_number is None else float(f_number),
             focal_length=None if focal_length is None else float(focal_length),
             reference=None if reference is None else int(reference),  # type: ignore[arg-type]
@@ -181,7 +206,13 @@ def _load_folder(folder: Path, fx: float | None) -> StackFile:
             source, K = "EXIF", centred_intrinsics(measured, stack.size)
         else:
             source, K = None, None
-        stack = replace(stack, K=K)
+        if K is not None:
+            K = sensible_intrinsics(K, stack.size, "K" if source == DESCRIPTION else str(source))
+        P = None if fx else description.P
+        rectification = given_rectification(
+            K, stack.size, description.distortion, description.distortion_model, P, description.R
+        )
+        stack = replace(stack, K=K, rectification=rectification)
     truth, file = None, description.ground_truth
     if file is not None:
         truth = read_npy(file, _expect(file, None, stack.size, "metres at the images' size", kinds="f"))
@@ -218,6 +249,26 @@ def _expect(path: Path, name: str | None, shape: tuple[int, ...], meaning: str, 
             size = f"of shape {shape}" if shape else "a single number"
             real = " in floating point" if kinds == "f" else ""
             raise InputError(f"{label} must be {size} ({meaning}{real}), not {got} {dtype}; correct it.")
+
+    return check
+
+
+def _coefficients(path: Path) -> Check:
+    """Return a check for coefficients of a distortion."""
+
+    def check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        if len(shape) != 1 or shape[0] > 14 or dtype.kind not in "iuf":
+            raise InputError(f"{path}: 'distortion' must be up to 14 numbers, not {shape} {dtype}; correct it.")
+
+    return check
+
+
+def _view(path: Path) -> Check:
+    """Return a check for the matrix of a rectified view."""
+
+    def check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        if shape not in ((3, 3), (3, 4)) or dtype.kind not in "iuf":
+            raise InputError(f"{path}: 'P' must be a 3x3 or 3x4 matrix of numbers, not {shape} {dtype}; correct it.")
 
     return check
 

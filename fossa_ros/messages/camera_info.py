@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fossa_ros.core.camera_model import IDENTITY, CameraModel, Rectification, sensible_intrinsics
+from fossa_ros.core.camera_model import IDENTITY, LEAST_VIEW, CameraModel, Rectification, sensible_intrinsics
 from fossa_ros.core.errors import InputError
 
 ImageKind = Literal["auto", "raw", "rectified"]
 _RECTIFIED = re.compile(r"(?:^|[^A-Za-z])rect")  # not in "direct" or "unrectified"
-_LEAST_VIEW = 0.05  # of the width: focal length of a rectified view, which may be wider than the raw image
 _NO_ROI = {"x_offset": 0, "y_offset": 0, "height": 0, "width": 0, "do_rectify": False}
 
 
@@ -128,7 +127,7 @@ def _model(camera: CameraCalibration, size: tuple[int, int]) -> CameraModel:
     if camera.rectified:
         return CameraModel(windowed(K), None, cropped)
     P = np.reshape(camera.p, (3, 4))[:, :3]
-    view = sensible_intrinsics(P, full, "P of camera_info", least=_LEAST_VIEW) if any(camera.p) else K
+    view = sensible_intrinsics(P, full, "P of camera_info", least=LEAST_VIEW) if any(camera.p) else K
     rotation = camera.r if any(camera.r) else IDENTITY
     try:
         rectification = Rectification(_numbers(windowed(view).ravel()), camera.distortion_model, camera.d, rotation)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fossa_ros.core.geometry import coloured_cloud
+from fossa_ros.core.rectified import rectified
 from fossa_ros.core.resampling import enlarge_depth, shrink_stack
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.estimator import Estimator
@@ -42,7 +43,7 @@ class Prediction:
 
 
 def predict(stack: FocusStack, estimator: Estimator, *, align: bool, max_size: int = 0) -> Prediction:
-    """Estimate the depth of a stack.
+    """Estimate the depth of a stack, as it is in the rectified view of its camera.
 
     Depth is unknown where a plane has no pixels after alignment; the all-in-focus image there is the reference plane's.
 
@@ -66,6 +67,7 @@ def predict(stack: FocusStack, estimator: Estimator, *, align: bool, max_size: i
         seen, reference = alignment.valid, stack.planes[stack.reference].image
         whole = np.where(seen[..., None], depth_map.all_in_focus, reference)
         depth_map = replace(depth_map.within(seen), sharp_image=whole)
+    depth_map = rectified(depth_map, stack)
     depth = enlarge_depth(depth_map.depth, size)
     return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - started)
 
