@@ -54,7 +54,7 @@ def test_a_preset_is_what_the_node_runs_with(node, request):
     assert WorkingRange(optics.focal_length, optics.f_number, pixel, plan).reach(0.2) > plan.focus_distances[0]
     # Nothing is wrong with it but that the hardware is not here: that, and nothing else, the node says.
     with pytest.raises(FossaError, match=WITHOUT[file.name]):
-        node.configure(config)
+        node.prepare(config)
     node.cleanup()
 
 

@@ -195,7 +195,7 @@ def _levels(listener, *nodes):
     for message in listener.heard["/diagnostics"]:
         for status in message.status:
             latest[status.name.split("/")[-1]] = status.level
-    return {latest.get(node) for node in nodes}
+    return {level for name, level in latest.items() if name.partition(":")[0] in nodes} or {None}
 
 
 def _quiet(heard, seconds=1.5):

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from fossa_ros.messages import topics
 from fossa_ros.messages.stamp_pairs import StampPairs
+from fossa_ros.parameters.thresholds import ERROR, OK, WARN
 from fossa_ros.ros import qos
 
 FEW = 4  # messages, which are no evidence yet: discovery finds one topic before the other
@@ -56,17 +57,26 @@ class CameraSubscription:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def fault(self) -> str:
-        """Return why no pair arrived since the last call although messages did; empty otherwise."""
+    def fault(self) -> tuple[bytes, str]:
+        """Return the level of /diagnostics and why no pair arrived since the last call; OK where one did.
+
+        A camera that is there but silent is no fault here: the sweeps say that no frame arrived.
+        """
         (images, infos, pairs), self._counts = self._counts, [0, 0, 0]
-        if pairs or images + infos < FEW:
-            return ""
         image, info = self._topics
+        if pairs:
+            return OK, ""
+        if not images and not self._node.count_publishers(image):
+            return ERROR, f"no node publishes {image}: start the camera, or remap image"
+        if images + infos < FEW:
+            return OK, ""
         if not infos:
-            return f"images arrive on {image} but nothing on {info}: let the camera publish it, or remap camera_info"
-        if not images:
-            return f"{info} arrives but no images on {image}: check the camera, or remap image"
-        return f"no image on {image} has the stamp of a message on {info}: let one driver publish both"
+            reason = f"images arrive on {image} but nothing on {info}: let the camera publish it, or remap camera_info"
+        elif not images:
+            reason = f"{info} arrives but no images on {image}: check the camera, or remap image"
+        else:
+            reason = f"no image on {image} has the stamp of a message on {info}: let one driver publish both"
+        return WARN, reason
 
     def match_reliability(self) -> None:
         """Subscribe best-effort if the camera publishes so: a reliable subscription would receive nothing from it."""

@@ -18,6 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 from fossa_ros.calibration.configured_lens import configured_calibration, configured_lens
 from fossa_ros.core.errors import InputError
 from fossa_ros.lens import LensState
+from fossa_ros.lens.usb_serial_number import usb_serial_number
 from fossa_ros.messages import topics
 from fossa_ros.messages.camera_frames import CameraFrames
 from fossa_ros.messages.camera_info import takes_rectified
@@ -34,6 +35,7 @@ from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_subscription
 from fossa_ros.ros.lifecycle import ManagedNode
+from fossa_ros.ros.log_throttle import Reminder
 from fossa_ros.sweep import CapturedSweep, DecodePlane, GyroBuffer, SweepCapture, SweepMode
 
 
@@ -58,6 +60,9 @@ class CaptureComponent:
         self._gyro: GyroBuffer | None = None
         self._frames: CameraFrames | None = None
         self._exposure_fault = ""
+        self._frame_id = ""  # of the camera, once a frame has said it
+        self._camera_reminder = Reminder()
+        self._lens_reminder = Reminder()
         self._requests = CaptureRequests()
         # Services live as long as the node: destroying one with an answer outstanding ends the process. While 'capture'
         # waits for its sweep it blocks its callback group; the frames of the sweep arrive in the default group.
@@ -65,14 +70,14 @@ class CaptureComponent:
         node.create_service(Trigger, "capture", self._on_capture, callback_group=group)
         node.create_service(SetBool, "set_enabled", self._on_set_enabled)
 
-    def configure(
+    def prepare(
         self,
         config: CaptureConfig,
         on_sweep: Callable[[CapturedSweep], None],
         on_plane: Callable[[DecodePlane], None] | None = None,
         on_camera: Callable[[tuple[int, int], int], None] = lambda size, planes: None,
-    ) -> str:
-        """Open the lens and return its identity.
+    ) -> None:
+        """Open the lens, from any thread.
 
         Args:
             config: parameters of the node.
@@ -110,16 +115,22 @@ class CaptureComponent:
             on_plane=on_plane,
         )
         self._external = config.sweep.config.mode is SweepMode.EXTERNAL
-        identity = f"Lens driven by another node, see {topics.LENS_STATE.name}"
+        self._lens_id = ""
+        self._identity = f"Lens driven by another node, see {topics.LENS_STATE.name}"
         if not self._external:
             lens = self._capture.connect()
             self._lens_backend = lens.backend
             self._lens_measures = lens.capabilities.measures_position
-            identity = lens.capabilities.identity
+            self._identity = lens.capabilities.identity
+            self._lens_id = f"{lens.backend} {usb_serial_number(config.lens.port) or config.lens.port}"
+
+    def configure(self, config: CaptureConfig) -> str:
+        """Create the publisher of a lens that was opened, and return its backend and serial number, or its port."""
+        if not self._external:
             self._lens_states = create_lifecycle_publisher(self._node, topics.LENS_STATE)
-        planes = ", ".join(f"{distance:.2f}" for distance in plan.focus_distances)
-        self._node.get_logger().info(f"{identity}; planes at {planes} m")
-        return identity
+        planes = ", ".join(f"{distance:.2f}" for distance in config.sweep.plan.focus_distances)
+        self._node.get_logger().info(f"{self._identity}; planes at {planes} m")
+        return self._lens_id
 
     def check_live(self, config: CaptureConfig) -> None:
         """Raise InputError if the lens does not reach all planes of a changed configuration."""
@@ -180,9 +191,10 @@ class CaptureComponent:
         if self._camera is not None:
             self._camera.match_reliability()
             self._log_expected_rate()
-            before, health.camera_fault = health.camera_fault, self._camera.fault()
-            if health.camera_fault and not before:
-                self._node.get_logger().warning(f"No frame can be used: {health.camera_fault}.")
+            health.camera_fault = self._camera.fault()
+            health.camera_id = self._frame_id
+            if self._camera_reminder.due(health.camera_fault[1]):
+                self._node.get_logger().warning(f"No frame can be used: {health.camera_fault[1]}.")
             self._log_exposure_fault()
         health.clock_offset = self._capture.clock_offset
         health.camera_period_ns = self._capture.period_ns
@@ -198,6 +210,7 @@ class CaptureComponent:
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Pass a frame to the capture without decoding it, on the executor's thread."""
         arrival_ns = self._node.now_ns()
+        self._frame_id = info.header.frame_id
         if not self._camera_seen:
             self._camera_seen = True
             self._on_camera((info.height, info.width), self._planes)
@@ -218,16 +231,17 @@ class CaptureComponent:
         """Publish the state of the lens, None where it does not answer, on the capture's thread."""
         changed = self._diagnostics.health.on_lens_state(state, self._capture.lens_failure)
         self._lens_states.publish(
-            lens_state_message(state, self._lens_backend, "", self._lens_measures, self._node.now_ns())
+            lens_state_message(state, self._lens_backend, self._frame_id, self._lens_measures, self._node.now_ns())
         )
         if changed:
             self._diagnostics.publish()
         if state is None:
             lost = f"The lens is lost: {self._capture.lens_failure}"
-            if changed:
+            if self._lens_reminder.due(lost):
                 self._node.get_logger().error(f"{lost} Trying again until it returns.")
             self.fail_requests(lost)
         elif changed:
+            self._lens_reminder.due("")
             self._node.get_logger().info("The lens is back")
 
     async def _on_capture(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import SweepReport
-from fossa_ros.parameters.depth_config import DepthConfig
+from fossa_ros.parameters.depth_config import DepthConfig, EstimatorConfig
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.temporal_filter import TemporalConfig, TemporalFilter
 from fossa_ros.pipeline.worker import DepthWorker
@@ -29,19 +30,27 @@ class DepthComponent:
         self._worker: DepthWorker | None = None
         self._outputs: Outputs | None = None
         self._log_throttle = LogThrottle()
-        self._described = ""  # the estimator in the log; autostart may configure the same one every second
+        self._estimator: tuple[EstimatorConfig, Estimator] | None = None
 
-    def configure(self, config: DepthConfig, on_published: Callable[[SweepResult, SweepReport], None]) -> str:
-        """Load the estimator and return its name.
-
-        Args:
-            config: parameters of the node.
-            on_published: receives every result and its report once they are published, on any thread of the worker.
+    def prepare(self, config: DepthConfig) -> None:
+        """Load the estimator, from any thread, unless an attempt that failed elsewhere left it.
 
         Raises:
             FossaError: the parameters cannot be used, or the estimator cannot be loaded.
         """
-        estimator = config.estimator.create()
+        if self._estimator is None or self._estimator[0] != config.estimator:
+            self._estimator = None  # its memory is free before the next one needs it
+            self._estimator = config.estimator, config.estimator.create()
+            self._node.get_logger().info(f"Estimator {self._estimator[1].description}")
+
+    def configure(self, config: DepthConfig, on_published: Callable[[SweepResult, SweepReport], None]) -> str:
+        """Create worker and publishers, and return the name of the estimator that was prepared.
+
+        Args:
+            config: parameters of the node.
+            on_published: receives every result and its report once they are published, on any thread of the worker.
+        """
+        _, estimator = self._estimator
         self._on_published = on_published
         self._gpu_memory = estimator.gpu_memory
         self._worker = DepthWorker(
@@ -53,9 +62,6 @@ class DepthComponent:
             temporal=None if (temporal := _temporal(config)) is None else TemporalFilter(temporal),
         )
         self._outputs = Outputs(self._node, config.depth.encoding)
-        if estimator.description != self._described:
-            self._described = estimator.description
-            self._node.get_logger().info(f"Estimator {self._described}")
         return estimator.name
 
     def apply_live(self, config: DepthConfig) -> None:
@@ -73,9 +79,11 @@ class DepthComponent:
             self._worker.stop()
 
     def cleanup(self) -> None:
-        """Free the estimator and destroy the publishers."""
+        """Destroy the publishers and free the estimator; one that was only prepared is kept for the next attempt."""
         if self._outputs is not None:
             self._outputs.close()
+        if self._worker is not None:
+            self._estimator = None
         self._worker = self._outputs = None
 
     def tick(self, health: Health) -> None:

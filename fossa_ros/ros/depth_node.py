@@ -16,7 +16,7 @@ from fossa_ros.msg import FocusStack, SweepReport
 from fossa_ros.parameters.node_config import DepthNodeConfig
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.ros.depth_component import DepthComponent
-from fossa_ros.ros.diagnostics import Health, HealthPublisher
+from fossa_ros.ros.diagnostics import Health, HealthPublisher, Part
 from fossa_ros.ros.endpoints import create_subscription
 from fossa_ros.ros.lifecycle import ManagedNode, run
 
@@ -30,14 +30,17 @@ class DepthNode(ManagedNode):
 
     def __init__(self, **kwargs: Any):
         super().__init__(self.NODE_NAME, DepthNodeConfig, **kwargs)
-        self._diagnostics = HealthPublisher(self, self._tick)
+        self._diagnostics = HealthPublisher(self, (Part.SWEEP, Part.DEPTH), self._tick)
         self._depth = DepthComponent(self)
         self._stacks: Subscription | None = None
         self._last_stack = -math.inf  # monotonic seconds
 
+    def prepare(self, config: DepthNodeConfig) -> None:
+        self._depth.prepare(config)
+
     def configure(self, config: DepthNodeConfig) -> None:
         estimator = self._depth.configure(config, self._on_published)
-        self._diagnostics.health = Health(hardware_id=f"estimator {estimator}", estimator=estimator)
+        self._diagnostics.health = Health(estimator=estimator)
 
     def apply_live(self, config: DepthNodeConfig) -> None:
         self._depth.apply_live(config)

@@ -1,6 +1,7 @@
-"""The status of a node on ``/diagnostics``.
+"""What a node says on ``/diagnostics``: one status for the node, and one for each of its parts.
 
-The working threads update it, a timer publishes it; neither waits for the other.
+The statuses are named ``NODE`` and ``NODE: PART``, so that an aggregator can group them by the node's name or by the
+part. The working threads update them, a timer publishes them; neither waits for the other.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import cv2
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.lifecycle import LifecycleNode
+from lifecycle_msgs.msg import State
+from rclpy.clock import Clock, ClockType
 from std_msgs.msg import Header
 
+from fossa_ros.core.errors import LensError
 from fossa_ros.lens import LensState
 from fossa_ros.messages import topics
 from fossa_ros.msg import SweepReport
@@ -37,11 +40,22 @@ from fossa_ros.parameters.thresholds import (
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.ros import parameters
 from fossa_ros.ros.endpoints import create_publisher
+from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.sweep.clock_offset import ClockOffset
 
 PERIOD_S = 1.0
 WINDOW_S = 10.0  # of rates and shares
 ACCEPTED = "accepted"
+INACTIVE = "inactive"
+
+
+class Part(StrEnum):
+    """A part of a node that has a status of its own."""
+
+    CAMERA = "camera"
+    LENS = "lens"
+    SWEEP = "sweep"
+    DEPTH = "depth"
 
 
 @dataclass
@@ -51,7 +65,8 @@ class Health:
     Methods are thread-safe. The node sets the attributes that no event updates before it publishes.
 
     Attributes:
-        hardware_id: identity of the lens, in words.
+        lens_id: backend and serial number of the lens, or where it is; empty where this node drives none.
+        camera_id: frame of the camera; empty while it is not known.
         estimator: its name; empty where this node has none.
         accepted: number of sweeps with depth.
         rejected: number of sweeps without depth, for any reason.
@@ -61,7 +76,7 @@ class Health:
         age_ms: of the last depth when it was published, from its stamp.
         known: share of the pixels of the last depth that have a value.
         resting: whether the node does not sweep on purpose, so that missing depth is not a fault.
-        camera_fault: why no frame reaches a sweep; empty where frames do.
+        camera_fault: level, and why no frame reaches a sweep; empty where frames do.
         camera_period_ns: time from frame to frame; None where unknown.
         clock_offset: of the camera; None where unknown.
         gpu_memory: (used, total) bytes, all processes; None without a GPU.
@@ -69,8 +84,9 @@ class Health:
         lens_failure: why the lens is lost; empty while it answers.
     """
 
-    hardware_id: str
+    lens_id: str = ""
     estimator: str = ""
+    camera_id: str = ""
     accepted: int = 0
     rejected: int = 0
     last_reason: str = ""
@@ -79,7 +95,7 @@ class Health:
     age_ms: float = math.nan
     known: float = math.nan
     resting: bool = False
-    camera_fault: str = ""
+    camera_fault: tuple[bytes, str] = OK, ""
     camera_period_ns: int | None = None
     clock_offset: ClockOffset | None = None
     gpu_memory: tuple[int, int] | None = None
@@ -141,118 +157,191 @@ class Health:
             self.lens = state or self.lens
             return bool(before) != bool(self.lens_failure)
 
-    def message(self, name: str, stamp: Time, thresholds: Thresholds | None = None) -> DiagnosticArray:
-        """Return the status of the node ``name``; with the default thresholds if there are none."""
+    def statuses(
+        self, name: str, parts: Sequence[Part], thresholds: Thresholds | None = None, *, active: bool = True
+    ) -> list[DiagnosticStatus]:
+        """Return the status of each part of the node ``name``.
+
+        Args:
+            name: of the node.
+            parts: which it has.
+            thresholds: the defaults if None.
+            active: whether the node should work now; if not, missing frames and depth are no fault.
+        """
         with self._lock:
             now = time.monotonic()
             while self._recent and self._recent[0][0] < now - WINDOW_S:
                 self._recent.popleft()
             span = min(WINDOW_S, max(now - self._activated, 1e-3))
             depths = sum(verdict == ACCEPTED for _, verdict in self._recent)
-            rate = depths / span
             # Superseded sweeps are no fault: the camera is faster than the estimator.
             handled = sum(verdict != Verdict.SUPERSEDED for _, verdict in self._recent)
-            acceptance = depths / handled if handled else math.nan
-            faults = self._faults(thresholds or Thresholds(), rate, acceptance, now - self._last_depth)
-            figures = self._figures(rate, len(self._recent) / span, acceptance)
-        worst = max((level for level, _ in faults), default=OK)
-        message = "; ".join(text for level, text in faults if level == worst)
-        if worst == OK:
-            message = "at rest" if self.resting else f"{rate:.1f} depth maps a second"
-        status = DiagnosticStatus(level=worst, name=name, message=message, hardware_id=self.hardware_id)
-        status.values = [KeyValue(key=key, value=str(value)) for key, value in figures.items()]
-        return DiagnosticArray(header=Header(stamp=stamp), status=[status])
-
-    def _faults(
-        self, thresholds: Thresholds, rate: float, acceptance: float, silence: float
-    ) -> list[tuple[bytes, str]]:
-        """Return the level and the description of every fault."""
-        found = []
-        if self.lens_failure:
-            found.append((ERROR, f"lens lost: {self.lens_failure}"))
-        elif self.lens is not None:
-            if self.lens.faults:
-                found.append((WARN, "lens: " + ", ".join(self.lens.faults)))
-            if self.lens.temperature is not None:
-                found.append(TEMPERATURE.level(self.lens.temperature, thresholds))
-        if self.camera_fault:
-            found.append((WARN, f"camera: {self.camera_fault}"))
-        if not self.resting:
-            level, text = SILENCE.level(silence, thresholds)
-            found.append((level, f"{text}; last reason: {self.last_reason or 'no sweep finished yet'}"))
-            found.append(DEPTH_RATE.level(rate, thresholds))
-            if not math.isnan(acceptance):
-                found.append(ACCEPTANCE.level(acceptance, thresholds))
-        if self.known == 0:
-            found.append((WARN, f"{self.estimator} found no depth in the last sweep; see docs/troubleshooting.md"))
-        found.append(INFERENCE.level(self.inference_ms, thresholds))
-        if self.clock_offset is not None and self.clock_offset.certain:
-            found.append(CLOCK_OFFSET.level(abs(self.clock_offset.offset_ns) / 1e9, thresholds))
-        if self.gpu_memory is not None:
-            found.append(GPU_MEMORY.level(self.gpu_memory[0] / self.gpu_memory[1], thresholds))
-        return [(level, text) for level, text in found if level != OK]
-
-    def _figures(self, rate: float, sweep_rate: float, acceptance: float) -> dict[str, object]:
-        figures = {
-            **({"estimator": self.estimator} if self.estimator else {}),
-            "sweeps accepted": self.accepted,
-            "sweeps not accepted": self.rejected,
-            "last reason": self.last_reason,
-            "sweep rate [Hz]": f"{sweep_rate:.2f}",
-            "depth rate [Hz]": f"{rate:.2f}",
-            "acceptance": f"{acceptance:.3f}",
-            "sweep [ms]": f"{self.sweep_ms:.1f}",
-            "inference [ms]": f"{self.inference_ms:.1f}",
-            "age of depth [ms]": f"{self.age_ms:.1f}",
-            "pixels with depth": f"{self.known:.3f}",
-        }
-        if self.camera_period_ns is not None:
-            figures["camera rate [Hz]"] = f"{1e9 / self.camera_period_ns:.2f}"
-        if self.gpu_memory is not None:
-            used, total = self.gpu_memory
-            figures["GPU memory [MiB]"] = f"{used / 2**20:.0f} of {total / 2**20:.0f}"
-        if self.clock_offset is not None:
-            offset = self.clock_offset
-            certain = "certain" if offset.certain else "not certain"
-            figures["clock offset [ms]"] = (
-                f"{offset.offset_ns / 1e6:.1f} +- {offset.uncertainty_ns / 1e6:.1f}, {certain}"
+            rates = _Rates(
+                sweeps=len(self._recent) / span,
+                depths=depths / span,
+                acceptance=depths / handled if handled else math.nan,
+                silence=now - self._last_depth,
+                working=active and not self.resting,
             )
-        figures["lens"] = self.lens_failure or ("not known" if self.lens is None else "answers")
-        if self.lens is not None:
-            figures["lens faults"] = ", ".join(self.lens.faults) or "none"
-            figures["focus distance [m]"] = f"{self.lens.focus_distance:.3f}"
-            if self.lens.temperature is not None:
-                figures["lens temperature [C]"] = f"{self.lens.temperature:.1f}"
+            hardware = {Part.CAMERA: self.camera_id, Part.LENS: self.lens_id}
+            return [
+                _status(
+                    _part_name(name, part),
+                    self._faults(part, thresholds or Thresholds(), rates),
+                    self._summary(part, rates) if active else INACTIVE,
+                    hardware.get(part, ""),
+                    self._figures(part, rates),
+                )
+                for part in parts
+            ]
+
+    def _faults(self, part: Part, thresholds: Thresholds, rates: _Rates) -> list[tuple[bytes, str]]:
+        """Return the level and the description of every fault of a part."""
+        found = []
+        match part:
+            case Part.CAMERA:
+                found.append(self.camera_fault)
+                if self.clock_offset is not None and self.clock_offset.certain:
+                    found.append(CLOCK_OFFSET.level(abs(self.clock_offset.offset_ns) / 1e9, thresholds))
+            case Part.LENS if self.lens_failure:
+                found.append((ERROR, f"lens lost: {self.lens_failure}"))
+            case Part.LENS if self.lens is not None:
+                if self.lens.faults:
+                    found.append((WARN, ", ".join(self.lens.faults)))
+                if self.lens.temperature is not None:
+                    found.append(TEMPERATURE.level(self.lens.temperature, thresholds))
+            case Part.SWEEP if rates.working and not math.isnan(rates.acceptance):
+                found.append(ACCEPTANCE.level(rates.acceptance, thresholds))
+            case Part.DEPTH:
+                if rates.working:
+                    level, text = SILENCE.level(rates.silence, thresholds)
+                    found.append((level, f"{text}; last reason: {self.last_reason or 'no sweep finished yet'}"))
+                    found.append(DEPTH_RATE.level(rates.depths, thresholds))
+                if self.known == 0:
+                    text = f"{self.estimator} found no depth in the last sweep; see docs/troubleshooting.md"
+                    found.append((WARN, text))
+                found.append(INFERENCE.level(self.inference_ms, thresholds))
+                if self.gpu_memory is not None:
+                    found.append(GPU_MEMORY.level(self.gpu_memory[0] / self.gpu_memory[1], thresholds))
+        return found
+
+    def _summary(self, part: Part, rates: _Rates) -> str:
+        """Return what to say of a part without faults."""
+        if part is Part.CAMERA:
+            return "rate not known" if self.camera_period_ns is None else f"{1e9 / self.camera_period_ns:.1f} images/s"
+        if part is Part.LENS:
+            return "answers" if self.lens is not None else "no state yet" if self.lens_id else "driven by another node"
+        if self.resting:
+            return "at rest"
+        return f"{rates.sweeps:.1f} sweeps/s" if part is Part.SWEEP else f"{rates.depths:.1f} depth maps a second"
+
+    def _figures(self, part: Part, rates: _Rates) -> dict[str, object]:
+        figures: dict[str, object] = {}
+        match part:
+            case Part.CAMERA:
+                if self.camera_period_ns is not None:
+                    figures["camera rate [Hz]"] = f"{1e9 / self.camera_period_ns:.2f}"
+                if self.clock_offset is not None:
+                    offset = self.clock_offset
+                    certain = "certain" if offset.certain else "not certain"
+                    figures["clock offset [ms]"] = (
+                        f"{offset.offset_ns / 1e6:.1f} +- {offset.uncertainty_ns / 1e6:.1f}, {certain}"
+                    )
+            case Part.LENS if self.lens is not None:
+                figures["lens faults"] = ", ".join(self.lens.faults) or "none"
+                figures["focus distance [m]"] = f"{self.lens.focus_distance:.3f}"
+                if self.lens.temperature is not None:
+                    figures["lens temperature [C]"] = f"{self.lens.temperature:.1f}"
+            case Part.SWEEP:
+                figures["sweeps accepted"] = self.accepted
+                figures["sweeps not accepted"] = self.rejected
+                figures["last reason"] = self.last_reason
+                figures["sweep rate [Hz]"] = f"{rates.sweeps:.2f}"
+                figures["acceptance"] = f"{rates.acceptance:.3f}"
+                figures["sweep [ms]"] = f"{self.sweep_ms:.1f}"
+            case Part.DEPTH:
+                if self.estimator:
+                    figures["estimator"] = self.estimator
+                figures["depth rate [Hz]"] = f"{rates.depths:.2f}"
+                figures["inference [ms]"] = f"{self.inference_ms:.1f}"
+                figures["age of depth [ms]"] = f"{self.age_ms:.1f}"
+                figures["pixels with depth"] = f"{self.known:.3f}"
+                if self.gpu_memory is not None:
+                    used, total = self.gpu_memory
+                    figures["GPU memory [MiB]"] = f"{used / 2**20:.0f} of {total / 2**20:.0f}"
         return figures
 
 
+@dataclass(frozen=True)
+class _Rates:
+    """Sweeps and depth maps a second, share of sweeps accepted, seconds since the last depth, whether it is due."""
+
+    sweeps: float
+    depths: float
+    acceptance: float
+    silence: float
+    working: bool
+
+
+def _part_name(node: str, part: Part) -> str:
+    return f"{node}: {part}"
+
+
+def _status(
+    name: str,
+    faults: Sequence[tuple[bytes, str]],
+    otherwise: str,
+    hardware_id: str = "",
+    figures: dict[str, object] | None = None,
+) -> DiagnosticStatus:
+    """Return a status with the worst of ``faults``, or with the message ``otherwise``."""
+    worst = max((level for level, _ in faults), default=OK)
+    message = otherwise if worst == OK else "; ".join(text for level, text in faults if level == worst)
+    status = DiagnosticStatus(level=worst, name=name, message=message, hardware_id=hardware_id)
+    status.values = [KeyValue(key=key, value=str(value)) for key, value in (figures or {}).items()]
+    return status
+
+
 class HealthPublisher:
-    """Publish the health of a node once a second, and at once on request.
+    """Publish the health of a node once a second, in every state of it, and at once on request.
 
     Args:
         node: the node, which declares the parameters of Thresholds.
+        parts: of the node.
         update: sets the attributes of the health that no event updates; called each second on the executor's thread.
 
     Attributes:
-        health: None while the node is not configured; then nothing is published.
+        health: None while the node is not configured.
     """
 
-    def __init__(self, node: LifecycleNode, update: Callable[[Health], None]):
+    def __init__(self, node: ManagedNode, parts: Sequence[Part], update: Callable[[Health], None]):
         self.health: Health | None = None
         self._node = node
+        self._parts = parts
         self._update = update
         self._publisher = create_publisher(node, topics.DIAGNOSTICS)
-        node.create_timer(PERIOD_S, self._tick)
+        # Steady: that a bag has not started to give the time is no reason to be silent.
+        node.create_timer(PERIOD_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:
         """Publish now, from any thread."""
-        health = self.health
+        node, health = self._node, self.health
+        name, (number, state) = node.get_fully_qualified_name(), node.state
+        failed = [] if node.failure is None else [(ERROR, f"{state}: {node.failure}")]
+        statuses = [_status(name, failed, state)]
         if health is not None:
-            now = self._node.get_clock().now().to_msg()
-            thresholds = parameters.read(self._node, Thresholds, "diagnostics.")
-            self._publisher.publish(health.message(self._node.get_fully_qualified_name(), now, thresholds))
+            thresholds = parameters.read(node, Thresholds, "diagnostics.")
+            active = number == State.PRIMARY_STATE_ACTIVE
+            statuses += health.statuses(name, self._parts, thresholds, active=active)
+        else:
+            lost = isinstance(node.failure, LensError)
+            for part in self._parts:
+                faults = [(ERROR, str(node.failure))] if lost and part is Part.LENS else []
+                statuses.append(_status(_part_name(name, part), faults, state))
+        header = Header(stamp=node.get_clock().now().to_msg())
+        self._publisher.publish(DiagnosticArray(header=header, status=statuses))
 
     def _tick(self) -> None:
         if self.health is not None:
             self._update(self.health)
-            self.publish()
+        self.publish()

@@ -11,7 +11,7 @@ from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.ros.capture_component import CaptureComponent
 from fossa_ros.ros.depth_component import DepthComponent
-from fossa_ros.ros.diagnostics import Health, HealthPublisher
+from fossa_ros.ros.diagnostics import Health, HealthPublisher, Part
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.ros.stack_sender import StackSender
 from fossa_ros.sweep import CapturedSweep
@@ -27,16 +27,20 @@ class FossaNode(ManagedNode):
 
     def __init__(self, **kwargs: Any):
         super().__init__(self.NODE_NAME, FossaNodeConfig, **kwargs)
-        self._diagnostics = HealthPublisher(self, self._tick)
+        self._diagnostics = HealthPublisher(self, tuple(Part), self._tick)
         self._capture = CaptureComponent(self, self._diagnostics)
         self._depth = DepthComponent(self)
         self._stacks = StackSender(self)
 
+    def prepare(self, config: FossaNodeConfig) -> None:
+        self._depth.prepare(config)
+        self._capture.prepare(config, self._on_sweep, self._depth.add_plane, self._depth.warm_up)
+
     def configure(self, config: FossaNodeConfig) -> None:
         estimator = self._depth.configure(config, self._on_published)
-        identity = self._capture.configure(config, self._on_sweep, self._depth.add_plane, self._depth.warm_up)
+        lens = self._capture.configure(config)
         self._stacks.configure()
-        self._diagnostics.health = Health(hardware_id=identity, estimator=estimator)
+        self._diagnostics.health = Health(lens, estimator)
 
     def check_live(self, config: FossaNodeConfig) -> None:
         self._capture.check_live(config)

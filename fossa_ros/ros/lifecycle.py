@@ -7,19 +7,22 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 import cv2
 import rclpy
-from lifecycle_msgs.msg import State
+from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from rclpy.timer import Timer
 
 from fossa_ros.core.errors import FossaError, InputError
@@ -28,7 +31,11 @@ from fossa_ros.parameters.config import parameters_of
 from fossa_ros.parameters.node_config import NodeConfig
 from fossa_ros.parameters.parameter_sections import read_sections
 from fossa_ros.ros import environment, parameters
+from fossa_ros.ros.launcher import Launcher
+from fossa_ros.ros.log_throttle import Reminder
+from fossa_ros.ros.preparation import Preparation
 
+CONFIGURE_LABEL = "configure"
 AUTOSTART_PERIOD_S = 1.0  # after an attempt that failed
 SWITCH_S = 0.0005  # of the interpreter between threads: how long one may delay another that has a frame to handle
 # More threads make neither motion check nor classical estimator faster, and cost a fifth more processor time.
@@ -48,9 +55,12 @@ class Interrupted(FossaError):
 class ManagedNode(LifecycleNode):
     """A lifecycle node whose transitions fail with a sentence.
 
-    A subclass implements ``configure(config)``, ``activate()``, ``deactivate()`` and ``cleanup()``. The first two may
-    raise FossaError: it is logged, the node is cleaned up, and the transition returns FAILURE. ``cleanup`` must accept
-    a node that was configured only in part.
+    A subclass implements ``prepare(config)``, ``configure(config)``, ``activate()``, ``deactivate()`` and
+    ``cleanup()``. The first three may raise FossaError: it is logged, the node is cleaned up, and the transition
+    returns FAILURE. ``cleanup`` must accept a node that was prepared or configured only in part.
+
+    ``prepare`` runs on a thread before the transition begins, so that services, parameters and ``/diagnostics`` go on
+    while a lens is looked for. The other steps run on the executor's thread.
 
     Args:
         name: of the node.
@@ -61,6 +71,7 @@ class ManagedNode(LifecycleNode):
     Attributes:
         NODE_NAME: name of the node, and of its logger before the node exists.
         ended: set once the process was asked to end.
+        failure: why the last attempt to configure or activate failed; None after a success, and after a cleanup.
     """
 
     NODE_NAME: ClassVar[str]
@@ -70,11 +81,17 @@ class ManagedNode(LifecycleNode):
         self._config_class = config
         self._table = parameters_of(config)
         self._configured = False
-        self._last_error = ""
+        self._reminder = Reminder()
+        self._preparation: tuple[Any, Preparation] | None = None  # the configuration, and what is done for it
+        self.failure: Exception | None = None
         self.ended = threading.Event()
         # In rclpy, a request for a transition that the present state does not have would end the process.
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
+        # One transition at a time. The group is their own: while one is prepared, everything else goes on.
+        self._transitions = MutuallyExclusiveCallbackGroup()
+        self._service_change_state.callback_group = self._transitions
+        self._transitions.add_entity(self._service_change_state)
         # Registered first, so that it also validates values at start-up.
         self.add_on_set_parameters_callback(self._validate_parameters)
         parameters.declare(self, self._table)
@@ -84,10 +101,16 @@ class ManagedNode(LifecycleNode):
         self._autostart_timer: Timer | None = None
         if self.get_parameter("autostart").value:
             steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs also before the first message on /clock
-            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady)
+            self._autostart_timer = self.create_timer(0.0, self._autostart, self._transitions, clock=steady)
+
+    def prepare(self, config: Any) -> None:
+        """Do what may take long: open devices, load models; raise FossaError if that fails. Runs on its own thread.
+
+        ``config`` is of the class given to the constructor.
+        """
 
     def configure(self, config: Any) -> None:
-        """Build everything from ``config``, of the class given to the constructor; raise FossaError if that fails."""
+        """Build everything else from the ``config`` that was prepared; raise FossaError if that fails."""
         raise NotImplementedError
 
     def check_live(self, config: Any) -> None:
@@ -105,7 +128,7 @@ class ManagedNode(LifecycleNode):
         raise NotImplementedError
 
     def cleanup(self) -> None:
-        """Free everything that ``configure`` created."""
+        """Free everything that ``prepare`` and ``configure`` created."""
         raise NotImplementedError
 
     def now_ns(self) -> int:
@@ -117,17 +140,29 @@ class ManagedNode(LifecycleNode):
         if self.ended.is_set():
             raise Interrupted("The process was asked to end.")
 
+    @property
+    def state(self) -> tuple[int, str]:
+        """The present state: its number in ``lifecycle_msgs/State``, and its name."""
+        number, name = self._state_machine.current_state
+        return number, name
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         def build() -> None:
-            self.configure(parameters.read(self, self._config_class))
+            config = parameters.read(self, self._config_class)
+            self._take_preparation(config)
+            self.configure(config)
             self._configured = True
-            self._last_error = ""
+            self._succeeded()
 
         return self._attempt(build, self.cleanup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        def start() -> None:
+            self.activate()
+            self._succeeded()
+
         super().on_activate(state)
-        return self._attempt(self.activate, lambda: self.on_deactivate(state))
+        return self._attempt(start, lambda: self.on_deactivate(state))
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         # The work stops before the publishers are disabled, so that its last results are published.
@@ -137,6 +172,7 @@ class ManagedNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._configured = False
+        self.failure = None
         return self._attempt(self.cleanup)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -151,6 +187,9 @@ class ManagedNode(LifecycleNode):
         """Stop and free everything, from any state; also called when the process ends."""
         if self._autostart_timer is not None:
             self._autostart_timer.cancel()
+        if self._preparation is not None:
+            self._preparation[1].join()
+            self._preparation = None
         self._attempt(self.deactivate)
         self._configured = False
         self._attempt(self.cleanup)
@@ -162,19 +201,51 @@ class ManagedNode(LifecycleNode):
         except Interrupted:
             self.get_logger().info("The transition was abandoned: the process was asked to end")
         except FossaError as error:
-            if str(error) != self._last_error:  # autostart tries each second; one line in the log is enough
+            self.failure = error
+            if self._reminder.due(str(error)):  # autostart tries each second
                 again = " Trying again until it succeeds." if self._autostarting() else ""
                 self.get_logger().error(f"{error}{again}")
-                self._last_error = str(error)
-        except Exception:
-            self.get_logger().fatal(f"Unexpected failure, please report it:\n{traceback.format_exc()}")
+        except Exception as error:
+            self.failure = error
+            if self._reminder.due(repr(error)):
+                self.get_logger().fatal(f"Unexpected failure, please report it:\n{traceback.format_exc()}")
         else:
             return TransitionCallbackReturn.SUCCESS
         if undo is not None:
             self._attempt(undo)
         return TransitionCallbackReturn.FAILURE
 
-    def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+    def _succeeded(self) -> None:
+        self.failure = None
+        self._reminder.due("")
+
+    def _take_preparation(self, config: Any) -> None:
+        """Prepare ``config`` here and now, unless that was done on the thread; raise what was raised there."""
+        prepared, self._preparation = self._preparation, None
+        if prepared is not None and prepared[0] == config:
+            prepared[1].result()
+            return
+        if prepared is not None:  # a parameter was changed meanwhile
+            prepared[1].join()
+            self.cleanup()
+        self.prepare(config)
+
+    async def _prepare_on_thread(self) -> None:
+        try:
+            config = parameters.read(self, self._config_class)
+        except FossaError:
+            return  # the transition finds the same and reports it
+        done = Future(executor=self.executor)
+        self._preparation = config, Preparation(partial(self.prepare, config), partial(done.set_result, None))
+        await done
+
+    async def _on_change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        asked = request.transition
+        configure = asked.label == CONFIGURE_LABEL or (not asked.label and asked.id == Transition.TRANSITION_CONFIGURE)
+        if configure and self.state[0] == State.PRIMARY_STATE_UNCONFIGURED:
+            await self._prepare_on_thread()
         try:
             return self._change_state(request, response)
         except rclpy_implementation.RCLError:
@@ -208,18 +279,19 @@ class ManagedNode(LifecycleNode):
     def _autostarting(self) -> bool:
         return self._autostart_timer is not None and not self._autostart_timer.is_canceled()
 
-    def _autostart(self) -> None:
-        self._autostart_timer.timer_period_ns = round(AUTOSTART_PERIOD_S * 1e9)
-        self._autostart_timer.reset()
+    async def _autostart(self) -> None:
         done = TransitionCallbackReturn.SUCCESS
-        if self._state() == State.PRIMARY_STATE_UNCONFIGURED and self.trigger_configure() != done:
-            return
-        if self._state() == State.PRIMARY_STATE_INACTIVE and self.trigger_activate() != done:
-            return
-        self._autostart_timer.cancel()  # active, or in a state that another program chose
-
-    def _state(self) -> int:
-        return self._state_machine.current_state[0]
+        succeeded = True
+        if self.state[0] == State.PRIMARY_STATE_UNCONFIGURED:
+            await self._prepare_on_thread()
+            succeeded = self.trigger_configure() == done
+        if self.state[0] == State.PRIMARY_STATE_INACTIVE:
+            succeeded = self.trigger_activate() == done
+        if succeeded:
+            self._autostart_timer.cancel()  # active, or in a state that another program chose
+        else:
+            self._autostart_timer.timer_period_ns = round(AUTOSTART_PERIOD_S * 1e9)
+            self._autostart_timer.reset()
 
 
 def prepare_process(opencv_threads: int | None = OPENCV_THREADS) -> None:
@@ -251,7 +323,7 @@ def run(
     *,
     opencv_threads: int | None = OPENCV_THREADS,
 ) -> int:
-    """Run one node until SIGINT or SIGTERM; return the exit status of the process.
+    """Run one node until SIGINT, SIGTERM or the end of its launch; return the exit status of the process.
 
     The signal handlers of rclpy are not used. They shut down the context while threads still work, so that the lens
     could not be parked nor the last report published. Here, a signal ends the loop and the node is released in order.
@@ -259,6 +331,7 @@ def run(
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
+    launch = Launcher()
     prepare_process(opencv_threads)
     create: Callable[..., ManagedNode] = node_class  # a subclass supplies its name and its configuration
     log = rclpy.logging.get_logger(node_class.NODE_NAME)
@@ -282,6 +355,9 @@ def run(
         executor.add_node(node)
         try:
             while not ended.is_set():
+                if launch.is_gone:
+                    log.warning("The launch that started this node is gone; the node ends too.")
+                    ended.set()
                 executor.spin_once(timeout_sec=SPIN_PERIOD_S)
         finally:
             node.release()

@@ -1,4 +1,4 @@
-"""Limit repeated log messages: a fault that affects every sweep must not fill the disk."""
+"""Limit repeated log messages: a fault that lasts, or affects every sweep, must not fill the disk."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ import time
 from collections import OrderedDict
 
 REPEAT_S = 10.0
+REMIND_S = 60.0
 REMEMBERED = 32  # different messages
 _NUMBERS = re.compile(r"[-+\d.,]+")
+
+
+class Reminder:
+    """Say when a fault that lasts is to be logged: when it begins or changes, and every ``REMIND_S`` while it lasts."""
+
+    def __init__(self) -> None:
+        self._fault, self._logged = "", 0.0
+
+    def due(self, fault: str) -> bool:
+        """Return whether to log ``fault`` now; an empty one has ended."""
+        now = time.monotonic()
+        if not fault or (fault == self._fault and now - self._logged < REMIND_S):
+            self._fault = fault
+            return False
+        self._fault, self._logged = fault, now
+        return True
 
 
 class LogThrottle:

@@ -70,11 +70,13 @@ class SimRigNode(ManagedNode):
         self._frames = 0
         self._diagnostics = create_publisher(self, topics.DIAGNOSTICS)
 
-    def configure(self, config: SimRigNodeConfig) -> None:
+    def prepare(self, config: SimRigNodeConfig) -> None:
         self.get_logger().info("Rendering the scene at every focus")
         self._rig = SimulatedRig(
             config.rig, self._on_frame, clock=self.now_ns, link=config.link, progress=self._publish_progress
         )
+
+    def configure(self, config: SimRigNodeConfig) -> None:
         self._frame_id = config.frame_id
         self._info = _camera_info(config.rig.camera)
         self._images = create_lifecycle_publisher(self, topics.IMAGE)

@@ -15,7 +15,7 @@ from fossa_ros.parameters.node_config import SweepNodeConfig
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.ros.capture_component import CaptureComponent
 from fossa_ros.ros.conversions import sweep_report
-from fossa_ros.ros.diagnostics import Health, HealthPublisher
+from fossa_ros.ros.diagnostics import Health, HealthPublisher, Part
 from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_subscription
 from fossa_ros.ros.lifecycle import ManagedNode, run
 from fossa_ros.ros.log_throttle import LogThrottle
@@ -37,7 +37,7 @@ class SweepNode(ManagedNode):
 
     def __init__(self, **kwargs: Any):
         super().__init__(self.NODE_NAME, SweepNodeConfig, **kwargs)
-        self._diagnostics = HealthPublisher(self, self._tick)
+        self._diagnostics = HealthPublisher(self, tuple(Part), self._tick)
         self._capture = CaptureComponent(self, self._diagnostics)
         self._stacks = StackSender(self, self._on_replaced)
         self._pending = PendingReports()
@@ -45,11 +45,14 @@ class SweepNode(ManagedNode):
         self._report_subscription: Subscription | None = None
         self._log_throttle = LogThrottle()
 
+    def prepare(self, config: SweepNodeConfig) -> None:
+        self._capture.prepare(config, self._on_sweep)
+
     def configure(self, config: SweepNodeConfig) -> None:
-        identity = self._capture.configure(config, self._on_sweep)
+        lens = self._capture.configure(config)
         self._stacks.configure()
         self._reports = create_lifecycle_publisher(self, topics.SWEEP)
-        self._diagnostics.health = Health(hardware_id=identity)
+        self._diagnostics.health = Health(lens)
 
     def check_live(self, config: SweepNodeConfig) -> None:
         self._capture.check_live(config)

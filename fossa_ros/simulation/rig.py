@@ -21,6 +21,8 @@ from fossa_ros.simulation.motion_path import Pose, bump, compose, still
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 from fossa_ros.simulation.rig_faults import RigFault, inject_lens_fault
 
+ANSWERED_S = 0.2  # for the program that parked the lens to read the answer and close the port
+
 
 @dataclass(frozen=True)
 class RigConfig:
@@ -135,6 +137,8 @@ class SimulatedRig:
         deadline = time.monotonic() + seconds
         while not self._device.at_rest and time.monotonic() < deadline:
             time.sleep(0.02)
+        if self._device.at_rest:
+            time.sleep(ANSWERED_S)
         return self._device.at_rest
 
     def close(self) -> None:

@@ -1,0 +1,127 @@
+"""A lens or camera that is missing when a node starts: said at once, on /diagnostics in every state, and not only once.
+
+The node goes on answering meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+
+from fossa_ros.lens import usb_serial_number as usb
+from node_processes import process, simulated_rig
+
+FIRST_S = 2.5  # the first second of a node, that its process needs to start included, as its neighbours discover it
+ANSWER_S = 0.5  # of a node whose lens is being looked for: far below the 5 s that this takes
+
+
+def named(listener, name, since=0):
+    return [one for array in listener.heard["/diagnostics"][since:] for one in array.status if one.name == name]
+
+
+@pytest.mark.real_time
+def test_a_missing_lens_is_an_error_at_once_and_the_node_answers_while_it_is_looked_for(listener, tmp_path):
+    listener.subscribe(DiagnosticArray, "/diagnostics")
+    log = tmp_path / "node.log"
+    # A camera node is waited for, 5 s at each attempt.
+    lens = {"lens__backend": "camera_ros", "lens__port": "/no_camera", "lens__power_offset": 0.0}
+    with process("fossa_node", log, **lens):
+        listener.wait_until(lambda: named(listener, "/fossa_node"), "the first status")
+        first = named(listener, "/fossa_node")[0]
+        assert (first.level, first.message) == (DiagnosticStatus.OK, "unconfigured")  # no attempt has failed yet
+        client, slowest, until = listener.client(GetState, "/fossa_node/get_state"), 0.0, time.monotonic() + 8.0
+        while time.monotonic() < until:
+            asked = time.monotonic()
+            answer = client.call_async(GetState.Request())
+            listener.wait_until(answer.done, "the state")
+            assert answer.result().current_state.id == State.PRIMARY_STATE_UNCONFIGURED
+            slowest = max(slowest, time.monotonic() - asked)
+        print(f"slowest answer {slowest:.3f} s")
+        assert slowest < ANSWER_S
+        node, part = named(listener, "/fossa_node")[-1], named(listener, "/fossa_node: lens")[-1]
+        assert node.level == part.level == DiagnosticStatus.ERROR
+        assert part.message.startswith("There is no camera node '/no_camera'; start camera_ros")
+        assert node.message == f"unconfigured: {part.message}"
+        assert len(named(listener, "/fossa_node")) >= 6  # one each second, while the executor had nothing else to do
+        assert named(listener, "/fossa_node: depth")[-1].message == "unconfigured"
+    words = log.read_text()
+    assert words.count("There is no camera node") == 1 and words.count("Estimator classical") == 1, words
+
+
+@pytest.mark.real_time
+def test_a_serial_lens_is_found_once_it_is_there_and_the_estimator_was_loaded_once(listener, tmp_path):
+    listener.subscribe(DiagnosticArray, "/diagnostics")
+    log, link = tmp_path / "node.log", tmp_path / "lens"
+    with process("fossa_node", log, lens__port=link) as child:
+        listener.wait_until(lambda: named(listener, "/fossa_node: lens"), "the first status")
+        began = time.monotonic()
+        listener.wait_until(
+            lambda: named(listener, "/fossa_node: lens")[-1].level == DiagnosticStatus.ERROR, "ERROR", FIRST_S
+        )
+        print(f"ERROR {time.monotonic() - began:.2f} s after the first status")
+        time.sleep(2.0)  # two more attempts
+        with simulated_rig(tmp_path, 64, 64, 60.0):
+            listener.wait_until(
+                lambda: named(listener, "/fossa_node: depth")[-1].message.endswith("depth maps a second"), "depth"
+            )
+            assert named(listener, "/fossa_node")[-1].message == "active"
+            hardware = named(listener, "/fossa_node: lens")[-1].hardware_id
+            assert hardware == f"optotune_ld4 {link}"  # a pseudo-terminal has no serial number
+            assert named(listener, "/fossa_node: camera")[-1].hardware_id == "camera_optical_frame"
+            child.send_signal(2)
+            child.wait(20)
+    assert log.read_text().count("Estimator classical") == 1
+
+
+@pytest.mark.real_time
+def test_a_missing_camera_is_an_error_in_the_first_seconds_and_in_the_log(listener, tmp_path):
+    listener.subscribe(DiagnosticArray, "/diagnostics")
+    log = tmp_path / "node.log"
+    remap = {"image": "/no_camera/image"}
+    with process("fossa_node", log, "alone", remap=remap, sweep__mode="external"):
+        name = "/alone/fossa_node: camera"
+        listener.wait_until(lambda: named(listener, name), "the first status")
+        listener.wait_until(lambda: named(listener, name)[-1].level == DiagnosticStatus.ERROR, "ERROR", FIRST_S)
+        said = named(listener, name)[-1].message
+        assert said == "no node publishes /no_camera/image: start the camera, or remap image"
+        time.sleep(3.0)
+    assert log.read_text().count("No frame can be used: no node publishes") == 1
+
+
+@pytest.mark.real_time
+def test_a_transition_that_is_prepared_is_one_transition_for_a_lifecycle_manager(listener, tmp_path):
+    log = tmp_path / "node.log"
+    with process("fossa_node", log, autostart=False, lens__port=tmp_path / "absent"):
+        listener.subscribe(DiagnosticArray, "/diagnostics")
+        listener.wait_until(lambda: named(listener, "/fossa_node"), "status")
+        assert {one.message for one in named(listener, "/fossa_node")} == {"unconfigured"}
+        configure = Transition.TRANSITION_CONFIGURE
+        client = listener.client(ChangeState, "/fossa_node/change_state")
+        both = [client.call_async(ChangeState.Request(transition=Transition(id=configure))) for _ in range(2)]
+        listener.wait_until(lambda: all(answer.done() for answer in both), "two answers")
+        assert [answer.result().success for answer in both] == [False, False]
+        assert not listener.change("/fossa_node", Transition.TRANSITION_ACTIVATE)
+        heard = len(listener.heard["/diagnostics"])
+        listener.wait_until(lambda: named(listener, "/fossa_node: lens", heard), "status")
+        assert named(listener, "/fossa_node: lens", heard)[-1].level == DiagnosticStatus.ERROR
+    assert "Traceback" not in log.read_text()
+
+
+def test_the_serial_number_is_that_of_the_usb_device_behind_a_port(tmp_path, monkeypatch):
+    port = "/dev/null"  # character device 1:3
+    device = tmp_path / "devices" / "usb1" / "1-2"
+    node = device / "1-2:1.0" / "tty" / "ttyACM0"
+    node.mkdir(parents=True)
+    (tmp_path / "dev" / "char").mkdir(parents=True)
+    (tmp_path / "dev" / "char" / "1:3").symlink_to(node)
+    monkeypatch.setattr(usb, "SYSFS", tmp_path)
+    assert usb.usb_serial_number(port) == ""  # not on USB
+    (device / "idVendor").write_text("03eb\n")
+    assert usb.usb_serial_number(port) == ""  # a device without one
+    (device / "serial").write_text("7F3A\n")
+    assert usb.usb_serial_number(port) == "7F3A"
+    assert usb.usb_serial_number("/dev/no_such_port") == usb.usb_serial_number("/camera") == ""
