@@ -5,75 +5,32 @@
     ros2 launch fossa_ros split.launch.py half:=depth params_file:=my_robot.yaml rviz:=true
 """
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
-from launch_ros.substitutions import FindPackageShare
+from fossa_ros.core.errors import InputError
+from fossa_ros.ros import launch_parts
 
-from fossa_ros.ros import environment
-
-SHARE = FindPackageShare("fossa_ros")
 ARGUMENTS = (
     ("half", "both", "Which half to start here: sweep, depth or both"),
-    ("namespace", "", "Namespace of the nodes and their topics, the same on both machines"),
-    ("params_file", PathJoinSubstitution([SHARE, "config", "split.yaml"]), "Parameter file of the nodes"),
+    ("params_file", launch_parts.config_file("split.yaml"), "Parameter file of the nodes"),
     ("image", "image", "Topic of the camera's images"),
     ("camera_info", "camera_info", "Topic of the camera's calibration"),
     ("imu", "imu", "Topic of an IMU that is fixed to the camera"),
     ("lens_port", "", "Serial port of the lens; empty for the one in the parameter file"),
-    ("use_sim_time", "false", "Take the time from /clock"),
-    ("autostart", "true", "Configure and activate the nodes, trying again until that succeeds"),
-    ("rviz", "false", "Show depth, all-in-focus image and points in RViz"),
-    ("log_level", "info", "Verbosity of the nodes: debug, info, warn, error"),
 )
 HALVES = {"sweep": ("sweep_node",), "depth": ("depth_node",), "both": ("sweep_node", "depth_node")}
+TOPICS = {name: name for name in ("image", "camera_info", "imu")}
 
 
-def halves(context):
-    """Return the nodes of this machine; the port given as an argument goes before the parameter file's."""
-    argument = {name: LaunchConfiguration(name) for name, *_ in ARGUMENTS}
-    half = argument["half"].perform(context)
+def entities(context):
+    """Return RViz and the nodes of this machine; the port given as an argument goes before the parameter file's."""
+    half = launch_parts.argument(context, "half")
     if half not in HALVES:
-        raise ValueError(f"half must be one of {', '.join(HALVES)}, not '{half}'")
-    overrides = {name: ParameterValue(argument[name], value_type=bool) for name in ("use_sim_time", "autostart")}
-    port = {}
-    if argument["lens_port"].perform(context):
-        port["lens.port"] = ParameterValue(argument["lens_port"], value_type=str)
+        raise InputError(f"half must be one of {', '.join(HALVES)}, not '{half}'.")
+    port = {"sweep_node": launch_parts.lens_port(context)}
     return [
-        Node(
-            package="fossa_ros",
-            executable=node,
-            name=node,
-            namespace=argument["namespace"],
-            parameters=[
-                ParameterFile(argument["params_file"], allow_substs=True),
-                overrides | (port if node == "sweep_node" else {}),
-            ],
-            remappings=[(name, argument[name]) for name in ("image", "camera_info", "imu")],
-            ros_arguments=["--log-level", argument["log_level"]],
-            output="screen",
-        )
-        for node in HALVES[half]
+        *launch_parts.rviz(context, launch_parts.launch_file("fossa.rviz")),
+        *(launch_parts.package_node(context, node, port.get(node, {}), TOPICS) for node in HALVES[half]),
     ]
 
 
 def generate_launch_description():
-    environment.complete()  # where packages are, and a transport for large images; inherited by the nodes
-    return LaunchDescription(
-        [
-            *(DeclareLaunchArgument(name, default_value=value, description=text) for name, value, text in ARGUMENTS),
-            OpaqueFunction(function=halves),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                name="rviz2",
-                namespace=LaunchConfiguration("namespace"),
-                arguments=["-d", PathJoinSubstitution([SHARE, "launch", "fossa.rviz"])],
-                remappings=[("image", LaunchConfiguration("image"))],
-                condition=IfCondition(LaunchConfiguration("rviz")),
-            ),
-        ]
-    )
+    return launch_parts.launch_description(ARGUMENTS, entities)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -27,19 +28,51 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)}: not installed, comes with a ROS distribution"),
 ]
 ROOT = Path(__file__).parents[1]
-COMMON = {"namespace", "params_file", "use_sim_time", "autostart", "rviz", "log_level"}
+COMMON = {
+    "namespace",
+    "params_file",
+    "use_sim_time",
+    "autostart",
+    "respawn",
+    "respawn_delay",
+    "rviz",
+    "fixed_frame",
+    "log_level",
+}
+ROS2_LAUNCH = [sys.executable, "-c", "from ros2cli.cli import main; import sys; sys.exit(main())", "launch"]
 TIMEOUT_S = 30.0
 
 
-@contextmanager
-def launched(log, file, *arguments, **environ):
-    """Run ``ros2 launch`` as from a shell where nothing was set up, and end it as Ctrl-C does."""
-    child_environment = environment.child_environment(**environ)
+def launch_environment(**environ):
+    """Return the environment of a shell where nothing was set up."""
+    variables = environment.child_environment(**environ)
     if (Path(sys.prefix) / "share" / "ament_index").is_dir():  # an environment of wheels, which have no setup.bash
-        child_environment.pop("AMENT_PREFIX_PATH", None)
-    command = [sys.executable, "-c", "from ros2cli.cli import main; main()", "launch", str(ROOT / "launch" / file)]
+        variables.pop("AMENT_PREFIX_PATH", None)
+    return variables
+
+
+def launch_alone(file, *arguments):
+    """Run ``ros2 launch`` until it ends by itself."""
+    command = [*ROS2_LAUNCH, str(ROOT / "launch" / file), *arguments]
+    return subprocess.run(command, env=launch_environment(), capture_output=True, text=True, timeout=TIMEOUT_S)
+
+
+def processes(word):
+    """Return the processes that have ``word`` among their arguments."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if word in (folder / "cmdline").read_text().split("\0"):
+                found.append(int(folder.name))
+    return found
+
+
+@contextmanager
+def launched(log, file, *arguments, clean=True, **environ):
+    """Run ``ros2 launch`` as from a shell where nothing was set up, and end it as Ctrl-C does."""
+    command = [*ROS2_LAUNCH, str(ROOT / "launch" / file), *arguments]
     with log.open("wb") as output:
-        launch = subprocess.Popen([*command, *arguments], env=child_environment, stdout=output, stderr=output)
+        launch = subprocess.Popen(command, env=launch_environment(**environ), stdout=output, stderr=output)
         try:
             yield launch
             assert launch.poll() is None, log.read_text()
@@ -47,7 +80,8 @@ def launched(log, file, *arguments, **environ):
             launch.wait(TIMEOUT_S)
         finally:
             launch.kill()
-    assert log.read_text().count("process has finished cleanly") == log.read_text().count("process started with pid")
+    words = log.read_text()
+    assert not clean or words.count("process has finished cleanly") == words.count("process started with pid")
 
 
 def wait_for(log, words):
@@ -96,6 +130,88 @@ def test_arguments_are_declared_and_described(file, own):
     assert {argument.name for argument in arguments} == COMMON | own
     for argument in arguments:
         assert len(argument.description) > 10 and argument.default_value is not None
+
+
+def test_without_rviz2_one_sentence_is_said_and_nothing_is_started(tmp_path):
+    done = launch_alone("sim.launch.py", "rviz:=true", f"lens_link:={tmp_path}/lens")
+    words = done.stdout + done.stderr
+    assert done.returncode == 1 and "process started" not in words and os.listdir(tmp_path) == []
+    assert words.count("rviz:=true needs the package rviz2, which is not installed; install it, or leave rviz") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("split.launch.py", "half:=middle"), "half must be one of sweep, depth, both, not 'middle'."),
+        (("fossa.launch.py", "respawn_delay:=soon"), "respawn_delay must be a number of seconds, not 'soon'."),
+        (("replay.launch.py",), "Say which bag to play: bag:=FOLDER."),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_a_sentence(arguments, sentence):
+    done = launch_alone(*arguments)
+    assert done.returncode == 1 and sentence in done.stdout + done.stderr
+    assert "process started" not in done.stdout + done.stderr
+
+
+def test_the_transport_for_images_is_given_to_the_packages_own_nodes_only(tmp_path):
+    for name in environment.PROFILE_VARIABLES:
+        assert name not in os.environ
+    file = tmp_path / "both.launch.py"
+    file.write_text(
+        "import sys\n"
+        "from launch import LaunchDescription\n"
+        "from launch.actions import ExecuteProcess, IncludeLaunchDescription\n"
+        f"fossa = IncludeLaunchDescription({str(ROOT / 'launch' / 'fossa.launch.py')!r},"
+        " launch_arguments=[('autostart', 'false')])\n"
+        'own = \'print([name for name in __import__("os").environ if "PROFILES_FILE" in name or "FOSSA" in name])\'\n'
+        "show = [sys.executable, '-c', own]\n"
+        "def generate_launch_description():\n"
+        "    return LaunchDescription([fossa, ExecuteProcess(cmd=show, output='screen')])\n"
+    )
+    log = tmp_path / "launch.log"
+    with launched(log, file, clean=False):  # the node may still be importing when it ends
+        wait_for(log, "[]")
+        pid = re.search(r"fossa_node-\d+\]: process started with pid \[(\d+)\]", log.read_text())[1]
+        own = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        assert any(one.startswith("FASTRTPS_DEFAULT_PROFILES_FILE=") for one in own)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("moment", [0.0, 1.0, 4.0])  # seconds after the first process: not imported yet, and running
+def test_no_node_outlives_its_launch(tmp_path, number, moment):
+    log, small = tmp_path / "launch.log", f"params_file:={ROOT}/tests/data/small_rig.yaml"
+    namespace = f"mortal_{number}_{moment:.0f}"
+    command = [*ROS2_LAUNCH, str(ROOT / "launch" / "sim.launch.py"), f"namespace:={namespace}", small]
+    with log.open("wb") as output:
+        launch = subprocess.Popen(
+            [*command, f"lens_link:={tmp_path}/lens"], env=launch_environment(), stdout=output, stderr=output
+        )
+    try:
+        wait_for(log, "process started with pid")
+        time.sleep(moment)
+        launch.send_signal(number)
+        launch.wait(TIMEOUT_S)
+        deadline = time.monotonic() + TIMEOUT_S
+        while left := processes(f"__ns:=/{namespace}"):
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
+    finally:
+        launch.kill()
+    assert not (tmp_path / "lens").is_symlink()
+
+
+def test_a_node_that_crashed_is_started_again(tmp_path):
+    log = tmp_path / "launch.log"
+    with launched(log, "fossa.launch.py", "respawn:=true", "respawn_delay:=0.5", "autostart:=false", clean=False):
+        wait_for(log, "process started with pid")
+        pid = int(re.search(r"process started with pid \[(\d+)\]", log.read_text())[1])
+        time.sleep(2.0)
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + TIMEOUT_S
+        while log.read_text().count("process started with pid") < 2:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        assert lifecycle_state("/fossa/fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
 
 
 def test_the_simulated_graph_gives_depth_and_ends_in_order():
@@ -150,27 +266,31 @@ def test_ending_while_the_scene_is_rendered_leaves_nothing_behind(tmp_path, tmp_
 
 
 @pytest.mark.timeout(300)
-def test_two_cameras_in_two_namespaces_on_one_machine_give_depth_each(tmp_path):
-    logs = {name: tmp_path / f"{name}.log" for name in ("left", "right")}
-    small = f"params_file:={ROOT}/tests/data/small_rig.yaml"
+def test_two_cameras_in_two_namespaces_of_one_launch_give_depth_each(tmp_path):
+    names, log, file = ("left", "right"), tmp_path / "launch.log", tmp_path / "two.launch.py"
+    file.write_text(
+        "from launch import LaunchDescription\n"
+        "from launch.actions import IncludeLaunchDescription\n"
+        f"sim = {str(ROOT / 'launch' / 'sim.launch.py')!r}\n"
+        f"small = {str(ROOT / 'tests' / 'data' / 'small_rig.yaml')!r}\n"
+        "def generate_launch_description():\n"
+        "    return LaunchDescription([IncludeLaunchDescription(sim, launch_arguments=[('namespace', name),"
+        f" ('params_file', small)]) for name in {names}])\n"
+    )
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("watching_both", context=context)
     executor = rclpy.executors.SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    accepted = dict.fromkeys(logs, 0)
+    accepted = dict.fromkeys(names, 0)
 
     def on_sweep(report, name):
         accepted[name] += report.accepted
 
-    for name in logs:
+    for name in names:
         node.create_subscription(SweepReport, f"/{name}/sweep", partial(on_sweep, name=name), qos.REPORTS)
-    arguments = {name: (f"namespace:={name}", f"lens_link:={tmp_path}/{name}", small) for name in logs}
     try:
-        with (
-            launched(logs["left"], "sim.launch.py", *arguments["left"]),
-            launched(logs["right"], "sim.launch.py", *arguments["right"]),
-        ):
+        with launched(log, file):
             deadline = time.monotonic() + 8 * TIMEOUT_S  # two scenes are rendered at once
             while min(accepted.values()) < 2:
                 assert time.monotonic() < deadline, accepted
@@ -178,4 +298,5 @@ def test_two_cameras_in_two_namespaces_on_one_machine_give_depth_each(tmp_path):
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
-    assert all("Traceback" not in log.read_text() for log in logs.values())
+    assert "Traceback" not in log.read_text()
+    assert len(set(re.findall(r"Lens driver at (\S+)", log.read_text()))) == 2

@@ -26,14 +26,28 @@ def complete() -> None:
 
     Variables that are set already are left alone. Child processes inherit them.
     """
+    find_packages()
+    os.environ.update(transport())
+
+
+def find_packages() -> None:
+    """Set where packages are, unless that is set already."""
     prefix = Path(sys.prefix)
     if not os.environ.get("AMENT_PREFIX_PATH") and (prefix / "share" / "ament_index").is_dir():
         os.environ["AMENT_PREFIX_PATH"] = str(prefix)
+
+
+def transport() -> dict[str, str]:
+    """Return the variables that give a process a transport for large images; none where they are set already.
+
+    Each process with it reserves 64 MiB of shared memory, so only those that send or receive images should have it.
+    """
     if any(os.environ.get(name) for name in PROFILE_VARIABLES):
-        return
+        return {}
     # The profile needs shared memory; where there is too little, the default transport is slow but works.
     if SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free >= SHARED_MEMORY_NEEDED:
-        os.environ[PROFILE_VARIABLES[0]] = str(share() / "config" / "fastdds_large_images.xml")
+        return {PROFILE_VARIABLES[0]: str(share() / "config" / "fastdds_large_images.xml")}
+    return {}
 
 
 @contextmanager

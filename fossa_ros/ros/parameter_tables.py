@@ -34,10 +34,11 @@ PREAMBLE = """\
 that declare the parameters; a test compares the two. A parameter that changes *live* takes effect
 from the next sweep on, or within a second if it concerns no sweep; a value that does not go with
 the others, or a plane that the lens does not reach, is refused. One that changes at *configure* is
-refused while the node is configured: clean the node up (`ros2 lifecycle set /fossa_node cleanup`),
-set it, and configure again. To set the value that a parameter already has is never refused, so
-`ros2 param load` of a dump refuses only what differs and cannot change. Nodes and `fossa replay`
-read the same files in the same way: [nodes.md](nodes.md#parameter-files).
+refused while the node is configured: clean the node up
+(`ros2 lifecycle set /fossa/fossa_node cleanup`), set it, and configure again. To set the value that
+a parameter already has is never refused, so `ros2 param load` of a dump refuses only what differs
+and cannot change. Nodes and `fossa replay` read the same files in the same way:
+[nodes.md](nodes.md#parameter-files).
 """
 
 
