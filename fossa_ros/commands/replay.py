@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 import threading
 from collections import Counter
@@ -27,6 +26,7 @@ if TYPE_CHECKING:  # slow to import: when the command runs, not for its help
 
 RATE = TextColumn("{task.fields[rate]}")
 INTERRUPTED = 130
+SHOWN = 4  # reasons in the table
 
 
 @click.command("replay")
@@ -177,7 +177,9 @@ def _line(done: Replay) -> str:
     metrics = done.metrics()
     scored = f", AbsRel {metrics['abs_rel']:.3f}" if metrics else ""
     ended = " interrupted" if done.interrupted else f" {done.damage}" if done.damage else ""
-    return f"{done.source}: {len(done.sweeps)} sweeps, {accepted} accepted{scored}{ended}"
+    why = done.fault or next((reason for _, reason, _ in done.reasons()), "")
+    why = "" if accepted or not why else f", {why}"
+    return f"{done.source}: {len(done.sweeps)} sweeps, {accepted} accepted{scored}{why}{ended}"
 
 
 def _table(done: Replay, out: Path) -> Table:
@@ -192,8 +194,10 @@ def _table(done: Replay, out: Path) -> Table:
         table.add_row("interrupted", f"after {done.seconds:.1f} s of the bag")
     if done.damage:
         table.add_row("bag", escape(done.damage))
-    if done.sweeps and not any(sweep.accepted for sweep in done.sweeps):
-        table.add_row("no depth", escape(_frequent_reason(done)))
+    if done.fault:
+        table.add_row("no frame", escape(done.fault))
+    for verdict, reason, count in done.reasons()[:SHOWN]:
+        table.add_row(verdict, escape(f"{reason} ({count} of {len(done.sweeps)} sweeps)"))
     metrics = done.metrics()
     if metrics:
         table.add_row(
@@ -201,14 +205,6 @@ def _table(done: Replay, out: Path) -> Table:
         )
     table.add_row("written", escape(str(out)))
     return table
-
-
-def _frequent_reason(done: Replay) -> str:
-    """Return a reason like most of those why the sweeps gave no depth; reasons that differ in figures are alike."""
-    reasons = [sweep.reason for sweep in done.sweeps]
-    kinds = [re.sub(r"[\d.]*\d", "0", reason) for reason in reasons]
-    kind, count = Counter(kinds).most_common(1)[0]
-    return f"{reasons[kinds.index(kind)]} ({count} of {len(reasons)} sweeps)"
 
 
 def _remapped(remaps) -> dict[str, str]:

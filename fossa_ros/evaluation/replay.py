@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -70,6 +71,7 @@ class Replay:
         wall_seconds: duration of the replay.
         image: for what its images are taken, raw or rectified, and why; empty for recorded stacks.
         damage: why the bag could not be read to its end; empty where it could.
+        fault: why no frame of the bag could be used, as the node would say it; empty where some could.
         interrupted: whether the replay was ended before the end of the bag.
     """
 
@@ -80,11 +82,25 @@ class Replay:
     wall_seconds: float = 0.0
     image: str = ""
     damage: str = ""
+    fault: str = ""
     interrupted: bool = False
 
     def verdicts(self) -> Counter[str]:
         """Count the sweeps by verdict."""
         return Counter(sweep.verdict for sweep in self.sweeps)
+
+    def reasons(self) -> list[tuple[str, str, int]]:
+        """Return verdict and reason of the sweeps without depth, and how many they are, the most frequent first.
+
+        Reasons that differ in numbers only are alike; the first of them is returned.
+        """
+        kinds: dict[tuple[str, str], list[str]] = {}
+        for sweep in self.sweeps:
+            if not sweep.accepted:
+                kind = sweep.verdict, without_numbers(sweep.reason)
+                kinds.setdefault(kind, []).append(sweep.reason)
+        found = [(verdict, reasons[0], len(reasons)) for (verdict, _), reasons in kinds.items()]
+        return sorted(found, key=lambda entry: -entry[2])
 
     def metrics(self) -> dict[str, float]:
         """Return the mean metrics of the sweeps with truth; empty where there are none."""
@@ -95,11 +111,18 @@ class Replay:
         """Return the content of ``replay.json``."""
         return {
             "format": FORMAT,
-            **{name: getattr(self, name) for name in ("source", "estimator", "image", "damage", "interrupted")},
+            **{
+                name: getattr(self, name) for name in ("source", "estimator", "image", "damage", "fault", "interrupted")
+            },
             "seconds": round(self.seconds, 3),
             "wall_seconds": round(self.wall_seconds, 3),
             "sweeps": [sweep.as_json() for sweep in self.sweeps],
         }
+
+
+def without_numbers(reason: str) -> str:
+    """Return a reason with N for its numbers and lists of numbers, which is the same for all of a kind."""
+    return re.sub(r"-?[\d.]*\d(, -?[\d.]*\d)*", "N", reason)
 
 
 def read_replay(path: str | Path) -> Replay:
@@ -168,7 +191,8 @@ def replay(
             ReplayOutputs(work, result_bag, options.picture_every) as outputs,
             ReplayWorkers(motion, estimator, on_result, options.workers) as workers,
         ):
-            for sweep in _paced(replayed_sweeps(bag, topics, options.config), bag.begin_ns, options.rate, ended):
+            sweeps = replayed_sweeps(bag, topics, options.config, lambda fault: setattr(done, "fault", fault))
+            for sweep in _paced(sweeps, bag.begin_ns, options.rate, ended):
                 workers.submit(sweep)
         done.interrupted = ended.is_set()
         if not done.interrupted:

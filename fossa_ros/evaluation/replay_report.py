@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import reduce
@@ -19,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from fossa_ros import __version__
 from fossa_ros.evaluation.metrics import mean_metrics
-from fossa_ros.evaluation.replay import Replay
+from fossa_ros.evaluation.replay import Replay, without_numbers
 from fossa_ros.evaluation.replay_figures import BLUR_BINS, DEPTH_BINS, Bins, ErrorProfile, SweepFigures
 from fossa_ros.evaluation.replay_outputs import PICTURES
 from fossa_ros.io.atomic import replacing
@@ -103,6 +102,8 @@ def _bag(replay: Replay, folder: Path, several: bool) -> str:
     parts = [f"<h2>{html.escape(replay.source)}</h2>"]
     if replay.damage:
         parts.append(f'<p class="damage">The bag is {html.escape(replay.damage)}.</p>')
+    if replay.fault:
+        parts.append(f'<p class="damage">No frame can be used: {html.escape(replay.fault)}.</p>')
     if replay.interrupted:
         parts.append(f'<p class="damage">Interrupted after {replay.seconds:.1f} s.</p>')
     if several:
@@ -173,7 +174,7 @@ def _reasons(sweeps: list[SweepFigures]) -> Figure | None:
 
 def _kind(sweep: SweepFigures) -> str:
     """Return verdict and reason of a sweep without its numbers, so that equal reasons count together."""
-    reason = re.sub(r"[-+]?[0-9]+([.][0-9]+)?", "N", sweep.reason)
+    reason = without_numbers(sweep.reason)
     return f"{sweep.verdict}: {reason}" if reason else sweep.verdict
 
 

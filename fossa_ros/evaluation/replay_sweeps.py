@@ -7,7 +7,7 @@ not depend on the speed of the replay.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from fossa_ros.evaluation.replay_topics import ReplayTopics
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.camera_frames import CameraFrames
 from fossa_ros.messages.camera_info import takes_rectified
+from fossa_ros.messages.camera_pairs import CameraPairs
 from fossa_ros.messages.fields import (
     angular_velocity,
     captured_sweep,
@@ -27,7 +28,6 @@ from fossa_ros.messages.fields import (
     nanoseconds,
 )
 from fossa_ros.messages.recorded import RecordedMessage
-from fossa_ros.messages.stamp_pairs import StampPairs
 from fossa_ros.parameters.capture_config import CaptureConfig
 from fossa_ros.parameters.configured_decoder import configured_decoder
 from fossa_ros.sweep import CapturedSweep, GyroBuffer, Sequencer, SweepMode
@@ -67,8 +67,21 @@ class Truth:
         return before[-1] if before and np.isfinite(before[-1]).any() else None
 
 
-def replayed_sweeps(bag: BagReader, topics: ReplayTopics, config: CaptureConfig) -> Iterator[ReplayedSweep]:
+def replayed_sweeps(
+    bag: BagReader,
+    topics: ReplayTopics,
+    config: CaptureConfig,
+    on_fault: Callable[[str], None] = lambda fault: None,
+) -> Iterator[ReplayedSweep]:
     """Yield the sweeps of a bag in their order, as ``fossa_node`` with these parameters would have captured them.
+
+    Where a bag ends before its first sweep does, that sweep is yielded with the reason that it would have had.
+
+    Args:
+        bag: an open bag.
+        topics: of the bag.
+        config: parameters of the node.
+        on_fault: receives, at the end, why no frame or no stack of the bag could be used.
 
     Raises:
         InputError: parameters that cannot be used, or lens states from which the focus of frames cannot be known.
@@ -76,7 +89,7 @@ def replayed_sweeps(bag: BagReader, topics: ReplayTopics, config: CaptureConfig)
     truth = Truth()
     # The camera_info of a recorded stack is one of raw images, unless the user says otherwise.
     rectified = config.camera.image == "rectified"
-    assembler = None if topics.image is None else _FrameSweeps(config, topics.image)
+    assembler = None if topics.stacks else _FrameSweeps(config, topics)
     for recorded in bag.messages(topics.names):
         try:
             message = bag.read(recorded)
@@ -87,7 +100,7 @@ def replayed_sweeps(bag: BagReader, topics: ReplayTopics, config: CaptureConfig)
             truth.add(message)
             continue
         try:
-            sweeps = [captured_sweep(message, rectified)] if not assembler else assembler.add(recorded, message, topics)
+            sweeps = [captured_sweep(message, rectified)] if assembler is None else assembler.add(recorded, message)
         except AttributeError as error:
             raise InputError(
                 f"{bag.path}: {recorded.topic} was recorded by another version of fossa_ros, which defines "
@@ -96,28 +109,39 @@ def replayed_sweeps(bag: BagReader, topics: ReplayTopics, config: CaptureConfig)
         for sweep in sweeps:
             stamp = None if sweep.stack is None else sweep.stack.stamp_ns
             yield ReplayedSweep(sweep, truth.at(stamp), recorded.recorded_ns)
+    if assembler is not None:
+        for sweep in assembler.end():
+            yield ReplayedSweep(sweep, None, bag.end_ns)
+        if fault := assembler.fault():
+            on_fault(fault)
+    elif topics.focus_stack is not None and not bag.counts[topics.focus_stack]:
+        on_fault(f"nothing arrives on {topics.focus_stack}; replay the frames with --frames, or record it again")
 
 
 class _FrameSweeps:
     """Assemble sweeps from recorded frames and lens states, in the mode ``external``."""
 
-    def __init__(self, config: CaptureConfig, image_topic: str):
+    def __init__(self, config: CaptureConfig, topics: ReplayTopics):
+        self._topics = topics
         self._timing = config.sweep.timing
         external = replace(config.sweep.config, mode=SweepMode.EXTERNAL)
         self._sequencer = Sequencer(config.sweep.plan, self._timing, external)
         self._gyro = GyroBuffer(config.imu.rotation, config.imu.clock_offset_ns)
         self._decoder = configured_decoder(config, configured_calibration(config.lens), self._gyro)
-        rectified, _ = takes_rectified(config.camera.image, image_topic)
+        rectified, _ = takes_rectified(config.camera.image, topics.image or "")
         self._frames = CameraFrames(
             self._sequencer.add_frame, exposure_times=bool(config.sweep.exposure_topic), rectified=rectified
         )
-        self._pairs = StampPairs(lambda image, info: self._frames.add(image, info, self._now_ns))
+        self._pairs = CameraPairs(
+            lambda image, info: self._frames.add(image, info, self._now_ns), topics.image, topics.camera_info
+        )
         self._now_ns: int | None = None
         self._wake_ns = 0
         self._number = 0
 
-    def add(self, recorded: RecordedMessage, message: Any, topics: ReplayTopics) -> Iterator[CapturedSweep]:
+    def add(self, recorded: RecordedMessage, message: Any) -> Iterator[CapturedSweep]:
         """Add one message; yield the sweeps that end before it and with it."""
+        topics = self._topics
         if self._now_ns is None:
             self._sequencer.begin(recorded.recorded_ns)
             self._wake_ns = recorded.recorded_ns
@@ -125,9 +149,9 @@ class _FrameSweeps:
             yield from self._step(self._wake_ns)
         self._now_ns = recorded.recorded_ns
         if recorded.topic == topics.image:
-            self._pairs.add(0, message)
+            self._pairs.add_image(message)
         elif recorded.topic == topics.camera_info:
-            self._pairs.add(1, message)
+            self._pairs.add_info(message)
         elif recorded.topic == topics.metadata:
             self._frames.add_metadata(message)
         elif recorded.topic == topics.imu:
@@ -142,6 +166,15 @@ class _FrameSweeps:
                 )
             self._sequencer.on_external_state(lens_state(message), bool(message.measured))
         yield from self._step(recorded.recorded_ns)
+
+    def end(self) -> Iterator[CapturedSweep]:
+        """Yield the sweep under way at the end of the bag, with its reason, if there was none before."""
+        if self._number == 0 and self._now_ns is not None:
+            yield from self._step(self._wake_ns)
+
+    def fault(self) -> str:
+        """Return why no frame of the bag could be used; empty where some could."""
+        return self._pairs.fault(few=0)
 
     def _step(self, now_ns: int) -> Iterator[CapturedSweep]:
         """Advance the sequencer to ``now_ns``, as the capture does."""

@@ -66,11 +66,11 @@ def find_topics(
         topics.CAMERA_INFO: finder.find(topics.CAMERA_INFO),
         topics.LENS_STATE: finder.find(topics.LENS_STATE),
     }
-    missing = [topic.name for topic, name in found.items() if name is None]
+    missing = [topic for topic, name in found.items() if name is None]
     if missing:
         raise InputError(
-            f"{bag.path} has neither focus_stack nor all of image, camera_info and lens/state ({', '.join(missing)} "
-            f"missing; it has {', '.join(sorted(bag.types)) or 'no topics'}); name them with --remap."
+            f"{bag.path} has neither focus_stack nor all of image, camera_info and lens/state: "
+            f"{'; '.join(finder.advice(topic) for topic in missing)}."
         )
     image, camera_info, lens_state = found.values()
     metadata = None
@@ -109,11 +109,30 @@ class _Finder:
             [name for camera, name in cameras.items() if _is_camera(camera) and (remapped or camera in calibrated)],
         )
 
+    def advice(self, topic: Topic) -> str:
+        """Say what to do about a topic that was not found."""
+        foreign = [name for name in self._bag.unread if name.endswith(f"/{topic.name}")]
+        if foreign:
+            return f"the messages on {foreign[0]} are {self._bag.unread[foreign[0]]}"
+        others = sorted(name for name, msgtype in self._bag.types.items() if msgtype == topic.type)
+        if topic is topics.IMAGE:
+            others += sorted(name for name, kind in self._bag.types.items() if kind == topics.COMPRESSED_IMAGE.type)
+        if others:
+            what = f"no topic {topic.name}" + (" with a camera_info beside it" if topic is topics.IMAGE else "")
+            return f"{what}, choose with --remap {topic.name}:=TOPIC from {', '.join(others)}"
+        if topic is topics.LENS_STATE:
+            return (
+                f"nothing tells where the lens was: record {topic.name}, which fossa_node and sweep_node publish, with "
+                "the camera"
+            )
+        return f"no topic has the type {topic.type}, it has {', '.join(sorted(self._bag.types)) or 'no topics'}"
+
     def _names(self, topic: Topic) -> list[str]:
         names = [name for name, msgtype in self._bag.types.items() if msgtype == topic.type]
         return [name for name in names if name.endswith(f"/{topic.name}")]
 
     def _only(self, topic: Topic, names: list[str]) -> str | None:
+        names = [name for name in names if self._bag.counts[name]] or names
         if len(names) > 1:
             raise InputError(
                 f"{self._bag.path} has several topics for {topic.name} ({', '.join(sorted(names))}); choose with "

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -12,11 +10,9 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from fossa_ros.messages import topics
-from fossa_ros.messages.stamp_pairs import StampPairs
+from fossa_ros.messages.camera_pairs import CameraPairs
 from fossa_ros.parameters.thresholds import ERROR, OK, WARN
 from fossa_ros.ros import qos
-
-FEW = 4  # messages, which are no evidence yet: discovery finds one topic before the other
 
 
 class CameraSubscription:
@@ -24,7 +20,7 @@ class CameraSubscription:
 
     The subscriptions are reliable at first; ``match_reliability`` changes them if the camera publishes best-effort.
 
-    Pairs are made by ``StampPairs``, also where message_filters is installed: after time goes back, as when a bag
+    Pairs are made by ``CameraPairs``, also where message_filters is installed: after time goes back, as when a bag
     starts again, its TimeSynchronizer makes no pairs while images without a partner fill its queue.
 
     Args:
@@ -46,9 +42,8 @@ class CameraSubscription:
             node.resolve_topic_name(topics.CAMERA_INFO.name): CameraInfo,
         }
         self._node = node
-        self._on_pair = on_pair
+        self._pairs = CameraPairs(on_pair, *self._topics)
         self._subscriptions: list[Subscription] = []
-        self._counts = [0, 0, 0]  # images, calibrations and pairs since the last call of fault
         self._subscribe(qos.FRAMES)
 
     def close(self) -> None:
@@ -62,21 +57,11 @@ class CameraSubscription:
 
         A camera that is there but silent is no fault here: the sweeps say that no frame arrived.
         """
-        (images, infos, pairs), self._counts = self._counts, [0, 0, 0]
-        image, info = self._topics
-        if pairs:
-            return OK, ""
+        images, reason = self._pairs.images, self._pairs.fault()
+        image, _ = self._topics
         if not images and not self._node.count_publishers(image):
             return ERROR, f"no node publishes {image}: start the camera, or remap image"
-        if images + infos < FEW:
-            return OK, ""
-        if not infos:
-            reason = f"images arrive on {image} but nothing on {info}: let the camera publish it, or remap camera_info"
-        elif not images:
-            reason = f"{info} arrives but no images on {image}: check the camera, or remap image"
-        else:
-            reason = f"no image on {image} has the stamp of a message on {info}: let one driver publish both"
-        return WARN, reason
+        return (WARN, reason) if reason else (OK, "")
 
     def match_reliability(self) -> None:
         """Subscribe best-effort if the camera publishes so: a reliable subscription would receive nothing from it."""
@@ -95,17 +80,8 @@ class CameraSubscription:
 
     def _subscribe(self, profile: QoSProfile) -> None:
         self._qos = profile
-        pairs = StampPairs(self._on_stamp_pair)
-
-        def on_message(index: int, message: Any) -> None:
-            self._counts[index] += 1
-            pairs.add(index, message)
-
+        receivers = self._pairs.add_image, self._pairs.add_info
         self._subscriptions = [
-            self._node.create_subscription(kind, topic, partial(on_message, index), profile)
-            for index, (topic, kind) in enumerate(self._topics.items())
+            self._node.create_subscription(kind, topic, receive, profile)
+            for (topic, kind), receive in zip(self._topics.items(), receivers, strict=True)
         ]
-
-    def _on_stamp_pair(self, image: Image | CompressedImage, info: CameraInfo) -> None:
-        self._counts[2] += 1
-        self._on_pair(image, info)

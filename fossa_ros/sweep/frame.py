@@ -16,6 +16,7 @@ class Drop(StrEnum):
     SETTLING = "exposed while the lens was settling"
     COMMAND_DURING = "the lens was commanded during its exposure"
     PLANE_TAKEN = "its plane already had a frame"
+    NO_STAMP = "its stamp is zero (let the camera's driver set it)"
     DUPLICATE = "its stamp was seen before"
     FUTURE = "its stamp is ahead of the clock (check sweep.stamp_reference, sweep.exposure and clock synchronisation)"
     FORMAT = "its size or encoding differs from the first frame of the sweep"
@@ -28,6 +29,7 @@ class Drop(StrEnum):
     LENS_ELSEWHERE = "the lens was measured away from its plane"
     UNCERTAIN = "the focus of the moving lens was not certain enough (see sweep.focus_tolerance)"
     NO_LENS_STATE = "no lens state covers its exposure (set sweep.settling if the lens does not measure its position)"
+    AWAITING_LENS = "no later lens state has arrived"
     OUTSIDE_PLAN = "the lens was outside the planes of the sweep"
 
 

@@ -72,6 +72,11 @@ class MovingAssembler:
         """Return the planes that have a frame, in the order of exposure."""
         return sorted(self._slots.values(), key=lambda plane: plane.start_ns)
 
+    @property
+    def waiting(self) -> int:
+        """Number of frames whose focus is not known yet."""
+        return len(self._pending)
+
     def wait(self, frame: Frame) -> None:
         """Keep a frame for the next sweep."""
         self._pending.append(frame)

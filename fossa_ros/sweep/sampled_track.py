@@ -31,7 +31,9 @@ class _SampledTrack(LensTrack):
 
     def on_measured(self, stamp_ns: int, power: float) -> None:
         """Note a sample; NaN breaks the track there."""
-        self._samples.add(stamp_ns + self._offset_ns, power)
+        self.sampled += 1
+        self.newest_ns = stamp_ns + self._offset_ns
+        self._samples.add(self.newest_ns, power)
 
 
 class MeasuredTrack(_SampledTrack):

@@ -217,7 +217,8 @@ class Sequencer:
         )
 
     def _external_sweep(self, now_ns: int) -> ExternalSweep:
-        return ExternalSweep(self.timing, self._assembler, self._guard.drops, self.config.max_span_ns, now_ns)
+        span = self.config.max_span_ns
+        return ExternalSweep(self.timing, self._assembler, self._track, self._guard.drops, span, now_ns)
 
     def _follow_lens(self, measured: bool) -> None:
         """Choose how the position of a moving lens becomes known: from what it measures, or from its commands."""

@@ -120,6 +120,8 @@ class StampGuard:
         if last is not None and not 0 <= frame.arrival_ns - last <= self._silence_ns:
             self.reset()
         self._expire_held(frame.arrival_ns)
+        if frame.stamp_ns == 0:
+            return [], Drop.NO_STAMP
         if frame.stamp_ns in self._cadence:
             return [], Drop.DUPLICATE
         seen = _Seen(frame, frame.arrival_ns - self._timing.exposed(frame)[1])

@@ -31,7 +31,14 @@ class LensTrack(ABC):
     """The recent positions of a lens.
 
     The methods that note something do nothing here; a track overrides those it learns from.
+
+    Attributes:
+        sampled: number of positions noted since the beginning.
+        newest_ns: the newest stamp of these, on the node's clock; None where there is none.
     """
+
+    sampled: int = 0
+    newest_ns: int | None = None
 
     @abstractmethod
     def reset(self) -> None:

@@ -59,6 +59,6 @@ class SweepMachine(ABC):
     def on_verified(self) -> None:
         """Note that the lens still held its last command."""
 
-    def _unused_frames(self, none: str) -> str:
-        """Return the frames not used as a clause of a reason, with ``none`` if there are none."""
-        return f"(frames not used: {describe_drops(self.drops + self._refused) or none})"
+    def _unused_frames(self, none: str, more: Counter[Drop] | None = None) -> str:
+        """Return the frames not used, and ``more``, as a clause of a reason, with ``none`` if there are none."""
+        return f"(frames not used: {describe_drops(self.drops + self._refused + (more or Counter())) or none})"
