@@ -392,14 +392,14 @@ def test_unusable_images_are_refused(tmp_path):
     Image.fromarray(np.zeros((48, 64), np.uint16)).save(deep, "PNG")
     Image.fromarray(np.zeros((48, 32, 3), np.uint8)).save(other, "PNG")
     cases = {
-        b"text": "not a readable JPEG or PNG",
-        b"": "not a readable JPEG or PNG",
+        b"text": "not a readable JPEG, PNG or TIFF",
+        b"": "not a readable JPEG, PNG or TIFF",
         good.getvalue()[: len(good.getvalue()) // 2]: "cut short",
         png_header(64, 48): "cut short",
         png_header(12_000, 12_000): "megapixels",
         png_header(60_000, 60_000): "megapixels",
-        deep.getvalue(): "8-bit RGB",
-        other.getvalue(): "must have one size",
+        deep.getvalue(): "plane_000.png has 8 bits a channel, but plane_001.png has 16",
+        other.getvalue(): "plane_000.png is 64x48, but plane_001.png is 32x48",
     }
     folder = write_folder(tmp_path / "a")
     for content, expected in cases.items():

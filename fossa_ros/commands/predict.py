@@ -27,13 +27,18 @@ from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_e
 @click.option("--align/--no-align", default=None, help="Align the planes first.  [default: photographs yes, .npz no]")
 @click.option("--fx", type=POSITIVE, help="Focal length in px of the input's images.")
 @click.option(
+    "--bits",
+    type=click.IntRange(8, 16),
+    help="Bits that photographs of 16 bits a channel use.  [default: those that their values need]",
+)
+@click.option(
     "--max-size",
     type=click.IntRange(min=0),
     default=1280,
     show_default=True,
     help="Long edge in px at which depth is estimated; 0 keeps the input's size.",
 )
-def command(stack, estimator, out, align, fx, max_size, **network):
+def command(stack, estimator, out, align, fx, bits, max_size, **network):
     """Turn a focus stack into metric depth.
 
     STACK is an .npz file, a folder with stack.json, or that stack.json (docs/stack-files.md). The output is depth.npy
@@ -52,10 +57,10 @@ def command(stack, estimator, out, align, fx, max_size, **network):
     check_writable(out)
     estimator = create_estimator(estimator, **options)
     with stages("Reading the stack", 3) as next_stage:
-        source = load_stack(stack, fx)
+        source = load_stack(stack, fx, bits)
         next_stage("Estimating depth")
         align = source.photographs if align is None else align
-        prediction = predict(source.stack, estimator, align=align, max_size=max_size)
+        prediction = predict(source.stack, estimator, align=align, max_size=max_size, names=source.names)
         next_stage("Writing the results")
         metrics = None if source.truth is None else depth_metrics(prediction.depth, source.truth)
         written = write_outputs(out, prediction, metrics)
@@ -76,6 +81,8 @@ def _summary(source, prediction, estimator):
     height, width = stack.size
     distances = ", ".join(f"{distance:.3g}" for distance in stack.focus_distances)
     yield "planes", f"{len(stack)} of {width}x{height}, focused at {distances} m"
+    if source.bits is not None:
+        yield "pixels", f"16 bits a channel, of which {source.bits} are used; give --bits if the camera has more"
     if stack.K is not None:
         yield "intrinsics", f"fx {stack.K[0, 0]:.1f} px, from {source.intrinsics_from}"
     if stack.rectification is not None:

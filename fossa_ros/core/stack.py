@@ -73,7 +73,7 @@ class FocusStack:
             listed = ", ".join(f"{w}x{h}" for h, w in sorted(sizes))
             raise InputError(f"All planes of a stack must have one size, not {listed}; resize or remove the odd ones.")
         if self.reference is None:
-            object.__setattr__(self, "reference", len(self.planes) // 2)
+            object.__setattr__(self, "reference", default_reference(len(self.planes)))
         elif not 0 <= self.reference < len(self.planes):
             raise InputError(f"Reference plane {self.reference} is not among the {len(self.planes)} planes.")
         for name in ("f_number", "focal_length"):
@@ -163,6 +163,11 @@ class DepthMap:
         depth = np.where(valid, self.depth, np.float32(np.nan))
         confidence = np.where(valid, self.confidence, np.float32(0))
         return replace(self, depth=depth, confidence=confidence)
+
+
+def default_reference(count: int) -> int:
+    """Return the index of the reference plane of ``count`` planes where none is given: the middle one."""
+    return count // 2
 
 
 def checked_intrinsics(K: ArrayLike, size: tuple[int, int], *, cropped: bool = False) -> np.ndarray:

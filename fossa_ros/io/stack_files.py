@@ -6,9 +6,7 @@ is unpickled, and file names cannot lead out of the folder.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +17,10 @@ from PIL import Image
 
 from fossa_ros.core.camera_model import given_rectification, sensible_intrinsics
 from fossa_ros.core.errors import InputError
-from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.core.stack import FocusPlane, FocusStack, default_reference
 from fossa_ros.io.atomic import replacing, replacing_files
 from fossa_ros.io.checked_arrays import Check, open_npz, read_npy
-from fossa_ros.io.photographs import photograph_size, read_photograph
+from fossa_ros.io.photographs import photograph_size, read_photographs
 from fossa_ros.io.stack_description import DESCRIPTION, StackDescription, read_description, write_description
 
 MIN_SIDE = 16  # px
@@ -39,21 +37,26 @@ class StackFile:
         truth: (H, W) float32 true depth in metres, NaN where unknown; None if the file has none.
         photographs: whether it is a folder of photographs, which may be handheld, rather than registered arrays.
         intrinsics_from: the source of ``stack.K`` in words; None if K is unknown.
+        names: of the planes' files; empty if they are not files.
+        bits: of the range by which pixels of 16 bits were scaled; None if they had 8.
     """
 
     stack: FocusStack
     truth: np.ndarray | None = None
     photographs: bool = False
     intrinsics_from: str | None = None
+    names: tuple[str, ...] = ()
+    bits: int | None = None
 
 
-def load_stack(path: str | Path, fx: float | None = None) -> StackFile:
+def load_stack(path: str | Path, fx: float | None = None, bits: int | None = None) -> StackFile:
     """Read a focus stack from an ``.npz`` file or a folder with ``stack.json``.
 
     Args:
         path: of the file, the folder, or its ``stack.json``.
         fx: focal length in pixels at the size of the images. It replaces K and P of the file by square pixels and a
             principal point in the middle.
+        bits: of the range of photographs with 16 bits a channel, 8 .. 16; None for the least that holds all pixels.
 
     Raises:
         InputError: the file cannot be used; says in one sentence what to change.
@@ -62,7 +65,7 @@ def load_stack(path: str | Path, fx: float | None = None) -> StackFile:
     if path.name == DESCRIPTION:
         path = path.parent
     if path.is_dir():
-        return _load_folder(path, fx)
+        return _load_folder(path, fx, bits)
     if not path.exists():
         raise InputError(f"{path} does not exist; give an .npz file or a folder with {DESCRIPTION}.")
     return _load_npz(path, fx)
@@ -176,12 +179,14 @@ def _load_npz(path: Path, fx: float | None) -> StackFile:
     return StackFile(stack, _known(truth), intrinsics_from="--fx" if fx else "the file" if K is not None else None)
 
 
-def _load_folder(folder: Path, fx: float | None) -> StackFile:
+def _load_folder(folder: Path, fx: float | None, bits: int | None) -> StackFile:
     description = read_description(folder / DESCRIPTION)
     files = [file for file, _ in description.frames]
     _check_sizes(folder, [photograph_size(file) for file in files])
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # decoding releases the GIL
-        photographs = list(pool.map(read_photograph, files))
+    reference = description.reference
+    if reference is None or not 0 <= reference < len(files):  # the stack refuses the latter
+        reference = default_reference(len(files))
+    photographs, bits = read_photographs(files, reference, bits)
     lengths = sorted({f"{1e3 * p.focal_length:.3g}" for p in photographs if p.focal_length})
     if len(lengths) > 1:
         raise InputError(
@@ -216,7 +221,8 @@ def _load_folder(folder: Path, fx: float | None) -> StackFile:
     truth, file = None, description.ground_truth
     if file is not None:
         truth = read_npy(file, _expect(file, None, stack.size, "metres at the images' size", kinds="f"))
-    return StackFile(stack, _known(truth), photographs=True, intrinsics_from=source)
+    names = tuple(file.name for file in files)
+    return StackFile(stack, _known(truth), photographs=True, intrinsics_from=source, names=names, bits=bits)
 
 
 def _check_images(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
 import numpy as np
 
-from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.frame import Frame
-from fossa_ros.motion.registration import Registration, agrees, noise_level, register
+from fossa_ros.motion.one_view import ALIKE, check_one_view, likeness
+from fossa_ros.motion.registration import Registration, register
 from fossa_ros.motion.tiling import Tiling, in_pixels, warp_planes
 
 _SHORT_EDGE = 480  # px at which files are aligned, more precisely and slower than a sweep
@@ -41,28 +42,26 @@ class AlignmentReport:
     valid: np.ndarray
 
 
-def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
+def align_stack(stack: FocusStack, names: Sequence[str] = ()) -> tuple[FocusStack, AlignmentReport]:
     """Warp every plane to the view of the reference plane.
 
     Neighbours in focus distance differ least in blur, so they are registered to each other and the homographies are
     chained to the reference plane. Sizes and intrinsics are kept; where a plane has no pixels, its edge is repeated and
     ``report.valid`` is False.
 
+    Args:
+        stack: the planes.
+        names: of the planes, for the error; their focus distances by default.
+
     Raises:
-        InputError: two neighbouring planes have texture but show nothing in common.
+        InputError: a plane is turned, mirrored or of another scene; names it.
     """
+    check_one_view(stack, names)
     tiling = Tiling.for_stack(stack, _SHORT_EDGE)
     order = np.argsort(stack.focus_distances, kind="stable")
     frames = [Frame(stack.planes[plane].image, tiling) for plane in order]
-    before = [register(a, b, floor=_FLOOR) for a, b in pairwise(frames)]
-    noise = noise_level(frames, before)
-    for (a, b), found in zip(pairwise(order), before, strict=True):
-        if not agrees(found, noise):
-            near, far = stack.focus_distances[[a, b]]
-            raise InputError(
-                f"The planes focused at {near:g} m and {far:g} m show nothing in common, so they cannot be "
-                "aligned; remove one or take the stack again with less motion."
-            )
+    small = [Frame(stack.planes[plane].image, Tiling.for_stack(stack)) for plane in order]
+    before = [_register(*pairs) for pairs in zip(pairwise(frames), pairwise(small), strict=True)]
     start = int(np.flatnonzero(order == stack.reference)[0])
     chain = {stack.reference: np.eye(3)}
     for step in range(start, len(order) - 1):
@@ -85,6 +84,12 @@ def align_stack(stack: FocusStack) -> tuple[FocusStack, AlignmentReport]:
         valid=np.ones(stack.size, bool) if valid is None else valid,
     )
     return aligned, report
+
+
+def _register(pair: tuple[Frame, Frame], small: tuple[Frame, Frame]) -> Registration:
+    """Register two neighbours, precisely or, where their blur differs too much for that, at the smaller size."""
+    found = register(*pair, floor=_FLOOR)
+    return register(*small, floor=_FLOOR) if likeness(*small, found.H) < ALIKE else found
 
 
 def _scale(H: np.ndarray) -> float:

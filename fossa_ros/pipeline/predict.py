@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fossa_ros.io.atomic import replacing_files
 from fossa_ros.io.pictures import confidence_picture, depth_picture, write_picture
 from fossa_ros.io.ply import write_ply
 from fossa_ros.motion.alignment import AlignmentReport, align_stack
+from fossa_ros.motion.one_view import check_one_view
 
 OUTPUTS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply", "metrics.json")
 
@@ -42,7 +44,9 @@ class Prediction:
     alignment_seconds: float = 0.0
 
 
-def predict(stack: FocusStack, estimator: Estimator, *, align: bool, max_size: int = 0) -> Prediction:
+def predict(
+    stack: FocusStack, estimator: Estimator, *, align: bool, max_size: int = 0, names: Sequence[str] = ()
+) -> Prediction:
     """Estimate the depth of a stack, as it is in the rectified view of its camera.
 
     Depth is unknown where a plane has no pixels after alignment; the all-in-focus image there is the reference plane's.
@@ -52,14 +56,20 @@ def predict(stack: FocusStack, estimator: Estimator, *, align: bool, max_size: i
         estimator: makes the depth map.
         align: whether to align the planes first.
         max_size: largest long edge of the working size, px; 0 works at the size of the stack.
+        names: of the planes' files, for errors.
 
     Raises:
-        InputError: the planes cannot be aligned, or the estimator needs something that the stack does not have.
+        InputError: a plane does not show the view of the others, or the estimator needs something that the stack does
+            not have.
     """
     size = stack.size
     stack = shrink_stack(stack, max_size)
     started = time.perf_counter()
-    stack, alignment = align_stack(stack) if align else (stack, None)
+    alignment = None
+    if align:
+        stack, alignment = align_stack(stack, names)
+    else:
+        check_one_view(stack, names)
     aligned = time.perf_counter()
     depth_map = estimator.estimate(stack)
     estimated = time.perf_counter()
