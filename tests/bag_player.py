@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 
 from fossa_ros.messages.bags import BagReader
@@ -14,6 +15,7 @@ from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import time_message
 
 PROFILES = {"sensor_msgs/msg/Image": qos.FRAMES, "sensor_msgs/msg/CameraInfo": qos.FRAMES}
+OTHERS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CLOCK_FIRST_S = 0.003  # by which the clock goes before the message
 
 
@@ -27,7 +29,7 @@ def play(node, path, topics, rate: float, pause: Callable[[int], None], ready_s:
         for topic in topics:
             package, folder, name = bag.types[topic].split("/")
             kind = getattr(importlib.import_module(f"{package}.{folder}"), name)
-            publishers[topic] = node.create_publisher(kind, topic, PROFILES.get(bag.types[topic], qos.LENS_STATES))
+            publishers[topic] = node.create_publisher(kind, topic, PROFILES.get(bag.types[topic], OTHERS))
         clock = node.create_publisher(Clock, "/clock", qos.REPORTS)
         deadline = time.monotonic() + ready_s
         while not all(publisher.get_subscription_count() for publisher in (clock, *publishers.values())):

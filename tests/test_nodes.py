@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import SetBool, Trigger
 
@@ -59,8 +60,11 @@ def test_depth_of_real_sweeps_arrives_on_every_topic_as_documented(rig, listener
         results = ("depth/camera_info", "points", "all_in_focus/image", "confidence/image")
         for topic in (*results, "focus_stack", "motion/debug_image"):
             listener.wait_for(topic)
-        listener.subscribe(LensState, "lens/state", qos.LATCHED)  # joins late and still hears the last one
-        lens = listener.wait_for("lens/state")[0]
+        latched, joined_ns = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL), time.time_ns()
+        listener.subscribe(LensState, "lens/state", latched)  # joins late and still hears the last one, and that alone
+        lens = listener.wait_for("lens/state", 20)[0]
+        assert sum(nanoseconds(one.header.stamp) < joined_ns for one in listener.heard["lens/state"]) <= 1
+        assert lens.header.frame_id == "camera_optical_frame"
         statuses = listener.heard["/diagnostics"]
         listener.wait_until(lambda: any(_status(one, DiagnosticStatus.OK) for one in statuses), "status OK")
     truth = _pixels(listener.wait_for("truth/depth")[0])

@@ -8,6 +8,8 @@ from pathlib import Path
 from fossa_ros.messages import topics
 from fossa_ros.messages.definitions import typestore
 from fossa_ros.messages.topics import Profile, Topic
+from fossa_ros.msg import SweepReport
+from fossa_ros.pipeline.result import Verdict
 from fossa_ros.ros.conversions import message_class
 from fossa_ros.ros.qos import PROFILES
 
@@ -49,3 +51,13 @@ def test_no_topic_is_named_a_second_time_in_the_code():
             text = file.read_text()
             repeated = [word for word in (*names, *kinds) if f'"{word}"' in text]
             assert file.name == "topics.py" or not repeated, (file, repeated)
+
+
+def test_every_verdict_is_a_constant_of_the_report():
+    definition = (ROOT / "msg" / "SweepReport.msg").read_text()
+    constants = dict(re.findall(r'^string ([A-Z]+)="(\w+)"', definition, re.MULTILINE))
+    assert constants == {verdict.upper(): verdict for verdict in constants.values()}
+    of_motion = re.findall(r'verdict="(\w+)"', (ROOT / "fossa_ros" / "motion" / "verdict.py").read_text())
+    assert len(of_motion) == 5 and {*of_motion, *map(str, Verdict)} == set(constants.values())
+    for kind in (SweepReport, typestore().types["fossa_ros/msg/SweepReport"]):  # of nodes, and of bags
+        assert {name: getattr(kind, name) for name in constants} == constants

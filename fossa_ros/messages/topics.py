@@ -17,7 +17,6 @@ class Profile(StrEnum):
     RESULTS = "results"
     REPORTS = "reports"
     STACKS = "stacks"
-    LENS_STATES = "lens states"
     LATCHED = "latched"
 
 
@@ -43,7 +42,7 @@ IMAGE = Topic("image", _IMAGE, Profile.FRAMES)
 COMPRESSED_IMAGE = Topic("image/compressed", "sensor_msgs/msg/CompressedImage", Profile.FRAMES)
 CAMERA_INFO = Topic("camera_info", _CAMERA_INFO, Profile.FRAMES)
 IMU = Topic("imu", "sensor_msgs/msg/Imu", Profile.SENSOR)
-LENS_STATE = Topic("lens/state", _LENS_STATE, Profile.LENS_STATES)
+LENS_STATE = Topic("lens/state", _LENS_STATE, Profile.LATCHED)
 FOCUS_STACK = Topic("focus_stack", "fossa_ros/msg/FocusStack", Profile.STACKS)
 DEPTH = Topic("depth/image", _IMAGE, Profile.RESULTS)
 DEPTH_CAMERA_INFO = Topic("depth/camera_info", _CAMERA_INFO, Profile.RESULTS)
