@@ -50,7 +50,11 @@ def read_bag(
         bag.require(image_topic, topics.IMAGE.type)
         bag.require(command_topic, *(f"std_msgs/msg/{name}" for name in NUMBERS))
         for recorded in bag.messages((image_topic, command_topic)):
-            message = bag.read(recorded)
+            try:
+                message = bag.read(recorded)
+            except InputError as error:
+                bag.refuse(recorded, error)
+                continue
             if recorded.topic == command_topic:
                 commands.append((recorded.recorded_ns, float(message.data)))
                 continue

@@ -81,7 +81,7 @@ def open_files(path: Path, stack: contextlib.ExitStack) -> tuple[list[StorageFil
     if not folder.is_dir():
         return [_open(folder, stack)], []
     try:
-        present = sorted((file for file in folder.iterdir() if is_storage(file)), key=natural)
+        present = _present(folder)
         listed = _listed(folder)
     except OSError as error:
         raise InputError(f"{folder} cannot be read ({error.strerror}); change its permissions.") from error
@@ -93,12 +93,22 @@ def open_files(path: Path, stack: contextlib.ExitStack) -> tuple[list[StorageFil
             files.append(_open(file, stack))
         except InputError as error:
             failure = failure or error
-            faults.append(f"{file.name} cannot be read")
+            faults.append(f"{file.name} {'cannot be read' if file.stat().st_size else 'is empty'}")
     if failure is not None and not files:
         raise failure
     if not files:
         raise InputError(_nothing(folder))
     return files, faults
+
+
+def _present(folder: Path) -> list[Path]:
+    """Return the files of storage in a folder, without those of which the compressed or uncompressed one is there too.
+
+    A recorder that was killed while it compressed a file leaves both, the compressed one incomplete.
+    """
+    files = sorted((file for file in folder.iterdir() if is_storage(file)), key=natural)
+    names = {file.name for file in files}
+    return [file for file in files if file.suffix not in (".zstd", ".zst") or file.stem not in names]
 
 
 def _missing(listed: list[Path], present: list[Path]) -> list[str]:

@@ -100,7 +100,7 @@ class BagReader:
 
     def require(self, topic: str, *msgtypes: str) -> None:
         """Raise InputError unless the bag has ``topic``, of one of ``msgtypes``."""
-        if topic in self.unread:
+        if topic in self.unread and topic not in self.types:
             raise InputError(
                 f"{self.path}: the messages on {topic} are {self.unread[topic]}; record the topic with ros2 bag record."
             )

@@ -58,7 +58,7 @@ class Definitions:
             except Exception as error:  # the text may be anything
                 failure = error
         if msgtype not in self._known.fielddefs:
-            why = "is empty" if failure is None else f"cannot be read ({' '.join(str(failure).split())[:200]})"
+            why = "is missing" if failure is None else f"cannot be read ({' '.join(str(failure).split())[:200]})"
             raise InputError(f"the definition of {msgtype} {why}, and it is not a type of ROS 2 Jazzy; record it again")
         if definition.type_hash and definition.type_hash != self._known.hash_rihs01(msgtype):
             raise InputError(
