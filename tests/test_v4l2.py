@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -161,6 +162,34 @@ def test_a_driver_that_refuses(camera, path):
 
     with open_lens("v4l2", path, ioctl=ioctl) as lens, pytest.raises(LensError, match="switch automatic focus off"):
         lens.move_to_command(50)
+
+
+def test_a_camera_that_refuses_for_a_while_after_automatic_focus_is_tried_again(path):
+    camera = SimulatedV4l2Focus(LensDynamics(MODEL), path, release=0.15)
+    with opened(camera, path) as lens:
+        move = lens.move_to_command(100)
+        assert 0.1e9 < move.acknowledged_ns - move.sent_ns < 0.5e9
+        again = lens.move_to_command(50)
+        assert again.acknowledged_ns - again.sent_ns < 0.1e9
+    assert camera.automatic is True and camera.switched == 2
+
+
+def test_automatic_focus_stays_off_from_refusal_to_refusal_and_returns_after_a_lens_that_moved(path):
+    camera = SimulatedV4l2Focus(LensDynamics(MODEL), path, release=2.0)
+    for _ in range(2):  # as a node does that opens a lens that failed again and again
+        with opened(camera, path) as lens, pytest.raises(LensError, match="refuses to move its focus"):
+            lens.move_to_command(50)
+        assert camera.automatic is False
+    assert camera.switched == 1
+    deadline = time.monotonic() + 10
+    while True:
+        with opened(camera, path) as lens:
+            try:
+                lens.move_to_command(50)
+                break
+            except LensError:
+                assert time.monotonic() < deadline
+    assert camera.automatic is True and camera.switched == 2
 
 
 def test_another_program_moves_the_focus(camera, path):

@@ -11,15 +11,20 @@ from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.lens import v4l2_protocol as v4l2
 from fossa_ros.lens.command_lens import CommandLens, LensReading
 from fossa_ros.lens.lens import CommandRange, SettlingModel
-from fossa_ros.lens.v4l2_device import Ioctl, V4l2Device
+from fossa_ros.lens.v4l2_device import Ioctl, RefusedError, V4l2Device
 
 AUTOMATIC = "automatic focus is on"
+RELEASE_S = 0.5  # cameras refuse to be focused for some 100 ms after automatic focus was switched off
+# What automatic focus was before a lens that refused to move, by device. It stays off until a lens that moves is
+# closed: switching it with every attempt would keep the camera refusing.
+_BEFORE_REFUSAL: dict[str, int] = {}
 
 
 class V4l2Lens(CommandLens):
     """Drive the control focus_absolute, in steps without a unit; larger is closer. It needs a calibration.
 
-    Automatic focus is switched off while the lens is open, and restored when it is closed.
+    Automatic focus is switched off while the lens is open, and restored when it is closed, unless the camera refused to
+    move: then it stays off for the next attempt.
     """
 
     backend = "v4l2"
@@ -53,14 +58,17 @@ class V4l2Lens(CommandLens):
             raise InputError(f"timeout must be a positive number of seconds, not {timeout}.")
         super().__init__(clock)
         settles = SettlingModel(settling, settling_per_step)
+        self._refused = False
         self._automatic: int | None = None  # value to restore; None if the camera has no automatic focus
         self._device = V4l2Device(port, timeout, ioctl)
         try:
             name = self._device.name()
             self._range = self._focus_range()
             if self._device.query(v4l2.FOCUS_AUTO) is not None:
-                self._automatic = self._device.get(v4l2.FOCUS_AUTO)
-                self._device.set(v4l2.FOCUS_AUTO, 0)
+                automatic = self._device.get(v4l2.FOCUS_AUTO)
+                self._automatic = _BEFORE_REFUSAL.pop(port, automatic)
+                if automatic:
+                    self._device.set(v4l2.FOCUS_AUTO, 0)
             self._set_capabilities(f"{name} at {port}", self._range, settles)
         except BaseException:
             self._device.close()
@@ -72,7 +80,12 @@ class V4l2Lens(CommandLens):
         steps = min(steps, round(span.greatest))  # the greatest need not be a whole number of steps
         if self._automatic is not None and self._device.get(v4l2.FOCUS_AUTO):
             raise LensError(f"The camera at {self._device.path!r}: {AUTOMATIC}; switch it off.")
-        self._device.set(v4l2.FOCUS_ABSOLUTE, steps)
+        try:
+            self._device.set(v4l2.FOCUS_ABSOLUTE, steps, RELEASE_S)
+        except RefusedError:
+            self._refused = True
+            raise
+        self._refused = False
         held = self._device.get(v4l2.FOCUS_ABSOLUTE)
         if held != steps:
             raise LensError(
@@ -88,11 +101,13 @@ class V4l2Lens(CommandLens):
 
     def _rest(self) -> None:
         """Go to the far end, where a voice coil draws the least current."""
-        self._device.set(v4l2.FOCUS_ABSOLUTE, round(self._range.least))
+        self._device.set(v4l2.FOCUS_ABSOLUTE, round(self._range.least), 0.0 if self._refused else RELEASE_S)
 
     def _free(self) -> None:
         try:
-            if self._automatic:
+            if self._automatic and self._refused:
+                _BEFORE_REFUSAL[self._device.path] = self._automatic
+            elif self._automatic:
                 self._device.set(v4l2.FOCUS_AUTO, self._automatic)
         except LensError:
             pass  # it is gone: there is nothing to restore

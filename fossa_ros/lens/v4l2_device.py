@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from fossa_ros.lens.lock_holder import lock_holder
 
 Ioctl = Callable[[int, int, bytes], bytes]  # descriptor, request, structure -> structure; raises OSError
 VIDEO_CLASS = Path("/sys/class/video4linux")
+AGAIN_S = 0.02  # from a refusal to the next attempt
+
+
+class RefusedError(LensError):
+    """The driver does not allow a control to be set now."""
 
 
 def video_devices() -> dict[str, str]:
@@ -97,21 +103,32 @@ class V4l2Device:
         except OSError as error:
             raise self._lost(error) from error
 
-    def set(self, control: int, value: int) -> None:
+    def set(self, control: int, value: int, patience: float = 0.0) -> None:
         """Set a control; drivers clamp a value to their range.
 
+        Args:
+            control: its id.
+            value: to set.
+            patience: seconds for which a refusal is no answer, and the control is set again.
+
         Raises:
-            LensError: the driver refuses, or the device is gone.
+            RefusedError: the driver refuses.
+            LensError: the device is gone.
         """
-        try:
-            self._call(v4l2.S_CTRL, v4l2.CONTROL.pack(control, value))
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EBUSY):
-                raise LensError(
-                    f"The camera at {self.path!r} refuses to move its focus ({os.strerror(error.errno)}); "
-                    "switch automatic focus off and end other programs that control it."
-                ) from error
-            raise self._lost(error) from error
+        until = time.monotonic() + patience
+        while True:
+            try:
+                self._call(v4l2.S_CTRL, v4l2.CONTROL.pack(control, value))
+                return
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EBUSY):
+                    raise self._lost(error) from error
+                if time.monotonic() >= until:
+                    raise RefusedError(
+                        f"The camera at {self.path!r} refuses to move its focus ({os.strerror(error.errno)}); "
+                        "switch automatic focus off and end other programs that control it."
+                    ) from error
+            time.sleep(AGAIN_S)
 
     def _call(self, request: int, data: bytes) -> bytes:
         if self._stuck is not None and self._stuck.is_alive():

@@ -32,6 +32,7 @@ class SimulatedV4l2Focus:
         dynamics: the lens.
         automatic: whether automatic focus is on; None for a camera without it.
         gone: whether the camera is unplugged.
+        switched: how often automatic focus was set.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class SimulatedV4l2Focus:
         automatic: bool | None = True,
         has_focus: bool = True,
         curve: Callable[[int], float] | None = None,
+        release: float = 0.0,
     ):
         """Connect a camera.
 
@@ -56,6 +58,7 @@ class SimulatedV4l2Focus:
             has_focus: whether there is a focus control.
             curve: returns the dioptres at a step, within the range of ``dynamics``; None for a straight line over that
                 range, unlike a real lens.
+            release: seconds after automatic focus goes off for which the focus still cannot be set.
         """
         self.dynamics = dynamics
         self.automatic = automatic
@@ -65,6 +68,9 @@ class SimulatedV4l2Focus:
         self._least, self._greatest, self._step = steps
         self._has_focus = has_focus
         self._curve = curve or self._straight_line
+        self._release_ns = round(release * 1e9)
+        self._released_ns = 0
+        self.switched = 0
         self._focus = self._least
 
     def ioctl(self, descriptor: int, request: int, data: bytes) -> bytes:
@@ -103,9 +109,12 @@ class SimulatedV4l2Focus:
 
     def _set(self, control: int, value: int) -> None:
         if control == v4l2.FOCUS_AUTO:
+            if self.automatic and not value:
+                self._released_ns = self._clock() + self._release_ns
             self.automatic = bool(value)
+            self.switched += 1
             return
-        if self.automatic:
+        if self.automatic or self._clock() < self._released_ns:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         value = self._least + round((value - self._least) / self._step) * self._step
         self._focus = min(max(value, self._least), self._greatest)
