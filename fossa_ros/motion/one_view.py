@@ -110,7 +110,7 @@ def _largest_view(parts: list[list[int]], frames: dict[int, Frame], reference: i
             views.append(list(part))
         else:
             known.extend(part)
-    return set(max(((len(view), reference in view, view) for view in views))[2])
+    return set(max((len(view), reference in view, view) for view in views)[2])
 
 
 def _refusal(stack: FocusStack, odd: Sequence[int], main: set[int], names: Sequence[str] | None) -> str:
