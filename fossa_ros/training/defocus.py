@@ -27,11 +27,11 @@ def render_planes(
     cats_eye: float = 0.0,
     direction: float = 0.0,
 ) -> Tensor:
-    """Return (N, 3, H - 2 MARGIN, W - 2 MARGIN) linear images.
+    """Return (N, C, H - 2 MARGIN, W - 2 MARGIN) linear images.
 
     Args:
         surfaces: the scene, with a margin of :data:`MARGIN` pixels on each side.
-        radius: (S, N, 3, h, w) float32 at the size of the images: radius (px) of the blur of each surface in each
+        radius: (S, N, C, h, w) float32 at the size of the images: radius (px) of the blur of each surface in each
             plane and colour channel, at each pixel; limited to ``RADII[-1]``.
         psf_power, cats_eye, direction: the point spread, see ``fossa_ros.training.psf.kernels``.
     """
@@ -50,17 +50,19 @@ def render_planes(
         lowest, highest = ladder_range(surface_radius, squares)
         layer = torch.fft.rfft2(torch.cat([colour * cover, cover[None]]))
         blurred = torch.fft.irfft2(layer * spectra[lowest : highest + 1, None], s=(height, width))
-        blurred = blurred[..., inner[0], inner[1]]  # (steps, 4, h, w)
+        blurred = blurred[..., inner[0], inner[1]]  # (steps, C + 1, h, w)
         r2 = surface_radius.square().clamp_max(squares[-1])
         step = torch.searchsorted(squares[1:-1], r2)  # index of the step at or below it
         weight = (r2 - squares[step]) / (squares[step + 1] - squares[step])
         step = step - lowest
-        # Each colour channel has its own radius; coverage has that of green.
-        step = torch.cat([step, step[:, 1:2]], 1)
-        weight = torch.cat([weight, weight[:, 1:2]], 1)
+        # Each colour channel has its own radius; coverage has that of the middle one, green.
+        channels = len(colour)
+        step = torch.cat([step, step[:, channels // 2, None]], 1)
+        weight = torch.cat([weight, weight[:, channels // 2, None]], 1)
         below = blurred.gather(0, step)
         mixed = torch.lerp(below, blurred.gather(0, step + 1), weight)
-        image = mixed[:, :3] if image is None else mixed[:, :3] + (1 - mixed[:, 3:]).clamp_min(0) * image
+        light, hides = mixed[:, :channels], mixed[:, channels:]
+        image = light if image is None else light + (1 - hides).clamp_min(0) * image
     return image
 
 

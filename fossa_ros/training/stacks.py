@@ -145,7 +145,10 @@ def rgbd_stack(
 def photograph(
     rng: RandomSource, scene: Surfaces, lens: TrainingLens, focus: np.ndarray, faults: Imperfections
 ) -> Tensor:
-    """Return (N, 3, H, W) linear light of a crop at a random position of an image, with the lens's imperfections."""
+    """Return (N, C, H, W) linear light of a crop at a random position of an image, with the lens's imperfections.
+
+    A gray scene (C = 1) has no chromatic focal shift.
+    """
     device = scene.colour.device
     inner = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     power = scene.power[inner]
@@ -159,8 +162,9 @@ def photograph(
     planes = torch.tensor(optics.dioptres(focus), dtype=torch.float32, device=device)[:, None, None, None]
     per_dioptre = torch.tensor(lens.blur_per_dioptre(focus), dtype=torch.float32, device=device)[:, None, None, None]
     red, blue = faults.chromatic
-    colours = torch.tensor([red, 0.0, blue], device=device)[:, None, None]
-    in_focus = planes + faults.curvature * off_axis + colours  # (N, 3, H, W) dioptres
+    shifts = [red, 0.0, blue] if scene.colour.shape[1] == 3 else [0.0]
+    colours = torch.tensor(shifts, device=device)[:, None, None]
+    in_focus = planes + faults.curvature * off_axis + colours  # (N, C, H, W) dioptres
     radius = per_dioptre * (in_focus - power[:, None, None]).abs()
     spread = {
         "psf_power": rng.log_uniform(2, 32),

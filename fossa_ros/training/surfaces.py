@@ -15,7 +15,7 @@ class Surfaces:
     A blurred edge shows parts of the surface behind it, which visible pixels alone do not contain.
 
     Attributes:
-        colour: (S, 3, H, W) float32 linear radiance; 1 is white, highlights are brighter.
+        colour: (S, C, H, W) float32 linear radiance of three channels or one; 1 is white, highlights are brighter.
         cover: (S, H, W) float32 coverage in 0..1; the first surface covers everything.
         power: (S, H, W) float32 dioptres at every pixel, also where the surface does not cover the pixel.
     """
@@ -32,7 +32,7 @@ class Surfaces:
         return seen
 
     def sharp(self) -> Tensor:
-        """Return the (3, H, W) image without defocus."""
+        """Return the (C, H, W) image without defocus."""
         image = self.colour[0]
         for cover, colour in zip(self.cover[1:], self.colour[1:], strict=True):
             image = image + cover * (colour - image)

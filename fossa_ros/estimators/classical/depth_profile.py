@@ -100,6 +100,39 @@ def most_likely(
     return results.reshape(3, *steepness.shape)
 
 
+def log_likelihoods(
+    moments: np.ndarray, steepness: np.ndarray, levels: np.ndarray, focus: np.ndarray, gains: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log-likelihood of every depth level at every pixel, of all octaves and of the finest alone.
+
+    Args:
+        moments: (B * P, h * w) of ``normalised_moments``.
+        steepness: (h, w) of the texture's spectrum.
+        levels, focus, gains: as in ``BlurModel``.
+
+    Returns:
+        Two (L, h, w) float32 arrays; 0 is the likelihood without texture.
+    """
+    nearest = np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness.ravel()).astype(np.uint8)
+    order = np.argsort(nearest, kind="stable")
+    moments = np.take(moments, order, axis=1)
+    lens = tuple(levels.tolist()), tuple(focus.tolist()), tuple(gains.tolist())
+    pairs = len(focus) * (len(focus) + 1) // 2
+    ordered = np.empty((2, order.size, len(levels)), np.float32)
+    last = 0
+    for index, count in enumerate(np.bincount(nearest, minlength=len(STEEPNESS))):
+        first, last = last, last + count
+        weights = _spectrum_weights(*lens, float(STEEPNESS[index]))
+        for begin in range(first, last, BLOCK):
+            here = slice(begin, min(begin + BLOCK, last))
+            ordered[0, here] = _products(moments[:, here], weights)
+            ordered[1, here] = _products(moments[:pairs, here], weights[:pairs])
+    back = np.empty_like(order)
+    back[order] = np.arange(order.size)
+    total, finest = (np.ascontiguousarray(part[back].T).reshape(-1, *steepness.shape) for part in ordered)
+    return total, finest
+
+
 @lru_cache(maxsize=4 * len(STEEPNESS))
 def _spectrum_weights(
     levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...], steepness: float

@@ -1,0 +1,85 @@
+"""Evidence of a focus stack: how well every depth explains the blur of its planes, at every pixel.
+
+The log-likelihoods of neighbouring pixels of one surface add up. They are therefore neither clipped nor normalised here:
+what pools them decides later which depth is the most likely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fossa_ros.core import optics
+from fossa_ros.core.stack import FocusStack
+from fossa_ros.estimators.classical import blur_model, depth_profile, focus_measure
+
+WINDOW = 0.8  # px at half resolution: standard deviation of the window of the local second moments
+MODEL_ERROR = 0.1  # expected error of the blur model as a share of the texture's amplitude
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Log-likelihoods of depth levels at half the resolution of the images.
+
+    Attributes:
+        levels: (L,) dioptres, evenly spaced, ascending.
+        total: (L, h, w) float32, all octaves together; zero is the likelihood without texture.
+        finest: (L, h, w) float32, the finest octave, which reaches least far across edges.
+        steepness: (h, w) float32 of the texture's spectrum, as in ``BlurModel.signatures``.
+        gray: (N, H, W) float32 luminance of the planes, near to far, their brightness equalised.
+        focus: (N,) dioptres, near to far.
+        gains: (N,) blur radius, px of ``gray`` per dioptre.
+        noise: standard deviation of the noise, grey levels.
+    """
+
+    levels: np.ndarray
+    total: np.ndarray
+    finest: np.ndarray
+    steepness: np.ndarray
+    gray: np.ndarray
+    focus: np.ndarray
+    gains: np.ndarray
+    noise: float
+
+
+def stack_evidence(stack: FocusStack, levels: int, margin: float, width: int) -> Evidence:
+    """Return the evidence of an aligned stack, processed at most ``width`` px wide.
+
+    Args:
+        stack: planes in any order. Without K, focal length and f-number the blur gain is estimated from the planes.
+        levels, margin: of ``depth_profile.dioptre_levels``.
+        width: px.
+
+    Raises:
+        InputError: all planes are focused at the same distance.
+    """
+    focus = optics.dioptres(stack.focus_distances)
+    order = np.argsort(-focus, kind="stable")
+    images = reduced([stack.planes[i].image for i in order], width)
+    gains = blur_model.known_blur_gains(stack, images[0].shape[1])
+    gray = focus_measure.luminance(images)
+    return gray_evidence(gray, focus[order], None if gains is None else gains[order], levels, margin)
+
+
+def gray_evidence(
+    gray: np.ndarray, focus: np.ndarray, gains: np.ndarray | None, levels: int, margin: float
+) -> Evidence:
+    """Return the evidence of (N, H, W) float32 luminance images, near to far; ``gains`` None estimates the blur gain."""
+    noise = focus_measure.noise_sigma(gray)
+    statistics = focus_measure.band_statistics(gray, noise, WINDOW)
+    moments = depth_profile.normalised_moments(statistics, MODEL_ERROR)
+    hypotheses = depth_profile.dioptre_levels(focus, levels, margin)
+    if gains is None:
+        gains = depth_profile.estimate_blur_gains(moments, statistics.steepness, hypotheses, focus)
+    total, finest = depth_profile.log_likelihoods(moments, statistics.steepness, hypotheses, focus, gains)
+    return Evidence(hypotheses, total, finest, statistics.steepness, gray, focus, gains, noise)
+
+
+def reduced(images: list[np.ndarray], width: int) -> list[np.ndarray]:
+    """Return ``images`` resampled to at most ``width`` px wide."""
+    scale = width / images[0].shape[1]
+    if scale >= 1.0:
+        return images
+    return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for image in images]

@@ -1,0 +1,54 @@
+"""Losses of a network that returns a posterior over depth levels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fossa_ros.estimators.lens_aware.network import Outputs
+
+EDGE_REACH = 9  # px: window in which a jump of depth counts as an edge
+EDGE_JUMP = 1.5  # levels
+EDGE_WEIGHT = 2.0
+FAR_MOST = 8.0  # levels: larger errors pull no harder
+
+
+def posterior_losses(outputs: Outputs, truth: Tensor, scale: Tensor) -> dict[str, Tensor]:
+    """Return the losses of a batch by name; ``total`` is their weighted sum.
+
+    Args:
+        outputs: of the network.
+        truth: (B, H, W) true depth in levels, NaN where unknown; depth beyond the levels counts as the last one.
+        scale: (B, 2) level 0 and step of the levels in dioptres.
+    """
+    levels = outputs.logits.shape[1]
+    known = truth.isfinite()
+    target = torch.where(known, truth, 0.0).clamp(0, levels - 1)
+    weight = known * (1 + (EDGE_WEIGHT - 1) * near_edges(target))
+
+    # Cross-entropy with each of the four pixels that a pixel of half resolution covers: a pixel on an edge has two depths.
+    log_posterior = outputs.logits.log_softmax(1)
+    four, weights = (F.pixel_unshuffle(x[:, None], 2) for x in (target, weight))
+    below = four.floor().clamp_max(levels - 2)
+    above_share = four - below
+    index = below.long()
+    likelihood = (1 - above_share) * log_posterior.gather(1, index) + above_share * log_posterior.gather(1, index + 1)
+    entropy = -(likelihood * weights).sum() / weights.sum().clamp_min(1)
+
+    apart = (outputs.full - target).abs().clamp_max(FAR_MOST)
+    position = (apart * weight).sum() / weight.sum().clamp_min(1)
+    first, step = scale[:, 0, None, None], scale[:, 1, None, None]
+    ratio = ((first + step * outputs.full) / (first + step * target)).log().abs()
+    relative = (ratio * weight).sum() / weight.sum().clamp_min(1)
+    total = entropy + 0.1 * position + 3.0 * relative
+    return {"total": total, "entropy": entropy, "position": position, "relative": relative}
+
+
+def near_edges(level: Tensor) -> Tensor:
+    """Return (B, H, W) 1 where depth jumps within ``EDGE_REACH`` px, else 0."""
+    highest, lowest = level, -level
+    for window in ((EDGE_REACH, 1), (1, EDGE_REACH)):  # one axis at a time is several times as fast
+        around = tuple(side // 2 for side in window)
+        highest, lowest = (F.max_pool2d(x[:, None], window, 1, around)[:, 0] for x in (highest, lowest))
+    return (highest + lowest > EDGE_JUMP).float()
