@@ -12,6 +12,7 @@ from rich.progress import MofNCompleteColumn
 from fossa_ros.commands.option_types import FILE, FOLDER
 from fossa_ros.commands.progress import progress_bar, stages
 from fossa_ros.core.errors import InputError
+from fossa_ros.io.documents import load_yaml
 
 
 @click.command("train")
@@ -38,6 +39,9 @@ def command(config, out, preview, device, workers, steps, minutes, log_every, sa
     and unseen.jpg, results on held-out stacks; and weights.safetensors, the averaged weights. Started by torchrun,
     several processes train together.
     """
+    if load_yaml(config, "give a configuration such as those in config/training").get("model") == "lens_aware":
+        train_on_evidence(config, out, preview, device, workers, steps, minutes, log_every, save_every, validation)
+        return
     from fossa_ros.training.config import load_config
     from fossa_ros.training.loop import Run, render_block
     from fossa_ros.training.report import PICTURED, UNSEEN_BLOCK, Reporter, picture_stacks
@@ -75,6 +79,51 @@ def command(config, out, preview, device, workers, steps, minutes, log_every, sa
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             run.train(end, workers=workers, after_step=after_step)
+        finally:
+            run.save()
+        bar.console.print(report.figures())
+
+
+def train_on_evidence(config, out, preview, device, workers, steps, minutes, log_every, save_every, validation):
+    """Train the lens-aware network: render and cache the evidence of all stacks first, then train on it."""
+    from fossa_ros.training.evidence_cache import HELD_OUT, EvidenceCache, fill_cache
+    from fossa_ros.training.evidence_config import load_evidence_config
+    from fossa_ros.training.evidence_report import EvidenceReporter, picture_gray_stacks
+    from fossa_ros.training.evidence_run import EvidenceRun
+    from fossa_ros.training.gray_stacks import gray_block
+    from fossa_ros.training.report import PICTURED
+
+    settings = load_evidence_config(config)
+    if preview is not None:
+        with stages("Rendering stacks", 1):
+            picture_gray_stacks(gray_block(settings.seed, HELD_OUT, PICTURED, settings.side), preview)
+        return
+    if out is None:
+        raise click.UsageError("Give --out, the folder of the run.")
+    run = EvidenceRun(settings, out, device)
+    if run.step >= settings.steps:
+        raise InputError(f"The run in '{out}' has reached its last step, {run.step}; give another --out.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started = time.monotonic()
+    cache = out / "evidence"
+    with progress_bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task("rendering blocks of stacks", total=settings.blocks + 1)
+        for done in fill_cache(cache, settings, 1 if workers is None else max(workers, 1)):
+            bar.update(task, completed=done)
+    end = min(steps or settings.steps, settings.steps)
+    with EvidenceReporter(run, cache, validation, log_every) as report, progress_bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task("training", total=end, completed=run.step)
+
+        def after_step(losses) -> bool:
+            report.step(losses)
+            bar.update(task, completed=run.step, description=f"loss {losses['total']:.3f}")
+            if run.step % save_every == 0 and run.step < end:
+                run.save()
+                bar.console.print(report.figures())
+            return minutes is None or time.monotonic() - started < 60 * minutes
+
+        try:
+            run.train(EvidenceCache(cache, settings.blocks), end, after_step)
         finally:
             run.save()
         bar.console.print(report.figures())
