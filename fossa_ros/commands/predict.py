@@ -13,6 +13,7 @@ from rich.table import Table
 from fossa_ros.commands.option_types import PATH, POSITIVE
 from fossa_ros.commands.progress import stages
 from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
+from fossa_ros.pipeline.depth_limits import DepthLimits
 
 
 @click.command("predict")
@@ -38,7 +39,16 @@ from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_e
     show_default=True,
     help="Long edge in px at which depth is estimated; 0 keeps the input's size.",
 )
-def command(stack, estimator, out, align, fx, bits, max_size, **network):
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=DepthLimits.min_confidence,
+    show_default=True,
+    help="Depth less certain is unknown; 0 keeps all.",
+)
+@click.option("--min-range", type=click.FloatRange(0), default=0.0, help="Nearer depth (m) is unknown.")
+@click.option("--max-range", type=click.FloatRange(0), default=0.0, help="Farther depth (m) is unknown; 0: no limit.")
+def command(stack, estimator, out, align, fx, bits, max_size, min_confidence, min_range, max_range, **network):
     """Turn a focus stack into metric depth.
 
     STACK is an .npz file, a folder with stack.json, or that stack.json (docs/stack-files.md). The output is depth.npy
@@ -50,6 +60,7 @@ def command(stack, estimator, out, align, fx, bits, max_size, **network):
     from fossa_ros.io.stack_files import load_stack
     from fossa_ros.pipeline.predict import predict, write_outputs
 
+    limits = DepthLimits(min_confidence, min_range, max_range)
     options = {name: value for name, value in network.items() if value is not None}
     if options and (estimator == DEFAULT_ESTIMATOR or not estimator_options(estimator)):
         raise click.UsageError(f"--{next(iter(options))} belongs to --estimator fossa.")
@@ -60,7 +71,7 @@ def command(stack, estimator, out, align, fx, bits, max_size, **network):
         source = load_stack(stack, fx, bits)
         next_stage("Estimating depth")
         align = source.photographs if align is None else align
-        prediction = predict(source.stack, estimator, align=align, max_size=max_size, names=source.names)
+        prediction = predict(source.stack, estimator, align=align, max_size=max_size, names=source.names, limits=limits)
         next_stage("Writing the results")
         metrics = None if source.truth is None else depth_metrics(prediction.depth, source.truth)
         written = write_outputs(out, prediction, metrics)

@@ -1,7 +1,7 @@
 """Evidence of a focus stack: how well every depth explains the blur of its planes, at every pixel.
 
-The log-likelihoods of neighbouring pixels of one surface add up. They are therefore neither clipped nor normalised here:
-what pools them decides later which depth is the most likely.
+The log-likelihoods of neighbouring pixels of one surface add up. They are therefore neither clipped nor normalised
+here: what pools them decides later which depth is the most likely.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def stack_evidence(stack: FocusStack, levels: int, margin: float, width: int) ->
 def gray_evidence(
     gray: np.ndarray, focus: np.ndarray, gains: np.ndarray | None, levels: int, margin: float
 ) -> Evidence:
-    """Return the evidence of (N, H, W) float32 luminance images, near to far; ``gains`` None estimates the blur gain."""
+    """Return the evidence of (N, H, W) float32 luminance images, near to far; gains that are None are estimated."""
     noise = focus_measure.noise_sigma(gray)
     statistics = focus_measure.band_statistics(gray, noise, WINDOW)
     moments = depth_profile.normalised_moments(statistics, MODEL_ERROR)

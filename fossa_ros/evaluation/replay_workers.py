@@ -14,6 +14,7 @@ from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.evaluation.replay_figures import SweepFigures, sweep_figures
 from fossa_ros.evaluation.replay_sweeps import ReplayedSweep
 from fossa_ros.motion import MotionCheck
+from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.pipeline.steps import check_motion, estimate_depth
 
@@ -32,6 +33,7 @@ class ReplayWorkers:
         on_result: receives every result with its figures and sweep, on one thread.
         workers: number of sweeps whose depth is estimated at a time; 0 for one per processor with the classical
             estimator, and for one with any other.
+        limits: of confidence and range; None keeps all depth.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class ReplayWorkers:
         estimator: Estimator,
         on_result: Callable[[SweepResult, SweepFigures, ReplayedSweep], None],
         workers: int = 0,
+        limits: DepthLimits | None = None,
     ):
         workers = workers or (_processors() if estimator.name == "classical" else 1)
         self._motion = motion
         self._estimator = estimator
         self._on_result = on_result
+        self._limits = limits
         self._room = threading.Semaphore(workers + WAITING)
         self._checking = ThreadPoolExecutor(1, "motion-check")
         self._estimating = ThreadPoolExecutor(workers, "depth-estimate")
@@ -72,7 +76,7 @@ class ReplayWorkers:
     def _estimate(self, checked: Future[Any], truth: np.ndarray | None) -> tuple[SweepResult, SweepFigures]:
         result = checked.result()
         if result.stack is not None:
-            result = estimate_depth(result, self._estimator)
+            result = estimate_depth(result, self._estimator, limits=self._limits)
         return result, sweep_figures(result, truth, result.stamp_ns)
 
     def _finish(self, estimated: Future[Any], sweep: ReplayedSweep) -> None:

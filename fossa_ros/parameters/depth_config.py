@@ -9,6 +9,7 @@ from fossa_ros.core.parameter import parameter, seconds, within
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
 from fossa_ros.motion import MotionConfig
+from fossa_ros.pipeline.depth_limits import DepthLimits
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,4 @@ class DepthConfig:
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig, metadata=within(""))
     motion: MotionConfig = field(default_factory=MotionConfig, metadata=within("motion."))
     depth: OutputConfig = field(default_factory=OutputConfig, metadata=within("depth."))
+    limits: DepthLimits = field(default_factory=DepthLimits, metadata=within("depth."))

@@ -21,6 +21,7 @@ from fossa_ros.io.pictures import confidence_picture, depth_picture, write_pictu
 from fossa_ros.io.ply import write_ply
 from fossa_ros.motion.alignment import AlignmentReport, align_stack
 from fossa_ros.motion.one_view import check_one_view
+from fossa_ros.pipeline.depth_limits import DepthLimits
 
 OUTPUTS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply", "metrics.json")
 
@@ -45,7 +46,13 @@ class Prediction:
 
 
 def predict(
-    stack: FocusStack, estimator: Estimator, *, align: bool, max_size: int = 0, names: Sequence[str] = ()
+    stack: FocusStack,
+    estimator: Estimator,
+    *,
+    align: bool,
+    max_size: int = 0,
+    names: Sequence[str] = (),
+    limits: DepthLimits | None = None,
 ) -> Prediction:
     """Estimate the depth of a stack, as it is in the rectified view of its camera.
 
@@ -57,6 +64,7 @@ def predict(
         align: whether to align the planes first.
         max_size: largest long edge of the working size, px; 0 works at the size of the stack.
         names: of the planes' files, for errors.
+        limits: depth outside them is unknown; None keeps all.
 
     Raises:
         InputError: a plane does not show the view of the others, or the estimator needs something that the stack does
@@ -78,6 +86,8 @@ def predict(
         whole = np.where(seen[..., None], depth_map.all_in_focus, reference)
         depth_map = replace(depth_map.within(seen), sharp_image=whole)
     depth_map = rectified(depth_map, stack)
+    if limits is not None:
+        depth_map = limits.apply(depth_map)
     depth = enlarge_depth(depth_map.depth, size)
     return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - started)
 

@@ -16,6 +16,7 @@ from fossa_ros.core.rectified import rectified
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck
+from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.sweep import CapturedSweep
@@ -54,13 +55,19 @@ def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
     )
 
 
-def estimate_depth(result: SweepResult, estimator: Estimator, temporal: TemporalFilter | None = None) -> SweepResult:
+def estimate_depth(
+    result: SweepResult,
+    estimator: Estimator,
+    temporal: TemporalFilter | None = None,
+    limits: DepthLimits | None = None,
+) -> SweepResult:
     """Estimate the depth of a sweep that passed the motion check.
 
     Args:
         result: of ``check_motion``, with a stack.
         estimator: makes the depth map.
         temporal: filters successive depth maps; None leaves each as it is.
+        limits: depth outside them is unknown; None keeps all.
 
     Returns:
         The result with its depth in the rectified view, or with verdict ``failed`` and the reason.
@@ -73,6 +80,8 @@ def estimate_depth(result: SweepResult, estimator: Estimator, temporal: Temporal
         if temporal is not None:
             depth = temporal.filter(depth)
         depth = rectified(depth, result.stack)
+        if limits is not None:
+            depth = limits.apply(depth)
     except Exception as error:
         return _failed(result, error)
     return replace(result, depth=depth, inference_ms=(time.perf_counter() - started) * 1e3)

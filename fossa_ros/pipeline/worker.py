@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck, MotionConfig
+from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.stage import Stage
 from fossa_ros.pipeline.steps import check_motion, estimate_depth
@@ -33,6 +34,7 @@ class DepthWorker:
         clock: nanoseconds on the clock of the stacks' stamps; None where ages do not matter.
         max_age_ns: largest age of a depth map, from the stamp of its reference plane; 0 for no limit.
         temporal: filters successive depth maps; None leaves each as it is.
+        limits: of confidence and range; None publishes all depth.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class DepthWorker:
         clock: Callable[[], int] | None = None,
         max_age_ns: int = 0,
         temporal: TemporalFilter | None = None,
+        limits: DepthLimits | None = None,
     ):
         self._motion = motion
         self._motion_config = motion.config  # from the next check on
@@ -52,6 +55,7 @@ class DepthWorker:
         self._clock = clock
         self._max_age_ns = max_age_ns
         self._temporal = temporal
+        self._limits = limits
         self._motion_lock = threading.Lock()  # the check is used by two stages and is not thread-safe
         self._estimator_lock = threading.Lock()  # so is the estimator, by a stage and by its warm-up
         self._warm_up_thread: threading.Thread | None = None
@@ -68,16 +72,24 @@ class DepthWorker:
         self._checking.start()
         self._comparing.start()
 
-    def reconfigure(self, motion: MotionConfig, max_age_ns: int, temporal: TemporalConfig | None) -> None:
+    def reconfigure(
+        self,
+        motion: MotionConfig,
+        max_age_ns: int,
+        temporal: TemporalConfig | None,
+        limits: DepthLimits | None = None,
+    ) -> None:
         """Use other thresholds from the next sweep on; returns at once, from any thread.
 
         Args:
             motion: thresholds of the check.
             max_age_ns: largest age of a depth map; 0 for no limit.
             temporal: how successive depth maps are filtered; None leaves each as it is.
+            limits: of confidence and range; None publishes all depth.
         """
         self._motion_config = motion
         self._max_age_ns = max_age_ns
+        self._limits = limits
         if temporal is None:
             self._temporal = None
         elif self._temporal is None:
@@ -157,7 +169,7 @@ class DepthWorker:
             result = self._limit_age(result, result.stack.stamp_ns)  # before an estimate that would not be used
         if result.stack is not None:
             with self._estimator_lock:
-                result = estimate_depth(result, self._estimator, self._temporal)
+                result = estimate_depth(result, self._estimator, self._temporal, self._limits)
             if result.depth is not None:
                 result = self._limit_age(result, result.depth.stamp_ns)
         self._on_result(result)

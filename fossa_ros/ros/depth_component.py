@@ -60,6 +60,7 @@ class DepthComponent:
             clock=self._node.now_ns,
             max_age_ns=config.depth.max_age_ns,
             temporal=None if (temporal := _temporal(config)) is None else TemporalFilter(temporal),
+            limits=config.limits,
         )
         self._outputs = Outputs(self._node, config.depth.encoding)
         return estimator.name
@@ -67,7 +68,7 @@ class DepthComponent:
     def apply_live(self, config: DepthConfig) -> None:
         """Check and filter by a changed configuration from the next sweep on."""
         if self._worker is not None:
-            self._worker.reconfigure(config.motion, config.depth.max_age_ns, _temporal(config))
+            self._worker.reconfigure(config.motion, config.depth.max_age_ns, _temporal(config), config.limits)
 
     def activate(self) -> None:
         """Start the worker."""

@@ -56,7 +56,10 @@ class EvidenceTraining:
     def __post_init__(self) -> None:
         checks = (
             (self.model == "lens_aware", "model must be lens_aware"),
-            (min(self.stacks, self.block, self.steps, self.batch) > 0, "stacks, block, steps and batch must be above 0"),
+            (
+                min(self.stacks, self.block, self.steps, self.batch) > 0,
+                "stacks, block, steps and batch must be above 0",
+            ),
             (self.side >= 32 and self.side % 2 == 0, "side must be an even number, at least 32"),
             (self.crop > 0 and self.crop % SIDE_MULTIPLE == 0, f"crop must be a multiple of {SIDE_MULTIPLE}"),
             (2 * self.crop <= self.side, "crop must be at most half of side"),

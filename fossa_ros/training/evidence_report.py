@@ -65,7 +65,8 @@ class EvidenceReporter:
         line = f"step {run.step}: unseen {figures_line(found)}"
         if self._files:
             estimator = LensAwareEstimator(run.average, run.device)
-            mean = mean_metrics([depth_metrics(estimator.estimate(f.stack).depth, f.truth) for f in self._files.values()])
+            rows = [depth_metrics(estimator.estimate(f.stack).depth, f.truth) for f in self._files.values()]
+            mean = mean_metrics(rows)
             line += f"; validation {figures_line(mean)}"
             found |= {f"validation_{name}": mean[name] for name in FIGURES}
         minutes = (time.monotonic() - self._started) / 60
@@ -98,7 +99,8 @@ def picture_gray_stacks(stacks: list[GrayStack], path: Path) -> None:
     panels = []
     for stack in stacks:
         for index in (0, len(stack.images) // 2, len(stack.images) - 1):
-            panels.append((f"focus {1 / stack.focus[index]:.2f} m", np.repeat(stack.images[index][..., None], 3, axis=2)))
+            image = np.repeat(stack.images[index][..., None], 3, axis=2)
+            panels.append((f"focus {1 / stack.focus[index]:.2f} m", image))
         depth = 1 / stack.truth
         near, far = depth_range(depth)
         panels.append((f"depth {near:.2f} to {far:.2f} m", colour_depth(depth, near, far)))

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from fossa_ros.core import optics
 from fossa_ros.training.defocus import MARGIN
-from fossa_ros.training.lenses import IMAGE_WIDTH, draw_focus, draw_lens
+from fossa_ros.training.lenses import draw_focus, draw_lens
 from fossa_ros.training.random_source import RandomSource
 from fossa_ros.training.rooms import make_room
-from fossa_ros.training.scenes import MAX_DEPTH_RATIO, NEAREST, FARTHEST, make_scene
+from fossa_ros.training.scenes import FARTHEST, MAX_DEPTH_RATIO, NEAREST, make_scene
 from fossa_ros.training.stacks import Imperfections, draw_imperfections, one_thread, photograph
 from fossa_ros.training.surfaces import Surfaces
 from fossa_ros.training.textures import texture_bank

@@ -27,7 +27,7 @@ def posterior_losses(outputs: Outputs, truth: Tensor, scale: Tensor) -> dict[str
     target = torch.where(known, truth, 0.0).clamp(0, levels - 1)
     weight = known * (1 + (EDGE_WEIGHT - 1) * near_edges(target))
 
-    # Cross-entropy with each of the four pixels that a pixel of half resolution covers: a pixel on an edge has two depths.
+    # Cross-entropy with each of the four pixels that a pixel of half resolution covers: one on an edge has two depths.
     log_posterior = outputs.logits.log_softmax(1)
     four, weights = (F.pixel_unshuffle(x[:, None], 2) for x in (target, weight))
     below = four.floor().clamp_max(levels - 2)

@@ -80,7 +80,7 @@ def quadric(o: Tensor, d: Tensor, *, both: bool = False):
 
 
 def make_room(rng: RandomSource, bank: Tensor, side: int, nearest: float, farthest: float) -> Surfaces:
-    """Return a gray (S, 1, side, side) scene whose far wall lies at ``farthest`` m and whose objects begin at ``nearest`` m.
+    """Return a gray (S, 1, side, side) room with its far wall at ``farthest`` m and objects from ``nearest`` m on.
 
     Args:
         rng: random numbers.
@@ -130,7 +130,9 @@ def make_room(rng: RandomSource, bank: Tensor, side: int, nearest: float, farthe
     front.sort(key=lambda layer: -layer[0])
     _, colours, covers, powers = zip(back, *front, strict=True)
     return Surfaces(
-        torch.stack(colours)[:, None].clamp(0.002, 30), torch.stack(covers), torch.stack(powers).clamp_max(1.5 / nearest)
+        torch.stack(colours)[:, None].clamp(0.002, 30),
+        torch.stack(covers),
+        torch.stack(powers).clamp_max(1.5 / nearest),
     )
 
 

@@ -1,7 +1,7 @@
 """Sums of log-likelihoods along surfaces: where the image shows no edge, neighbours have one depth.
 
-The filter is the recursive domain transform (Gastal and Oliveira, SIGGRAPH 2011): distance along a row or a column grows
-with the contrast it crosses, and weights decay exponentially with it.
+The filter is the recursive domain transform (Gastal and Oliveira, SIGGRAPH 2011): distance along a row or a column
+grows with the contrast it crosses, and weights decay exponentially with it.
 """
 
 from __future__ import annotations

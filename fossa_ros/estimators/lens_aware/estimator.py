@@ -81,7 +81,8 @@ def padded(inputs: Inputs) -> Inputs:
     """Extend the maps to multiples of ``MULTIPLE``: no evidence, and the image continued."""
     height, width = inputs.total.shape[2:]
     below, right = -height % MULTIPLE, -width % MULTIPLE
-    tall, wide = (2 * (a + b) - c for a, b, c in zip((height, width), (below, right), inputs.guides.shape[2:], strict=True))
+    tall = 2 * (height + below) - inputs.guides.shape[2]
+    wide = 2 * (width + right) - inputs.guides.shape[3]
     zero, edge = (0, right, 0, below), (0, wide, 0, tall)
     return Inputs(
         F.pad(inputs.total, zero),

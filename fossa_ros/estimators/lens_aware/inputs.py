@@ -32,7 +32,7 @@ def network_inputs(evidence: Evidence) -> Inputs:
 
 
 def settings(evidence: Evidence) -> Tensor:
-    """Return (L + 4,) numbers: where the planes lie among the levels, blur per level, planes, noise, levels per plane."""
+    """Return (L + 4,) numbers: the planes among the levels, blur per level, planes, noise, levels per plane."""
     step = evidence.levels[1] - evidence.levels[0]
     place = (evidence.focus - evidence.levels[0]) / step
     level = np.arange(len(evidence.levels))

@@ -1,10 +1,10 @@
 """A U-Net on evidence: log-likelihoods of depth levels in, their log-posterior out.
 
 The evidence of a surface is the sum of that of its pixels. The network gets it summed over 1, 2, 4, 8 and 16 pixels of
-the half resolution, one sum at each of its scales. Each pixel mixes these sums by weights that the network predicts, and
-a learned correction is added. Untrained, the network is a fixed mixture of pooled evidence. The depth about the mode of
-the posterior is brought to full resolution by convex combinations of neighbours (Teed and Deng, RAFT, ECCV 2020), so
-that edges stay sharp.
+the half resolution, one sum at each of its scales. Each pixel mixes these sums by weights that the network predicts,
+and a learned correction is added. Untrained, the network is a fixed mixture of pooled evidence. The depth about the
+mode of the posterior is brought to full resolution by convex combinations of neighbours (Teed and Deng, RAFT, ECCV
+2020), so that edges stay sharp.
 
 Shapes: B stacks, L levels, (h, w) half resolution, (H, W) = (2 h, 2 w) full resolution.
 """
@@ -12,6 +12,7 @@ Shapes: B stacks, L levels, (h, w) half resolution, (H, W) = (2 h, 2 w) full res
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -122,11 +123,11 @@ class EvidenceNetwork(nn.Module):
         self.enter = nn.ModuleList(nn.Conv2d(n, k, 1) for n, k in zip(entering, ch, strict=True))
         self.look = nn.Conv2d(guide + SIDES, ch[0], 3, padding=1)
         self.settings = nn.ModuleList(nn.Linear(c.levels + SETTINGS, k) for k in ch)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(ch, ch[1:], strict=False))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(ch))
         self.encode = nn.ModuleList(
             nn.Sequential(*(Residual(k) for _ in range(n))) for k, n in zip(ch, c.blocks, strict=True)
         )
-        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(ch, ch[1:], strict=False))
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(ch))
         self.decode = nn.ModuleList(
             nn.Sequential(*(Residual(k) for _ in range(n))) for k, n in zip(ch, c.decoder_blocks, strict=False)
         )
