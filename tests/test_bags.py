@@ -88,6 +88,21 @@ def test_a_recording_of_many_files_is_read_by_number_and_by_time(tmp_path, stora
     assert indices(tmp_path / "bag") == (list(range(60)), "")
 
 
+def test_recordings_of_other_topics_are_one_bag_and_those_of_the_same_time_are_not(tmp_path):
+    write(tmp_path / "one", range(9))
+    with BagWriter(tmp_path / "two") as writer:
+        writer.add_topic("/other", TYPE)
+        for index in range(9):
+            writer.write_serialized("/other", START + index * STEP, cdr(index))
+    (tmp_path / "bag").mkdir()
+    for name in ("one", "two"):
+        storage_of(tmp_path / name).rename(tmp_path / "bag" / f"{name}.mcap")
+    assert indices(tmp_path / "bag") == indices(tmp_path / "bag", "/other") == (list(range(9)), "")
+    shutil.copy(tmp_path / "bag" / "one.mcap", tmp_path / "bag" / "zcopy.mcap")
+    with pytest.raises(InputError, match=r"one.mcap and zcopy.mcap in .* at the same time; give one file"):
+        indices(tmp_path / "bag")
+
+
 @pytest.mark.parametrize("storage", [MCAP, SQLITE])
 def test_messages_that_were_not_written_by_time_are_read_by_time(tmp_path, storage):
     order = np.random.default_rng(0).permutation(500).tolist()

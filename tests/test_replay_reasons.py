@@ -90,7 +90,10 @@ CASES = {
     "the lens 3 s ahead": (shift(["/lens/state"], seconds=3), "the stamps of 'lens/state' are 3.0 s ahead of"),
     "the camera 3 s behind": (shift(CAMERA, seconds=-3), "the stamps of the images are 3.0 s behind this node's clock"),
     "the camera 3 s ahead": (shift(CAMERA, seconds=3), "its stamp is ahead of the clock (check"),
-    "no lens states": (drop("/lens/state"), "nothing arrived on 'lens/state': let the node that drives the lens"),
+    "no lens states": (
+        drop("/lens/state"),
+        "nothing arrived on 'lens/state', or only that the lens is not reachable: let the node that drives",
+    ),
     "a lens that does not answer": (
         lambda topic, message: setattr(message, "reachable", False) if topic == "/lens/state" else None,
         "nothing arrived on 'lens/state'",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,7 @@ LARGEST_METADATA = 64_000_000  # bytes; a bag may have thousands of files
 ROS1_MAGIC = b"#ROSBAG V"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 CHUNK = 2**20  # bytes decompressed at a time
+SHARED = 0.5  # of the time of a file: more than the parts of one recording have in common
 
 
 def decompressed(raw: bytes | memoryview) -> bytes | memoryview:
@@ -86,11 +88,11 @@ def open_files(path: Path, stack: contextlib.ExitStack) -> tuple[list[StorageFil
     except OSError as error:
         raise InputError(f"{folder} cannot be read ({error.strerror}); change its permissions.") from error
     faults = _missing(listed, present)
-    files: list[StorageFile] = []
+    files: dict[Path, StorageFile] = {}
     failure = None
     for file in present:
         try:
-            files.append(_open(file, stack))
+            files[file] = _open(file, stack)
         except InputError as error:
             failure = failure or error
             faults.append(f"{file.name} {'cannot be read' if file.stat().st_size else 'is empty'}")
@@ -98,7 +100,9 @@ def open_files(path: Path, stack: contextlib.ExitStack) -> tuple[list[StorageFil
         raise failure
     if not files:
         raise InputError(_nothing(folder))
-    return files, faults
+    if not listed:
+        _check_one_recording(folder, files)
+    return list(files.values()), faults
 
 
 def _present(folder: Path) -> list[Path]:
@@ -119,6 +123,26 @@ def _missing(listed: list[Path], present: list[Path]) -> list[str]:
         if not any(other.name.startswith(file.name) or file.name.startswith(other.name) for other in present)
     ]
     return [] if len(missing) == len(listed) <= len(present) else [f"{file.name} is missing" for file in missing]
+
+
+def _check_one_recording(folder: Path, files: dict[Path, StorageFile]) -> None:
+    """Raise InputError if two files hold the same topics of the same time: they are not parts of one recording."""
+    parts = [
+        (each.contents.begin_ns, each.contents.end_ns, set(each.contents.counts), file.name)
+        for file, each in files.items()
+        if each.contents.begin_ns is not None and each.contents.end_ns is not None
+    ]
+    parts.sort(key=itemgetter(0))
+    for index, (begin, end, topics, name) in enumerate(parts):
+        for other_begin, other_end, other_topics, other in parts[index + 1 :]:
+            if other_begin >= end:
+                break
+            shared_ns = min(end, other_end) - other_begin
+            if topics & other_topics and shared_ns > SHARED * min(end - begin, other_end - other_begin):
+                raise InputError(
+                    f"{name} and {other} in {folder} are recordings of the same topics at the same time; give one "
+                    "file, or put each into a folder of its own."
+                )
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -80,7 +80,10 @@ class ExternalSweep(SweepMachine):
 
     def _advice(self) -> str:
         if self._track.sampled == self._sampled:
-            return "nothing arrived on 'lens/state': let the node that drives the lens publish it, or remap lens/state"
+            return (
+                "nothing arrived on 'lens/state', or only that the lens is not reachable: let the node that drives the "
+                "lens publish its position, or remap lens/state"
+            )
         return self._clock_fault() or (
             "check 'lens/state' and that the lens passes through sweep.near to sweep.far within sweep.max_span"
         )
