@@ -9,6 +9,7 @@ import click
 
 from fossa_ros import __version__
 from fossa_ros.core.errors import FossaError
+from fossa_ros.core.missing_package import missing_package
 
 COMMANDS = {
     "bench": "Time the networks on this machine.",
@@ -54,6 +55,11 @@ class LazyCommands(click.Group):
             if ctx.params["debug"]:
                 raise
             click.echo(f"fossa: {error}", err=True)
+            ctx.exit(1)
+        except ModuleNotFoundError as error:
+            if ctx.params["debug"] or (missing := missing_package(error)) is None:
+                raise
+            click.echo(f"fossa: {missing}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("fossa: interrupted.", err=True)

@@ -53,10 +53,8 @@ def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator
 
         return ClassicalEstimator()
     if name == "fossa":
-        try:
-            from fossa_ros.estimators.fossa import create_predictor
-        except ModuleNotFoundError as error:
-            raise InputError(f"estimator fossa needs the Python package {error.name}; install it.") from error
+        from fossa_ros.estimators.fossa import create_predictor
+
         return create_predictor(**options)
     return _from_entry_point(name)
 

@@ -27,6 +27,7 @@ from rclpy.timer import Timer
 
 from fossa_ros.core.errors import FossaError, InputError
 from fossa_ros.core.freed_memory import keep_freed_memory
+from fossa_ros.core.missing_package import missing_package
 from fossa_ros.parameters.config import parameters_of
 from fossa_ros.parameters.node_config import NodeConfig
 from fossa_ros.parameters.parameter_sections import read_sections
@@ -200,14 +201,16 @@ class ManagedNode(LifecycleNode):
             step()
         except Interrupted:
             self.get_logger().info("The transition was abandoned: the process was asked to end")
-        except FossaError as error:
-            self.failure = error
-            if self._reminder.due(str(error)):  # autostart tries each second
-                again = " Trying again until it succeeds." if self._autostarting() else ""
-                self.get_logger().error(f"{error}{again}")
         except Exception as error:
-            self.failure = error
-            if self._reminder.due(repr(error)):
+            known = missing_package(error) if isinstance(error, ModuleNotFoundError) else None
+            self.failure = error if known is None else known
+            # Autostart tries each second.
+            if not self._reminder.due(repr(self.failure)):
+                pass
+            elif isinstance(self.failure, FossaError):
+                again = " Trying again until it succeeds." if self._autostarting() else ""
+                self.get_logger().error(f"{self.failure}{again}")
+            else:
                 self.get_logger().fatal(f"Unexpected failure, please report it:\n{traceback.format_exc()}")
         else:
             return TransitionCallbackReturn.SUCCESS
