@@ -8,7 +8,8 @@ parallax.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 
@@ -142,6 +143,17 @@ class ScenePool:
             motion = kinds[rng.choice(len(kinds), p=share)]
         return _Drawing(self, seed, motion, rng).sweep()
 
+    def at_focus(self, seed: int, motion: Motion, taken_at: Sequence[int], moves: bool) -> FocusStack:
+        """Take a sweep of the scene and sensor of ``draw(seed, motion)`` with a still camera.
+
+        Args:
+            seed: as in ``draw``.
+            motion: which object is in the scene, if any.
+            taken_at: which focus distance of FOCUS the lens truly has in each plane; FOCUS is what the stack states.
+            moves: whether that object moves.
+        """
+        return _Drawing(self, seed, motion, np.random.default_rng([seed, 19])).at_focus(taken_at, moves)
+
     def _wide(self, seed: int) -> np.ndarray:
         """Return (3, N, H, W, 3) uint8 sRGB: too near, right and too far, for each plane."""
         fine = _fine_camera()
@@ -211,16 +223,10 @@ class _Drawing:
 
     def sweep(self) -> MovingSweep:
         rng, pool = self.rng, self.pool
-        seed = pool.seeds[self.seed % len(pool.seeds)]
-        self.sensor = SimulatedCamera(
-            CAMERA.width, CAMERA.height, CAMERA.fx, full_well=rng.choice([2500.0, 5000.0, 10000.0])
-        )
-        self.flicker = rng.choice([0.0, 0.03])
-        self.errs = rng.random() < 0.5
+        seed = self._begin()
         path, light = self._path(), None
         if self.motion is Motion.WALKING:
             light, path = pool.walk(seed, int(rng.integers(_WALKS)))
-        self.mover_path = None
         if self.motion in OBJECT_MOVES:
             self._choose_mover(seed)
         history = rng.choice(["none", "still", "moving"], p=[0.1, 0.55, 0.35])
@@ -250,6 +256,27 @@ class _Drawing:
             gyro_ns,
             gyro,
         )
+
+    def _begin(self) -> int:
+        """Draw the sensor; return the seed of the scene."""
+        rng = self.rng
+        self.sensor = SimulatedCamera(
+            CAMERA.width, CAMERA.height, CAMERA.fx, full_well=rng.choice([2500.0, 5000.0, 10000.0])
+        )
+        self.flicker = rng.choice([0.0, 0.03])
+        self.errs = rng.random() < 0.5
+        self.mover_path = None
+        return self.pool.seeds[self.seed % len(self.pool.seeds)]
+
+    def at_focus(self, taken_at: Sequence[int], moves: bool) -> FocusStack:
+        seed = self._begin()
+        if moves:
+            self._choose_mover(seed)
+        planes = (
+            replace(self._plane(seed, still, taken, index, 0.0, moves, 1.0), focus_distance=FOCUS[taken])
+            for taken, index in enumerate(taken_at)
+        )
+        return FocusStack(tuple(planes), K=CAMERA.K, f_number=CAMERA.f_number, focal_length=CAMERA.focal_length)
 
     def _path(self) -> Path:
         """Draw the camera's path: rotations, sized in px at network resolution."""

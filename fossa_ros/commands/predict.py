@@ -26,6 +26,11 @@ from fossa_ros.pipeline.depth_limits import DepthLimits
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile for the fossa estimator.")
 @click.option("--out", type=PATH, help="Output folder.  [default: NAME-depth]")
 @click.option("--align/--no-align", default=None, help="Align the planes first.  [default: photographs yes, .npz no]")
+@click.option(
+    "--focus-check/--no-focus-check",
+    default=True,
+    help="Refuse a stack in which the blur of the planes contradicts their focus distances.  [default: refuse]",
+)
 @click.option("--fx", type=POSITIVE, help="Focal length in px of the input's images.")
 @click.option(
     "--bits",
@@ -48,7 +53,9 @@ from fossa_ros.pipeline.depth_limits import DepthLimits
 )
 @click.option("--min-range", type=click.FloatRange(0), default=0.0, help="Nearer depth (m) is unknown.")
 @click.option("--max-range", type=click.FloatRange(0), default=0.0, help="Farther depth (m) is unknown; 0: no limit.")
-def command(stack, estimator, out, align, fx, bits, max_size, min_confidence, min_range, max_range, **network):
+def command(
+    stack, estimator, out, align, focus_check, fx, bits, max_size, min_confidence, min_range, max_range, **network
+):
     """Turn a focus stack into metric depth.
 
     STACK is an .npz file, a folder with stack.json, or that stack.json (docs/stack-files.md). The output is depth.npy
@@ -71,7 +78,15 @@ def command(stack, estimator, out, align, fx, bits, max_size, min_confidence, mi
         source = load_stack(stack, fx, bits)
         next_stage("Estimating depth")
         align = source.photographs if align is None else align
-        prediction = predict(source.stack, estimator, align=align, max_size=max_size, names=source.names, limits=limits)
+        prediction = predict(
+            source.stack,
+            estimator,
+            align=align,
+            max_size=max_size,
+            names=source.names,
+            limits=limits,
+            focus_check=focus_check,
+        )
         next_stage("Writing the results")
         metrics = None if source.truth is None else depth_metrics(prediction.depth, source.truth)
         written = write_outputs(out, prediction, metrics)
@@ -106,6 +121,8 @@ def _summary(source, prediction, estimator):
     height, width = prediction.depth_map.depth.shape
     yield "estimator", f"{estimator}, at {width}x{height}, {prediction.seconds:.2f} s"
     known = np.isfinite(depth)
+    if prediction.findings.warning:
+        yield "warning", prediction.findings.warning
     yield "coverage", f"{100 * known.mean():.1f} % of the image"
     if known.any():
         low, middle, high = np.percentile(depth[known], (1, 50, 99))

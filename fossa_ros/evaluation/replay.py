@@ -189,7 +189,14 @@ def replay(
         motion = MotionCheck(options.config.motion)
         with (
             ReplayOutputs(work, result_bag, options.picture_every) as outputs,
-            ReplayWorkers(motion, estimator, on_result, options.workers, options.config.limits) as workers,
+            ReplayWorkers(
+                motion,
+                estimator,
+                on_result,
+                options.workers,
+                limits=options.config.limits,
+                focus_check=options.config.depth.focus_check,
+            ) as workers,
         ):
             sweeps = replayed_sweeps(bag, topics, options.config, lambda fault: setattr(done, "fault", fault))
             for sweep in _paced(sweeps, bag.begin_ns, options.rate, ended):

@@ -1,4 +1,4 @@
-"""The threads of a replay: motion check, depth and writing of several sweeps at a time."""
+"""The threads of a replay: checks, depth and writing of several sweeps at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from fossa_ros.evaluation.replay_sweeps import ReplayedSweep
 from fossa_ros.motion import MotionCheck
 from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.result import SweepResult
-from fossa_ros.pipeline.steps import check_motion, estimate_depth
+from fossa_ros.pipeline.steps import check_focus, check_motion, estimate_depth
+from fossa_ros.sweep import CapturedSweep
 
 WAITING = 2  # sweeps that wait, beside those under way
 
@@ -43,12 +44,14 @@ class ReplayWorkers:
         on_result: Callable[[SweepResult, SweepFigures, ReplayedSweep], None],
         workers: int = 0,
         limits: DepthLimits | None = None,
+        focus_check: bool = False,
     ):
         workers = workers or (_processors() if estimator.name == "classical" else 1)
         self._motion = motion
         self._estimator = estimator
         self._on_result = on_result
         self._limits = limits
+        self._focus_check = focus_check
         self._room = threading.Semaphore(workers + WAITING)
         self._checking = ThreadPoolExecutor(1, "motion-check")
         self._estimating = ThreadPoolExecutor(workers, "depth-estimate")
@@ -69,9 +72,13 @@ class ReplayWorkers:
         self._room.acquire()
         if self._failure is not None:
             raise self._failure
-        checked = self._checking.submit(check_motion, sweep.sweep, self._motion)
+        checked = self._checking.submit(self._check, sweep.sweep)
         estimated = self._estimating.submit(self._estimate, checked, sweep.truth)
         self._finishing.submit(self._finish, estimated, sweep)
+
+    def _check(self, sweep: CapturedSweep) -> SweepResult:
+        result = check_motion(sweep, self._motion)
+        return check_focus(result) if self._focus_check else result
 
     def _estimate(self, checked: Future[Any], truth: np.ndarray | None) -> tuple[SweepResult, SweepFigures]:
         result = checked.result()

@@ -44,6 +44,12 @@ class OutputConfig:
         "32FC1",
         "Encoding of depth/image: 32FC1 in metres with NaN, or 16UC1 in millimetres with 0, where depth is unknown",
     )
+    focus_check: bool = parameter(
+        True,
+        "Whether a sweep is refused if the blur of its planes contradicts their focus distances: a lens that does not "
+        "move, a frame that repeats, another order",
+        live=True,
+    )
     temporal_memory: float = parameter(
         0.0,
         "Share of the past averaged into each depth map where both show the same surface; 0 leaves each map unchanged",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import coloured_cloud
 from fossa_ros.core.rectified import rectified
 from fossa_ros.core.resampling import enlarge_depth, shrink_stack
@@ -22,6 +23,7 @@ from fossa_ros.io.ply import write_ply
 from fossa_ros.motion.alignment import AlignmentReport, align_stack
 from fossa_ros.motion.one_view import check_one_view
 from fossa_ros.pipeline.depth_limits import DepthLimits
+from fossa_ros.pipeline.stack_check import NOTHING, StackFindings, check_stack, repeated_frames
 
 OUTPUTS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply", "metrics.json")
 
@@ -36,6 +38,7 @@ class Prediction:
         alignment: misalignment of the planes before and after alignment, px of the working size; None if not aligned.
         seconds: time the estimator took.
         alignment_seconds: time the alignment took.
+        findings: what the stack says about its own claim.
     """
 
     depth: np.ndarray
@@ -43,6 +46,7 @@ class Prediction:
     alignment: AlignmentReport | None
     seconds: float
     alignment_seconds: float = 0.0
+    findings: StackFindings = NOTHING
 
 
 def predict(
@@ -53,6 +57,7 @@ def predict(
     max_size: int = 0,
     names: Sequence[str] = (),
     limits: DepthLimits | None = None,
+    focus_check: bool = True,
 ) -> Prediction:
     """Estimate the depth of a stack, as it is in the rectified view of its camera.
 
@@ -65,12 +70,15 @@ def predict(
         max_size: largest long edge of the working size, px; 0 works at the size of the stack.
         names: of the planes' files, for errors.
         limits: depth outside them is unknown; None keeps all.
+        focus_check: whether a stack is refused in which the blur of the planes contradicts their focus distances.
 
     Raises:
-        InputError: a plane does not show the view of the others, or the estimator needs something that the stack does
-            not have.
+        InputError: a plane does not show the view of the others, the blur of the planes contradicts their focus
+            distances, or the estimator needs something that the stack does not have.
     """
     size = stack.size
+    if focus_check and (refusal := repeated_frames(stack)):
+        raise InputError(refusal)
     stack = shrink_stack(stack, max_size)
     started = time.perf_counter()
     alignment = None
@@ -78,6 +86,9 @@ def predict(
         stack, alignment = align_stack(stack, names)
     else:
         check_one_view(stack, names)
+    findings = check_stack(stack) if focus_check else NOTHING
+    if findings.refusal:
+        raise InputError(findings.refusal)
     aligned = time.perf_counter()
     depth_map = estimator.estimate(stack)
     estimated = time.perf_counter()
@@ -89,7 +100,7 @@ def predict(
     if limits is not None:
         depth_map = limits.apply(depth_map)
     depth = enlarge_depth(depth_map.depth, size)
-    return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - started)
+    return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - started, findings)
 
 
 def write_outputs(folder: str | Path, prediction: Prediction, metrics: dict[str, float] | None = None) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.motion import MotionResult
+from fossa_ros.pipeline.stack_check import StackFindings
 from fossa_ros.sweep import CapturedSweep
 
 
@@ -19,6 +20,7 @@ class Verdict(StrEnum):
     INCOMPLETE = "incomplete"  # a plane is missing
     SUPERSEDED = "superseded"  # replaced by a newer sweep before it was processed
     FAILED = "failed"  # the estimator raised an error
+    INCONSISTENT = "inconsistent"  # its planes do not differ as their focus distances say
     STALE = "stale"  # its depth would be older than the limit
 
 
@@ -38,6 +40,7 @@ class SweepResult:
         motion_ms: duration of the motion check; NaN if it did not run.
         inference_ms: duration of the estimate; NaN if it did not run.
         motion: what the motion check found; None if it did not run.
+        findings: what the stack says about its own claim; None if it was not asked.
         age_ms: from the stamp of the depth to when it was ready to be published; NaN without a depth or a clock.
     """
 
@@ -51,6 +54,7 @@ class SweepResult:
     motion_ms: float = math.nan
     inference_ms: float = math.nan
     motion: MotionResult | None = None
+    findings: StackFindings | None = None
     age_ms: float = math.nan
 
     @property

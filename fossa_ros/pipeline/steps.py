@@ -1,4 +1,4 @@
-"""The two steps from a captured sweep to a depth map: motion check, then depth estimate. Failures become verdicts."""
+"""The steps from a captured sweep to a depth map: motion, focus, depth. Failures become verdicts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck
 from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.result import SweepResult, Verdict
+from fossa_ros.pipeline.stack_check import StackFindings, check_stack, repeated_frames
 from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.sweep import CapturedSweep
 
@@ -55,16 +56,42 @@ def check_motion(sweep: CapturedSweep, motion: MotionCheck) -> SweepResult:
     )
 
 
+def check_focus(result: SweepResult) -> SweepResult:
+    """Hold the blur of a sweep's planes against their focus distances and the lens.
+
+    Args:
+        result: of ``check_motion``.
+
+    Returns:
+        The result with what was found; with verdict ``inconsistent`` and without a stack if the planes cannot be what
+        the sweep says. A sweep without a stack is only asked for repeated frames.
+    """
+    if result.sweep.stack is None:
+        return result
+    started = time.perf_counter()
+    try:
+        # As captured: two equal frames differ once they are warped.
+        found = StackFindings(repeated_frames(result.sweep.stack))
+        if not found.refusal and result.stack is not None:
+            found = check_stack(result.stack)
+    except Exception as error:
+        return _failed(result, error)
+    result = replace(result, findings=found, motion_ms=result.motion_ms + (time.perf_counter() - started) * 1e3)
+    if found.refusal:
+        return replace(result, verdict=Verdict.INCONSISTENT, reason=found.refusal, stack=None)
+    return result
+
+
 def estimate_depth(
     result: SweepResult,
     estimator: Estimator,
     temporal: TemporalFilter | None = None,
     limits: DepthLimits | None = None,
 ) -> SweepResult:
-    """Estimate the depth of a sweep that passed the motion check.
+    """Estimate the depth of a sweep that passed the checks.
 
     Args:
-        result: of ``check_motion``, with a stack.
+        result: of ``check_motion`` or ``check_focus``, with a stack.
         estimator: makes the depth map.
         temporal: filters successive depth maps; None leaves each as it is.
         limits: depth outside them is unknown; None keeps all.

@@ -1,4 +1,4 @@
-"""Check sweeps for motion and estimate their depth on threads, so that neither step ever falls behind."""
+"""Check sweeps and estimate their depth on threads, so that neither step ever falls behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fossa_ros.motion import MotionCheck, MotionConfig
 from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.stage import Stage
-from fossa_ros.pipeline.steps import check_motion, estimate_depth
+from fossa_ros.pipeline.steps import check_focus, check_motion, estimate_depth
 from fossa_ros.pipeline.temporal_filter import TemporalConfig, TemporalFilter
 from fossa_ros.sweep import CapturedSweep, DecodePlane
 
@@ -35,6 +35,7 @@ class DepthWorker:
         max_age_ns: largest age of a depth map, from the stamp of its reference plane; 0 for no limit.
         temporal: filters successive depth maps; None leaves each as it is.
         limits: of confidence and range; None publishes all depth.
+        focus_check: whether sweeps whose blur contradicts their focus distances are refused.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class DepthWorker:
         max_age_ns: int = 0,
         temporal: TemporalFilter | None = None,
         limits: DepthLimits | None = None,
+        focus_check: bool = False,
     ):
         self._motion = motion
         self._motion_config = motion.config  # from the next check on
@@ -56,6 +58,7 @@ class DepthWorker:
         self._max_age_ns = max_age_ns
         self._temporal = temporal
         self._limits = limits
+        self._focus_check = focus_check
         self._motion_lock = threading.Lock()  # the check is used by two stages and is not thread-safe
         self._estimator_lock = threading.Lock()  # so is the estimator, by a stage and by its warm-up
         self._warm_up_thread: threading.Thread | None = None
@@ -78,6 +81,7 @@ class DepthWorker:
         max_age_ns: int,
         temporal: TemporalConfig | None,
         limits: DepthLimits | None = None,
+        focus_check: bool = False,
     ) -> None:
         """Use other thresholds from the next sweep on; returns at once, from any thread.
 
@@ -86,10 +90,12 @@ class DepthWorker:
             max_age_ns: largest age of a depth map; 0 for no limit.
             temporal: how successive depth maps are filtered; None leaves each as it is.
             limits: of confidence and range; None publishes all depth.
+            focus_check: whether sweeps whose blur contradicts their focus distances are refused.
         """
         self._motion_config = motion
         self._max_age_ns = max_age_ns
         self._limits = limits
+        self._focus_check = focus_check
         if temporal is None:
             self._temporal = None
         elif self._temporal is None:
@@ -157,6 +163,8 @@ class DepthWorker:
         with self._motion_lock:
             self._motion.config = self._motion_config
             result = check_motion(sweep, self._motion)
+        if self._focus_check:
+            result = check_focus(result)
         if result.stack is None:
             self._on_result(result)
             return

@@ -61,6 +61,7 @@ class DepthComponent:
             max_age_ns=config.depth.max_age_ns,
             temporal=None if (temporal := _temporal(config)) is None else TemporalFilter(temporal),
             limits=config.limits,
+            focus_check=config.depth.focus_check,
         )
         self._outputs = Outputs(self._node, config.depth.encoding)
         return estimator.name
@@ -68,7 +69,13 @@ class DepthComponent:
     def apply_live(self, config: DepthConfig) -> None:
         """Check and filter by a changed configuration from the next sweep on."""
         if self._worker is not None:
-            self._worker.reconfigure(config.motion, config.depth.max_age_ns, _temporal(config), config.limits)
+            self._worker.reconfigure(
+                config.motion,
+                config.depth.max_age_ns,
+                _temporal(config),
+                config.limits,
+                config.depth.focus_check,
+            )
 
     def activate(self) -> None:
         """Start the worker."""
@@ -110,6 +117,9 @@ class DepthComponent:
         if result.verdict == Verdict.SUPERSEDED:  # no fault: the camera is faster than the estimator
             self._node.get_logger().debug(message)
         elif result.depth is None and (message := self._log_throttle.apply(message)):
+            self._node.get_logger().warning(message)
+        warning = "" if result.findings is None else result.findings.warning
+        if warning and (message := self._log_throttle.apply(warning)):
             self._node.get_logger().warning(message)
         self._on_published(result, report)
 

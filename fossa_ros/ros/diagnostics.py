@@ -38,6 +38,7 @@ from fossa_ros.parameters.thresholds import (
     Thresholds,
 )
 from fossa_ros.pipeline.result import SweepResult, Verdict
+from fossa_ros.pipeline.stack_check import StackFindings
 from fossa_ros.ros import parameters
 from fossa_ros.ros.endpoints import create_publisher
 from fossa_ros.ros.lifecycle import ManagedNode
@@ -45,6 +46,7 @@ from fossa_ros.sweep.clock_offset import ClockOffset
 
 PERIOD_S = 1.0
 WINDOW_S = 10.0  # of rates and shares
+INCONSISTENT = 3  # sweeps in a row whose blur contradicts their focus distances, from which that is an error
 ACCEPTED = "accepted"
 INACTIVE = "inactive"
 
@@ -75,6 +77,8 @@ class Health:
         inference_ms: of the last depth.
         age_ms: of the last depth when it was published, from its stamp.
         known: share of the pixels of the last depth that have a value.
+        inconsistent: number of sweeps since the last depth whose blur contradicted their focus distances.
+        findings: what the last sweep that was asked said about its own claim; None where none was.
         resting: whether the node does not sweep on purpose, so that missing depth is not a fault.
         camera_fault: level, and why no frame reaches a sweep; empty where frames do.
         camera_period_ns: time from frame to frame; None where unknown.
@@ -94,6 +98,8 @@ class Health:
     sweep_ms: float = math.nan
     age_ms: float = math.nan
     known: float = math.nan
+    inconsistent: int = 0
+    findings: StackFindings | None = None
     resting: bool = False
     camera_fault: tuple[bytes, str] = OK, ""
     camera_period_ns: int | None = None
@@ -117,6 +123,7 @@ class Health:
         depth = result.depth
         known = math.nan if depth is None else cv2.countNonZero(depth.confidence) / depth.confidence.size
         sweep_ms = result.sweep.duration_ns / 1e6
+        self.findings = result.findings or self.findings
         self._count(
             str(result.verdict), result.reason, depth is not None, sweep_ms, result.inference_ms, result.age_ms, known
         )
@@ -143,8 +150,10 @@ class Health:
             if not accepted:
                 self.rejected += 1
                 self.last_reason = f"{verdict}: {reason}"
+                self.inconsistent += verdict == Verdict.INCONSISTENT
                 return
             self.accepted += 1
+            self.inconsistent = 0
             self.inference_ms = inference_ms
             self.age_ms = age_ms
             self.known = known
@@ -198,6 +207,8 @@ class Health:
     def _faults(self, part: Part, thresholds: Thresholds, rates: _Rates) -> list[tuple[bytes, str]]:
         """Return the level and the description of every fault of a part."""
         found = []
+        if part in (Part.SWEEP, Part.DEPTH) and self.inconsistent >= INCONSISTENT:
+            found.append((ERROR, f"{self.inconsistent} sweeps in a row: {self.last_reason}"))
         match part:
             case Part.CAMERA:
                 found.append(self.camera_fault)
@@ -217,6 +228,8 @@ class Health:
                     level, text = SILENCE.level(rates.silence, thresholds)
                     found.append((level, f"{text}; last reason: {self.last_reason or 'no sweep finished yet'}"))
                     found.append(DEPTH_RATE.level(rates.depths, thresholds))
+                if self.findings is not None and self.findings.warning:
+                    found.append((WARN, self.findings.warning))
                 if self.known == 0:
                     text = f"{self.estimator} found no depth in the last sweep; see docs/troubleshooting.md"
                     found.append((WARN, text))
@@ -266,10 +279,24 @@ class Health:
                 figures["inference [ms]"] = f"{self.inference_ms:.1f}"
                 figures["age of depth [ms]"] = f"{self.age_ms:.1f}"
                 figures["pixels with depth"] = f"{self.known:.3f}"
+                if self.findings is not None:
+                    figures |= _blur_figures(self.findings)
                 if self.gpu_memory is not None:
                     used, total = self.gpu_memory
                     figures["GPU memory [MiB]"] = f"{used / 2**20:.0f} of {total / 2**20:.0f}"
         return figures
+
+
+def _blur_figures(findings: StackFindings) -> dict[str, object]:
+    """Return the growth of the blur disc's diameter per dioptre: what the parameters say, and what was found."""
+    stated, blur = findings.stated, findings.blur
+    found = "not known"
+    if blur is not None:
+        found = f"{blur.factor * stated:.2f} +- {blur.factor * stated * min(blur.uncertainty, 1.0):.2f}"
+    return {
+        "blur stated [px/dioptre]": "not known" if math.isnan(stated) else f"{stated:.2f}",
+        "blur found [px/dioptre]": found,
+    }
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from fossa_ros.estimators.classical.focus_measure import BandStatistics
 
 MAX_DISTANCE = 1.5  # in units of the farthest focus distance: beyond it defocus hardly changes
 MIN_POWER = 0.01  # dioptres; keeps depth finite where a plane is focused at infinity
+MIN_SHARE = 0.01  # of the power of the nearest plane; the same for planes that are all far away
 BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre, candidates for an unknown lens
 STEEPNESS = np.arange(-2.0, 5.5, 0.75)  # of texture spectra, in the steps of the signatures
 NOISE_PEAK, TEXTURE_PEAK = 4.0, 12.0  # log-likelihood relative to no texture: noise stays below 3
@@ -22,11 +23,13 @@ def dioptre_levels(focus: np.ndarray, count: int, margin: float) -> np.ndarray:
     """Return ``count`` depth hypotheses, evenly spaced in dioptres.
 
     They extend ``margin`` mean plane spacings beyond the nearest and the farthest plane, but not beyond
-    ``MAX_DISTANCE`` times the distance of the farthest.
+    ``MAX_DISTANCE`` times the distance of the farthest. Where that is infinity, they end at ``MIN_POWER``, or nearer
+    where the other planes are that far.
     """
     near, far = float(np.max(focus)), float(np.min(focus))
     beyond = margin * (near - far) / (len(focus) - 1)
-    return np.linspace(max(far - beyond, far / MAX_DISTANCE, MIN_POWER), near + beyond, count)
+    least = far / MAX_DISTANCE if far > 0 else min(MIN_POWER, MIN_SHARE * near)
+    return np.linspace(max(far - beyond, least), near + beyond, count)
 
 
 def normalised_moments(statistics: BandStatistics, model_error: float) -> np.ndarray:
@@ -154,6 +157,26 @@ def _score_weights(model: BlurModel, steepness: float) -> np.ndarray:
     i, j = np.triu_indices(h.shape[-1])
     weights = h[..., i] * h[..., j] * np.where(i == j, 1.0, 2.0)
     return np.ascontiguousarray(np.moveaxis(weights, 1, -1).reshape(-1, h.shape[1]), dtype=np.float32)
+
+
+def hypothesis_scores(
+    moments: np.ndarray, steepness: float, levels: np.ndarray, focus: np.ndarray, gains: np.ndarray
+) -> np.ndarray:
+    """Return the (M, L) log-likelihoods of every level for (B * P, M) moments of one spectrum, relative to no texture.
+
+    The weights are kept apart from those of depth, which a stack's many hypotheses would push out.
+    """
+    lens = tuple(levels.tolist()), tuple(focus.tolist()), tuple(gains.tolist())
+    return _products(moments, _hypothesis_weights(*lens, steepness))
+
+
+@lru_cache(maxsize=512)
+def _hypothesis_weights(
+    levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...], steepness: float
+) -> np.ndarray:
+    weights = _score_weights(_blur_model(levels, focus, gains), steepness)
+    weights.flags.writeable = False
+    return weights
 
 
 def _products(moments: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from fossa_ros.estimators.estimator import Estimator
 
 HALF_CONFIDENCE = 0.1  # relative depth error at which confidence is 0.5
 EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
+POOLED = 4.0  # px at half resolution: standard deviation of the window over which precision is averaged
 MIN_SUPPORT = 0.2  # reached at 1.6 times config.reach from texture
 EDGE_REACH = 9  # px at half resolution: width of the window around such an edge
 
@@ -63,6 +64,7 @@ class ClassicalEstimator(Estimator):
             gains = gains[order]
         measured, precision, texture = depth_profile.most_likely(moments, statistics.steepness, levels, focus, gains)
 
+        texture = np.where(_tells_depth(precision, levels), texture, 0.0)
         half = measured.shape
         sharp = blend_planes([cv2.resize(i, half[::-1], interpolation=cv2.INTER_AREA) for i in images], focus, measured)
         couplings = filling.couplings(sharp, measured, precision, config)
@@ -90,9 +92,19 @@ def _reduced(images: list[np.ndarray], width: int) -> list[np.ndarray]:
     return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for image in images]
 
 
+def _tells_depth(precision: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return where the images tell depth (dioptres, with ``precision``) better than that it is one of the levels.
+
+    Elsewhere blur hardly changes from plane to plane, in pixels: images too small, a lens too short, planes too far
+    away or given in a wrong unit. Any depth there would be that of the smoothing.
+    """
+    variance_of_levels = (levels[-1] - levels[0]) ** 2 / 12.0
+    return np.asarray(gaussian(precision, POOLED) * variance_of_levels > 1.0)
+
+
 def _confidence(power: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Return 0..1 from the expected error of the data around a pixel and from the risk of a depth edge nearby."""
-    variance = 1.0 / np.maximum(gaussian(precision, 4.0), 1e-6)
+    variance = 1.0 / np.maximum(gaussian(precision, POOLED), 1e-6)
     window = np.ones((EDGE_REACH, EDGE_REACH), np.uint8)
     jump = np.maximum(cv2.dilate(power, window) - power, power - cv2.erode(power, window))
     variance += EDGE_RISK * np.square(jump)
