@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,6 +104,30 @@ def test_planes_travel_in_the_cameras_encoding_and_share_its_pixels(sweep):
     message = focus_stack_message(sweep)
     for plane, frame in zip(message.planes, sweep.frames, strict=True):
         assert plane.data is frame.image.data and plane.header.stamp != frame.image.header.stamp
+
+
+@pytest.mark.parametrize(("encoding", "sent"), [("mono16", "mono8"), ("bayer_rggb16", "rgb8")])
+def test_planes_of_16_bits_travel_as_they_were_scaled(sweep, encoding, sent):
+    """The range is known where the camera is: the other half of the node cannot find another."""
+    deep = [np.uint16(4) * plane.image[..., 1] for plane in sweep.stack.planes]  # 10 bits
+    messages = [
+        image_message(pixels, encoding, frame.image.header) for pixels, frame in zip(deep, sweep.frames, strict=True)
+    ]
+    decoded = [rgb_from_message(message) for message in messages]
+    frames = [replace(frame, image=message) for frame, message in zip(sweep.frames, messages, strict=True)]
+    taken = replace(sweep, stack=sweep.stack.with_images(decoded), frames=tuple(frames))
+    assert [plane.encoding for plane in focus_stack_message(taken).planes] == [sent] * 3
+    for plane, other in zip(over_the_wire(taken).stack.planes, taken.stack.planes, strict=True):
+        np.testing.assert_array_equal(plane.image, other.image)
+
+
+def test_planes_of_16_bits_that_another_program_sends_have_one_range(sweep):
+    message = focus_stack_message(sweep)
+    message.planes = [
+        image_message(np.full((120, 160), value, np.uint16), "mono16", plane.header)
+        for value, plane in zip((500, 4000, 1000), message.planes, strict=True)
+    ]
+    assert [plane.image[0, 0, 0] for plane in captured_sweep(message).stack.planes] == [31, 249, 62]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -171,14 +171,16 @@ def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out
     """Calibrate from bags, one or more for each distance: METRES=BAG, for example 0.5=half_metre."""
     from fossa_ros.calibration.bag import read_bag
     from fossa_ros.calibration.lens_calibration import CalibratedDevice
+    from fossa_ros.core.sample_range import SampleRange
     from fossa_ros.messages.images import rgb_from_message
 
+    decode = partial(rgb_from_message, sample_range=SampleRange())
     topics = {"image_topic": image_topic, "command_topic": command_topic}
     timing = {"settling": settling, "exposure": exposure}
     series = []
     with counted("Reading the bags", len(bags)) as advance:
         for distance, path in bags:
-            series.append(read_bag(path, distance, rgb_from_message, **topics, **timing))
+            series.append(read_bag(path, distance, decode, **topics, **timing))
             advance()
     commands = [frame.command for each in series for frame in each.frames]
     device = CalibratedDevice(backend, backend or "lens", "command", unit, min(commands), max(commands))

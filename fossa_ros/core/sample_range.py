@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -13,6 +14,17 @@ from fossa_ros.core.errors import InputError
 LOG = logging.getLogger(__name__)
 PAYLOADS = (8, 10, 12, 14, 16)
 """Bits that cameras put into 16, from the lowest bit up."""
+_MUCH = 2  # bits that are given and not used: images are four times as dark as they could be
+
+
+class Log(Protocol):
+    """What a logger of Python and one of rclpy have in common."""
+
+    def info(self, message: str, /) -> Any:
+        """Log a message."""
+
+    def warning(self, message: str, /) -> Any:
+        """Log a warning."""
 
 
 def payload_of(pixels: np.ndarray) -> int:
@@ -35,9 +47,11 @@ class SampleRange:
     Args:
         bits: of the range, 8 .. 16; None to find it.
         parameter: that gives the bits, for what is logged and refused.
+        log: receives what is found.
     """
 
-    def __init__(self, bits: int | None = None, parameter: str = "camera.bits"):
+    def __init__(self, bits: int | None = None, parameter: str = "camera.bits", log: Log = LOG):
+        self._log = log
         self._given = bits
         self._parameter = parameter
         self._found = 0
@@ -45,8 +59,8 @@ class SampleRange:
 
     @property
     def bits(self) -> int:
-        """Bits of the range so far; 0 before the first image."""
-        return self._given if self._given is not None and self._found else self._found
+        """Bits of the range so far; 0 before the first image where they are to be found."""
+        return self._found if self._given is None else self._given
 
     def add(self, pixels: np.ndarray, encoding: str = "16-bit pixels") -> int:
         """Take account of uint16 pixels before they are scaled, and return the bits of the range.
@@ -71,21 +85,18 @@ class SampleRange:
             return self.bits
 
     def _report(self, before: int, encoding: str) -> None:
-        if self._given is not None:
-            if not before and self._given - self._found >= 2:
-                LOG.warning(
-                    "%s: values of the first image need %d bits of the %d of %s, so images are dark; correct it if "
-                    "they stay so",
-                    encoding, self._found, self._given, self._parameter,
-                )  # fmt: skip
-        elif before:
-            LOG.warning(
-                "%s: values need %d bits, not %d as before, so images are darker from now on; set %s to the bits of "
-                "the camera",
-                encoding, self._found, before, self._parameter,
-            )  # fmt: skip
-        else:
-            LOG.info(
-                "%s: values fit %d bits, which become the range; set %s if the camera has another",
-                encoding, self._found, self._parameter,
-            )  # fmt: skip
+        if self._given is None and before:
+            self._log.warning(
+                f"{encoding}: values need {self._found} bits, not {before} as before, so images are darker from now "
+                f"on; set {self._parameter} to the bits of the camera."
+            )
+        elif self._given is None:
+            self._log.info(
+                f"{encoding}: values fit {self._found} bits, which become the range; set {self._parameter} if the "
+                "camera has more."
+            )
+        elif not before and self._given - self._found >= _MUCH:
+            self._log.warning(
+                f"{encoding}: the first image needs {self._found} bits of the {self._given} of {self._parameter}, so "
+                "images are dark; correct it if they stay so."
+            )

@@ -69,7 +69,7 @@ class Replay:
         sweeps: figures of each sweep, in order.
         seconds: time of the bag that was replayed.
         wall_seconds: duration of the replay.
-        image: for what its images are taken, raw or rectified, and why; empty for recorded stacks.
+        image: for what its images are taken, raw or rectified, and the range of 16-bit pixels, and why.
         damage: why the bag could not be read to its end; empty where it could.
         fault: why no frame of the bag could be used, as the node would say it; empty where some could.
         interrupted: whether the replay was ended before the end of the bag.
@@ -198,7 +198,9 @@ def replay(
                 focus_check=options.config.depth.focus_check,
             ) as workers,
         ):
-            sweeps = replayed_sweeps(bag, topics, options.config, lambda fault: setattr(done, "fault", fault))
+            sweeps = replayed_sweeps(
+                bag, topics, options.config, lambda fault: setattr(done, "fault", fault), _ImageLog(done)
+            )
             for sweep in _paced(sweeps, bag.begin_ns, options.rate, ended):
                 workers.submit(sweep)
         done.interrupted = ended.is_set()
@@ -209,6 +211,18 @@ def replay(
         progress(done, total)
         _write_figures(done, work)
     return done
+
+
+class _ImageLog:
+    """Add to a replay what is found out of its images."""
+
+    def __init__(self, done: Replay):
+        self._done = done
+
+    def info(self, message: str, /) -> None:
+        self._done.image = f"{self._done.image} {message}".strip()
+
+    warning = info
 
 
 def _paced(

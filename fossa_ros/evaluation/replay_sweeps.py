@@ -15,6 +15,7 @@ import numpy as np
 
 from fossa_ros.calibration.configured_lens import configured_calibration
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.sample_range import LOG, Log, SampleRange
 from fossa_ros.evaluation.replay_topics import ReplayTopics
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.camera_frames import CameraFrames
@@ -72,6 +73,7 @@ def replayed_sweeps(
     topics: ReplayTopics,
     config: CaptureConfig,
     on_fault: Callable[[str], None] = lambda fault: None,
+    log: Log = LOG,
 ) -> Iterator[ReplayedSweep]:
     """Yield the sweeps of a bag in their order, as ``fossa_node`` with these parameters would have captured them.
 
@@ -82,14 +84,16 @@ def replayed_sweeps(
         topics: of the bag.
         config: parameters of the node.
         on_fault: receives, at the end, why no frame or no stack of the bag could be used.
+        log: receives what is found out and assumed of the images.
 
     Raises:
         InputError: parameters that cannot be used, or lens states from which the focus of frames cannot be known.
     """
     truth = Truth()
+    sample_range = SampleRange(config.camera.bits, log=log)
     # The camera_info of a recorded stack is one of raw images, unless the user says otherwise.
     rectified = config.camera.image == "rectified"
-    assembler = None if topics.stacks else _FrameSweeps(config, topics)
+    assembler = None if topics.stacks else _FrameSweeps(config, topics, log)
     for recorded in bag.messages(topics.names):
         try:
             message = bag.read(recorded)
@@ -100,7 +104,11 @@ def replayed_sweeps(
             truth.add(message)
             continue
         try:
-            sweeps = [captured_sweep(message, rectified)] if assembler is None else assembler.add(recorded, message)
+            sweeps = (
+                [captured_sweep(message, rectified, sample_range)]
+                if assembler is None
+                else assembler.add(recorded, message)
+            )
         except AttributeError as error:
             raise InputError(
                 f"{bag.path}: {recorded.topic} was recorded by another version of fossa_ros, which defines "
@@ -121,13 +129,13 @@ def replayed_sweeps(
 class _FrameSweeps:
     """Assemble sweeps from recorded frames and lens states, in the mode ``external``."""
 
-    def __init__(self, config: CaptureConfig, topics: ReplayTopics):
+    def __init__(self, config: CaptureConfig, topics: ReplayTopics, log: Log):
         self._topics = topics
         self._timing = config.sweep.timing
         external = replace(config.sweep.config, mode=SweepMode.EXTERNAL)
         self._sequencer = Sequencer(config.sweep.plan, self._timing, external)
         self._gyro = GyroBuffer(config.imu.rotation, config.imu.clock_offset_ns)
-        self._decoder = configured_decoder(config, configured_calibration(config.lens), self._gyro)
+        self._decoder = configured_decoder(config, configured_calibration(config.lens), self._gyro, log)
         rectified, _ = takes_rectified(config.camera.image, topics.image or "")
         self._frames = CameraFrames(
             self._sequencer.add_frame, exposure_times=bool(config.sweep.exposure_topic), rectified=rectified

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from fossa_ros.core.camera_model import CameraModel
+from fossa_ros.core.sample_range import LOG, Log, SampleRange
 from fossa_ros.messages.camera_info import CameraCalibration
 from fossa_ros.messages.exposure_times import ExposureTimes
 from fossa_ros.messages.fields import nanoseconds
-from fossa_ros.messages.images import rgb_from_message
+from fossa_ros.messages.images import assumed_encoding, rgb_from_message
 from fossa_ros.sweep import Frame
 
 
@@ -64,9 +65,33 @@ def camera_frame(image: Any, info: Any, arrival_ns: int, rectified: bool = False
     )
 
 
-def decode_frame(frame: Frame) -> np.ndarray:
-    """Return the (H, W, 3) uint8 RGB pixels of a frame that ``CameraFrames`` made; raises InputError."""
-    return rgb_from_message(frame.image)
+class FrameDecoder:
+    """Decode the frames of one camera that ``CameraFrames`` made, 16-bit pixels by one range. Thread-safe.
+
+    Args:
+        bits: of that range; None to find it, as ``SampleRange`` does.
+        log: receives what is assumed of the images.
+    """
+
+    def __init__(self, bits: int | None = None, log: Log = LOG):
+        self._range = SampleRange(bits, log=log)
+        self._log = log
+        self._assumed = ""
+
+    def __call__(self, frame: Frame) -> np.ndarray:
+        """Return the (H, W, 3) uint8 RGB pixels of a frame; raises InputError."""
+        encoding = getattr(frame.image, "encoding", "")
+        assumed = assumed_encoding(encoding)
+        if assumed and encoding != self._assumed:
+            self._assumed = encoding
+            self._log.warning(
+                f"Images of encoding {encoding} are taken for {assumed}; let the camera publish what they are."
+            )
+        return rgb_from_message(frame.image, self._range)
+
+    def scale(self) -> int:
+        """Return a number that changes when pixels are scaled otherwise than before."""
+        return self._range.bits
 
 
 def frame_camera(frame: Frame, size: tuple[int, int]) -> CameraModel:

@@ -14,10 +14,11 @@ import numpy as np
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import POINT
+from fossa_ros.core.sample_range import SampleRange
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.lens import LensState
 from fossa_ros.messages.camera_info import CameraCalibration
-from fossa_ros.messages.images import rgb_from_message
+from fossa_ros.messages.images import decoded_alike
 from fossa_ros.sweep import CapturedSweep, Frame, GyroSamples
 
 FLOAT32 = 7  # sensor_msgs/PointField
@@ -107,11 +108,16 @@ def angular_velocity(message: Any) -> tuple[float, float, float] | None:
     return rate.x, rate.y, rate.z
 
 
-def captured_sweep(message: Any, rectified: bool = False) -> CapturedSweep:
+def captured_sweep(message: Any, rectified: bool = False, sample_range: SampleRange | None = None) -> CapturedSweep:
     """Return a sweep from its message (``fossa_ros/FocusStack``).
 
-    A message that cannot be used becomes a sweep without a stack, with the reason. ``rectified`` says that its images
-    are rectified although the camera_info has distortion; sweep_node sends a camera_info without, then.
+    A message that cannot be used becomes a sweep without a stack, with the reason.
+
+    Args:
+        message: the sweep.
+        rectified: whether its images are rectified although the camera_info has distortion; sweep_node sends a
+            camera_info without, then.
+        sample_range: of planes with 16 bits, which other programs may send; without it, that of this stack.
     """
     calibration = CameraCalibration.of(message.camera_info, rectified)
     stamps = tuple(nanoseconds(plane.header.stamp) for plane in message.planes)
@@ -126,8 +132,10 @@ def captured_sweep(message: Any, rectified: bool = False) -> CapturedSweep:
         if len(message.gyro_rates) != 3 * len(message.gyro_stamps):
             raise InputError("A focus_stack must have three gyro_rates for each of its gyro_stamps; correct them.")
         planes = tuple(
-            FocusPlane(rgb_from_message(image), float(focus), stamp)
-            for image, focus, stamp in zip(message.planes, distances, stamps, strict=True)
+            FocusPlane(image, float(focus), stamp)
+            for image, focus, stamp in zip(
+                decoded_alike(message.planes, sample_range or SampleRange()), distances, stamps, strict=True
+            )
         )
         if not planes:
             raise InputError("A focus_stack needs planes; send at least two.")

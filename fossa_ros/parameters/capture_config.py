@@ -8,6 +8,7 @@ from typing import Literal
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import parameter, seconds, within
+from fossa_ros.core.sample_range import PAYLOADS
 from fossa_ros.lens.config import LensConfig
 from fossa_ros.messages.camera_info import ImageKind
 from fossa_ros.sweep import ClockUse, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
@@ -26,6 +27,17 @@ class CameraConfig:
         "if a part of the resolved name of their topic begins with rect",
     )
     f_number: float | None = parameter(None, "F-number of the camera's optics, 0 if unknown", minimum=0.0)
+    bits: int | None = parameter(
+        None,
+        "Bits that the camera uses of its 16-bit pixels, 8 to 16; 0 finds them: the least of 8, 10, 12, 14 and 16 that "
+        "holds every value so far",
+        minimum=0,
+        maximum=16,
+    )
+
+    def __post_init__(self) -> None:
+        if self.bits is not None and self.bits < PAYLOADS[0]:
+            raise InputError(f"camera.bits must be 0 or within 8 .. 16, not {self.bits}; correct it.")
 
 
 @dataclass(frozen=True)

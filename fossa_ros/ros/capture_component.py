@@ -106,7 +106,7 @@ class CaptureComponent:
             plan,
             config.sweep.timing,
             partial(configured_lens, config.lens, self._node.now_ns, calibration),
-            configured_decoder(config, calibration, self._gyro),
+            configured_decoder(config, calibration, self._gyro, self._node.get_logger()),
             on_sweep=on_sweep,
             on_lens_state=self._on_lens_state,
             clock=self._node.now_ns,

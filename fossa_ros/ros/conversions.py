@@ -19,6 +19,7 @@ from fossa_ros.core.stack import FocusPlane
 from fossa_ros.lens import LensState
 from fossa_ros.messages.camera_info import CameraCalibration
 from fossa_ros.messages.fields import depth_fields, image_fields, stamp_fields
+from fossa_ros.messages.images import has_sixteen_bits
 from fossa_ros.msg import FocusStack as FocusStackMessage
 from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
@@ -116,6 +117,10 @@ def _plane_message(plane: FocusPlane, frame: Frame, header: Header) -> Image:
     image = frame.image
     if not isinstance(image, Image):  # it came compressed
         return image_message(np.ascontiguousarray(plane.image), "rgb8", header)
+    if has_sixteen_bits(image.encoding):  # scaled, as the range was found in this node
+        grey = image.encoding.startswith("mono")
+        pixels = plane.image[..., 0] if grey else plane.image
+        return image_message(np.ascontiguousarray(pixels), "mono8" if grey else "rgb8", header)
     image = copy.copy(image)  # which shares the pixels
     image.header = header
     return image

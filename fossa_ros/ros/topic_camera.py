@@ -11,6 +11,7 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.sample_range import SampleRange
 from fossa_ros.messages import topics
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.messages.images import rgb_from_message
@@ -36,6 +37,7 @@ class TopicCamera:
 
     def __init__(self, topic: str, lead: float = 0.1, patience: float = 5.0):
         self._topic, self._lead_ns, self._patience = "/" + topic.lstrip("/"), round(lead * 1e9), patience
+        self._range = SampleRange()
         self._changed = threading.Condition()
         self._newest: Image | None = None
         self._own = IsolatedNode("fossa_calibrate")
@@ -55,7 +57,7 @@ class TopicCamera:
             if not self._changed.wait_for(lambda: self._stamp() >= target, self._patience):
                 raise InputError(self._timeout_reason(target))
             image = self._newest
-        return cv2.cvtColor(rgb_from_message(image), cv2.COLOR_RGB2GRAY)
+        return cv2.cvtColor(rgb_from_message(image, self._range), cv2.COLOR_RGB2GRAY)
 
     def wait(self, seconds: float) -> None:
         """Sleep."""

@@ -35,6 +35,8 @@ class SweepDecoder:
 
     Args:
         decode: returns the (H, W, 3) uint8 RGB pixels of a frame; raises InputError.
+        scale: returns a number that changes when ``decode`` scales pixels otherwise than before: all planes of a
+            stack are decoded with the same.
         camera: returns the camera of a frame with images of a size (height, width); raises InputError.
         focal_length: metres, None if unknown.
         f_number: None if unknown.
@@ -46,6 +48,7 @@ class SweepDecoder:
         self,
         decode: Callable[[Frame], np.ndarray],
         *,
+        scale: Callable[[], int] = lambda: 0,
         camera: Callable[[Frame, tuple[int, int]], CameraModel] = camera_of_K,
         focal_length: float | None = None,
         f_number: float | None = None,
@@ -53,13 +56,14 @@ class SweepDecoder:
         breathing: Callable[[FocusStack], np.ndarray] | None = None,
     ):
         self.decode = decode
+        self._scale = scale
         self._camera = camera
         self._focal_length = focal_length
         self._f_number = f_number
         self._gyro = gyro
         self._breathing = breathing
         self._lock = threading.Lock()
-        self._decoded: dict[int, FocusPlane] = {}  # by start of exposure
+        self._decoded: dict[int, tuple[FocusPlane, int]] = {}  # and scale, by start of exposure
 
     @property
     def resamples(self) -> bool:
@@ -98,15 +102,18 @@ class SweepDecoder:
             InputError: the frame cannot be decoded.
         """
         with self._lock:
-            if plane.start_ns not in self._decoded:
-                while len(self._decoded) >= DECODED:  # sweeps that never become a stack
-                    del self._decoded[next(iter(self._decoded))]
-                self._decoded[plane.start_ns] = self._focus_plane(plane)
-            decoded = self._decoded[plane.start_ns]
+            while len(self._decoded) >= DECODED and plane.start_ns not in self._decoded:
+                del self._decoded[next(iter(self._decoded))]  # of a sweep that never became a stack
+            decoded, _ = self._decoded[plane.start_ns] = self._plane_and_scale(plane)
         return decoded, self._camera(plane.frame, decoded.image.shape[:2]).K
 
-    def _focus_plane(self, plane: TakenPlane) -> FocusPlane:
-        return FocusPlane(self.decode(plane.frame), plane.focus_distance, plane.start_ns)
+    def _plane_and_scale(self, plane: TakenPlane) -> tuple[FocusPlane, int]:
+        """Return a plane as it was decoded before, or decode it if the scale is another since; and the scale."""
+        known = self._decoded.get(plane.start_ns)
+        while known is None or known[1] != self._scale():
+            scale = self._scale()  # decoding may change it
+            known = FocusPlane(self.decode(plane.frame), plane.focus_distance, plane.start_ns), scale
+        return known
 
     def _gyro_samples(self, planes: tuple[TakenPlane, ...], timing: SweepTiming) -> GyroSamples | None:
         if self._gyro is None or not planes:
@@ -117,9 +124,11 @@ class SweepDecoder:
 
     def _stack(self, planes: tuple[TakenPlane, ...]) -> FocusStack:
         with self._lock:
-            known = self._decoded
-            self._decoded = {plane.start_ns: known.get(plane.start_ns) or self._focus_plane(plane) for plane in planes}
-            decoded = tuple(self._decoded.values())
+            while True:
+                self._decoded = {plane.start_ns: self._plane_and_scale(plane) for plane in planes}
+                if len({scale for _, scale in self._decoded.values()}) == 1:
+                    break
+            decoded = tuple(plane for plane, _ in self._decoded.values())
         camera = self._camera(planes[0].frame, decoded[0].image.shape[:2])
         return FocusStack(
             planes=decoded,
