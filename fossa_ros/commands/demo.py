@@ -20,7 +20,8 @@ from fossa_ros.core.errors import InputError
 @click.option("--scene", default=0, show_default=True, help="Random seed of the simulated scene.")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter of fossa_node.")
 @click.option("--raw", is_flag=True, help="Record frames and lens states (28 MB/s) instead of results.")
-def command(out, seconds, scene, parameters, raw):
+@click.option("--distortion", is_flag=True, help="Give the camera a lens with barrel distortion (plumb_bob).")
+def command(out, seconds, scene, parameters, raw, distortion):
     """Sweep a simulated scene with the real nodes over DDS, and score the depth.
 
     A simulated camera and lens run in one process, the node that drives them in another. Halfway, the camera is
@@ -43,4 +44,4 @@ def command(out, seconds, scene, parameters, raw):
         from fossa_ros.ros.demo import run_demo
     except ImportError as error:
         raise InputError(f"The demo needs ROS 2 ({error}); install the package with its ROS wheels.") from error
-    run_demo(out, seconds, scene, pairs, raw)
+    run_demo(out, seconds, scene, pairs, raw, distortion)

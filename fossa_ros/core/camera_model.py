@@ -106,14 +106,43 @@ class Rectification:
     def view_pixels(self, K: np.ndarray, raw: ArrayLike) -> np.ndarray:
         """Return (N, 2) pixels of the rectified view for (N, 2) ``raw`` pixels; NaN where they belong to no ray."""
         raw = np.asarray(raw, np.float64)
-        bent = (raw - K[:2, 2]) @ np.linalg.inv(K[:2, :2]).T
-        straight = self._straightened(bent)
+        straight = self._plane_points(K, raw)
         points = np.column_stack([straight, np.ones(len(raw))]) @ (self.P @ self.R).T
         with np.errstate(divide="ignore", invalid="ignore"):
-            view = np.where(points[:, 2:] > 0, points[:, :2] / points[:, 2:], np.nan)
-        back = self.raw_pixels(K, view)
-        found = np.abs(back - raw).max(axis=1) < _FOUND  # False for NaN
-        return np.where(found[:, None], view, np.nan)
+            return np.asarray(np.where(points[:, 2:] > 0, points[:, :2] / points[:, 2:], np.nan))
+
+    def local_scale(self, K: np.ndarray, size: tuple[int, int], samples: int = 48) -> np.ndarray:
+        """Return how much larger the raw image shows things at each place than where its lens does not distort.
+
+        Blur discs are images of discs on the plane in focus, so that distortion changes their size by the same factor.
+
+        Args:
+            K: (3, 3) intrinsic matrix of the raw images.
+            size: height and width of the raw images.
+            samples: along the longer side.
+
+        Returns:
+            (h, w) float32 on a grid from the first to the last pixel of each side, 1 where there is no distortion, as
+            on the optical axis. It is the root mean square over all directions, as the variance of a blur disc is the
+            mean of that along any two. NaN where the raw image shows nothing.
+        """
+        shape = [max(round(samples * side / max(size)), 3) for side in size]
+        rows, columns = (np.linspace(0, side - 1, count) for side, count in zip(size, shape, strict=True))
+        raw = np.dstack(np.meshgrid(columns, rows)).reshape(-1, 2)
+        step = 0.5  # px
+        ends = [self._plane_points(K, raw + move) for move in ((-step, 0), (step, 0), (0, -step), (0, step))]
+        along, down = (ends[1] - ends[0]) * (K[0, 0] / (2 * step)), (ends[3] - ends[2]) * (K[1, 1] / (2 * step))
+        area = along[:, 0] * down[:, 1] - along[:, 1] * down[:, 0]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scale = np.sqrt((np.square(along) + np.square(down)).sum(axis=1) / 2) / np.abs(area)
+        return np.asarray(scale.reshape(shape), np.float32)
+
+    def _plane_points(self, K: np.ndarray, raw: np.ndarray) -> np.ndarray:
+        """Return (N, 2) points on the plane z = 1 of the raw camera, NaN where there is none."""
+        bent = (raw - K[:2, 2]) @ np.linalg.inv(K[:2, :2]).T
+        straight = self._straightened(bent)
+        found = np.abs(self._distorted(straight) - bent).max(axis=1) < _FOUND / K[0, 0]
+        return np.where(found[:, None], straight, np.nan)
 
     def rays(self, view: np.ndarray) -> np.ndarray:
         """Return (N, 3) rays of the raw camera for (N, 2) pixels of the view, with z = 1 in the rectified camera."""

@@ -39,6 +39,28 @@ def rectified(depth_map: DepthMap, stack: FocusStack) -> DepthMap:
     return replace(depth_map, depth=depth, confidence=confidence, sharp_image=sharp_image, K=rectification.P)
 
 
+def blur_scale(stack: FocusStack, size: tuple[int, int]) -> np.ndarray | None:
+    """Return by how much blur is larger at each place of a raw stack than K says; None for a rectified stack.
+
+    Returns:
+        (h, w) float32 of ``size``, from the distortion of the lens (``Rectification.local_scale``).
+    """
+    if stack.rectification is None or stack.K is None or not stack.rectification.distorts:
+        return None
+    return _blur_scale(tuple(stack.K.ravel().tolist()), stack.rectification, stack.size, size)
+
+
+@lru_cache(maxsize=4)
+def _blur_scale(
+    K: tuple[float, ...], rectification: Rectification, size: tuple[int, int], wanted: tuple[int, int]
+) -> np.ndarray:
+    scale = rectification.local_scale(np.reshape(K, (3, 3)), size)
+    scale = np.where(np.isfinite(scale), scale, np.float32(1.0))  # no light comes from there
+    enlarged = cv2.resize(scale, wanted[::-1], interpolation=cv2.INTER_LINEAR)
+    enlarged.flags.writeable = False
+    return enlarged
+
+
 @dataclass(frozen=True, eq=False)
 class _Maps:
     """Where each pixel of the rectified view comes from.

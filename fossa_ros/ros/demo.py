@@ -31,6 +31,8 @@ BUMP_AT = 0.5  # share of the run
 BUMP_AGAIN_S = 2.0  # after a knock between two sweeps, or within one that was incomplete anyway
 EXTENSION_S = 10.0  # of the run, for a busy machine on which no knock has met a complete sweep yet
 TICK_S = 0.1
+DISTORTION = (-0.35, 0.12, 0.001, -0.001, 0.0)
+"""Of the rig's lens, plumb_bob: a corner of the raw image shows what a lens without it would show 87 px outside."""
 SHUTDOWN_TIMEOUT_S = 10.0
 
 
@@ -39,7 +41,12 @@ class DemoFailed(FossaError):
 
 
 def run_demo(
-    out: Path, seconds: float = 20.0, scene: int = 0, parameters: dict[str, str] | None = None, raw: bool = False
+    out: Path,
+    seconds: float = 20.0,
+    scene: int = 0,
+    parameters: dict[str, str] | None = None,
+    raw: bool = False,
+    distortion: bool = False,
 ) -> dict[str, Any]:
     """Sweep a simulated scene with real nodes, knock the camera, and write the results to ``out``.
 
@@ -51,6 +58,7 @@ def run_demo(
         scene: seed of the rig's scene.
         parameters: of fossa_node, in addition to config/rig.yaml.
         raw: whether the bag holds every frame and lens state in place of the node's results.
+        distortion: whether the rig's lens distorts by DISTORTION.
 
     Returns:
         The figures of ``summary.json``.
@@ -63,7 +71,7 @@ def run_demo(
     environment.complete()
     out, domain = Path(out), os.environ.get("ROS_DOMAIN_ID", "")
     with _interrupted_by_sigterm(), environment.isolated(), replacing_files(out, FILES) as work:
-        run = _record(work, seconds, scene, parameters or {}, raw)
+        run = _record(work, seconds, scene, parameters or {}, raw, distortion)
         summary = summarise(run, seconds)
         if not summary["sweeps_scored"]:
             raise DemoFailed(f"{describe_failure(summary, domain)} End of the logs:\n{_log_ends(work)}")
@@ -85,7 +93,7 @@ class _Nodes:
             raise DemoFailed(f"A node ended unexpectedly. End of the logs:\n{_log_ends(self.logs)}")
 
 
-def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str], raw: bool) -> Run:
+def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str], raw: bool, distortion: bool) -> Run:
     with contextlib.ExitStack() as stack:
         link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fossa-rig-"))) / "lens"
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -95,6 +103,8 @@ def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str], 
             "sim_rig_node": {"autostart": "true", "scene": scene, "lens.link": link},
             "fossa_node": {"lens.port": link, **parameters},
         }
+        if distortion:
+            overrides["sim_rig_node"]["camera.distortion"] = str(list(DISTORTION))
         nodes = _Nodes([stack.enter_context(_process(name, overrides[name], work)) for name in overrides], work)
         with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console()) as bar:
             _await_first_sweep(recorder, nodes, link, bar)

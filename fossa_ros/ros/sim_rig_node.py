@@ -55,7 +55,7 @@ class SimRigNode(ManagedNode):
     ``metadata`` holds the exposure time of each frame, ``truth/lens`` the position of the lens during each frame: NaN
     where it moved by more than MOVED. ``truth/depth`` is latched. It is published when the camera comes to rest and
     when it starts to move; while it moves, all of it is NaN, as rendering the depth of every frame would take longer
-    than rendering the frames.
+    than rendering the frames. With distortion, images are raw and the depth is that of their rectified view.
     """
 
     NODE_NAME = "sim_rig_node"
@@ -179,8 +179,8 @@ class SimRigNode(ManagedNode):
 
 
 def _camera_info(camera: SimulatedCamera) -> CameraInfo:
-    info = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
-    info.d = [0.0] * 5
+    info = CameraInfo(width=camera.width, height=camera.height, distortion_model=camera.distortion_model)
+    info.d = list(camera.distortion) or [0.0] * 5
     info.k = camera.K.ravel().tolist()
     info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     info.p = [value for row in camera.K for value in (*row, 0.0)]

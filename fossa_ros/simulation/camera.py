@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from fossa_ros.core import optics
+from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import parameter
 
@@ -52,6 +55,8 @@ class SimulatedCamera:
         vignetting: light lost in the corners, 0..1.
         breathing_length: metres in optics.magnification: the focal length for a lens that moves, the distance from
             the pupil for a tunable lens; 0 for none.
+        distortion: coefficients of the lens's distortion, as camera_info has them; the images are raw, then. The depth
+            of their rectified view, which has the same ``K``, is what is known as true.
         breathing_shift: px right and down by which the image moves per dioptre, as behind a tilted lens.
     """
 
@@ -70,6 +75,10 @@ class SimulatedCamera:
         minimum=0.0,
         maximum=0.05,
     )
+    distortion_model: Literal["plumb_bob", "rational_polynomial", "equidistant"] = parameter(
+        "plumb_bob", "Model of the lens's distortion, as in camera_info"
+    )
+    distortion: tuple[float, ...] = parameter((), "Coefficients of the lens's distortion; empty for none")
     breathing_shift: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self):
@@ -78,11 +87,20 @@ class SimulatedCamera:
                 raise InputError(f"{name} of a simulated camera must be positive, not {getattr(self, name)}.")
         if not (0 <= self.vignetting < 1 and 0 <= self.read_noise < np.inf):
             raise InputError("vignetting must be in 0..1 and read_noise zero or a positive number of electrons.")
+        _ = self.rectification  # raises InputError
 
     @property
     def K(self) -> np.ndarray:
         """(3, 3) float64 intrinsic matrix; pixel centres are at integer coordinates."""
         return np.array([[self.fx, 0, (self.width - 1) / 2], [0, self.fx, (self.height - 1) / 2], [0, 0, 1.0]])
+
+    @cached_property
+    def rectification(self) -> Rectification | None:
+        """From the raw images to their rectified view, which has the same ``K``; None without distortion."""
+        if not self.distortion:
+            return None
+        made = Rectification(tuple(self.K.ravel().tolist()), self.distortion_model, self.distortion)
+        return made if made.distorts else None
 
     @property
     def pixel_size(self) -> float:

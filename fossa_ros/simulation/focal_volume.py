@@ -11,6 +11,7 @@ import numpy as np
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
+from fossa_ros.simulation.distortion import margin_of, pinhole_pixels
 from fossa_ros.simulation.motion_path import Path, Pose, still
 from fossa_ros.simulation.moving_layer import MovingLayer, interpolated, plane_homography
 from fossa_ros.simulation.render_cache import cached
@@ -34,6 +35,7 @@ class FocalVolume:
     - Slices, interpolation and motion blur are in 8-bit sRGB code values.
     - Camera rotation and breathing are exact homographies, resampled with cubic interpolation.
     - Camera translation is the homography of the plane at the scene's median depth, without parallax.
+    - Distortion is resampled together with rotation and breathing, with cubic interpolation.
     - Beyond the margin the outermost pixels are repeated.
     - The blur of a breathing camera is magnified with the image.
     - A moving object is one flat layer (see MovingLayer).
@@ -42,7 +44,7 @@ class FocalVolume:
         scene: a scene, or the seed of one.
         camera: geometry and lens.
         powers: (nearest, farthest) focus in dioptres that the lens reaches, in any order.
-        margin: pixels of scene rendered beyond each side, for rotations up to margin / fx.
+        margin: pixels of scene rendered beyond each side of what the camera sees, for rotations up to margin / fx.
         views: pinholes across the aperture.
         workers: threads that render.
         progress: called with the share of the work done, 0..1, from any thread.
@@ -51,7 +53,7 @@ class FocalVolume:
         cache: whether the slices of a scene given by its seed are kept on disk and reused.
 
     Raises:
-        InputError: focus within the focal length.
+        InputError: focus within the focal length, a lens that distorts too much, or distortion and a moving object.
     """
 
     def __init__(
@@ -69,6 +71,11 @@ class FocalVolume:
         cache: bool = False,
     ):
         self._given, self._detail = scene, 1.5 * camera.fx if detail is None else detail
+        self._pinhole_pixels = pinhole_pixels(camera)
+        if self._pinhole_pixels is not None:
+            margin += margin_of(self._pinhole_pixels, camera)
+            if isinstance(scene, Scene) and scene.mover is not None:
+                raise InputError("A moving object cannot be seen through distortion; leave out one of them.")
         self.camera, self.margin, self.reference_power = camera, margin, reference_power
         low, high = min(powers), max(powers)
         if low < 0:
@@ -115,6 +122,8 @@ class FocalVolume:
         image = interpolated(self.slices, self.powers, power)
         warp = self._warp(power, pose)
         size = self.camera.width, self.camera.height
+        if self._pinhole_pixels is not None:
+            return self._distorted(image, warp)
         if np.allclose(warp, np.eye(3), rtol=0, atol=1e-7):
             edge = self.margin
             image = image[edge : edge + size[1], edge : edge + size[0]].copy()
@@ -126,6 +135,14 @@ class FocalVolume:
         if self.layer is not None:
             self.layer.draw(image, power, pose or Pose(), time, self._K(power), self.rest_depth, warp)
         return image
+
+    def _distorted(self, image: np.ndarray, warp: np.ndarray) -> np.ndarray:
+        """Return the raw image of a slice whose view is warped by ``warp``."""
+        to_slice = np.array([[1, 0, self.margin], [0, 1, self.margin], [0, 0, 1.0]]) @ np.linalg.inv(warp)
+        pixels = cv2.perspectiveTransform(self._pinhole_pixels, to_slice).astype(np.float32)
+        return cv2.remap(
+            image, pixels[..., 0].copy(), pixels[..., 1].copy(), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
 
     def exposed(
         self, power: Callable[[float], float], path: Path = still, start: float = 0.0, exposure: float = 0.0

@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.geometry import scaled_intrinsics
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.distortion import FINE, distorted, margin_of, pinhole_pixels
 from fossa_ros.simulation.motion_path import Path, Pose, still
 from fossa_ros.simulation.raycast import Pinhole, cast_depth
 from fossa_ros.simulation.scenes import Scene, make_scene
@@ -35,7 +37,8 @@ def render_stack(
 
     Args:
         scene: a scene, or the seed of one, which is drawn as finely as this camera can resolve.
-        camera: geometry, lens and sensor.
+        camera: geometry, lens and sensor; with distortion, the planes are raw images and the depth is that of the
+            rectified view.
         focus_distances: (N,) metres, one per plane; infinity allowed.
         poses: camera pose of each plane; without them ``path`` gives the pose at each time.
         path: camera pose over time, also during the exposure.
@@ -68,12 +71,14 @@ def render_stack(
     matrices = [camera.K_at(distance, focus_distances[reference]) for distance in focus_distances]
 
     light = [None] * count
+    pixels = pinhole_pixels(camera, FINE)
+    margin = 0 if pixels is None else margin_of(pixels, camera)
     for group in _rendered_together(scene, matrices, paths, starts, exposure):
         first = group[0]
-        synthesis = Synthesis(camera, focus_distances[group], views, K=matrices[first])
+        synthesis = _synthesis(camera, focus_distances[group], views, matrices[first], margin)
         images = synthesis.light(scene.at, paths[first], starts[first], exposure, workers)
         for plane, image in zip(group, images, strict=True):
-            light[plane] = image
+            light[plane] = image if pixels is None else distorted(image, pixels, margin)
     planes = tuple(
         FocusPlane(
             camera.expose(light[plane], rng, 1.0 if gains is None else gains[plane]),
@@ -82,7 +87,9 @@ def render_stack(
         )
         for plane in range(count)
     )
-    stack = FocusStack(planes, camera.K, camera.f_number, camera.focal_length, reference)
+    stack = FocusStack(
+        planes, camera.K, camera.f_number, camera.focal_length, reference, rectification=camera.rectification
+    )
     start = float(starts[reference])
     return stack, true_depth(scene, camera, paths[reference](start), start)
 
@@ -99,6 +106,16 @@ def all_in_focus(
     """Render the (H, W, 3) uint8 view of a pinhole at the lens centre, with ``views`` samples per pixel."""
     stopped_down = Synthesis(replace(camera, f_number=1e9), [np.inf], views)
     return camera.expose(stopped_down.light(scene.at, lambda _: pose or Pose(), start=time)[0])
+
+
+def _synthesis(camera: SimulatedCamera, focus_distances, views: int, K: np.ndarray, margin: int) -> Synthesis:
+    """Return the thin lens of a camera; with a ``margin``, of its pinhole image at FINE times the resolution."""
+    if margin == 0:
+        return Synthesis(camera, focus_distances, views, K=K)
+    size, fine = (camera.height, camera.width), (FINE * camera.height, FINE * camera.width)
+    finer = replace(camera, width=fine[1], height=fine[0], fx=FINE * camera.fx, distortion=())
+    frame = -FINE * margin, -FINE * margin, fine[1] + 2 * FINE * margin, fine[0] + 2 * FINE * margin
+    return Synthesis(finer, focus_distances, views, frame, scaled_intrinsics(K, size, fine))
 
 
 def _rendered_together(scene, matrices, paths, starts, exposure) -> list[list[int]]:

@@ -169,15 +169,16 @@ class _Messages:
 
     def _info(self, stamp_ns: int) -> dict[str, Any]:
         height, width = self._stack.size
-        K = self._stack.K
+        K, raw = self._stack.K, self._stack.rectification
+        P = K if raw is None else raw.P
         return self._header(stamp_ns) | {
             "height": height,
             "width": width,
-            "distortion_model": "plumb_bob",
-            "d": np.zeros(5),
+            "distortion_model": "plumb_bob" if raw is None else raw.model,
+            "d": np.zeros(5) if raw is None else np.array(raw.coefficients),
             "k": K.ravel(),
-            "r": np.eye(3).ravel(),
-            "p": np.hstack([K, np.zeros((3, 1))]).ravel(),
+            "r": np.eye(3).ravel() if raw is None else raw.R.ravel(),
+            "p": np.hstack([P, np.zeros((3, 1))]).ravel(),
             "binning_x": 0,
             "binning_y": 0,
             "roi": {"x_offset": 0, "y_offset": 0, "height": 0, "width": 0, "do_rectify": False},

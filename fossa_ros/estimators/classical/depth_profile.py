@@ -14,6 +14,8 @@ MIN_POWER = 0.01  # dioptres; keeps depth finite where a plane is focused at inf
 MIN_SHARE = 0.01  # of the power of the nearest plane; the same for planes that are all far away
 BLUR_GAINS = np.geomspace(0.4, 14.0, 14)  # px of blur radius per dioptre, candidates for an unknown lens
 STEEPNESS = np.arange(-2.0, 5.5, 0.75)  # of texture spectra, in the steps of the signatures
+SCALE_STEP = 1.05  # ratio of the scales of blur that are told apart in images of a lens with distortion
+MOST_SCALES = 48  # for which the weights are kept
 NOISE_PEAK, TEXTURE_PEAK = 4.0, 12.0  # log-likelihood relative to no texture: noise stays below 3
 BLOCK = 2048  # pixels per block: their scores stay in the cache
 PRODUCT = 2**18  # multiplications; OpenBLAS splits larger products over threads, which wait when processors are busy
@@ -72,7 +74,12 @@ def estimate_blur_gains(
 
 
 def most_likely(
-    moments: np.ndarray, steepness: np.ndarray, levels: np.ndarray, focus: np.ndarray, gains: np.ndarray
+    moments: np.ndarray,
+    steepness: np.ndarray,
+    levels: np.ndarray,
+    focus: np.ndarray,
+    gains: np.ndarray,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the most likely power of every pixel, its precision and its significance.
 
@@ -80,23 +87,30 @@ def most_likely(
         moments: (B * P, h * w) of ``normalised_moments``.
         steepness: (h, w) of the texture's spectrum.
         levels, focus, gains: as in ``BlurModel``.
+        scale: (h, w) by which the gains are larger at each pixel; None for 1 everywhere.
 
     Returns:
         (3, h, w) float32: the power in dioptres; its precision in 1 / D^2, from the curvature of the likelihood; and
         its significance in 0..1, where 0 means that it may be noise without texture.
     """
-    # Pixels are sorted by spectrum, so that each spectrum is one matrix product.
+    # Pixels are sorted by spectrum and scale, so that those of one kind are one matrix product.
     nearest = np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness.ravel()).astype(np.uint8)
+    scales = np.ones(1)
+    if scale is not None:
+        steps = np.rint(np.log(scale.ravel()) / np.log(SCALE_STEP)).astype(np.int16)
+        scales = SCALE_STEP ** np.arange(steps.min(), steps.max() + 1.0)
+        nearest = nearest + np.uint16(len(STEEPNESS)) * (steps - steps.min()).astype(np.uint16)
     order = np.argsort(nearest, kind="stable")
     moments = np.take(moments, order, axis=1)
-    lens = tuple(levels.tolist()), tuple(focus.tolist()), tuple(gains.tolist())
+    lens = [(tuple(levels.tolist()), tuple(focus.tolist()), tuple((gains * each).tolist())) for each in scales]
     ordered = np.empty((3, order.size), np.float32)
     last = 0
-    for index, count in enumerate(np.bincount(nearest, minlength=len(STEEPNESS))):
+    for index, count in enumerate(np.bincount(nearest)):
         first, last = last, last + count
+        place, spectrum = divmod(index, len(STEEPNESS))
         for begin in range(first, last, BLOCK):
             here = slice(begin, min(begin + BLOCK, last))
-            scores = _products(moments[:, here], _spectrum_weights(*lens, float(STEEPNESS[index])))
+            scores = _products(moments[:, here], _spectrum_weights(*lens[place], float(STEEPNESS[spectrum])))
             ordered[:, here] = _peaks(scores, levels)
     results = np.empty_like(ordered)
     results[:, order] = ordered
@@ -136,7 +150,7 @@ def log_likelihoods(
     return total, finest
 
 
-@lru_cache(maxsize=4 * len(STEEPNESS))
+@lru_cache(maxsize=MOST_SCALES * len(STEEPNESS))
 def _spectrum_weights(
     levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...], steepness: float
 ) -> np.ndarray:
@@ -146,7 +160,7 @@ def _spectrum_weights(
     return weights
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=MOST_SCALES)
 def _blur_model(levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...]) -> BlurModel:
     return BlurModel(levels, focus, gains)
 

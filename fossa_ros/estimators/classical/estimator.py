@@ -8,6 +8,7 @@ import numpy as np
 from fossa_ros.core import optics
 from fossa_ros.core.all_in_focus import blend_planes, compose_all_in_focus
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.rectified import blur_scale
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.classical import blur_model, depth_profile, filling, focus_measure
 from fossa_ros.estimators.classical.bands import gaussian
@@ -62,10 +63,13 @@ class ClassicalEstimator(Estimator):
             gains = depth_profile.estimate_blur_gains(moments, statistics.steepness, levels, focus)
         else:
             gains = gains[order]
-        measured, precision, texture = depth_profile.most_likely(moments, statistics.steepness, levels, focus, gains)
+        half = statistics.steepness.shape
+        scale = blur_scale(stack, half)  # of a raw image, whose lens distorts blur too
+        measured, precision, texture = depth_profile.most_likely(
+            moments, statistics.steepness, levels, focus, gains, scale
+        )
 
         texture = np.where(_tells_depth(precision, levels), texture, 0.0)
-        half = measured.shape
         sharp = blend_planes([cv2.resize(i, half[::-1], interpolation=cv2.INTER_AREA) for i in images], focus, measured)
         couplings = filling.couplings(sharp, measured, precision, config)
         power = np.clip(filling.regress(measured, precision, couplings), float(levels[0]), float(levels[-1]))
