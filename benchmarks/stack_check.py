@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import click
@@ -47,6 +47,7 @@ def impossible(pool: ScenePool, seed: int, sweep: MovingSweep) -> Iterator[tuple
         ("the lens holds one focus", [held] * len(PLANES)),
         ("the lens misses one command", [late - 1 if plane == late else plane for plane in PLANES]),
         ("the lens lags by one command", [0, *PLANES[:-1]]),
+        ("the lens stops on its way", [min(plane, 1 + held % 3) for plane in PLANES]),
         ("the lens moves half of its way", [plane // 2 for plane in PLANES]),
     ):
         yield name, pool.at_focus(seed, sweep.motion, taken_at, moves)
@@ -151,13 +152,15 @@ def report(rows: list[tuple]) -> str:
 @click.option("--processes", default=1)
 @click.option("--out", type=click.Path(path_type=Path), help="File of the tables.")
 def main(sweeps, first, scene, jpeg, processes, out):
-    """Print the tables."""
+    """Print the tables; FILE holds those of the scenes so far."""
     rows = []
     with ProcessPoolExecutor(processes) as pool:
         tasks = [pool.submit(scene_rows, each, first, sweeps, scene, jpeg) for each in range(min(SCENES, sweeps))]
-        for done, task in enumerate(tasks, 1):
+        for done, task in enumerate(as_completed(tasks), 1):
             rows += task.result()
             click.echo(f"{done} of {len(tasks)} scenes", err=True)
+            if out:
+                out.write_text(report(rows), encoding="utf-8")
     text = f"{report(rows)}\n{share_of_estimator()}\n"
     click.echo(text)
     if out:

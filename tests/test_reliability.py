@@ -246,6 +246,29 @@ def test_a_lens_that_fails_is_an_error_and_depth_returns_by_itself(watch, log_of
     watch.wait_until(lambda: watch.status().level != DiagnosticStatus.ERROR, "no error")
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"), [("lens_stuck", "The lens does not move"), ("frames_repeat", "are the same frame")]
+)
+def test_a_lens_or_a_camera_that_only_seems_to_work_is_an_error_and_depth_returns(watch, log_of, fault, words):
+    def between_sweeps(fault):  # small images do not tell a lens that stops at the last plane but one
+        assert watch.call(SetBool, "set_enabled", SetBool.Request(data=False)).success
+        ended = time.monotonic() + 1.5  # the sweep under way goes on
+        watch.wait_until(lambda: time.monotonic() > ended, "rest")
+        seen = len(watch.reports)
+        inject(watch, fault)
+        assert watch.call(SetBool, "set_enabled", SetBool.Request(data=True)).success
+        return seen
+
+    seen = between_sweeps(fault)
+    watch.wait_reason(words, seen)
+    watch.wait_status(DiagnosticStatus.ERROR, "sweeps in a row: inconsistent: ")
+    assert not any(one.accepted for one in watch.reports[-3:]) and words in log_of(throttled=True)
+    between_sweeps("none")
+    tell(fault, watch.wait_accepted())
+    watch.wait_until(lambda: watch.status().level != DiagnosticStatus.ERROR, "no error")
+    watch.judge()
+
+
 def test_a_slow_lens_makes_slow_sweeps(watch):
     inject(watch, "lens_slow")
     watch.wait_accepted(2)

@@ -189,15 +189,22 @@ def _other_foci(
     planes = np.arange(len(focus))
     exchanged = [(of, _ORDER) for of in _orders(focus, gains)]
     for near, difference in enumerate(likelihood.differences() if len(focus) > 2 else ()):
-        if difference < SIMILAR and (focus[near] - focus[near + 1]) * float(expected.mean()) > MIN_BLUR:
-            one_or_late = (
-                np.where(planes == near, near + 1, planes),
+        if difference < SIMILAR:
+            of_planes = (
+                np.where(planes == near, near + 1, planes),  # one command was missed
                 np.where(planes == near + 1, near, planes),
-                np.maximum(planes - 1, 0),
+                np.maximum(planes - 1, 0),  # each was carried out late by one
                 np.minimum(planes + 1, len(planes) - 1),
+                np.minimum(planes, near),  # the lens stopped, on its way to the far or to the near end
+                np.maximum(planes, near + 1),
             )
-            exchanged += [(of, _one_plane_twice(stack, order[near], order[near + 1])) for of in one_or_late]
-    found = [(float(likelihood.under(focus[of], gains[of]).best.mean()), sentence) for of, sentence in exchanged]
+            exchanged += [(of, _one_plane_twice(stack, order[near], order[near + 1])) for of in of_planes]
+    blur = float(expected.mean())
+    found = [
+        (float(likelihood.under(focus[of], gains[of]).best.mean()), sentence)
+        for of, sentence in exchanged
+        if np.abs(focus[of] - focus).max() * blur > MIN_BLUR
+    ]
     best, sentence = max(found, default=(claim, ""))
     explained = best > EXPLAINED * float(likelihood.energy.mean())
     return sentence if explained and _clearly(best, claim, OTHER_GAP, likelihood) else ""

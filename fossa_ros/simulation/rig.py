@@ -100,6 +100,9 @@ class SimulatedRig:
         self._path = still
         self._bumps = 0
         self._sensor = LiveSensor(config.camera, config.seed)
+        self._fault = RigFault.NONE
+        self._stuck_at = 0.0  # dioptres, with RigFault.LENS_STUCK
+        self._image: np.ndarray | None = None  # the last
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         nearest = config.lens.max_power + config.power_offset
@@ -168,6 +171,8 @@ class SimulatedRig:
     def set_fault(self, fault: RigFault) -> None:
         """Inject a fault into the lens, or clear it; camera faults are applied where the images are sent."""
         inject_lens_fault(self._device, fault)
+        self._stuck_at = self._power_at(self._clock() / 1e9)
+        self._fault = fault
 
     def bump(self) -> None:
         """Knock the camera now: a damped oscillation."""
@@ -199,8 +204,12 @@ class SimulatedRig:
     def _expose(self, start_ns: int, exposure_ns: int) -> RigFrame:
         image = self._volume.exposed(self._power_at, self._path, start_ns / 1e9, exposure_ns / 1e9)
         powers = [self._power_at((start_ns + exposure_ns * share) / 1e9) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-        return RigFrame(start_ns, self._sensor.expose(image), self._path(start_ns / 1e9), (min(powers), max(powers)))
+        if self._image is None or self._fault is not RigFault.FRAMES_REPEAT:
+            self._image = self._sensor.expose(image)
+        return RigFrame(start_ns, self._image, self._path(start_ns / 1e9), (min(powers), max(powers)))
 
     def _power_at(self, seconds: float) -> float:
         """Return the focus of the whole optics in dioptres."""
+        if self._fault is RigFault.LENS_STUCK:
+            return self._stuck_at
         return self._dynamics.power_at(round(seconds * 1e9)) + self._config.power_offset

@@ -25,6 +25,8 @@ class RigFault(StrEnum):
     LENS_SLOW = "lens_slow"  # acknowledges late
     LENS_ELSEWHERE = "lens_elsewhere"  # goes elsewhere than commanded
     LENS_HOT = "lens_hot"
+    LENS_STUCK = "lens_stuck"  # reports that it moves, and stays where it is
+    FRAMES_REPEAT = "frames_repeat"  # the camera sends its last image with new stamps
 
 
 ALWAYS = 2**31  # replies
