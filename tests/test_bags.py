@@ -341,3 +341,33 @@ def test_messages_that_do_not_match_their_definition_are_left_out_and_counted(tm
                 assert "does not match the definition" in str(error)
                 bag.refuse(message, error)
         assert read == [0.0, 1.0, 3.0] and "messages that cannot be read: 1 on /lens/state" in bag.damage
+
+
+@pytest.mark.parametrize("storage", [MCAP, SQLITE])
+@pytest.mark.parametrize("compression", [CompressionMode.NONE, CompressionMode.FILE, CompressionMode.MESSAGE])
+def test_no_damage_ends_in_a_traceback_or_loses_messages_without_a_word(tmp_path, storage, compression):
+    write(tmp_path / "bag", range(60), storage, compression)
+    file = storage_of(tmp_path / "bag")
+    whole, rng = file.read_bytes(), np.random.default_rng(0)
+    for trial in range(40):
+        content = bytearray(whole)
+        at, length = (int(rng.integers(len(whole))), int(rng.choice([1, 8, 3000])))
+        match trial % 4:
+            case 0:
+                del content[at:]
+            case 1:
+                content[at : at + length] = bytes(min(length, len(whole) - at))
+            case 2:
+                content[at:at] = rng.bytes(length)
+            case 3:
+                content[at] ^= 1 << int(rng.integers(8))
+        file.write_bytes(content)
+        with contextlib.suppress(InputError), BagReader(file) as bag:
+            count = 0
+            for message in bag.messages([LENS]):
+                count += 1
+                try:
+                    bag.read(message)
+                except InputError as error:
+                    bag.refuse(message, error)
+            assert count <= 60 and (count == 60 or bag.damage or bag.unread or LENS not in bag.types)

@@ -27,7 +27,7 @@ METADATA = "metadata.yaml"
 LARGEST_METADATA = 64_000_000  # bytes; a bag may have thousands of files
 ROS1_MAGIC = b"#ROSBAG V"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-CHUNK = 2**20  # bytes decompressed at a time
+CHUNK = 2**14  # bytes decompressed or copied at a time: what is lost where they are damaged
 SHARED = 0.5  # of the time of a file: more than the parts of one recording have in common
 
 

@@ -7,6 +7,7 @@ one after another from the beginning.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class McapFile:
         self._path = path
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
+        self._counts: Counter[int] = Counter()  # messages of each channel
         self._blocks: list[_Block] = []
         with path.open("rb") as stream:
             summary = None
@@ -67,11 +69,13 @@ class McapFile:
                 summary = SeekingReader(stream, record_size_limit=LARGEST).get_summary()
             if summary is None or summary.statistics is None or not self._index(summary, summary.statistics):
                 self._scan(stream)
-        for channel in self._channels.values():
+        for key, channel in self._channels.items():
             schema = self._schemas.get(channel.schema_id)
             definition = Definition() if schema is None else _definition(schema, channel)
             name = "" if schema is None else schema.name
             self.contents.add_topic(channel.topic, name, channel.message_encoding, definition)
+            if self._type_of(channel) == self.contents.types.get(channel.topic):
+                self.contents.counts[channel.topic] += self._counts[key]
 
     def messages(self, topics: set[str]) -> Iterator[RecordedMessage]:
         """Yield the messages of some topics by time of recording."""
@@ -82,8 +86,14 @@ class McapFile:
             if channel.topic in topics and self._type_of(channel) == types.get(channel.topic)
         }
         blocks = [block for block in self._blocks if not block.channels or block.channels & wanted.keys()]
+        missing = sum(self.contents.counts[topic] for topic in {topic for topic, _ in wanted.values()})
         with self._path.open("rb") as stream:
-            yield from by_time([(block.begin_ns, self._read(stream, block, wanted)) for block in blocks])
+            for message in by_time([(block.begin_ns, self._read(stream, block, wanted)) for block in blocks]):
+                missing -= 1
+                yield message
+        if missing > 0 and not self.damage and self.contents.begin_ns is not None:
+            why = f"{missing} fewer messages than its index counts"
+            self._add_damage(Damage(why, self.contents.begin_ns, self.contents.end_ns))
 
     def _type_of(self, channel: Channel) -> str:
         """Return the type of the messages of a channel; empty where they cannot be read."""
@@ -126,9 +136,7 @@ class McapFile:
             )
             for chunk in chunks
         ]
-        for key, count in statistics.channel_message_counts.items():
-            if key in channels:
-                self.contents.counts[channels[key].topic] += count
+        self._counts.update(statistics.channel_message_counts)
         if statistics.message_count:
             self.contents.add_span(statistics.message_start_time, statistics.message_end_time)
         return True
@@ -157,7 +165,7 @@ class McapFile:
             case Channel():
                 self._channels[record.id] = record
             case Message() if record.channel_id in self._channels:
-                self.contents.counts[self._channels[record.channel_id].topic] += 1
+                self._counts[record.channel_id] += 1
                 times.append(record.log_time)
 
     def _add_block(self, block: _Block) -> None:
