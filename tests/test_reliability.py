@@ -227,6 +227,19 @@ def test_a_camera_that_changes_goes_on_with_what_it_is_now(watch, fault):
     watch.judge()
 
 
+def test_pixels_of_16_bits_have_the_range_that_the_camera_uses_and_it_grows_with_a_warning(watch, log_of):
+    for fault, said in (
+        ("ten_bits", "mono16: values fit 10 bits, which become the range"),
+        ("twelve_bits", "mono16: values need 12 bits, not 10 as before"),
+    ):
+        inject(watch, fault)
+        tell(f"{fault} begins", watch.wait_accepted(2))
+        assert said in log_of()
+    inject(watch, "none")
+    tell("twelve_bits ends", watch.wait_accepted())
+    watch.judge()
+
+
 @pytest.mark.parametrize(
     ("fault", "words"), [("lens_silent", "should answer"), ("lens_elsewhere", "holds"), ("unplugged", "Port ")]
 )

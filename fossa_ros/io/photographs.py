@@ -70,10 +70,10 @@ class _Stored:
     orientation: int
     tags: dict[str, float | None]
 
-    def photograph(self, orientation: int, bits: int = 16) -> Photograph:
-        """Return it turned by an EXIF orientation, its pixels of 16 bits scaled by a range of ``bits``."""
+    def photograph(self, orientation: int, bits: int | None = None) -> Photograph:
+        """Return it turned by an EXIF orientation; pixels of 16 bits are scaled by a range of ``bits``."""
         height, width = self.pixels.shape[:2]
-        pixels = self.pixels if self.pixels.dtype == np.uint8 else to_8_bits(self.pixels, bits)
+        pixels = self.pixels if bits is None else to_8_bits(self.pixels, bits)
         turn = _UPRIGHT.get(orientation)
         return Photograph(
             pixels if turn is None else np.ascontiguousarray(turn(pixels)),
@@ -144,15 +144,12 @@ def read_photographs(
                 f"{each.path} is {width}x{height}, but {first.path.name} is {wide}x{others}; turn or resize it, or "
                 "remove it from the stack."
             )
-    sample_range = None
     if first.pixels.dtype != np.uint8:
-        sample_range = SampleRange(bits, "--bits")
-        for each in stored:
-            sample_range.add(each.pixels, each.path.name)
-    return (
-        [each.photograph(first.orientation, sample_range.bits if sample_range else 16) for each in stored],
-        sample_range.bits if sample_range else None,
-    )
+        brightest = max(stored, key=lambda each: each.pixels.max())
+        bits = SampleRange(bits, "--bits").add(brightest.pixels, brightest.path.name)
+    else:
+        bits = None
+    return [each.photograph(first.orientation, bits) for each in stored], bits
 
 
 def _read(path: Path) -> _Stored:

@@ -33,6 +33,10 @@ def faulty_messages(
             pixels, info = _crop(pixels, info)
         case RigFault.OTHER_ENCODING:
             pixels, encoding = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), "bgr8"
+        case RigFault.TEN_BITS | RigFault.TWELVE_BITS:
+            bits = 10 if fault is RigFault.TEN_BITS else 12
+            grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+            pixels, encoding = grey.astype(np.uint16) << (bits - 8), "mono16"
         case RigFault.UNKNOWN_ENCODING:
             encoding = "no_such_encoding"
         case RigFault.NO_CAMERA_INFO:

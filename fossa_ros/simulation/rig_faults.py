@@ -16,6 +16,8 @@ class RigFault(StrEnum):
     HALF_RATE = "half_rate"
     OTHER_SIZE = "other_size"  # the middle of the image, with its calibration
     OTHER_ENCODING = "other_encoding"  # another that can be decoded
+    TEN_BITS = "ten_bits"  # of 16, grey
+    TWELVE_BITS = "twelve_bits"  # the same
     UNKNOWN_ENCODING = "unknown_encoding"
     PAST_STAMPS = "past_stamps"  # an hour ago
     NO_CAMERA_INFO = "no_camera_info"
