@@ -321,6 +321,23 @@ def test_a_bag_without_depth_tells_the_most_frequent_reason(capsys):
     assert "no depth" not in capsys.readouterr().out
 
 
+def test_a_lens_that_is_not_as_described_is_a_warning_and_one_that_does_not_move_has_no_depth(bags, scene, tmp_path):
+    wrong = [*PARAMETERS, "--set", "camera.f_number=0.7", "--set", "estimator=classical", "--no-bag"]
+    done = fossa("replay", bags / "mcap", "--out", tmp_path / "warned", *wrong)
+    assert done.exit_code == 0 and "as fast as focal length" in " ".join(done.output.split())
+    sweeps = read_replay(tmp_path / "warned" / "replay.json").sweeps
+    assert any(sweep.accepted and "camera.f_number" in sweep.warning for sweep in sweeps)
+
+    stack, truth = scene
+    camera = SimulatedCamera(width=WIDTH, height=HEIGHT, fx=150.0)
+    stuck, _ = render_stack(0, camera, [0.6] * len(stack), views=24)
+    write_recording(tmp_path / "stuck", stack.with_images(stuck.images()), truth, Recording(seconds=2.0))
+    done = fossa("replay", tmp_path / "stuck", "--out", tmp_path / "refused", *PARAMETERS, "--no-bag")
+    sweeps = read_replay(tmp_path / "refused" / "replay.json").sweeps
+    assert len(sweeps) >= 4 and {sweep.verdict for sweep in sweeps} == {"inconsistent"}
+    assert all("The lens does not move" in sweep.reason or "the same frame" in sweep.reason for sweep in sweeps)
+
+
 @pytest.mark.parametrize("text,part", [("0/4", (0, 4)), ("3/4", (3, 4)), ("auto", (2, 8))])
 def test_shards(text, part):
     assert shard_of(text, {"RANK": "2", "WORLD_SIZE": "8"}) == part

@@ -198,6 +198,8 @@ def _table(done: Replay, out: Path) -> Table:
         table.add_row("no frame", escape(done.fault))
     for verdict, reason, count in done.reasons()[:SHOWN]:
         table.add_row(verdict, escape(f"{reason} ({count} of {len(done.sweeps)} sweeps)"))
+    if warnings := done.warnings():
+        table.add_row("warning", escape(f"{warnings[-1]} ({len(warnings)} of {len(done.sweeps)} sweeps)"))
     metrics = done.metrics()
     if metrics:
         table.add_row(

@@ -102,6 +102,10 @@ class Replay:
         found = [(verdict, reasons[0], len(reasons)) for (verdict, _), reasons in kinds.items()]
         return sorted(found, key=lambda entry: -entry[2])
 
+    def warnings(self) -> list[str]:
+        """Return the warnings of the sweeps that have one."""
+        return [sweep.warning for sweep in self.sweeps if sweep.warning]
+
     def metrics(self) -> dict[str, float]:
         """Return the mean metrics of the sweeps with truth; empty where there are none."""
         scored = [sweep.metrics for sweep in self.sweeps if sweep.metrics]

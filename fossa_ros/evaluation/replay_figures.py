@@ -84,6 +84,7 @@ class SweepFigures:
     Attributes:
         sweep, verdict, reason, accepted, motion_px, sweep_ms, motion_ms, inference_ms: as in its SweepReport.
         stamp_ns: of its report.
+        warning: why its lens is not as described; empty where it is, or where that cannot be told.
         metrics: of ``depth_metrics``; empty without truth.
         by_depth, by_blur: errors over true depth, and over its blur in the reference plane (diameter, px).
     """
@@ -97,6 +98,7 @@ class SweepFigures:
     sweep_ms: float
     motion_ms: float
     inference_ms: float
+    warning: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     by_depth: ErrorProfile | None = None
     by_blur: ErrorProfile | None = None
@@ -130,6 +132,7 @@ def sweep_figures(result: SweepResult, truth: np.ndarray | None, stamp_ns: int) 
         sweep_ms=sweep.duration_ns / 1e6,
         motion_ms=float(result.motion_ms),
         inference_ms=float(result.inference_ms),
+        warning="" if result.findings is None else result.findings.warning,
     )
     if result.depth is None or truth is None or truth.shape != result.depth.depth.shape:
         return figures
