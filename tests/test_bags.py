@@ -222,6 +222,10 @@ def test_channels_that_nobody_asked_for_spoil_nothing(tmp_path, options):
         for topic, words in (("/tags", "json, not cdr"), ("/no_schema", "without a type"), ("/proto", "protobuf, not")):
             with pytest.raises(InputError, match=words):
                 bag.require(topic, TYPE)
+        with pytest.raises(
+            InputError, match=r"it has /empty, /lens/state, /nonsense, /no_schema \(without a type\), /pr"
+        ):
+            bag.require("/nowhere", TYPE)
         for topic, words in (("/empty", "is missing, and it is not a type"), ("/nonsense", "cannot be read")):
             with pytest.raises(InputError, match=words):
                 bag.read(next(bag.messages([topic])))

@@ -142,6 +142,19 @@ def test_a_bag_with_depth_has_no_fault_and_lists_what_was_refused(recording, tmp
     assert verdict in done.output and f"({count} of {len(result.sweeps)} sweeps)" in " ".join(done.output.split())
 
 
+@pytest.mark.parametrize("output", ["sweep", "rolling"])
+def test_no_frame_gets_the_focus_of_another_time(recording, tmp_path, output):
+    bag = edited(recording, tmp_path / "bag", shift(["/lens/state"], seconds=-3))
+
+    def accepted(source, *more):
+        out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        assert run(source, out, "--set", f"sweep.output={output}", *more).exit_code == 0
+        return [sweep.stamp_ns for sweep in read_replay(out / "replay.json").sweeps if sweep.accepted]
+
+    assert accepted(bag) == []
+    assert accepted(bag, "--set", "sweep.state_offset=3.0") == accepted(recording) != []
+
+
 def test_a_bag_that_is_shorter_than_a_sweep_tells_what_is_missing(recording, tmp_path):
     images = []
 

@@ -125,7 +125,7 @@ class _Finder:
                 f"nothing tells where the lens was: record {topic.name}, which fossa_node and sweep_node publish, with "
                 "the camera"
             )
-        return f"no topic has the type {topic.type}, it has {', '.join(sorted(self._bag.types)) or 'no topics'}"
+        return f"no topic has the type {topic.type}, the topics are {self._bag.topics()}"
 
     def _names(self, topic: Topic) -> list[str]:
         names = [name for name, msgtype in self._bag.types.items() if msgtype == topic.type]

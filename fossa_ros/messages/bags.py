@@ -105,11 +105,16 @@ class BagReader:
                 f"{self.path}: the messages on {topic} are {self.unread[topic]}; record the topic with ros2 bag record."
             )
         if topic not in self.types:
-            raise InputError(f"{self.path} has no topic {topic}; it has {', '.join(sorted(self.types)) or 'none'}.")
+            raise InputError(f"{self.path} has no topic {topic}; it has {self.topics()}.")
         if self.types[topic] not in msgtypes:
             raise InputError(
                 f"{self.path}: {topic} is of type {self.types[topic]}, not {' or '.join(msgtypes)}; name another topic."
             )
+
+    def topics(self) -> str:
+        """Return the names of all topics as text, with the form of those that cannot be read."""
+        unread = [f"{name} ({form})" for name, form in sorted(self.unread.items()) if name not in self.types]
+        return ", ".join([*sorted(self.types), *unread]) or "none"
 
     def _open(self) -> None:
         self._files, self._faults = open_files(self.path, self._stack)
