@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import cv2
@@ -126,8 +127,17 @@ def test_the_view_of_most_planes_is_that_of_the_stack(table):
         check_one_view(FocusStack((*mixed.planes, FocusPlane(table.planes[3].image, 6.0))), (*NAMES, "last.jpg"))
     assert str(caught.value) == (
         "wall.jpg is mirrored and middle.jpg shows another scene, or was taken from elsewhere, compared with "
-        "near.jpg; turn it as the others are, or remove what does not belong."
+        "near.jpg; turn them as the others are, or remove what does not belong."
     )
+
+
+def test_a_stack_of_a_hundred_views_is_refused_at_once():
+    rng = np.random.default_rng(5)
+    blots = [cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3)).astype(np.uint8), (0, 0), 1.0) for _ in range(100)]
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r"and 94 more show another scene, or were taken from elsewhere, compared"):
+        check_one_view(FocusStack(tuple(FocusPlane(image, 1.0 + index) for index, image in enumerate(blots))))
+    assert time.monotonic() - began < 30
 
 
 def test_hand_held_planes_and_planes_without_texture_are_one_view(table):

@@ -27,6 +27,8 @@ _PART = 6.0  # px of the coarsest level: sigma of the part of the view in which 
 _FAINT = 1.0  # grey levels: contrast at the coarsest level below which there is no texture
 _OF_NOISE = 0.5  # times the noise of the finest level: the same, eight times what is left of it at the coarsest
 _TEXTURED = 0.05  # of the view: with less texture, nothing can be said
+_VIEWS = 4  # views that a plane is compared with, of a stack that shows many: those seen last
+_SHOWN = 5  # planes that are named
 _FLOOR = 0.3  # px at network resolution by which blur and parallax move a tile
 
 _Turn = Callable[[np.ndarray], np.ndarray]
@@ -105,35 +107,38 @@ def _largest_view(parts: list[list[int]], frames: dict[int, Frame], reference: i
     """
     views: list[list[int]] = []
     for part in parts:
-        known = next((view for view in views if _are_alike(frames[view[-1]], frames[part[0]])), None)
+        known = next((view for view in views[-_VIEWS:] if _are_alike(frames[view[-1]], frames[part[0]])), None)
         if known is None:
-            views.append(list(part))
+            known = []
         else:
-            known.extend(part)
+            views.remove(known)
+        views.append([*known, *part])
     return set(max((len(view), reference in view, view) for view in views)[2])
 
 
 def _refusal(stack: FocusStack, odd: Sequence[int], main: set[int], names: Sequence[str] | None) -> str:
     """Return what is wrong with the planes ``odd``, which do not show the view of the planes ``main``, and the cure."""
+    given, it = names is not None, "it" if len(odd) == 1 else "them"
     if names is None:
         names = [f"the plane focused at {distance:g} m" for distance in stack.focus_distances]
     found: dict[str, list[str]] = {}
     against = ""
-    for plane in odd:
+    for plane in odd[:_SHOWN]:
         near = min(main, key=lambda other: abs(1 / stack.focus_distances[other] - 1 / stack.focus_distances[plane]))
         against = against or names[near]
         found.setdefault(_turn_between(stack.planes[near].image, stack.planes[plane].image), []).append(names[plane])
     clauses = [
         f"{_listed(planes)} {'is' if len(planes) == 1 else 'are'} {turn}" for turn, planes in found.items() if turn
     ]
-    cure = "turn it as the others are" if clauses else ""
+    cure = f"turn {it} as the others are" if clauses else ""
+    if len(odd) > _SHOWN:
+        found.setdefault("", []).append(f"{len(odd) - _SHOWN} more")
     if others := found.get(""):
-        clauses.append(
-            f"{_listed(others)} {'shows' if len(others) == 1 else 'show'} another scene, or was taken from elsewhere"
-        )
-        cure = f"{cure}, or remove what does not belong" if cure else "remove it, or take the stack again"
+        verbs = ("shows", "was") if len(others) == 1 else ("show", "were")
+        clauses.append(f"{_listed(others)} {verbs[0]} another scene, or {verbs[1]} taken from elsewhere")
+        cure = f"{cure}, or remove what does not belong" if cure else f"remove {it}, or take the stack again"
     sentence = f"{' and '.join(clauses)}, compared with {against}; {cure}."
-    return sentence[0].upper() + sentence[1:] if names[0].startswith("the plane") else sentence
+    return sentence if given else sentence[0].upper() + sentence[1:]
 
 
 def _turn_between(image: np.ndarray, odd: np.ndarray) -> str:
@@ -151,8 +156,7 @@ def _turn_between(image: np.ndarray, odd: np.ndarray) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = list(names) if len(names) <= 6 else [*names[:5], f"{len(names) - 5} others"]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _coarse_detail(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
