@@ -96,6 +96,7 @@ def test_binning_divides_and_a_roi_shifts_as_image_geometry_does():
     assert np.allclose(both.K, (P[:, :3] - [[0, 0, 320], [0, 0, 40], [0, 0, 0]]) / [[2], [2], [1]])
     assert not model(roi={"width": 640, "height": 480}).cropped
     assert model((160, 214), binning_x=3, binning_y=3).K[0, 0] == 200
+    assert CameraCalibration.of(info(roi=window, binning_x=2, binning_y=2)).image_size == (100, 160)
 
 
 @pytest.mark.parametrize(

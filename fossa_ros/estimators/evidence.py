@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from fossa_ros.core import optics
+from fossa_ros.core.rectified import blur_scale
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.classical import blur_model, depth_profile, focus_measure
 
@@ -60,20 +61,29 @@ def stack_evidence(stack: FocusStack, levels: int, margin: float, width: int) ->
     images = reduced([stack.planes[i].image for i in order], width)
     gains = blur_model.known_blur_gains(stack, images[0].shape[1])
     gray = focus_measure.luminance(images)
-    return gray_evidence(gray, focus[order], None if gains is None else gains[order], levels, margin)
+    scale = blur_scale(stack, ((gray.shape[1] + 1) // 2, (gray.shape[2] + 1) // 2))
+    return gray_evidence(gray, focus[order], None if gains is None else gains[order], levels, margin, scale)
 
 
 def gray_evidence(
-    gray: np.ndarray, focus: np.ndarray, gains: np.ndarray | None, levels: int, margin: float
+    gray: np.ndarray,
+    focus: np.ndarray,
+    gains: np.ndarray | None,
+    levels: int,
+    margin: float,
+    scale: np.ndarray | None = None,
 ) -> Evidence:
-    """Return the evidence of (N, H, W) float32 luminance images, near to far; gains that are None are estimated."""
+    """Return the evidence of (N, H, W) float32 luminance images, near to far; gains that are None are estimated.
+
+    ``scale`` is by how much blur is larger at each place, at half the size of the images; None for 1 everywhere.
+    """
     noise = focus_measure.noise_sigma(gray)
     statistics = focus_measure.band_statistics(gray, noise, WINDOW)
     moments = depth_profile.normalised_moments(statistics, MODEL_ERROR)
     hypotheses = depth_profile.dioptre_levels(focus, levels, margin)
     if gains is None:
         gains = depth_profile.estimate_blur_gains(moments, statistics.steepness, hypotheses, focus)
-    total, finest = depth_profile.log_likelihoods(moments, statistics.steepness, hypotheses, focus, gains)
+    total, finest = depth_profile.log_likelihoods(moments, statistics.steepness, hypotheses, focus, gains, scale)
     return Evidence(hypotheses, total, finest, statistics.steepness, gray, focus, gains, noise)
 
 

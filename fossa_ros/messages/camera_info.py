@@ -64,6 +64,12 @@ class CameraCalibration:
             return "P of camera_info", np.reshape(self.p, (3, 4))[:, :3]
         return "K of camera_info", np.reshape(self.k, (3, 3))  # drivers of undistorted images may leave P empty
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images that the fields describe."""
+        _, _, width, height = self.roi
+        return (height or self.height) // self.binning[1], (width or self.width) // self.binning[0]
+
     def baseline(self) -> tuple[float, float]:
         """Return Tx and Ty of P, px m, for images as they are binned: not 0 for the right camera of a stereo pair."""
         return self.p[3] / self.binning[0], self.p[7] / self.binning[1]

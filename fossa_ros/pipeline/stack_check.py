@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from fossa_ros.core import optics
+from fossa_ros.core.rectified import blur_scale
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.classical.blur_factor import BlurFactor, FactorProfile
 from fossa_ros.estimators.classical.blur_model import known_blur_gains
@@ -28,6 +29,7 @@ MAX_GAIN = 500.0  # px of blur radius per dioptre at a width of 640 px; a 200 mm
 PLANES = 8  # that are compared, evenly chosen from more
 MIN_PIXELS = 40  # of the grid, with texture
 EQUAL_GAP = 0.1  # mean log-likelihood of a textured pixel by which planes that are equally sharp must be likelier
+DISTORTION_GRID = 12, 16  # places at which the scale of blur through a lens with distortion is averaged
 EQUAL_SLACK = 0.5  # likewise by which a lens of any other blur may be likelier; those that blur hardly always are
 OTHER_GAP = 0.25  # likewise planes with other foci, of which there are many to choose from
 CERTAIN = 30.0  # total log-likelihood likewise
@@ -110,6 +112,8 @@ def check_stack(stack: FocusStack) -> StackFindings:
     gains = known_blur_gains(stack, min(width, WIDTHS[1]))
     stated = math.nan
     if gains is not None:
+        if (scale := blur_scale(stack, DISTORTION_GRID)) is not None:
+            gains = gains * float(scale.mean())
         stated = 2.0 * float(np.median(gains)) * width / min(width, WIDTHS[1])
         gains = gains[order]
         if gains.max() * WIDTHS[1] / min(width, WIDTHS[1]) > MAX_GAIN:

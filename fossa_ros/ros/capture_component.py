@@ -21,7 +21,7 @@ from fossa_ros.lens import LensState
 from fossa_ros.lens.usb_serial_number import usb_serial_number
 from fossa_ros.messages import topics
 from fossa_ros.messages.camera_frames import CameraFrames
-from fossa_ros.messages.camera_info import takes_rectified
+from fossa_ros.messages.camera_info import CameraCalibration, takes_rectified
 from fossa_ros.messages.fields import angular_velocity, lens_state, nanoseconds
 from fossa_ros.messages.topics import Profile
 from fossa_ros.msg import LensState as LensStateMessage
@@ -213,7 +213,7 @@ class CaptureComponent:
         self._frame_id = info.header.frame_id
         if not self._camera_seen:
             self._camera_seen = True
-            self._on_camera((info.height, info.width), self._planes)
+            self._on_camera(CameraCalibration.of(info).image_size, self._planes)
         self._frames.add(image, info, arrival_ns)
 
     def _on_imu(self, message: Imu) -> None:

@@ -93,24 +93,17 @@ def most_likely(
         (3, h, w) float32: the power in dioptres; its precision in 1 / D^2, from the curvature of the likelihood; and
         its significance in 0..1, where 0 means that it may be noise without texture.
     """
-    # Pixels are sorted by spectrum and scale, so that those of one kind are one matrix product.
-    nearest = np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness.ravel()).astype(np.uint8)
-    scales = np.ones(1)
-    if scale is not None:
-        steps = np.rint(np.log(scale.ravel()) / np.log(SCALE_STEP)).astype(np.int16)
-        scales = SCALE_STEP ** np.arange(steps.min(), steps.max() + 1.0)
-        nearest = nearest + np.uint16(len(STEEPNESS)) * (steps - steps.min()).astype(np.uint16)
-    order = np.argsort(nearest, kind="stable")
+    kind, kinds = _kinds(steepness, gains, scale)
+    order = np.argsort(kind, kind="stable")
     moments = np.take(moments, order, axis=1)
-    lens = [(tuple(levels.tolist()), tuple(focus.tolist()), tuple((gains * each).tolist())) for each in scales]
+    planes = tuple(levels.tolist()), tuple(focus.tolist())
     ordered = np.empty((3, order.size), np.float32)
     last = 0
-    for index, count in enumerate(np.bincount(nearest)):
+    for index, count in enumerate(np.bincount(kind)):
         first, last = last, last + count
-        place, spectrum = divmod(index, len(STEEPNESS))
         for begin in range(first, last, BLOCK):
             here = slice(begin, min(begin + BLOCK, last))
-            scores = _products(moments[:, here], _spectrum_weights(*lens[place], float(STEEPNESS[spectrum])))
+            scores = _products(moments[:, here], _spectrum_weights(*planes, *kinds[index]))
             ordered[:, here] = _peaks(scores, levels)
     results = np.empty_like(ordered)
     results[:, order] = ordered
@@ -118,7 +111,12 @@ def most_likely(
 
 
 def log_likelihoods(
-    moments: np.ndarray, steepness: np.ndarray, levels: np.ndarray, focus: np.ndarray, gains: np.ndarray
+    moments: np.ndarray,
+    steepness: np.ndarray,
+    levels: np.ndarray,
+    focus: np.ndarray,
+    gains: np.ndarray,
+    scale: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the log-likelihood of every depth level at every pixel, of all octaves and of the finest alone.
 
@@ -126,20 +124,23 @@ def log_likelihoods(
         moments: (B * P, h * w) of ``normalised_moments``.
         steepness: (h, w) of the texture's spectrum.
         levels, focus, gains: as in ``BlurModel``.
+        scale: (h, w) by which the gains are larger at each pixel; None for 1 everywhere.
 
     Returns:
         Two (L, h, w) float32 arrays; 0 is the likelihood without texture.
     """
-    nearest = np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness.ravel()).astype(np.uint8)
-    order = np.argsort(nearest, kind="stable")
+    kind, kinds = _kinds(steepness, gains, scale)
+    order = np.argsort(kind, kind="stable")
     moments = np.take(moments, order, axis=1)
-    lens = tuple(levels.tolist()), tuple(focus.tolist()), tuple(gains.tolist())
+    planes = tuple(levels.tolist()), tuple(focus.tolist())
     pairs = len(focus) * (len(focus) + 1) // 2
     ordered = np.empty((2, order.size, len(levels)), np.float32)
     last = 0
-    for index, count in enumerate(np.bincount(nearest, minlength=len(STEEPNESS))):
+    for index, count in enumerate(np.bincount(kind)):
         first, last = last, last + count
-        weights = _spectrum_weights(*lens, float(STEEPNESS[index]))
+        if not count:
+            continue
+        weights = _spectrum_weights(*planes, *kinds[index])
         for begin in range(first, last, BLOCK):
             here = slice(begin, min(begin + BLOCK, last))
             ordered[0, here] = _products(moments[:, here], weights)
@@ -148,6 +149,22 @@ def log_likelihoods(
     back[order] = np.arange(order.size)
     total, finest = (np.ascontiguousarray(part[back].T).reshape(-1, *steepness.shape) for part in ordered)
     return total, finest
+
+
+def _kinds(
+    steepness: np.ndarray, gains: np.ndarray, scale: np.ndarray | None
+) -> tuple[np.ndarray, list[tuple[tuple[float, ...], float]]]:
+    """Return the kind of every pixel, (h * w,) integers, and the gains and the steepness of each kind.
+
+    Pixels of one kind have one signature, so that their scores are one matrix product.
+    """
+    kind = np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness.ravel()).astype(np.uint8)
+    scales = np.ones(1)
+    if scale is not None:
+        steps = np.rint(np.log(scale.ravel()) / np.log(SCALE_STEP)).astype(np.int16)
+        scales = SCALE_STEP ** np.arange(steps.min(), steps.max() + 1.0)
+        kind = kind + np.uint16(len(STEEPNESS)) * (steps - steps.min()).astype(np.uint16)
+    return kind, [(tuple((gains * each).tolist()), float(slope)) for each in scales for slope in STEEPNESS]
 
 
 @lru_cache(maxsize=MOST_SCALES * len(STEEPNESS))
