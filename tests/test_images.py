@@ -105,7 +105,7 @@ def test_sixteen_bits_are_read_in_the_order_of_their_bytes(decode):
     np.testing.assert_array_equal(decode(source)[..., 1], np.rint(SIXTEEN / 257))
 
 
-@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_a_mosaic_of_a_smooth_image_gives_it_back(pattern, bits):
     across, down = np.meshgrid(np.linspace(20, 200, 64), np.linspace(0, 40, 48))
@@ -114,8 +114,9 @@ def test_a_mosaic_of_a_smooth_image_gives_it_back(pattern, bits):
     for index, colour in enumerate(pattern):
         at = np.s_[index // 2 :: 2, index % 2 :: 2]
         mosaic[at] = image[(*at, "rgb".index(colour))]
-    mosaic = np.rint(mosaic * (257 if bits == 16 else 1)).astype(np.uint16 if bits == 16 else np.uint8)
-    rgb = rgb_from_message(message(mosaic, f"bayer_{pattern}{bits}"))
+    deep = bits > 8
+    mosaic = np.rint(mosaic / 255 * (2**bits - 1)).astype(np.uint16 if deep else np.uint8)
+    rgb = rgb_from_message(message(mosaic, f"bayer_{pattern}{16 if deep else 8}"))
     assert np.abs(rgb[2:-2, 2:-2] - image[2:-2, 2:-2]).max() <= 2
 
 
