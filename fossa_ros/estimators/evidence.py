@@ -17,6 +17,10 @@ from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.classical import blur_model, depth_profile, focus_measure
 
 WINDOW = 0.8  # px at half resolution: standard deviation of the window of the local second moments
+MARGIN = 1.0  # of the levels beyond the nearest and the farthest plane, in mean plane spacings
+# Of the range of the planes, by which the levels reach nearer: a foreground that is sharp in no plane is common, and
+# the blur of all planes together tells how near it is.
+NEAR_SHARE = 0.6
 MODEL_ERROR = 0.1  # expected error of the blur model as a share of the texture's amplitude
 
 
@@ -45,12 +49,12 @@ class Evidence:
     noise: float
 
 
-def stack_evidence(stack: FocusStack, levels: int, margin: float, width: int) -> Evidence:
+def stack_evidence(stack: FocusStack, levels: int, width: int) -> Evidence:
     """Return the evidence of an aligned stack, processed at most ``width`` px wide.
 
     Args:
         stack: planes in any order. Without K, focal length and f-number the blur gain is estimated from the planes.
-        levels, margin: of ``depth_profile.dioptre_levels``.
+        levels: number of depth levels.
         width: px.
 
     Raises:
@@ -62,7 +66,7 @@ def stack_evidence(stack: FocusStack, levels: int, margin: float, width: int) ->
     gains = blur_model.known_blur_gains(stack, images[0].shape[1])
     gray = focus_measure.luminance(images)
     scale = blur_scale(stack, ((gray.shape[1] + 1) // 2, (gray.shape[2] + 1) // 2))
-    return gray_evidence(gray, focus[order], None if gains is None else gains[order], levels, margin, scale)
+    return gray_evidence(gray, focus[order], None if gains is None else gains[order], levels, scale)
 
 
 def gray_evidence(
@@ -70,7 +74,6 @@ def gray_evidence(
     focus: np.ndarray,
     gains: np.ndarray | None,
     levels: int,
-    margin: float,
     scale: np.ndarray | None = None,
 ) -> Evidence:
     """Return the evidence of (N, H, W) float32 luminance images, near to far; gains that are None are estimated.
@@ -80,7 +83,7 @@ def gray_evidence(
     noise = focus_measure.noise_sigma(gray)
     statistics = focus_measure.band_statistics(gray, noise, WINDOW)
     moments = depth_profile.normalised_moments(statistics, MODEL_ERROR)
-    hypotheses = depth_profile.dioptre_levels(focus, levels, margin)
+    hypotheses = depth_profile.dioptre_levels(focus, levels, MARGIN, NEAR_SHARE)
     if gains is None:
         gains = depth_profile.estimate_blur_gains(moments, statistics.steepness, hypotheses, focus)
     total, finest = depth_profile.log_likelihoods(moments, statistics.steepness, hypotheses, focus, gains, scale)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.evidence import gray_evidence
-from fossa_ros.estimators.lens_aware.inputs import MARGIN, network_inputs
+from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import Inputs
 from fossa_ros.io.atomic import replacing
 from fossa_ros.training.evidence_config import EvidenceTraining
@@ -36,7 +36,7 @@ HELD_OUT = 10**6  # number of the block that no run trains on
 
 def encoded(stack: GrayStack, levels: int) -> dict[str, np.ndarray]:
     """Return the inputs of the network and the true depth of one stack, in the number formats of the cache."""
-    evidence = gray_evidence(stack.images.astype(np.float32), stack.focus, stack.gains, levels, MARGIN)
+    evidence = gray_evidence(stack.images.astype(np.float32), stack.focus, stack.gains, levels)
     inputs = Inputs(*(part[0].numpy() for part in network_inputs(evidence)))
     first, step = evidence.levels[0], evidence.levels[1] - evidence.levels[0]
     return {

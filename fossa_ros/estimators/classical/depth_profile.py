@@ -21,17 +21,17 @@ BLOCK = 2048  # pixels per block: their scores stay in the cache
 PRODUCT = 2**18  # multiplications; OpenBLAS splits larger products over threads, which wait when processors are busy
 
 
-def dioptre_levels(focus: np.ndarray, count: int, margin: float) -> np.ndarray:
+def dioptre_levels(focus: np.ndarray, count: int, margin: float, near_share: float = 0.0) -> np.ndarray:
     """Return ``count`` depth hypotheses, evenly spaced in dioptres.
 
     They extend ``margin`` mean plane spacings beyond the nearest and the farthest plane, but not beyond
     ``MAX_DISTANCE`` times the distance of the farthest. Where that is infinity, they end at ``MIN_POWER``, or nearer
-    where the other planes are that far.
+    where the other planes are that far. On the near side they extend by at least ``near_share`` of the planes' range.
     """
     near, far = float(np.max(focus)), float(np.min(focus))
     beyond = margin * (near - far) / (len(focus) - 1)
     least = far / MAX_DISTANCE if far > 0 else min(MIN_POWER, MIN_SHARE * near)
-    return np.linspace(max(far - beyond, least), near + beyond, count)
+    return np.linspace(max(far - beyond, least), near + max(beyond, near_share * (near - far)), count)
 
 
 def normalised_moments(statistics: BandStatistics, model_error: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from fossa_ros.core.resampling import enlarge_depth
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.evidence import Evidence, stack_evidence
-from fossa_ros.estimators.lens_aware.inputs import MARGIN, network_inputs
+from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, sharpened
 
 WIDTH = 640  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
@@ -43,7 +43,7 @@ class LensAwareEstimator(Estimator):
         Raises:
             InputError: all planes are focused at the same distance.
         """
-        evidence = stack_evidence(stack, self.network.config.levels, MARGIN, WIDTH)
+        evidence = stack_evidence(stack, self.network.config.levels, WIDTH)
         power, confidence = self.posterior(evidence)
         depth = 1.0 / power
         if depth.shape != stack.size:

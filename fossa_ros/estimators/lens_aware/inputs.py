@@ -10,7 +10,6 @@ from fossa_ros.estimators.classical.bands import gaussian
 from fossa_ros.estimators.evidence import Evidence
 from fossa_ros.estimators.lens_aware.network import Inputs, squash
 
-MARGIN = 1.0  # of the levels beyond the nearest and the farthest plane, in mean plane spacings
 SHARP_REACH = 3.0  # px at half resolution over which evidence is summed to choose the sharpest plane
 
 

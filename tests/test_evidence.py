@@ -1,0 +1,82 @@
+"""Evidence of a stack: log-likelihoods of depth levels, held against what they are defined to be."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from fossa_ros.core import optics
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.estimators.classical import depth_profile, focus_measure
+from fossa_ros.estimators.classical.blur_model import BlurModel, disc_transfer
+from fossa_ros.estimators.evidence import MODEL_ERROR, WINDOW, gray_evidence, stack_evidence
+
+FOCUS = np.array([2.0, 1.5, 1.0])
+GAINS = np.full(3, 6.0)  # px of radius per dioptre
+SIZE = 64, 96
+
+
+def defocused(texture: np.ndarray, power: float) -> np.ndarray:
+    """Return (3, H, W) float32 planes of a texture at ``power`` dioptres, blurred by soft discs."""
+    frequency = np.hypot(*np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n) for n in texture.shape), indexing="ij"))
+    spectrum = np.fft.fft2(texture)
+    planes = [
+        np.fft.ifft2(spectrum * disc_transfer(g * abs(power - f), frequency)).real
+        for f, g in zip(FOCUS, GAINS, strict=True)
+    ]
+    return np.stack(planes).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def texture() -> np.ndarray:
+    noise = np.random.default_rng(0).normal(128, 60, SIZE).astype(np.float32)
+    return cv2.GaussianBlur(noise, (0, 0), 0.7)
+
+
+@pytest.mark.parametrize("power", [1.8, 1.6, 1.5, 1.2])
+def test_the_sum_of_the_evidence_of_a_surface_peaks_at_its_depth(texture, power):
+    evidence = gray_evidence(defocused(texture, power), FOCUS, GAINS, 32)
+    for part in (evidence.total, evidence.finest):
+        summed = part[:, 8:-8, 8:-8].sum((1, 2))
+        best = int(summed.argmax())
+        shift = 0.5 * (summed[best + 1] - summed[best - 1]) / (2 * summed[best] - summed[best - 1] - summed[best + 1])
+        step = evidence.levels[1] - evidence.levels[0]
+        assert evidence.levels[best] + shift * step == pytest.approx(power, abs=0.05)  # a tenth of a plane spacing
+
+
+def test_it_is_the_quadratic_form_of_the_moments_with_the_signature(texture):
+    """At one pixel, against the definition: sum over bands of h(d)^T C h(d) over twice the residual variance."""
+    gray = defocused(texture, 1.6)
+    evidence = gray_evidence(gray, FOCUS, GAINS, 32)
+    statistics = focus_measure.band_statistics(gray, focus_measure.noise_sigma(gray), WINDOW)
+    moments = depth_profile.normalised_moments(statistics, MODEL_ERROR).reshape(3, 6, *evidence.steepness.shape)
+    row, column = 15, 20
+    step = depth_profile.STEEPNESS[np.abs(depth_profile.STEEPNESS - evidence.steepness[row, column]).argmin()]
+    signatures = BlurModel(evidence.levels, FOCUS, GAINS).signatures(float(step))
+    matrices = np.zeros((3, 3, 3))
+    i, j = np.triu_indices(3)
+    matrices[:, i, j] = matrices[:, j, i] = moments[:, :, row, column]
+    expected = np.einsum("bli,bij,blj->bl", signatures, matrices, signatures)
+    np.testing.assert_allclose(evidence.total[:, row, column], expected.sum(0), rtol=1e-3)
+    np.testing.assert_allclose(evidence.finest[:, row, column], expected[0], rtol=1e-3)
+
+
+def test_levels_reach_a_foreground_that_is_nearer_than_every_plane_and_neither_order_nor_lens_data_change_them(texture):
+    planes = np.clip(defocused(texture, 1.5), 0, 255).astype(np.uint8)
+    K = np.array([[100.0, 0, 47.5], [0, 100.0, 31.5], [0, 0, 1]])
+    images = [np.repeat(p[..., None], 3, axis=2) for p in planes]
+    stacks = [
+        FocusStack(
+            tuple(FocusPlane(images[i], float(optics.metres(FOCUS[i]))) for i in order),
+            K=K,
+            f_number=f,
+            focal_length=0.02,
+        )
+        for order, f in (((0, 1, 2), 2.0), ((2, 0, 1), 2.0), ((0, 1, 2), None))
+    ]
+    found = [stack_evidence(stack, 32, 640) for stack in stacks]
+    assert found[0].levels[-1] == pytest.approx(2.0 + 0.6) and found[0].levels[0] == pytest.approx(1.0 / 1.5)
+    np.testing.assert_allclose(found[1].total, found[0].total, rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(found[2].levels, found[0].levels)
+    assert np.ptp(found[2].gains) == 0 and found[2].gains[0] > 0  # estimated from the stack

@@ -1,0 +1,110 @@
+"""The lens-aware network: pooled evidence when untrained, and any number, order and size of planes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fossa_ros.core import optics
+from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.estimators.lens_aware.estimator import LensAwareEstimator, padded, probability_of
+from fossa_ros.estimators.lens_aware.network import (
+    EvidenceNetwork,
+    Inputs,
+    NetworkConfig,
+    evidence_sums,
+    read_position,
+    sharpened,
+    squash,
+)
+
+SMALL = NetworkConfig(levels=8, channels=(16, 16, 16, 16, 16), blocks=(1,) * 5, decoder_blocks=(1,) * 4)
+
+
+def drawn_inputs(height, width, levels=8, seed=0, batch=1) -> Inputs:
+    draw = torch.Generator().manual_seed(seed)
+    rand = lambda *shape: torch.rand(shape, generator=draw)  # noqa: E731
+    total = -200 * rand(batch, levels, height, width)
+    return Inputs(
+        total - total.amax(1, keepdim=True),
+        squash(-50 * rand(batch, levels, height, width)),
+        rand(batch, 4, 2 * height, 2 * width),
+        rand(batch, 2, height, width),
+        rand(batch, levels + 4),
+    )
+
+
+def test_untrained_it_is_a_fixed_mixture_of_the_evidence_summed_at_each_scale():
+    inputs = drawn_inputs(32, 48)
+    with torch.inference_mode():
+        outputs = EvidenceNetwork(SMALL).eval()(inputs)
+        expected = torch.zeros_like(outputs.logits)
+        for part, bias in zip(evidence_sums(inputs.total, 5), (-1.0, 0.0, 1.0, 0.0, -1.0), strict=True):
+            weight = np.log1p(np.exp(bias))
+            expected += 4 * weight * torch.nn.functional.interpolate(squash(part), (32, 48), mode="bilinear")
+    torch.testing.assert_close(outputs.logits, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_sums_of_evidence_add_log_likelihoods_and_their_best_level_is_0():
+    total = drawn_inputs(16, 16).total
+    sums = evidence_sums(total, 3)
+    four = total[..., 2:4, 4:6].sum((2, 3))
+    torch.testing.assert_close(sums[1][..., 1, 2], four - four.amax(1, keepdim=True))
+    sixteen = total[..., 4:8, 0:4].sum((2, 3))
+    torch.testing.assert_close(sums[2][..., 1, 0], sixteen - sixteen.amax(1, keepdim=True))
+
+
+def test_depth_is_read_about_the_mode_and_not_between_two_of_them():
+    logits = torch.full((1, 12, 1, 2), -20.0)
+    logits[0, 2, 0, 0], logits[0, 10, 0, 0] = 0.0, 0.5  # a second peak far away
+    logits[0, 4:6, 0, 1] = 0.0
+    assert read_position(logits).flatten().tolist() == pytest.approx([10.0, 4.5], abs=1e-3)
+
+
+def test_full_resolution_is_a_convex_combination_of_neighbours():
+    half = torch.zeros(1, 6, 6)
+    half[:, :, 3:] = 8.0
+    weights = torch.zeros(1, 9, 4, 6, 6)
+    weights[:, 4] = 1.0  # the parent itself
+    torch.testing.assert_close(sharpened(half, weights), half.repeat_interleave(2, 1).repeat_interleave(2, 2))
+    mixed = sharpened(half, torch.rand(1, 9, 4, 6, 6).softmax(1))
+    assert float(mixed.min()) >= 0 and float(mixed.max()) <= 8 + 1e-5
+
+
+def test_the_confidence_is_the_mass_within_ten_per_cent():
+    """Levels from 1 D in steps of 0.02 D; at 2 D the limits are 1.818 and 2.222 D: 20.2 of the bins."""
+    flat = torch.zeros(1, 101, 1, 1)
+    found = probability_of(flat, torch.tensor([[[50.0]]]), 1.0, 0.02)
+    assert float(found) == pytest.approx((2 / 0.9 - 2 / 1.1) / 0.02 / 101, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [(30, 44), (33, 47), (16, 16)])
+def test_what_is_added_to_reach_a_size_the_network_takes_is_no_evidence(size):
+    inputs = drawn_inputs(*size)
+    cut = inputs._replace(guides=inputs.guides[..., : 2 * size[0] - 1, :])  # an odd height
+    out = padded(cut)
+    assert out.total.shape[2] % 16 == 0 and out.total.shape[3] % 16 == 0
+    assert out.guides.shape[2:] == (2 * out.total.shape[2], 2 * out.total.shape[3])
+    assert not out.total[..., size[0] :, :].any() and not out.total[..., size[1] :].any()
+    torch.testing.assert_close(out.total[..., : size[0], : size[1]], inputs.total)
+
+
+@pytest.mark.parametrize(("height", "width", "planes"), [(120, 160, 2), (121, 163, 3), (96, 700, 5)])
+def test_any_size_number_and_order_of_planes(height, width, planes):
+    rng = np.random.default_rng(planes)
+    focus = np.linspace(2.0, 1.0, planes)
+    images = [rng.integers(0, 255, (height, width, 3), np.uint8) for _ in focus]
+    estimator = LensAwareEstimator(EvidenceNetwork())
+
+    def stack(order):
+        chosen = tuple(FocusPlane(images[i], float(optics.metres(focus[i]))) for i in order)
+        K = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]])
+        return FocusStack(chosen, K=K, f_number=1.4, focal_length=0.025)
+
+    first, second = estimator.estimate(stack(range(planes))), estimator.estimate(stack(reversed(range(planes))))
+    assert first.depth.shape == (height, width) and np.isfinite(first.depth).all()
+    nearest = focus[0] + max(0.6, 1 / (planes - 1))  # of the levels, dioptres
+    assert 0.999 / nearest <= first.depth.min() and first.depth.max() <= 1.5
+    assert first.confidence.min() >= 0 and first.confidence.max() <= 1
+    np.testing.assert_allclose(first.depth, second.depth, rtol=1e-3)
