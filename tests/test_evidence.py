@@ -34,15 +34,16 @@ def texture() -> np.ndarray:
     return cv2.GaussianBlur(noise, (0, 0), 0.7)
 
 
-@pytest.mark.parametrize("power", [1.8, 1.6, 1.5, 1.2])
+@pytest.mark.parametrize("power", [1.8, 1.7, 1.6, 1.2])
 def test_the_sum_of_the_evidence_of_a_surface_peaks_at_its_depth(texture, power):
     evidence = gray_evidence(defocused(texture, power), FOCUS, GAINS, 32)
-    for part in (evidence.total, evidence.finest):
+    # The finest octave alone cannot tell the sides of a plane apart, where all others are blurred beyond it.
+    for part in (evidence.total, evidence.finest)[: 2 if power == 1.7 else 1]:
         summed = part[:, 8:-8, 8:-8].sum((1, 2))
         best = int(summed.argmax())
         shift = 0.5 * (summed[best + 1] - summed[best - 1]) / (2 * summed[best] - summed[best - 1] - summed[best + 1])
         step = evidence.levels[1] - evidence.levels[0]
-        assert evidence.levels[best] + shift * step == pytest.approx(power, abs=0.05)  # a tenth of a plane spacing
+        assert evidence.levels[best] + shift * step == pytest.approx(power, abs=0.02)  # of planes 0.5 D apart
 
 
 def test_it_is_the_quadratic_form_of_the_moments_with_the_signature(texture):
