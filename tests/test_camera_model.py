@@ -43,6 +43,9 @@ def test_every_model_maps_pixels_as_opencv_does(model, coefficients, R):
     x, y = maps(K, np.array(coefficients), R, P, SIZE[::-1], cv2.CV_32FC1)
     assert np.abs(raw - np.dstack([x, y])).max() < 2e-4
 
+    fast = rectification.raw_pixel_map(K, SIZE)
+    assert np.array_equal(np.isnan(fast), np.isnan(raw)) and np.nanmax(np.abs(fast - raw)) < 2e-4
+
     inner = grid()[(np.abs(grid() - (80, 60)) < (60, 40)).all(axis=1)]
     assert np.abs(rectification.raw_pixels(K, rectification.view_pixels(K, inner)) - inner).max() < 1e-6
 
@@ -50,9 +53,11 @@ def test_every_model_maps_pixels_as_opencv_does(model, coefficients, R):
 def test_a_view_beyond_the_fold_of_the_polynomial_is_unknown():
     # r (1 - 0.35 r^2) is largest at r = 0.976: a rectified view that reaches 2 would show the image again, mirrored.
     wide = np.array([[20.0, 0, 79.5], [0, 20.0, 59.5], [0, 0, 1]])
-    raw = Rectification(wide, "plumb_bob", (-0.35, 0.0, 0.0, 0.0)).raw_pixels(K, grid())
+    folding = Rectification(wide, "plumb_bob", (-0.35, 0.0, 0.0, 0.0))
+    raw = folding.raw_pixels(K, grid())
     radius = np.hypot(*(grid() - (79.5, 59.5)).T) / 20
     assert np.isfinite(raw[radius < 0.97]).all() and np.isnan(raw[radius > 0.985]).all()
+    assert np.array_equal(np.isnan(folding.raw_pixel_map(K, SIZE)), np.isnan(raw.reshape(*SIZE, 2)))
 
 
 def rectified_map(depth, image, rectification):

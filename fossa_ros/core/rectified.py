@@ -95,18 +95,13 @@ class _Maps:
 @lru_cache(maxsize=4)  # of different cameras or sizes in one process
 def _maps(K: tuple[float, ...], rectification: Rectification, size: tuple[int, int]) -> _Maps:
     height, width = size
-    rows, columns = np.mgrid[:height, :width]
-    view = np.column_stack([columns.ravel(), rows.ravel()]).astype(np.float64)
-    raw = rectification.raw_pixels(np.reshape(K, (3, 3)), view)
-    with np.errstate(invalid="ignore"):
-        inside = np.logical_and(raw >= -0.5, raw < (width - 0.5, height - 0.5)).all(axis=1)  # False for NaN
-    inside = np.asarray(inside)
-    raw = np.where(inside[:, None], raw, 0.0)
-    column, row = np.rint(raw).T.astype(np.intp)
+    raw = rectification.raw_pixel_map(np.reshape(K, (3, 3)), size)
+    x, y = np.ascontiguousarray(raw[..., 0]), np.ascontiguousarray(raw[..., 1])
+    inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)  # False for NaN
+    x[~inside] = y[~inside] = 0.0
+    column, row = (np.rint(axis).astype(np.intp) for axis in (x, y))
     index = row.clip(0, height - 1) * width + column.clip(0, width - 1)
     stretch = None
     if rectification.rotation != IDENTITY:
-        along = rectification.rays(view)[:, 2]
-        stretch = (1 / np.where(inside, along, 1.0)).astype(np.float32).reshape(size)
-    x, y = (np.ascontiguousarray(axis.reshape(size), np.float32) for axis in raw.T)
-    return _Maps(x, y, index.reshape(size), inside.reshape(size), stretch)
+        stretch = np.where(inside, 1 / rectification.ray_depth(size), np.float32(1.0))
+    return _Maps(x, y, index, inside, stretch)
