@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import j1
 
 from fossa_ros.core import optics
 from fossa_ros.core.stack import FocusStack
@@ -24,6 +23,8 @@ def disc_transfer(radius: np.ndarray, frequency: np.ndarray) -> np.ndarray:
 
     A disc has 2 J1(rw) / (rw). The soft rim of a real lens damps the lobes beyond the first zero.
     """
+    from scipy.special import j1  # here, as every node imports this module when it starts
+
     x = np.maximum(radius * frequency, 1e-6)
     return 2.0 * j1(x) / x * np.exp(-0.5 * (LENS_SOFTNESS * x) ** 2)
 
