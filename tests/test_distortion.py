@@ -13,14 +13,20 @@ from fossa_ros.core.optics import dioptres
 from fossa_ros.core.rectified import blur_scale, rectified
 from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.evaluation.metrics import depth_metrics
+from fossa_ros.evaluation.replay import ReplayOptions, replay
+from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.camera_info import CameraCalibration
+from fossa_ros.messages.fields import depth_from_message
 from fossa_ros.parameters.config import build
+from fossa_ros.parameters.node_config import FossaNodeConfig
+from fossa_ros.parameters.parameter_file import read_config
 from fossa_ros.ros.sim_rig_node import _camera_info
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.distortion import pinhole_pixels
 from fossa_ros.simulation.focal_volume import FocalVolume
 from fossa_ros.simulation.scenes import make_scene
 from fossa_ros.simulation.stack_renderer import render_stack
+from fossa_ros.simulation.virtual_recording import Recording, write_recording
 
 PLAIN = SimulatedCamera(width=320, height=240, fx=300.0)
 BARREL = (-0.35, 0.12, 0.001, -0.001, 0.0)
@@ -28,6 +34,10 @@ BENT = replace(PLAIN, distortion=BARREL)
 FOCUS = [0.4, 0.6, 0.9, 1.5, 4.0]
 SCENES = 3
 CORNER = 64
+PARAMETERS = (
+    "estimator=classical sweep.settling=0.018 sweep.exposure=0.008 lens.power_offset=2 camera.focal_length=0.012 "
+    "camera.f_number=1.4 sweep.focus_distances=[0.4,0.6,0.9,1.5,4.0]"
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +108,39 @@ def test_images_of_the_live_rig_show_what_the_stack_renderer_shows(scenes):
 def test_the_rig_publishes_its_whole_calibration(camera):
     model = CameraCalibration.of(_camera_info(camera)).model((camera.height, camera.width))
     assert np.array_equal(model.K, camera.K) and model.rectification == camera.rectification
+
+
+@pytest.mark.parametrize("rectified_images", [False, True])
+def test_a_replay_gives_the_cloud_of_the_rectified_view(scenes, tmp_path, rectified_images):
+    stack, raw, truth = scenes[0]
+    recorded, namespace = raw, "/camera"
+    if rectified_images:  # P alone describes them, whatever K and D say of the raw images
+        bent = Rectification(tuple(stack.K.ravel()), "plumb_bob", BARREL)
+        recorded, namespace = replace(stack, K=1.3 * stack.K * [[1], [1], [1 / 1.3]], rectification=bent), "/rect"
+    write_recording(tmp_path / "bag", recorded, truth, Recording(seconds=1.0, namespace=namespace))
+    config = read_config(
+        FossaNodeConfig,
+        "fossa_node",
+        None,
+        PARAMETERS.split(),
+    )
+    done = replay(tmp_path / "bag", tmp_path / "out", ReplayOptions(config, picture_every=0))
+    assert f"taken for {'rectified' if rectified_images else 'raw'}" in done.image
+    seen = stack if rectified_images else raw
+    direct = rectified(ClassicalEstimator().estimate(seen), seen)
+    assert done.metrics()["abs_rel"] < 1.1 * depth_metrics(direct.depth, truth)["abs_rel"]  # other noise
+
+    with BagReader(tmp_path / "out" / "bag") as bag:
+        messages = {recorded.topic: bag.read(recorded) for recorded in bag.messages(set(bag.types))}
+    infos = [messages[f"{namespace}/{kind}/camera_info"] for kind in ("depth", "confidence", "all_in_focus")]
+    for info in infos:
+        assert np.allclose(info.k, PLAIN.K.ravel()) and not info.d.any() and np.array_equal(info.r, np.eye(3).ravel())
+    depth = depth_from_message(messages[f"{namespace}/depth/image"])
+    cloud = messages[f"{namespace}/points"].data.view(np.float32).reshape(*depth.shape, 4)
+    rows, columns = np.mgrid[: PLAIN.height, : PLAIN.width]
+    fx, fy, cx, cy = (infos[0].k[place] for place in (0, 4, 2, 5))
+    expected = np.dstack([(columns - cx) * depth / fx, (rows - cy) * depth / fy, depth])
+    assert np.nanmax(np.abs(cloud[..., :3] - expected)) < 1e-4
 
 
 def test_every_raw_pixel_must_see_something():

@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.factory import create_estimator
+from fossa_ros.messages.camera_info import CameraCalibration
 from fossa_ros.messages.fields import captured_sweep
 from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.motion import MotionCheck
@@ -98,6 +99,20 @@ def test_depth_mask_and_report_are_those_of_the_sweep_itself(sweep):
     for report in reports:
         report.motion_ms = report.inference_ms = report.age_ms = 0.0
     assert reports[0] == reports[1] and reports[0].header.frame_id == "optical"
+
+
+def test_rectified_images_need_no_other_mark_than_their_camera_info(sweep):
+    K, distorted = CAMERA.K, CameraInfo(width=CAMERA.width, height=CAMERA.height, distortion_model="plumb_bob")
+    distorted.k, distorted.d = (1.2 * K * [[1], [1], [1 / 1.2]]).ravel().tolist(), [-0.3, 0.1, 0.0, 0.0, 0.0]
+    distorted.p = np.hstack([K, [[-5.0], [0.0], [0.0]]]).ravel().tolist()
+    for rectified in (True, False):
+        camera = CameraCalibration.of(distorted, rectified)
+        model = camera.model((CAMERA.height, CAMERA.width))
+        stack = replace(sweep.stack, K=model.K, rectification=model.rectification)
+        frames = tuple(replace(frame, intrinsics=camera, camera_info=distorted) for frame in sweep.frames)
+        received = over_the_wire(replace(sweep, stack=stack, frames=frames))
+        assert np.array_equal(received.stack.K, model.K) and received.stack.rectification == model.rectification
+        assert received.frames[0].intrinsics.baseline() == (-5.0, 0.0)
 
 
 def test_planes_travel_in_the_cameras_encoding_and_share_its_pixels(sweep):
