@@ -93,6 +93,8 @@ class Sequencer:
 
     def add_frame(self, frame: Frame) -> bool:
         """Add a frame that has just arrived; return whether a sweep may have progressed by it."""
+        if self._sweep is not None:
+            self._sweep.on_arrival(frame)
         passed, drop = self._guard.add_frame(frame)
         if self._guard.jumped and drop is Drop.CLOCK_JUMP:
             self._rolling.clear()

@@ -13,7 +13,7 @@ from fossa_ros.sweep.outcome import TakenPlane
 from fossa_ros.sweep.timing import SweepTiming
 from fossa_ros.sweep.track import LensTrack
 
-OTHER_CLOCK_NS = 1_000_000_000  # more than messages are late
+LATE_NS = 500_000_000  # later than messages arrive, unless sweep.frame_timeout is longer
 
 
 class ExternalSweep(SweepMachine):
@@ -63,11 +63,14 @@ class ExternalSweep(SweepMachine):
             f"{self._unused_frames('none arrived', waiting)}; {self._advice()}."
         )
 
-    def add_frame(self, frame: Frame) -> None:
-        """Assign a frame, and compare the clocks."""
-        self._camera_late_ns = _least(self._camera_late_ns, frame.arrival_ns - self._timing.exposed(frame)[1])
+    def on_arrival(self, frame: Frame) -> None:
+        """Compare the clock of the lens with the arrival of a frame."""
         if self._track.newest_ns is not None and self._track.sampled > self._sampled:
             self._lens_late_ns = _least(self._lens_late_ns, frame.arrival_ns - self._track.newest_ns)
+
+    def add_frame(self, frame: Frame) -> None:
+        """Assign a frame, and compare the camera's clock with its arrival."""
+        self._camera_late_ns = _least(self._camera_late_ns, frame.arrival_ns - self._timing.exposed(frame)[1])
         super().add_frame(frame)
 
     def on_measured(self, state: LensState) -> None:
@@ -94,19 +97,25 @@ class ExternalSweep(SweepMachine):
         Messages that arrive so late cannot be told from a clock that is behind.
         """
         camera_ns, lens_ns = self._camera_late_ns, self._lens_late_ns
-        bound_ns = max(OTHER_CLOCK_NS, self._timing.frame_timeout_ns)
-        if camera_ns is None or lens_ns is None or abs(camera_ns - lens_ns) <= bound_ns:
+        if camera_ns is None or lens_ns is None:
+            return ""
+        ahead = lens_ns < -self._timing.clock_margin_ns  # no message arrives before its stamp
+        if not ahead and abs(camera_ns - lens_ns) <= max(LATE_NS, self._timing.frame_timeout_ns):
             return ""
         what, late_ns, parameter = "the images", camera_ns, "sweep.clock_offset"
-        if abs(lens_ns) > abs(camera_ns):
+        if ahead or abs(lens_ns) > abs(camera_ns):
             what, late_ns, parameter = "'lens/state'", lens_ns, "sweep.state_offset"
         side = "behind" if late_ns > 0 else "ahead of"
+        otherwise = "" if ahead else ", or raise sweep.frame_timeout if messages are so late"
         return (
-            f"the stamps of {what} are {abs(late_ns) / 1e9:.1f} s {side} this node's clock: let camera, lens and this "
-            f"node have one clock, correct up to 10 s by {parameter}, or raise sweep.frame_timeout if messages are so "
-            "late"
+            f"the stamps of {what} are about {_amount(late_ns)} {side} this node's clock: let camera, lens and this "
+            f"node have one clock, correct up to 10 s by {parameter}{otherwise}"
         )
 
 
 def _least(one: int | None, other: int) -> int:
     return other if one is None else min(one, other)
+
+
+def _amount(time_ns: int) -> str:
+    return f"{abs(time_ns) / 1e9:.1f} s" if abs(time_ns) >= 1e9 else f"{abs(time_ns) / 1e6:.0f} ms"

@@ -43,6 +43,9 @@ class SweepMachine(ABC):
     def planes(self) -> list[TakenPlane]:
         """Return the planes that have a certain frame, in the order of exposure."""
 
+    def on_arrival(self, frame: Frame) -> None:
+        """Note that a frame has just arrived, before it is known whether its stamp can be trusted."""
+
     def add_frame(self, frame: Frame) -> None:
         """Assign a frame that passed the stamp guard."""
         self._assembler.add_frame(frame)
