@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.linalg import solveh_banded
 
 from fossa_ros.estimators.classical.config import ClassicalConfig
 
@@ -178,6 +177,8 @@ def _solve(weighted: np.ndarray, precision: np.ndarray, horizontal: np.ndarray, 
     """Return the exact solution; the matrix is banded, with the shorter side of the grid as bandwidth."""
     if weighted.shape[1] > weighted.shape[0]:
         return np.ascontiguousarray(_solve(weighted.T, precision.T, vertical.T, horizontal.T).T)
+    from scipy.linalg import solveh_banded  # here, as every node imports this package when it starts
+
     height, width = weighted.shape
     bands = np.zeros((width + 1, height, width))
     bands[0] = _diagonal(precision, horizontal, vertical) + RIDGE
