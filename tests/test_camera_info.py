@@ -78,6 +78,7 @@ def test_a_rectified_image_has_P():
 
 def test_fields_that_drivers_leave_empty():
     assert np.array_equal(model(p=np.zeros(12), r=np.zeros(9)).rectification.P, K)
+    assert np.array_equal(model(p=1.0 * (np.arange(12) == 10)).rectification.P, K)
     plain = model(p=np.zeros(12), d=np.zeros(0), distortion_model="")
     assert plain.rectification is None and np.array_equal(plain.K, K)
     assert np.array_equal(model(rectified=True, p=np.zeros(12), d=np.zeros(5)).K, K)

@@ -104,6 +104,26 @@ def test_depth_of_real_sweeps_arrives_on_every_topic_as_documented(rig, listener
     assert lens.backend == "optotune_ld4" and lens.reachable and lens.temperature == pytest.approx(25, abs=5)
 
 
+def test_a_lens_with_distortion_gives_the_rectified_view(listener, tmp_path):
+    for topic, kind in {"depth/image": Image, "depth/camera_info": CameraInfo, "camera_info": CameraInfo}.items():
+        listener.subscribe(kind, f"bent/{topic}")
+    listener.subscribe(Image, "bent/truth/depth", qos.LATCHED)
+    distortion = "[-0.35, 0.12, 0.001, -0.001, 0.0]"
+    with (
+        simulated_rig(tmp_path, WIDTH, HEIGHT, FX, "bent", camera__distortion=distortion) as link,
+        process("fossa_node", tmp_path / "node.log", "bent", lens__port=link, estimator="classical"),
+    ):
+        listener.wait_for("bent/depth/image", 2)
+        raw, published = (listener.wait_for(f"bent/{name}")[0] for name in ("camera_info", "depth/camera_info"))
+        truth = _pixels(listener.wait_for("bent/truth/depth")[0])
+    assert raw.d[0] == -0.35 and not any(published.d) and np.array_equal(raw.k, published.k)
+    for image in listener.heard["bent/depth/image"]:
+        metrics = depth_metrics(_pixels(image), truth)
+        assert metrics["abs_rel"] < 0.15 and metrics["coverage"] > 0.8
+    why = "Images on /bent/image are taken for raw (its name has no 'rect' and camera.image is auto): K and D"
+    assert (tmp_path / "node.log").read_text().count(why) == 1
+
+
 def test_a_bump_is_rejected_and_sweeps_go_on(rig, listener, tmp_path):
     listener.subscribe(SweepReport, "sweep", qos.REPORTS)
     with process("fossa_node", tmp_path / "node.log", lens__port=rig):

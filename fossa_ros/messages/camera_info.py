@@ -58,9 +58,14 @@ class CameraCalibration:
         )
 
     @property
+    def has_view(self) -> bool:
+        """Whether P is given: drivers without one leave it zero, apart from the 1 in its last row."""
+        return any(self.p[:8])
+
+    @property
     def K(self) -> tuple[str, np.ndarray]:
         """The (3, 3) intrinsic matrix of the whole, unbinned image, and its name for a sentence."""
-        if self.rectified and (any(self.p) or any(self.d)):
+        if self.rectified and (self.has_view or any(self.d)):
             return "P of camera_info", np.reshape(self.p, (3, 4))[:, :3]
         return "K of camera_info", np.reshape(self.k, (3, 3))  # drivers of undistorted images may leave P empty
 
@@ -133,7 +138,7 @@ def _model(camera: CameraCalibration, size: tuple[int, int]) -> CameraModel:
     if camera.rectified:
         return CameraModel(windowed(K), None, cropped)
     P = np.reshape(camera.p, (3, 4))[:, :3]
-    view = sensible_intrinsics(P, full, "P of camera_info", least=LEAST_VIEW) if any(camera.p) else K
+    view = sensible_intrinsics(P, full, "P of camera_info", least=LEAST_VIEW) if camera.has_view else K
     rotation = camera.r if any(camera.r) else IDENTITY
     try:
         rectification = Rectification(_numbers(windowed(view).ravel()), camera.distortion_model, camera.d, rotation)
