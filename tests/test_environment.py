@@ -55,3 +55,18 @@ def test_no_free_domain_is_a_sentence(monkeypatch):
         monkeypatch.delenv("ROS_DOMAIN_ID")
         with pytest.raises(InputError, match="Every ROS domain from 3 to 3 is reserved; set ROS_DOMAIN_ID"):
             environment.isolated().__enter__()
+
+
+def test_the_transport_for_images_is_for_those_who_ask_and_never_replaces_the_users(monkeypatch):
+    for name in environment.PROFILE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    environment.find_packages()
+    assert not any(name in os.environ for name in environment.PROFILE_VARIABLES)
+    monkeypatch.setattr(environment, "SHARED_MEMORY_NEEDED", 0)
+    (file,) = environment.transport().values()
+    assert file.endswith("config/fastdds_large_images.xml") and os.path.exists(file)
+    monkeypatch.setattr(environment, "SHARED_MEMORY_NEEDED", 2**60)  # more than there is
+    assert environment.transport() == {}
+    monkeypatch.setattr(environment, "SHARED_MEMORY_NEEDED", 0)
+    monkeypatch.setenv(environment.PROFILE_VARIABLES[1], "mine.xml")
+    assert environment.transport() == {}
