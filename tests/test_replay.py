@@ -27,7 +27,7 @@ from fossa_ros.commands.replay import _table
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import POINT
 from fossa_ros.core.optics import dioptre_space
-from fossa_ros.evaluation.replay import Replay, read_replay
+from fossa_ros.evaluation.replay import Replay, kind_of_reason, read_replay
 from fossa_ros.evaluation.replay_figures import SweepFigures
 from fossa_ros.evaluation.replay_many import find_bags, shard_of
 from fossa_ros.evaluation.replay_sweeps import replayed_sweeps
@@ -308,17 +308,24 @@ def test_one_bag_has_no_shards(bags, tmp_path, shard):
     assert done.exit_code == 2 and "replay a single bag without it" in done.output
 
 
-def test_a_bag_without_depth_tells_the_most_frequent_reason(capsys):
+def test_the_reasons_of_sweeps_without_depth_are_counted_by_kind(capsys):
     reasons = ["the lens moved 1.5 px", "no frame", "the lens moved 22 px", "the lens moved 3 px"]
     sweeps = [
         SweepFigures(number, 0, "failed", reason, False, math.nan, math.nan, math.nan, math.nan)
         for number, reason in enumerate(reasons)
     ]
     Console(width=100).print(_table(Replay("bag", "classical", sweeps), Path("out")))
-    assert "the lens moved 1.5 px (3 of 4 sweeps)" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert shown.index("the lens moved 1.5 px (3 of 4 sweeps)") < shown.index("no frame (1 of 4 sweeps)")
     sweeps[1].accepted = True
     Console(width=100).print(_table(Replay("bag", "classical", sweeps), Path("out")))
-    assert "no depth" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "the lens moved 1.5 px (3 of 4 sweeps)" in shown and "no frame" not in shown
+    planes = (
+        "0.35, 6.00 m (frames not used: 4 it (a); 2 that (b)); check",
+        "6.00 m (frames not used: 1 it (a)); check",
+    )
+    assert kind_of_reason(planes[0]) == kind_of_reason(planes[1]) == "N m; check"
 
 
 def test_a_lens_that_is_not_as_described_is_a_warning_and_one_that_does_not_move_has_no_depth(bags, scene, tmp_path):

@@ -97,7 +97,7 @@ class Replay:
         kinds: dict[tuple[str, str], list[str]] = {}
         for sweep in self.sweeps:
             if not sweep.accepted:
-                kind = sweep.verdict, without_numbers(sweep.reason)
+                kind = sweep.verdict, kind_of_reason(sweep.reason)
                 kinds.setdefault(kind, []).append(sweep.reason)
         found = [(verdict, reasons[0], len(reasons)) for (verdict, _), reasons in kinds.items()]
         return sorted(found, key=lambda entry: -entry[2])
@@ -124,9 +124,9 @@ class Replay:
         }
 
 
-def without_numbers(reason: str) -> str:
-    """Return a reason with N for its numbers and lists of numbers, which is the same for all of a kind."""
-    return re.sub(r"-?[\d.]*\d(, -?[\d.]*\d)*", "N", reason)
+def kind_of_reason(reason: str) -> str:
+    """Return a reason with N for its numbers and without the list of unused frames, the same for all of a kind."""
+    return re.sub(r"-?[\d.]*\d(, -?[\d.]*\d)*", "N", re.sub(r" \(frames not used: .*\)", "", reason))
 
 
 def read_replay(path: str | Path) -> Replay:

@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from fossa_ros import __version__
 from fossa_ros.evaluation.metrics import mean_metrics
-from fossa_ros.evaluation.replay import Replay, without_numbers
+from fossa_ros.evaluation.replay import Replay, kind_of_reason
 from fossa_ros.evaluation.replay_figures import BLUR_BINS, DEPTH_BINS, Bins, ErrorProfile, SweepFigures
 from fossa_ros.evaluation.replay_outputs import PICTURES
 from fossa_ros.io.atomic import replacing
@@ -174,7 +174,7 @@ def _reasons(sweeps: list[SweepFigures]) -> Figure | None:
 
 def _kind(sweep: SweepFigures) -> str:
     """Return verdict and reason of a sweep without its numbers, so that equal reasons count together."""
-    reason = without_numbers(sweep.reason)
+    reason = kind_of_reason(sweep.reason)
     return f"{sweep.verdict}: {reason}" if reason else sweep.verdict
 
 
