@@ -37,7 +37,7 @@ RESTING_POWER = 2.0  # dioptres of the fixed optics alone, as config/rig.yaml ha
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory):
-    with simulated_rig(tmp_path_factory.mktemp("rig"), 64, 64, 60.0) as link:
+    with simulated_rig(tmp_path_factory.mktemp("rig"), 64, 64, 150.0) as link:
         yield link
 
 
@@ -190,7 +190,7 @@ def test_a_signal_at_any_moment_leaves_the_lens_parked_and_the_port_free(rig, li
 
 def test_one_ctrl_c_for_rig_and_node_parks_the_lens_before_it_is_taken_away(tmp_path):
     link, log = tmp_path / "lens", tmp_path / "rig.log"
-    small = {"camera__width": 64, "camera__height": 64, "camera__fx": 60.0}
+    small = {"camera__width": 64, "camera__height": 64, "camera__fx": 150.0}
     listener = Listener()
     listener.subscribe(SweepReport, "together/sweep", qos.REPORTS)
     with (

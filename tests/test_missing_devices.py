@@ -11,6 +11,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from sensor_msgs.msg import Image
 
 from fossa_ros.lens import usb_serial_number as usb
 from node_processes import process, simulated_rig
@@ -64,10 +65,11 @@ def test_a_serial_lens_is_found_once_it_is_there_and_the_estimator_was_loaded_on
         )
         print(f"ERROR {time.monotonic() - began:.2f} s after the first status")
         time.sleep(2.0)  # two more attempts
-        with simulated_rig(tmp_path, 64, 64, 60.0):
-            listener.wait_until(
-                lambda: named(listener, "/fossa_node: depth")[-1].message.endswith("depth maps a second"), "depth"
-            )
+        with simulated_rig(tmp_path, 64, 64, 150.0):
+            listener.subscribe(Image, "depth/image")
+            listener.wait_for("depth/image")
+            heard = len(listener.heard["/diagnostics"])
+            listener.wait_until(lambda: len(named(listener, "/fossa_node: camera", heard)) > 1, "two more statuses")
             assert named(listener, "/fossa_node")[-1].message == "active"
             hardware = named(listener, "/fossa_node: lens")[-1].hardware_id
             assert hardware == f"optotune_ld4 {link}"  # a pseudo-terminal has no serial number
