@@ -147,7 +147,7 @@ def test_a_focal_length_in_another_unit_is_refused():
         "Blur differs by at most 0.0069 px between planes at 0.35 and 6 m, too little to tell depth"
     )
     far = claimed(stack, [d * 1000 for d in EVEN], focal_length=stack.focal_length * 1000)
-    assert check_stack(far).refusal.startswith("No lens blurs by 2619 px per dioptre")
+    assert check_stack(far).refusal.startswith("A focal length of 12 m at F/1.4 needs a lens 8.6 m wide")
 
 
 def test_blur_that_grows_seven_times_too_slowly_is_refused():

@@ -8,6 +8,7 @@ images clearly better. Without texture, or with a lens whose blur hardly changes
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -25,13 +26,16 @@ SIZE = (320, 240)  # px, width and height that are looked at: all of the view, o
 WIDTHS = (160, 640)  # px of the whole view at which they are taken
 WANTED_BLUR = 4.0  # px of blur radius from the nearest to the farthest plane at that width; or 1 px a plane
 MIN_BLUR = 0.75  # px likewise, at the largest width: less cannot be told from sharp
-MAX_GAIN = 500.0  # px of blur radius per dioptre at a width of 640 px; a 200 mm F2 lens has 180
+MAX_APERTURE = 0.25  # m of diameter, focal length over F-number: larger ones are millimetres given as metres
+MAX_GAIN = 500.0  # px of blur radius per dioptre of an unknown lens, at a width of 640 px; a 200 mm F2 lens has 180
+DISTORTION_GRID = 12, 16  # places at which the scale of blur through a lens with distortion is averaged
 PLANES = 8  # that are compared, evenly chosen from more
 MIN_PIXELS = 40  # of the grid, with texture
 EQUAL_GAP = 0.1  # mean log-likelihood of a textured pixel by which planes that are equally sharp must be likelier
-DISTORTION_GRID = 12, 16  # places at which the scale of blur through a lens with distortion is averaged
+INFLUENCE = 0.5  # largest log-likelihood of a pixel there
 EQUAL_SLACK = 0.5  # likewise by which a lens of any other blur may be likelier; those that blur hardly always are
 OTHER_GAP = 0.25  # likewise planes with other foci, of which there are many to choose from
+ORDER_GAP = 0.75  # likewise the same foci in another order
 CERTAIN = 30.0  # total log-likelihood likewise
 EXPLAINED = 0.75  # share of the texture that the best lens must explain; planes that are not aligned fit none
 MIN_BETWEEN = 0.25  # share of the texture that must lie between the planes for the blur factor to be a warning
@@ -116,8 +120,8 @@ def check_stack(stack: FocusStack) -> StackFindings:
             gains = gains * float(scale.mean())
         stated = 2.0 * float(np.median(gains)) * width / min(width, WIDTHS[1])
         gains = gains[order]
-        if gains.max() * WIDTHS[1] / min(width, WIDTHS[1]) > MAX_GAIN:
-            return StackFindings(_no_such_lens(stated), stated=stated)
+        if refusal := _too_large_aperture(stack):
+            return StackFindings(refusal, stated=stated)
         if span * gains.mean() < MIN_BLUR:
             return StackFindings(_too_little_blur(stack, 2.0 * span * float(gains.mean())), stated=stated)
     planes, blur = len(order), None if gains is None else span * float(gains.mean())
@@ -144,18 +148,19 @@ def _with_known_lens(
     """Compare hypotheses whose blur is a multiple of what the lens says."""
     profile = FactorProfile(likelihood, focus, gains)
     equal = float(likelihood.equally_sharp().mean())
-    expected = max(profile.mean(step) for step in (-1, 0, 1))
     best = profile.mean(profile.best())
-    if _clearly(equal, expected, EQUAL_GAP, likelihood) and equal > best - EQUAL_SLACK:
-        orders = _orders(focus, gains)
-        if equal > max((float(likelihood.under(focus[of], gains[of]).averaged.mean()) for of in orders), default=best):
-            return StackFindings(_does_not_move(stack), stated=stated)
-        return StackFindings(_ORDER, stated=stated)
+    if _equally_sharp(likelihood, profile, (-1, 0, 1)) and equal > best - EQUAL_SLACK:
+        ordered = [float(likelihood.under(focus[of], gains[of]).averaged.mean()) for of in _orders(focus, gains)]
+        return StackFindings(
+            _ORDER if max(ordered, default=-math.inf) > equal else _does_not_move(stack), stated=stated
+        )
     if best < EXPLAINED * float(likelihood.energy.mean()):
         return StackFindings(stated=stated)
     blur = profile.factor()
     if refusal := _other_foci(stack, likelihood, order, focus, gains, blur.factor):
         return StackFindings(refusal, stated=stated)
+    if blur.factor < 1.0 and best < equal + EQUAL_GAP:  # hardly any blur is seen, so that it has no factor
+        return StackFindings(stated=stated)
     if math.isinf(blur.uncertainty) or blur.departs(ABSURD_FACTOR):
         return StackFindings(f"{_wrong_factor(blur)}; no depth is right.", stated=stated, blur=blur)
     warning = ""
@@ -170,13 +175,25 @@ def _with_unknown_lens(
     """Compare hypotheses of every blur that can be told from sharp."""
     gains = np.full(len(focus), WANTED_BLUR / (focus[0] - focus[-1]))
     profile = FactorProfile(likelihood, focus, gains)
-    equal = float(likelihood.equally_sharp().mean())
-    if _clearly(equal, max(profile.mean(step) for step in (-3, -2, 0, 2, 4)), EQUAL_GAP, likelihood):
+    if _equally_sharp(likelihood, profile, (-3, -2, 0, 2, 4)):
         return StackFindings(_does_not_move(stack))
     gains *= _stepped(profile.factor().factor)
     if gains[0] * WIDTHS[1] / width > MAX_GAIN:
         return StackFindings(_no_such_lens(2.0 * float(gains[0]) * stack.size[1] / width))
     return StackFindings(_other_foci(stack, likelihood, order, focus, gains))
+
+
+def _equally_sharp(likelihood: StackLikelihood, profile: FactorProfile, steps: Iterable[int]) -> bool:
+    """Return whether the planes are equally sharp rather than blurred by a lens with one of these blur factors.
+
+    Two differences of log-likelihood are added: one with depth averaged, one at the best depth of each pixel, in which
+    things that move count little. Smooth textures, which blur changes little, tell a lens only by the latter.
+    """
+    equal = likelihood.equally_sharp()
+    lenses = [profile.at(step) for step in steps]
+    averaged = float(equal.mean()) - max(float(lens.averaged.mean()) for lens in lenses)
+    at_best = min(float(np.clip(equal - lens.best, -INFLUENCE, INFLUENCE).mean()) for lens in lenses)
+    return averaged + at_best > EQUAL_GAP and averaged * len(equal) > CERTAIN
 
 
 def _other_foci(
@@ -190,28 +207,42 @@ def _other_foci(
     """Return the sentence that the planes have other foci than stated; empty where the stated ones are as good."""
     gains = expected * _stepped(factor)
     claim = float(likelihood.under(focus, gains).best.mean())
-    planes = np.arange(len(focus))
     exchanged = [(of, _ORDER) for of in _orders(focus, gains)]
-    for near, difference in enumerate(likelihood.differences() if len(focus) > 2 else ()):
-        if difference < SIMILAR:
-            of_planes = (
-                np.where(planes == near, near + 1, planes),  # one command was missed
-                np.where(planes == near + 1, near, planes),
-                np.maximum(planes - 1, 0),  # each was carried out late by one
-                np.minimum(planes + 1, len(planes) - 1),
-                np.minimum(planes, near),  # the lens stopped, on its way to the far or to the near end
-                np.maximum(planes, near + 1),
-            )
-            exchanged += [(of, _one_plane_twice(stack, order[near], order[near + 1])) for of in of_planes]
-    blur = float(expected.mean())
-    found = [
-        (float(likelihood.under(focus[of], gains[of]).best.mean()), sentence)
-        for of, sentence in exchanged
-        if np.abs(focus[of] - focus).max() * blur > MIN_BLUR
-    ]
+    if len(focus) > 2:
+        similar = likelihood.differences() < SIMILAR
+        exchanged += [
+            (of, _one_plane_twice(stack, order[near], order[near + 1]))
+            for near, of in _lost_commands(focus * float(expected.mean()), similar)
+        ]
+    found = [(float(likelihood.under(focus[of], gains[of]).best.mean()), sentence) for of, sentence in exchanged]
     best, sentence = max(found, default=(claim, ""))
     explained = best > EXPLAINED * float(likelihood.energy.mean())
-    return sentence if explained and _clearly(best, claim, OTHER_GAP, likelihood) else ""
+    least = ORDER_GAP if sentence == _ORDER else OTHER_GAP
+    return sentence if explained and _clearly(best, claim, least, likelihood) else ""
+
+
+def _lost_commands(blur: np.ndarray, similar: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Return ways in which a lens may have missed commands, for planes that are equal as far as can be seen.
+
+    Args:
+        blur: (N,) falling focus of the planes, in px of blur.
+        similar: (N - 1,) whether a plane looks like the next.
+
+    Returns:
+        For each way the first of two planes with one focus, and whose focus each plane has in truth.
+    """
+    planes, last = np.arange(len(blur)), len(blur) - 1
+    ways = []
+    for near in np.flatnonzero(similar):
+        if blur[near] - blur[near + 1] > MIN_BLUR:
+            ways += [np.where(planes == near, near + 1, planes), np.where(planes == near + 1, near, planes)]
+            ways += [np.maximum(planes - 1, 0)] if near == 0 else []  # each is carried out late by one
+            ways += [np.minimum(planes + 1, last)] if near == last - 1 else []
+        if similar[near:].all() and blur[near] - blur[last] > MIN_BLUR:
+            ways.append(np.minimum(planes, near))  # the lens stopped on its way to the far end
+        if similar[: near + 1].all() and blur[0] - blur[near + 1] > MIN_BLUR:
+            ways.append(np.maximum(planes, near + 1))  # to the near end
+    return [(int(np.flatnonzero(of[:-1] == of[1:])[0]), of) for of in ways]
 
 
 def _rounded(values: np.ndarray, scale: float) -> np.ndarray:
@@ -284,6 +315,17 @@ def _too_little_blur(stack: FocusStack, blur: float) -> str:
     return (
         f"Blur differs by at most {blur:.2g} px between {_extremes(stack)}, too little to tell depth; give focus "
         "distances, focal length and pixels in their units, or use larger images or a longer lens."
+    )
+
+
+def _too_large_aperture(stack: FocusStack) -> str:
+    assert stack.focal_length is not None and stack.f_number is not None
+    diameter = stack.focal_length / stack.f_number
+    if diameter < MAX_APERTURE:
+        return ""
+    return (
+        f"A focal length of {stack.focal_length:.3g} m at F/{stack.f_number:.3g} needs a lens {diameter:.2g} m wide; "
+        "give the focal length, and the focus distances, in metres."
     )
 
 

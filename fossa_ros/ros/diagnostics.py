@@ -117,6 +117,7 @@ class Health:
         with self._lock:
             self._activated = self._last_depth = time.monotonic()
             self._recent.clear()
+            self.inconsistent = 0
 
     def on_result(self, result: SweepResult) -> None:
         """Count a sweep."""

@@ -13,9 +13,10 @@ from fossa_ros.estimators.classical.config import ClassicalConfig
 
 WINDOW = 1.5  # px at half resolution over which texture is pooled: wider than for depth, as no edge need be kept
 GRID = 4  # px at half resolution from sample to sample, so that they share little noise
-LEVELS = 20  # hypothesised depths within the range of depth
+LEVELS = 32  # hypothesised depths within the range of depth
 BEYOND = 5  # more of them on either side, from infinity to half the distance of the nearest plane
 SPECTRA = 3  # groups of pixels of like spectrum
+ANY_SPECTRUM = (1.0, 2.5, 4.0, 5.5)  # steepness of textures whose finest band is lost in noise, or in blur
 MODEL_ERROR, MARGIN = ClassicalConfig.model_error, ClassicalConfig.margin
 
 
@@ -49,7 +50,7 @@ class StackLikelihood:
     position: np.ndarray
     energy: np.ndarray
     _moments: np.ndarray  # (B * P, M) of normalised_moments; pixels of like spectrum are beside each other
-    _spectra: tuple[tuple[slice, float], ...]  # pixels and steepness of each group
+    _spectra: tuple[tuple[slice, tuple[float, ...]], ...]  # pixels and possible steepness of each group
 
     @classmethod
     def of(cls, images: Sequence[np.ndarray]) -> StackLikelihood:
@@ -60,9 +61,12 @@ class StackLikelihood:
         steepness = whole.steepness[grid]
         sampled = focus_measure.BandStatistics(whole.products[grid], whole.energy[grid], whole.noise, steepness)
         moments = depth_profile.normalised_moments(sampled, MODEL_ERROR)
-        energy = _over_bands(moments, len(images))[_squares(len(images))].sum(axis=0)
+        squares = _squares(len(images))
+        energy = _over_bands(moments, len(images))[squares].sum(axis=0)
         textured = np.flatnonzero(energy > depth_profile.TEXTURE_PEAK)
-        textured = textured[np.argsort(steepness.ravel()[textured], kind="stable")]
+        finest = sampled.products[0, squares].max(axis=0).ravel()[textured] > whole.noise[0]
+        steepness_there = np.where(finest, steepness.ravel()[textured], np.inf)
+        textured = textured[np.argsort(steepness_there, kind="stable")]
         rows, columns = steepness.shape
         return cls(
             planes=len(images),
@@ -70,7 +74,7 @@ class StackLikelihood:
             position=np.stack(np.divmod(textured, columns), axis=1) / np.array([rows, columns]),
             energy=energy[textured],
             _moments=np.ascontiguousarray(moments[:, textured]),
-            _spectra=_spectra(steepness.ravel()[textured]),
+            _spectra=_spectra(steepness.ravel()[textured], int(finest.sum())),
         )
 
     def under(self, focus: np.ndarray, gains: np.ndarray) -> LensLikelihood:
@@ -81,7 +85,7 @@ class StackLikelihood:
             gains: (N,) hypothesised blur radius per dioptre, px / D in the images.
         """
         averaged, best = np.empty((2, len(self.energy)), np.float32)
-        for pixels, scores in self._scores(_all_levels(focus), focus, gains):
+        for pixels, scores in self._scores(focus, gains):
             best[pixels] = scores.max(axis=1)
             averaged[pixels] = np.log(np.exp(scores - best[pixels, None]).mean(axis=1))
         return LensLikelihood(averaged + best, best)
@@ -90,13 +94,16 @@ class StackLikelihood:
         """Return the share of the textured pixels, 0..1, whose most likely depth lies between the planes."""
         levels = _all_levels(focus)
         inside = (levels > focus.min()) & (levels < focus.max())
-        counts = [inside[scores.argmax(axis=1)].sum() for _, scores in self._scores(levels, focus, gains)]
+        counts = [inside[scores.argmax(axis=1)].sum() for _, scores in self._scores(focus, gains)]
         return float(sum(counts) / len(self.energy))
 
-    def _scores(self, levels: np.ndarray, focus: np.ndarray, gains: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for pixels, steepness in self._spectra:
+    def _scores(self, focus: np.ndarray, gains: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield each group of pixels, and their (M, L) log-likelihoods with the likeliest of its spectra."""
+        levels = _all_levels(focus)
+        for pixels, spectra in self._spectra:
             moments = self._moments[:, pixels]
-            yield pixels, depth_profile.hypothesis_scores(moments, steepness, levels, focus, gains)
+            scores = [depth_profile.hypothesis_scores(moments, each, levels, focus, gains) for each in spectra]
+            yield pixels, max(scores, key=lambda each: float(each.max(axis=1).sum())) if len(scores) > 1 else scores[0]
 
     def equally_sharp(self) -> np.ndarray:
         """Return the (M,) log-likelihoods if all planes were equally sharp; relative to no texture."""
@@ -138,12 +145,19 @@ def _squares(planes: int) -> np.ndarray:
     return np.asarray(i == j)
 
 
-def _spectra(steepness: np.ndarray) -> tuple[tuple[slice, float], ...]:
-    """Divide (M,) increasing values of steepness into groups; return each group and its typical value."""
-    ends = np.linspace(0, len(steepness), SPECTRA + 1).astype(int)
+def _spectra(steepness: np.ndarray, count: int) -> tuple[tuple[slice, tuple[float, ...]], ...]:
+    """Divide (M,) values of steepness, of which the first ``count`` are known and increase, into groups.
+
+    Returns:
+        Each group, and the values that may be its steepness.
+    """
+    ends = np.linspace(0, count, SPECTRA + 1).astype(int)
     known = depth_profile.STEEPNESS  # so that the weights are the same from sweep to sweep
-    return tuple(
-        (np.s_[first:last], float(known[np.abs(known - np.median(steepness[first:last])).argmin()]))
+    groups = [
+        (np.s_[first:last], (float(known[np.abs(known - np.median(steepness[first:last])).argmin()]),))
         for first, last in pairwise(ends)
         if last > first
-    )
+    ]
+    if count < len(steepness):
+        groups.append((np.s_[count : len(steepness)], ANY_SPECTRUM))
+    return tuple(groups)
