@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fossa_ros.core.errors import InputError
-from fossa_ros.core.optics import dioptre_space
+from fossa_ros.core.optics import dioptre_space, dioptres
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.classical import ClassicalConfig, ClassicalEstimator
+from fossa_ros.estimators.classical.depth_profile import dioptre_levels
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
@@ -53,6 +54,14 @@ def test_the_order_of_the_planes_changes_nothing():
 
 def test_a_plane_at_infinity_is_allowed():
     assert score(*rendered(1, 5, np.inf))["abs_rel"] < 0.15
+
+
+@pytest.mark.parametrize("distances", [(0.35, 6.0), (120.0, 1000.0), (3.0, 200.0), (0.5, np.inf), (300.0, np.inf)])
+def test_the_levels_reach_the_planes_whatever_their_distance(distances):
+    focus = dioptres(np.array(distances))
+    levels = dioptre_levels(focus, 48, 0.5)
+    assert levels[0] > 0 and levels[-1] > focus.max() and (np.diff(levels) > 0).all()
+    assert levels[0] <= max(focus.min(), min(0.01, 0.01 * focus.max()))
 
 
 def test_flicker_of_three_per_cent_costs_little():

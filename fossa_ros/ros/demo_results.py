@@ -33,6 +33,7 @@ REMEDIES = {
     "incomplete": "stop other programs, which leave it too little processor time to handle every frame",
     "superseded": "stop other programs, or choose a faster estimator",
     "stale": "stop other programs, or choose a faster estimator",
+    "inconsistent": "let the parameters of the camera and the lens of node and rig be the same",
 }
 
 
