@@ -22,10 +22,11 @@ NAMES = ("depth.min_confidence", "depth.min_range", "depth.max_range")
 @pytest.mark.parametrize(
     ("limits", "known"),
     [
-        (DepthLimits(), [[1, 1, 1], [1, 0, 1]]),
+        (DepthLimits(0.0), [[1, 1, 1], [1, 0, 1]]),
+        (DepthLimits(), [[1, 0, 1], [1, 0, 1]]),
         (DepthLimits(min_confidence=0.5), [[1, 0, 1], [1, 0, 1]]),
-        (DepthLimits(min_range=0.5), [[0, 1, 1], [1, 0, 1]]),
-        (DepthLimits(max_range=2.0), [[1, 1, 1], [1, 0, 0]]),
+        (DepthLimits(0.0, min_range=0.5), [[0, 1, 1], [1, 0, 1]]),
+        (DepthLimits(0.0, max_range=2.0), [[1, 1, 1], [1, 0, 0]]),
         (DepthLimits(0.6, 0.4, 3.0), [[0, 0, 1], [0, 0, 0]]),
     ],
 )

@@ -70,6 +70,7 @@ def test_what_is_no_estimator_is_refused_in_a_sentence(install, source, reason):
 
 def test_options_are_a_networks():
     assert estimator_options("auto") == estimator_options("fossa") == NETWORK_OPTIONS
+    assert estimator_options("lens_aware") == ("checkpoint", "device")
     assert estimator_options("classical") == estimator_options("acme") == ()
     with pytest.raises(InputError, match="Estimator 'classical' has no option device; remove it"):
         create_estimator("classical", device="cpu")
@@ -77,5 +78,7 @@ def test_options_are_a_networks():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(InputError, match="There is no estimator 'acme'; choose one of auto, classical, fossa"):
+    with pytest.raises(
+        InputError, match="There is no estimator 'acme'; choose one of auto, classical, lens_aware, fossa"
+    ):
         create_estimator("acme")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.estimators import create_estimator
 from fossa_ros.estimators.lens_aware.estimator import LensAwareEstimator, padded, probability_of
 from fossa_ros.estimators.lens_aware.network import (
     EvidenceNetwork,
@@ -108,3 +111,23 @@ def test_any_size_number_and_order_of_planes(height, width, planes):
     assert 0.999 / nearest <= first.depth.min() and first.depth.max() <= 1.5
     assert first.confidence.min() >= 0 and first.confidence.max() <= 1
     np.testing.assert_allclose(first.depth, second.depth, rtol=1e-3)
+
+
+def test_weights_from_a_file_load_and_warm_up_for_any_size(tmp_path):
+    save_file(EvidenceNetwork().half().state_dict(), tmp_path / "weights.safetensors")
+    estimator = create_estimator("lens_aware", checkpoint=str(tmp_path / "weights.safetensors"), device="cpu")
+    assert estimator.name == "lens_aware" and estimator.description.startswith("lens_aware on cpu")
+    assert all(parameter.dtype == torch.float32 for parameter in estimator.network.parameters())
+    for size, planes in (((3, 5), 1), ((480, 641), 4)):
+        estimator.warm_up(size, planes)
+
+
+def test_without_weights_the_sentence_says_where_they_come_from():
+    with pytest.raises(InputError, match=r"no weights in this package yet; give checkpoint.*or choose estimator cla"):
+        create_estimator("lens_aware", device="cpu")
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_file(EvidenceNetwork(SMALL).state_dict(), tmp_path / "small.safetensors")
+    with pytest.raises(InputError, match=r"small\.safetensors"):
+        create_estimator("lens_aware", checkpoint=str(tmp_path / "small.safetensors"), device="cpu")

@@ -77,7 +77,7 @@ def test_an_empty_port_is_refused_by_name():
 @pytest.mark.parametrize(
     ("name", "value", "configured", "words"),
     [
-        ("estimator", "magic", False, "one of auto, classical, fossa"),
+        ("estimator", "magic", False, "one of auto, classical, lens_aware, fossa"),
         ("sweep.settling", math.nan, False, "NaN"),
         ("sweep.settling", 0.02, True, "applied at configure"),
         ("sweep.settling", 0.02, False, ""),

@@ -30,6 +30,8 @@ from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.scenes import make_scene
 from fossa_ros.simulation.stack_renderer import render_stack
 
+ALL_DEPTH = ("--min-confidence", "0")
+
 
 @pytest.fixture(scope="module")
 def rendered():
@@ -82,9 +84,21 @@ def test_raw_images_give_the_depth_of_their_rectified_view(rendered, tmp_path):
     assert (tmp_path / "out" / "cloud.ply").stat().st_size > 100_000
 
 
+def test_doubtful_and_distant_depth_is_unknown(rendered, stack_file, tmp_path):
+    expected = ClassicalEstimator().estimate(rendered[0])
+    assert fossa("predict", stack_file, "--out", tmp_path / "out").exit_code == 0
+    known = np.isfinite(np.load(tmp_path / "out" / "depth.npy"))
+    np.testing.assert_array_equal(known, expected.confidence >= 0.5)
+    limits = ("--min-confidence", "0.9", "--min-range", "0.5", "--max-range", "2")
+    assert fossa("predict", stack_file, "--out", tmp_path / "out", *limits).exit_code == 0
+    inside = (expected.confidence >= 0.9) & (expected.depth >= 0.5) & (expected.depth <= 2)
+    assert 0.05 < inside.mean() < known.mean()
+    np.testing.assert_array_equal(np.isfinite(np.load(tmp_path / "out" / "depth.npy")), inside)
+
+
 def test_all_outputs(rendered, stack_file, tmp_path):
     stack, truth = rendered
-    result = fossa("predict", stack_file, "--out", tmp_path / "out")
+    result = fossa("predict", stack_file, "--out", tmp_path / "out", *ALL_DEPTH)
     assert result.exit_code == 0, result.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(OUTPUTS)
     expected = ClassicalEstimator().estimate(stack)
@@ -130,7 +144,7 @@ def test_photographs_are_aligned_and_what_a_plane_misses_is_unknown(rendered, tm
         [plane.image[y : y + 112, x : x + 144] for plane, (y, x) in zip(stack.planes, offsets, strict=True)]
     )
     save_folder(tmp_path / "photos", shifted)
-    result = fossa("predict", tmp_path / "photos", "--out", tmp_path / "out")
+    result = fossa("predict", tmp_path / "photos", "--out", tmp_path / "out", *ALL_DEPTH)
     assert result.exit_code == 0, result.stderr
     assert "by up to" in result.stdout and "none:" not in result.stdout
     depth, truth = np.load(tmp_path / "out" / "depth.npy"), truth[3 : 3 + 112, 4 : 4 + 144]
@@ -140,7 +154,7 @@ def test_photographs_are_aligned_and_what_a_plane_misses_is_unknown(rendered, tm
         assert np.isnan(unseen).all()
     with Image.open(tmp_path / "out" / "all_in_focus.png") as image:
         np.testing.assert_array_equal(np.array(image)[:, 0], shifted.planes[2].image[:, 0])
-    result = fossa("predict", tmp_path / "photos", "--out", tmp_path / "out", "--no-align")
+    result = fossa("predict", tmp_path / "photos", "--out", tmp_path / "out", "--no-align", *ALL_DEPTH)
     assert "none; the planes are assumed to be registered" in result.stdout
     assert np.isfinite(np.load(tmp_path / "out" / "depth.npy")).all()
 

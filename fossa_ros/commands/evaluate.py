@@ -21,7 +21,7 @@ from fossa_ros.evaluation.published import CHECKPOINTS
 from fossa_ros.evaluation.results import Results, write_results
 from fossa_ros.io.atomic import check_writable
 
-MODELS = ("classical", "vits", "vitb", "vitl", "nano")
+MODELS = ("classical", "lens_aware", "vits", "vitb", "vitl", "nano")
 NUMBERS, COUNTS, WORDS = Values("numbers", finite_number), Values("counts", int), Values("words", one_of(*FOCUS))
 
 
@@ -153,8 +153,14 @@ def make_estimator(model: str, checkpoint: str | None, device: str | None, preci
         if given:
             raise click.UsageError(f"--{given[0]} belongs to a network; choose another --model.")
         return create_estimator("classical"), {"name": model}
-    options["checkpoint"] = checkpoint or CHECKPOINTS.get(model)
-    estimator = create_estimator("fossa", model=model, **options)
+    if model == "lens_aware":
+        if precision is not None:
+            raise click.UsageError("--precision belongs to a FOSSA network; choose another --model.")
+        options = {"checkpoint": checkpoint, "device": device}
+        estimator = create_estimator(model, **options)
+    else:
+        options["checkpoint"] = checkpoint or CHECKPOINTS.get(model)
+        estimator = create_estimator("fossa", model=model, **options)
     described = {"name": model, **options}
     if options["checkpoint"] is not None and Path(options["checkpoint"]).is_file():
         with open(options["checkpoint"], "rb") as file:

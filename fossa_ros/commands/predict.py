@@ -20,8 +20,8 @@ from fossa_ros.pipeline.depth_limits import DepthLimits
 @click.argument("stack", type=PATH)
 @click.option("--estimator", default=DEFAULT_ESTIMATOR, show_default=True, help=f"One of {', '.join(ESTIMATORS)}.")
 @click.option("--model", help="Network of the fossa estimator: vits, vitb, vitl or nano.  [default: nano]")
-@click.option("--checkpoint", help="Weights of fossa: a file or a name on the hub.  [default: those shipped with nano]")
-@click.option("--device", help="Device of the fossa estimator: auto, cpu, cuda or cuda:INDEX.  [default: auto]")
+@click.option("--checkpoint", help="Weights of a network: a file or a name on the hub.  [default: those shipped]")
+@click.option("--device", help="Device of a network: auto, cpu, cuda or cuda:INDEX.  [default: auto]")
 @click.option("--precision", help="Precision of the fossa estimator: fp32, bf16 or fp16.  [default: fp32]")
 @click.option("--compile", is_flag=True, default=None, help="Use torch.compile for the fossa estimator.")
 @click.option("--out", type=PATH, help="Output folder.  [default: NAME-depth]")
@@ -70,7 +70,7 @@ def command(
     limits = DepthLimits(min_confidence, min_range, max_range)
     options = {name: value for name, value in network.items() if value is not None}
     if options and (estimator == DEFAULT_ESTIMATOR or not estimator_options(estimator)):
-        raise click.UsageError(f"--{next(iter(options))} belongs to --estimator fossa.")
+        raise click.UsageError(f"--{next(iter(options))} belongs to a network; give --estimator fossa or lens_aware.")
     out = out or Path(f"{stack.resolve().stem}-depth")
     check_writable(out)
     estimator = create_estimator(estimator, **options)

@@ -16,27 +16,29 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.estimator import Estimator
 
 GROUP = "fossa_ros.estimators"
-BUILT_IN = ("auto", "classical", "fossa")
+BUILT_IN = ("auto", "classical", "lens_aware", "fossa")
 ESTIMATORS = (*BUILT_IN, *sorted({point.name for point in entry_points(group=GROUP)} - set(BUILT_IN)))
 DEFAULT_ESTIMATOR = "auto"
 NETWORK_OPTIONS = ("model", "checkpoint", "device", "precision", "compile")
+OPTIONS = {"auto": NETWORK_OPTIONS, "fossa": NETWORK_OPTIONS, "lens_aware": ("checkpoint", "device")}
 
 LOG = logging.getLogger(__name__)
 
 
 def estimator_options(name: str) -> tuple[str, ...]:
     """Return the names of the options that ``create_estimator(name)`` accepts: those of a network, or none."""
-    return NETWORK_OPTIONS if name in ("auto", "fossa") else ()
+    return OPTIONS.get(name, ())
 
 
 def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator:
-    """Make an estimator by name. Only ``fossa`` imports torch.
+    """Make an estimator by name. Only ``fossa`` and ``lens_aware`` import torch.
 
     Args:
         name: one of ``ESTIMATORS``; ``auto`` is ``fossa`` on a machine with a GPU, else ``classical``, which is
             several times as fast on a CPU.
         options: ``NETWORK_OPTIONS`` as ``fossa_ros.estimators.fossa.create_predictor`` explains them, for ``fossa``
-            and for ``auto``, which ignores them if it selects ``classical``. None means the default.
+            and for ``auto``, which ignores them if it selects ``classical``; ``checkpoint`` and ``device`` for
+            ``lens_aware``. None means the default.
 
     Raises:
         InputError: an unknown name, options that the estimator does not accept, or another package's class that is not
@@ -52,6 +54,10 @@ def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator
         from fossa_ros.estimators.classical import ClassicalEstimator
 
         return ClassicalEstimator()
+    if name == "lens_aware":
+        from fossa_ros.estimators.lens_aware import create_lens_aware
+
+        return create_lens_aware(**options)
     if name == "fossa":
         from fossa_ros.estimators.fossa import create_predictor
 

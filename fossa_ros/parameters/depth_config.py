@@ -18,14 +18,16 @@ class EstimatorConfig:
 
     name: str = parameter(
         DEFAULT_ESTIMATOR,
-        "What turns a focus stack into depth: auto is fossa on a GPU, else classical; other packages can add theirs",
+        "What turns a focus stack into depth: auto is fossa on a GPU, else classical; lens_aware is a network "
+        "that is told the lens and needs a checkpoint; other packages can add theirs",
         choices=ESTIMATORS,
         name="estimator",
     )
     model: Literal["vits", "vitb", "vitl", "nano"] = parameter("nano", "FOSSA network, for estimator fossa and auto")
     checkpoint: str | None = parameter(
         None,
-        "Weights of the FOSSA network: a file, or a name on the Hugging Face hub; empty for those included for nano",
+        "Weights of the network: a file, or for FOSSA a name on the Hugging Face hub; empty for those "
+        "included, of nano",
     )
     device: str | None = parameter("auto", "Where the network runs: auto, cpu, cuda or cuda:N")
     precision: Literal["fp32", "bf16", "fp16"] = parameter("fp32", "Arithmetic of the network")

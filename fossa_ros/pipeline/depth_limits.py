@@ -16,7 +16,7 @@ class DepthLimits:
     """Limits of confidence and range, applied to depth and cloud alike."""
 
     min_confidence: float = parameter(
-        0.0,
+        0.5,
         "Depth with a lower confidence, the probability that its error is below 10 %, is unknown; 0 keeps all",
         minimum=0.0,
         maximum=1.0,

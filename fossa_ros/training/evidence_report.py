@@ -79,15 +79,15 @@ class EvidenceReporter:
             *inputs, truth, scale = decoded(self._unseen, index)
             height, width = truth.shape
             with torch.inference_mode():
-                inputs = padded(Inputs(*(part[None] for part in inputs)))
-                full = self._run.average(Inputs(*(part.to(self._run.device) for part in inputs))).full
+                whole = padded(Inputs(*(part[None] for part in inputs)))
+                full = self._run.average(Inputs(*(part.to(self._run.device) for part in whole))).full
             first, step = scale.tolist()
             depth = 1 / (first + step * full[0, :height, :width].cpu().numpy())
             true = (1 / (first + step * truth.numpy())).astype(np.float32)
             rows.append(depth_metrics(depth, true))
             if index < PICTURED:
                 near, far = depth_range(true)
-                sharp = np.repeat(np.rint(255 * inputs.guides[0, 0, :height, :width].numpy())[..., None], 3, axis=2)
+                sharp = np.repeat(np.rint(255 * whole.guides[0, 0, :height, :width].numpy())[..., None], 3, axis=2)
                 panels += [("all in focus", sharp.astype(np.uint8)), ("depth", colour_depth(depth, near, far))]
                 panels += [("truth", colour_depth(true, near, far)), ("error, to 25 %", error_picture(depth, true))]
         mean = mean_metrics(rows)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fossa_ros.core import optics
 from fossa_ros.training.defocus import MARGIN
-from fossa_ros.training.lenses import draw_focus, draw_lens
+from fossa_ros.training.lenses import MAX_BLUR, draw_focus, draw_lens
 from fossa_ros.training.random_source import RandomSource
 from fossa_ros.training.rooms import make_room
 from fossa_ros.training.scenes import FARTHEST, MAX_DEPTH_RATIO, NEAREST, make_scene
@@ -22,6 +22,7 @@ from fossa_ros.training.textures import texture_bank
 PLANES = (2, 3, 3, 4, 4, 5, 5, 5, 5, 6, 7, 7, 8, 9)
 ROOMS = 0.55  # share of the scenes that are rooms
 FAULTY = 0.45  # share of the lenses with imperfections
+LEAST_BLUR = 0.35  # px radius of the most blurred point of a stack: far scenes through small apertures
 PATH_TRACED = 0.25  # share of the stacks with the noise of a path tracer
 
 
@@ -63,6 +64,9 @@ def gray_stack(rng: RandomSource, bank: Tensor, side: int) -> GrayStack:
     powers = optics.dioptres(focus)
     gap = max(float(truth.max()) - powers.min(), powers.max() - float(truth.min()))
     lens = draw_lens(rng, gap)
+    if rng.chance(0.5):
+        most = float(lens.blur_per_dioptre(np.inf)) * gap
+        lens = replace(lens, f_number=lens.f_number * most / rng.log_uniform(LEAST_BLUR, MAX_BLUR))
     faults = drawn_faults(rng, float(powers[0] - powers[-1]), len(focus))
     light = photograph(rng, scene, lens, focus, faults)
     gain_error = np.exp(rng.choice((0.0, 0.02, 0.05, 0.15)) * float(rng.randn(1)))

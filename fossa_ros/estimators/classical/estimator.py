@@ -10,15 +10,22 @@ from fossa_ros.core.all_in_focus import blend_planes, compose_all_in_focus
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.rectified import blur_scale
 from fossa_ros.core.stack import DepthMap, FocusStack
+from fossa_ros.estimators.calibration_curve import CLOSE, CalibrationCurve
 from fossa_ros.estimators.classical import blur_model, depth_profile, filling, focus_measure
 from fossa_ros.estimators.classical.bands import gaussian
 from fossa_ros.estimators.classical.config import ClassicalConfig
 from fossa_ros.estimators.estimator import Estimator
 
-HALF_CONFIDENCE = 0.1  # relative depth error at which confidence is 0.5
 EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
 POOLED = 4.0  # px at half resolution: standard deviation of the window over which precision is averaged
 MIN_SUPPORT = 0.2  # reached at 1.6 times config.reach from texture
+AGREEING = 4.0  # pixels with independent errors that the smoothing averages
+UNTOLD = 0.25  # standard deviation of a depth that nothing tells, in units of the range of the levels
+# Measured by benchmarks/confidence.py on the choosing set of docs/validation.md.
+CALIBRATION = CalibrationCurve(
+    stated=(0.0, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.855, 0.935, 0.97, 1.0),
+    measured=(0.25, 0.40, 0.54, 0.56, 0.60, 0.70, 0.81, 0.905, 0.934, 0.969, 0.995, 1.0),
+)
 EDGE_REACH = 9  # px at half resolution: width of the window around such an edge
 
 
@@ -38,8 +45,7 @@ class ClassicalEstimator(Estimator):
         """Return metric depth, confidence and the all-in-focus image, seen from the reference plane.
 
         The order of the planes does not matter. Depth is NaN too far from any texture. The confidence is
-        1 / (1 + (e / 0.1)^2), where e is the expected relative error of depth, times the coupling of the pixel to
-        pixels with texture.
+        the probability that its relative error is below 10 %.
 
         Raises:
             InputError: all planes are focused at the same distance.
@@ -74,7 +80,7 @@ class ClassicalEstimator(Estimator):
         couplings = filling.couplings(sharp, measured, precision, config)
         power = np.clip(filling.regress(measured, precision, couplings), float(levels[0]), float(levels[-1]))
         support = filling.support(texture, couplings, config.reach, config.slope)
-        confidence = _confidence(power, precision) * support
+        confidence = CALIBRATION(_confidence(power, precision, levels) * support)
 
         power = cv2.resize(power, (width, height), interpolation=cv2.INTER_LINEAR)
         confidence = cv2.resize(confidence, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -106,10 +112,17 @@ def _tells_depth(precision: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return np.asarray(gaussian(precision, POOLED) * variance_of_levels > 1.0)
 
 
-def _confidence(power: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Return 0..1 from the expected error of the data around a pixel and from the risk of a depth edge nearby."""
-    variance = 1.0 / np.maximum(gaussian(precision, POOLED), 1e-6)
+def _confidence(power: np.ndarray, precision: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return the probability that a normally distributed error is close, before it is calibrated.
+
+    The variance is that of the data around a pixel, but not more than that of any of the levels, and more near a depth
+    edge, where the pixel may lie on its other side.
+    """
+    from scipy.special import erf  # slow to import; nodes start without it
+
+    untold = (UNTOLD * (levels[-1] - levels[0])) ** 2
+    variance = 1.0 / (AGREEING * gaussian(precision, POOLED) + 1.0 / untold)
     window = np.ones((EDGE_REACH, EDGE_REACH), np.uint8)
     jump = np.maximum(cv2.dilate(power, window) - power, power - cv2.erode(power, window))
     variance += EDGE_RISK * np.square(jump)
-    return 1.0 / (1.0 + variance / np.square(HALF_CONFIDENCE * power))
+    return np.asarray(erf(CLOSE * power / np.sqrt(2.0 * variance)), np.float32)

@@ -15,7 +15,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.fossa.checkpoints import Weights, chosen_checkpoint
-from fossa_ros.estimators.fossa.confidence import bracketing_confidence
+from fossa_ros.estimators.fossa.confidence import NANO_CALIBRATION, bracketing_confidence
 from fossa_ros.estimators.fossa.cuda_graphs import GraphedCall
 from fossa_ros.estimators.fossa.devices import PRECISIONS, describe_device, resolve_device
 from fossa_ros.estimators.fossa.factory import create_model
@@ -115,6 +115,8 @@ class Predictor(Estimator):
     def _depth_map(self, stack: FocusStack, metres: np.ndarray, confidence: np.ndarray | None) -> DepthMap:
         if confidence is None:
             confidence = bracketing_confidence(metres, stack.focus_distances)
+        else:
+            confidence = NANO_CALIBRATION(confidence)
         return DepthMap(
             depth=metres,
             confidence=np.where(np.isnan(metres), np.float32(0), confidence),

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fossa_ros.core.all_in_focus import compose_all_in_focus
+from fossa_ros.core.errors import InputError
 from fossa_ros.core.resampling import enlarge_depth
 from fossa_ros.core.stack import DepthMap, FocusStack
+from fossa_ros.estimators.calibration_curve import CLOSE
 from fossa_ros.estimators.estimator import Estimator
-from fossa_ros.estimators.evidence import Evidence, stack_evidence
+from fossa_ros.estimators.evidence import Evidence, gray_evidence, stack_evidence
+from fossa_ros.estimators.fossa.checkpoints import check_keys, read_weights
+from fossa_ros.estimators.fossa.devices import describe_device, resolve_device
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, sharpened
 
 WIDTH = 640  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
 MULTIPLE = 16  # of the sides at half resolution
-CLOSE = 0.1  # relative error within which a depth counts as right; the confidence is the probability of that
 
 
 class LensAwareEstimator(Estimator):
@@ -51,6 +52,26 @@ class LensAwareEstimator(Estimator):
         return DepthMap(
             depth, confidence, lambda: compose_all_in_focus(stack, depth), stack.K, stack.stamp_ns, self.name
         )
+
+    @property
+    def description(self) -> str:
+        """Say what runs where."""
+        return f"{self.name} on {describe_device(self.device)}"
+
+    def gpu_memory(self) -> tuple[int, int] | None:
+        """Return (used, total) bytes of the GPU, all processes; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        free, total = torch.cuda.mem_get_info(self.device)
+        return total - free, total
+
+    def warm_up(self, size: tuple[int, int], planes: int) -> None:
+        """Run once on planes without texture, so that buffers and kernels are there when the first stack comes."""
+        height, width = (max(side, 2) for side in size)
+        scale = min(1.0, WIDTH / width)
+        gray = np.full((max(planes, 2), round(scale * height), round(scale * width)), 128.0, np.float32)
+        focus = np.linspace(2.0, 1.0, len(gray))
+        self.posterior(gray_evidence(gray, focus, np.full(len(gray), 4.0), self.network.config.levels))
 
     def posterior(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
         """Return (H, W) float32 dioptres and confidence at the size of the evidence's images."""
@@ -93,10 +114,26 @@ def padded(inputs: Inputs) -> Inputs:
     )
 
 
-def load_network(path: str | Path) -> EvidenceNetwork:
-    """Read the weights of a network of the default sizes."""
-    from safetensors.torch import load_file
+def create_lens_aware(*, checkpoint: str | None = None, device: str = "auto") -> LensAwareEstimator:
+    """Return the estimator with trained weights: the ``lens_aware`` of ``create_estimator``.
 
+    Args:
+        checkpoint: a ``.safetensors`` file that ``fossa train`` wrote for a network of the default sizes. No weights
+            ship with the package yet: docs/notes/lens-aware.md says why.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
+
+    Raises:
+        InputError: no checkpoint is given, the weights cannot be read or are those of another network, or the device
+            does not exist.
+    """
+    if not checkpoint:
+        raise InputError(
+            "Estimator lens_aware has no weights in this package yet; give checkpoint, the weights.safetensors of a "
+            "run of fossa train config/training/lens_aware.yaml, or choose estimator classical."
+        )
+    chosen = resolve_device(device)
     network = EvidenceNetwork()
-    network.load_state_dict(load_file(path))
-    return network
+    state, source = read_weights(checkpoint)
+    check_keys(network, state, source)
+    network.load_state_dict(state)
+    return LensAwareEstimator(network, chosen)

@@ -1,0 +1,100 @@
+"""Hold the confidence of an estimator against the share of pixels that are right, on stacks with known depth.
+
+    python benchmarks/confidence.py --data stacks:validation --data photographs:rgbd --model classical --picture out.png
+
+Every stack weighs the same. A pixel is right if its relative error is below 10 %; confidence is to be the probability
+of that. ``--stated`` shows the confidence before it was calibrated, from which the curves in the package were read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from fossa_ros.estimators import create_estimator
+from fossa_ros.estimators.calibration_curve import CLOSE, CalibrationCurve
+from fossa_ros.evaluation.datasets import open_set
+
+BINS = np.linspace(0, 1, 11)
+LIMITS = (0.0, 0.3, 0.5, 0.6, 0.8)
+IDENTITY = CalibrationCurve((0.0, 1.0), (0.0, 1.0))
+
+
+def measured(estimator, kind: str, folder: Path, f_numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return confidence, relative error and weight of every pixel whose depth is known and estimated."""
+    data = open_set(kind, folder)
+    parts = []
+    for f_number in f_numbers or (data.protocol.f_number,):
+        for index in range(len(data.names)):
+            sample = data.sample(index, replace(data.protocol, f_number=f_number))
+            if sample is None:
+                continue
+            found = estimator.estimate(sample.stack)
+            known = np.isfinite(sample.truth) & (sample.truth > 0)
+            both = known & np.isfinite(found.depth)
+            error = np.abs(found.depth[both] / sample.truth[both] - 1)
+            parts.append((found.confidence[both], error, np.full(error.shape, 1 / known.sum())))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+@click.command()
+@click.option("--data", "sets", multiple=True, required=True, help="KIND:DIR, a set of fossa evaluate; repeatable.")
+@click.option("--model", type=click.Choice(["classical", "nano"]), default="classical", show_default=True)
+@click.option("--f-number", "f_numbers", type=float, multiple=True, help="Of photographs; repeatable.")
+@click.option("--stated", is_flag=True, help="Show the confidence before calibration.")
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the reliability diagram.")
+def main(sets, model, f_numbers, stated, picture):
+    """Print expected calibration error, reliability, and what limits of confidence leave."""
+    if stated:
+        from fossa_ros.estimators.classical import estimator as classical
+        from fossa_ros.estimators.fossa import predictor
+
+        classical.CALIBRATION = predictor.NANO_CALIBRATION = IDENTITY
+    options = {"model": "nano", "device": "cpu"} if model == "nano" else {}
+    estimator = create_estimator("fossa" if options else "classical", **options)
+    curves = {}
+    for name in sets:
+        kind, _, folder = name.partition(":")
+        confidence, error, weight = measured(estimator, kind, Path(folder), f_numbers if kind == "photographs" else ())
+        weight = weight / weight.sum()
+        number = np.clip(np.digitize(confidence, BINS) - 1, 0, len(BINS) - 2)
+        share = np.bincount(number, weight, len(BINS) - 1)
+        mean = np.bincount(number, weight * confidence, len(BINS) - 1) / np.maximum(share, 1e-12)
+        right = np.bincount(number, weight * (error < CLOSE), len(BINS) - 1) / np.maximum(share, 1e-12)
+        print(f"{name}: expected calibration error {np.sum(share * np.abs(mean - right)):.3f}")
+        for i in np.flatnonzero(share > 1e-4):
+            print(f"  confidence {mean[i]:.3f}: {100 * right[i]:5.1f} % right, {100 * share[i]:5.1f} % of the pixels")
+        for limit in LIMITS:
+            kept = confidence >= limit
+            left = weight[kept].sum()
+            within = (weight[kept] * (error[kept] < 0.25)).sum() / left
+            rel = (weight[kept] * error[kept]).sum() / left
+            print(f"  from {limit}: {100 * left:5.1f} % left, {100 * within:.1f} % within 25 %, AbsRel {rel:.3f}")
+        curves[kind] = mean, right, share
+    if picture is not None:
+        draw(curves, model, picture)
+
+
+def draw(curves: dict, model: str, path: Path) -> None:
+    """Draw the share of right pixels against confidence; the area of a point is its share of the pixels."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(4.5, 4.2), layout="constrained")
+    axes.plot((0, 1), (0, 1), color="0.7", linewidth=1)
+    for name, (mean, right, share) in curves.items():
+        there = share > 1e-3
+        axes.plot(mean[there], right[there], linewidth=1)
+        axes.scatter(mean[there], right[there], 600 * share[there], label=name, alpha=0.7)
+    axes.set(xlabel="confidence", ylabel="share within 10 %", xlim=(0, 1), ylim=(0, 1.02), title=model)
+    axes.legend(loc="upper left", markerscale=0.4)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
