@@ -35,6 +35,7 @@ pytestmark = pytest.mark.real_time
 WIDTH, HEIGHT, FX = 160, 120, 150.0
 STAMP = re.compile(r"\[(\d+\.\d+)\]")  # of a line of the log, seconds
 MOVED = 0.06  # dioptres: position tolerance and ringing
+ALL_DEPTH = {"depth__min_confidence": 0.0}  # most of what cameras as small as these tell is doubtful
 FACTOR = 1.5  # by which the error of a depth that is right may exceed that of the first one
 PLUGIN = """
 import os, pathlib
@@ -165,7 +166,7 @@ def watch(rig, estimator, tmp_path_factory):
     watch.log = log = tmp_path_factory.mktemp("node") / "node.log"
     environ, watch.estimator_does = estimator
     parameters = {"estimator": "faulty", "lens__port": rig, "diagnostics__silence_warn": 0.8}
-    with process("fossa_node", log, environ=environ, **parameters):
+    with process("fossa_node", log, environ=environ, **{**ALL_DEPTH, **parameters}):
         watch.wait_accepted(2)
         yield watch
         depths, planes = watch.judge()
@@ -402,7 +403,7 @@ def test_a_clock_that_is_played_back_and_jumps_spoils_no_depth(tmp_path):
     slow, played = {"camera__rate": 10.0}, {"namespace": "bag", "use_sim_time": "true"}
     with (
         simulated_rig(tmp_path, 96, 72, 90.0, **slow, **played) as link,
-        process("fossa_node", tmp_path / "node.log", lens__port=link, sweep__clock_margin=0.015, **played),
+        process("fossa_node", tmp_path / "node.log", lens__port=link, sweep__clock_margin=0.015, **ALL_DEPTH, **played),
     ):
         watch.wait_accepted(2)
         for jump in (-30.0, 20.0):

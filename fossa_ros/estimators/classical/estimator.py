@@ -18,6 +18,9 @@ from fossa_ros.estimators.estimator import Estimator
 
 EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
 POOLED = 4.0  # px at half resolution: standard deviation of the window over which precision is averaged
+# Least precision around a pixel, in units of that of "one of the levels", from which blur tells depth. The
+# smoothing averages over many pixels, so less than 1 is of use; images of 64x48 px with next to no blur have 0.2 to 0.3.
+TOLD = 0.35
 MIN_SUPPORT = 0.2  # reached at 1.6 times config.reach from texture
 AGREEING = 4.0  # pixels with independent errors that the smoothing averages
 UNTOLD = 0.25  # standard deviation of a depth that nothing tells, in units of the range of the levels
@@ -109,7 +112,7 @@ def _tells_depth(precision: np.ndarray, levels: np.ndarray) -> np.ndarray:
     away or given in a wrong unit. Any depth there would be that of the smoothing.
     """
     variance_of_levels = (levels[-1] - levels[0]) ** 2 / 12.0
-    return np.asarray(gaussian(precision, POOLED) * variance_of_levels > 1.0)
+    return np.asarray(gaussian(precision, POOLED) * variance_of_levels > TOLD)
 
 
 def _confidence(power: np.ndarray, precision: np.ndarray, levels: np.ndarray) -> np.ndarray:
