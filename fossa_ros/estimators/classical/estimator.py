@@ -18,8 +18,8 @@ from fossa_ros.estimators.estimator import Estimator
 
 EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
 POOLED = 4.0  # px at half resolution: standard deviation of the window over which precision is averaged
-# Least precision around a pixel, in units of that of "one of the levels", from which blur tells depth. The
-# smoothing averages over many pixels, so less than 1 is of use; images of 64x48 px with next to no blur have 0.2 to 0.3.
+# Least precision around a pixel, in units of that of "one of the levels", from which blur tells depth. The smoothing
+# averages over many pixels, so less than 1 is of use; images of 64x48 px with next to no blur have 0.2 to 0.3.
 TOLD = 0.35
 MIN_SUPPORT = 0.2  # reached at 1.6 times config.reach from texture
 AGREEING = 4.0  # pixels with independent errors that the smoothing averages
