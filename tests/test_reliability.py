@@ -166,7 +166,7 @@ def watch(rig, estimator, tmp_path_factory):
     watch.log = log = tmp_path_factory.mktemp("node") / "node.log"
     environ, watch.estimator_does = estimator
     parameters = {"estimator": "faulty", "lens__port": rig, "diagnostics__silence_warn": 0.8}
-    with process("fossa_node", log, environ=environ, **{**ALL_DEPTH, **parameters}):
+    with process("fossa_node", log, environ=environ, **parameters):
         watch.wait_accepted(2)
         yield watch
         depths, planes = watch.judge()
