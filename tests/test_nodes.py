@@ -269,8 +269,12 @@ def test_a_node_that_waits_for_its_lens_logs_the_estimator_once(tmp_path):
 
 def test_sigterm_in_mid_sweep_parks_the_lens_and_frees_the_port(rig, listener, tmp_path):
     listener.subscribe(SweepReport, "sweep", qos.REPORTS)
-    for _ in range(2):  # the second could not open the port if the first had kept it
-        with process("fossa_node", tmp_path / "node.log", lens__port=rig) as child:
+    for number in range(2):  # the second could not open the port if the first had kept it
+        log = tmp_path / f"node{number}.log"
+        with process("fossa_node", log, lens__port=rig) as child:
+            deadline = time.monotonic() + 20
+            while "Estimator classical" not in log.read_text() and time.monotonic() < deadline:
+                time.sleep(0.05)  # the last report of the first node may come while the second one starts
             seen = len(listener.heard["sweep"])
             listener.wait_for("sweep", seen + 1)
             child.send_signal(signal.SIGTERM)
