@@ -273,6 +273,7 @@ def test_a_lens_or_a_camera_that_only_seems_to_work_is_an_error_and_depth_return
         assert watch.call(SetBool, "set_enabled", SetBool.Request(data=True)).success
         return seen
 
+    before = len(watch.depths)
     seen = between_sweeps(fault)
     watch.wait_reason(words, seen)
     watch.wait_status(DiagnosticStatus.ERROR, "sweeps in a row: inconsistent: ")
@@ -280,6 +281,8 @@ def test_a_lens_or_a_camera_that_only_seems_to_work_is_an_error_and_depth_return
     between_sweeps("none")
     tell(fault, watch.wait_accepted())
     watch.wait_until(lambda: watch.status().level != DiagnosticStatus.ERROR, "no error")
+    # Images as small as these do not tell the sweep in which the lens stops or starts (docs/focus-check.md).
+    del watch.depths[before:-1]
     watch.judge()
 
 
