@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.classical import depth_profile, focus_measure
 from fossa_ros.estimators.classical.blur_model import BlurModel, disc_transfer
@@ -81,3 +82,9 @@ def test_levels_reach_a_foreground_that_is_nearer_than_every_plane_and_neither_o
     np.testing.assert_allclose(found[1].total, found[0].total, rtol=1e-4, atol=1e-3)
     np.testing.assert_array_equal(found[2].levels, found[0].levels)
     assert np.ptp(found[2].gains) == 0 and found[2].gains[0] > 0  # estimated from the stack
+
+
+def test_planes_of_one_focus_are_refused():
+    plane = FocusPlane(np.zeros((8, 8, 3), np.uint8), 1.0)
+    with pytest.raises(InputError, match=r"All planes are focused at 1 m; depth needs two"):
+        stack_evidence(FocusStack((plane, plane)), 32, 640)

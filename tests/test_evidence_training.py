@@ -15,8 +15,9 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, NetworkConfig, Outputs
 from fossa_ros.training.evidence_cache import EvidenceCache, block_file, encoded, fill_cache
 from fossa_ros.training.evidence_config import EvidenceTraining, load_evidence_config
-from fossa_ros.training.evidence_run import EvidenceRun, learning_rate
+from fossa_ros.training.evidence_run import EvidenceRun
 from fossa_ros.training.gray_stacks import gray_block, gray_stack
+from fossa_ros.training.optimisers import learning_rate
 from fossa_ros.training.posterior_losses import posterior_losses
 from fossa_ros.training.random_source import RandomSource
 from fossa_ros.training.rooms import Solid, make_room, rotation

@@ -22,7 +22,7 @@ from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
 from fossa_ros.training.config import TrainingConfig, load_config
 from fossa_ros.training.evidence_config import load_evidence_config
-from fossa_ros.training.loop import Run, find_frames, learning_rate, render_block
+from fossa_ros.training.loop import Run, find_frames, render_block
 from fossa_ros.training.losses import (
     LossWeights,
     gradient_matching,
@@ -32,6 +32,7 @@ from fossa_ros.training.losses import (
     silog,
     total_loss,
 )
+from fossa_ros.training.optimisers import learning_rate
 from fossa_ros.training.pool import choose_planes, draw_batch
 from fossa_ros.training.random_source import RandomSource
 from fossa_ros.training.rgbd import HYPERSIM_FX, TARTANAIR_FX, RgbdFrames

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from fossa_ros.core import optics
 from fossa_ros.core.rectified import blur_scale
 from fossa_ros.core.stack import FocusStack
-from fossa_ros.estimators.classical import blur_model, depth_profile, focus_measure
+from fossa_ros.estimators.classical import ClassicalConfig, blur_model, depth_profile, focus_measure
 
-WINDOW = 0.8  # px at half resolution: standard deviation of the window of the local second moments
+WINDOW, MODEL_ERROR = ClassicalConfig.window, ClassicalConfig.model_error
 MARGIN = 1.0  # of the levels beyond the nearest and the farthest plane, in mean plane spacings
 # Of the range of the planes, by which the levels reach nearer: a foreground that is sharp in no plane is common, and
 # the blur of all planes together tells how near it is.
 NEAR_SHARE = 0.6
-MODEL_ERROR = 0.1  # expected error of the blur model as a share of the texture's amplitude
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +57,12 @@ def stack_evidence(stack: FocusStack, levels: int, width: int) -> Evidence:
     Raises:
         InputError: all planes are focused at the same distance.
     """
-    focus = optics.dioptres(stack.focus_distances)
-    order = np.argsort(-focus, kind="stable")
-    images = reduced([stack.planes[i].image for i in order], width)
+    order, focus = blur_model.near_to_far(stack)
+    images = focus_measure.reduced([stack.planes[i].image for i in order], width)
     gains = blur_model.known_blur_gains(stack, images[0].shape[1])
     gray = focus_measure.luminance(images)
     scale = blur_scale(stack, ((gray.shape[1] + 1) // 2, (gray.shape[2] + 1) // 2))
-    return gray_evidence(gray, focus[order], None if gains is None else gains[order], levels, scale)
+    return gray_evidence(gray, focus, None if gains is None else gains[order], levels, scale)
 
 
 def gray_evidence(
@@ -88,11 +84,3 @@ def gray_evidence(
         gains = depth_profile.estimate_blur_gains(moments, statistics.steepness, hypotheses, focus)
     total, finest = depth_profile.log_likelihoods(moments, statistics.steepness, hypotheses, focus, gains, scale)
     return Evidence(hypotheses, total, finest, statistics.steepness, gray, focus, gains, noise)
-
-
-def reduced(images: list[np.ndarray], width: int) -> list[np.ndarray]:
-    """Return ``images`` resampled to at most ``width`` px wide."""
-    scale = width / images[0].shape[1]
-    if scale >= 1.0:
-        return images
-    return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for image in images]

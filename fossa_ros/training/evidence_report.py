@@ -7,17 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from fossa_ros.estimators.lens_aware.estimator import LensAwareEstimator, padded
 from fossa_ros.estimators.lens_aware.network import Inputs
 from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
-from fossa_ros.io.atomic import replacing
 from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, error_picture, write_picture
 from fossa_ros.training.evidence_cache import HELD_OUT, decoded, open_block
 from fossa_ros.training.evidence_run import EvidenceRun
 from fossa_ros.training.gray_stacks import GrayStack
-from fossa_ros.training.report import FIGURES, PICTURED, append_row, drop_rows_after, figures_line, read_validation
+from fossa_ros.training.report import (
+    FIGURES,
+    PICTURED,
+    append_row,
+    drop_rows_after,
+    figures_line,
+    read_validation,
+    write_weights,
+)
 
 
 class EvidenceReporter:
@@ -48,9 +54,7 @@ class EvidenceReporter:
 
     def __exit__(self, *exception) -> None:
         """Write the averaged weights, also after an exception."""
-        state = self._run.average.state_dict()
-        with replacing(self._run.folder / "weights.safetensors") as partial:
-            save_file({name: value.contiguous().cpu() for name, value in state.items()}, partial)
+        write_weights(self._run.average, self._run.folder)
 
     def step(self, losses: dict[str, float]) -> None:
         """Record a step."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -14,20 +12,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa.devices import resolve_device
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs
-from fossa_ros.io.documents import convert
 from fossa_ros.training.evidence_cache import EvidenceCache
 from fossa_ros.training.evidence_config import EvidenceTraining
-from fossa_ros.training.optimisers import make_optimisers
+from fossa_ros.training.optimisers import learning_rate, make_optimisers
 from fossa_ros.training.posterior_losses import posterior_losses
 from fossa_ros.training.random_source import RandomSource
+from fossa_ros.training.run_state import check_same_run, part_of, restore_moments, run_tensors
 from fossa_ros.training.state import load_state, save_state
 
 log = logging.getLogger(__name__)
-
-MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # name in a state to name in an optimiser; Muon has one
 
 
 class EvidenceRun:
@@ -83,12 +78,7 @@ class EvidenceRun:
 
     def save(self) -> None:
         """Write the state of the run."""
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            for optimiser in self.optimisers:
-                state = optimiser.state.get(parameter, {})
-                tensors |= {f"{moment}.{name}": state[key] for moment, key in MOMENTS.items() if key in state}
+        tensors = run_tensors(self.model, self.average, self.optimisers)
         save_state(self.folder, tensors, {"step": self.step, "config": asdict(self.config)})
 
     def _restore(self) -> None:
@@ -96,32 +86,8 @@ class EvidenceRun:
         if saved is None:
             return
         tensors, values = saved
-        started_with = convert(values["config"], EvidenceTraining, self.folder, only_known=True)
-        # Through JSON, since a file has lists instead of tuples.
-        now, then = (json.loads(json.dumps(asdict(c))) for c in (self.config, started_with))
-        changed = [name for name in now if now[name] != then[name]]
-        if changed == ["steps"] and values["step"] <= min(self.config.full_rate, started_with.full_rate):
-            changed = []  # up to this step the length of the run has no effect
-        if changed:
-            raise InputError(
-                f"The run in '{self.folder}' was started with another {', '.join(changed)}; give another --out, or the "
-                "configuration it was started with."
-            )
+        check_same_run(self.config, values, self.folder)
         for prefix, model in (("model.", self.model), ("average.", self.average)):
-            model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            model.load_state_dict(part_of(tensors, prefix))
         self.step = values["step"]
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
-        for optimiser in self.optimisers:
-            for parameter in (p for group in optimiser.param_groups for p in group["params"]):
-                found = {key: tensors.get(f"{moment}.{names[parameter]}") for moment, key in MOMENTS.items()}
-                state = {key: value for key, value in found.items() if value is not None}
-                if state:
-                    optimiser.state[parameter] = {"step": torch.tensor(float(self.step)), **state}
-
-
-def learning_rate(config: EvidenceTraining, step: int) -> float:
-    """Return the rate at a step: linear warm-up, constant, then half a cosine down to one hundredth."""
-    if step < config.warm_up:
-        return config.learning_rate * (step + 1) / config.warm_up
-    along = max(step - config.full_rate, 0) / max(config.steps - config.full_rate, 1)
-    return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(along, 1.0))) / 2)
+        restore_moments(self.model, self.optimisers, tensors, self.step)

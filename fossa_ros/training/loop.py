@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
-import math
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -28,16 +26,16 @@ from fossa_ros.estimators.fossa.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from fossa_ros.io.documents import convert
 from fossa_ros.training.config import TrainingConfig
 from fossa_ros.training.losses import LossWeights, total_loss
-from fossa_ros.training.optimisers import make_optimisers
+from fossa_ros.training.optimisers import learning_rate, make_optimisers
 from fossa_ros.training.pool import Rounds, draw_batch
 from fossa_ros.training.random_source import RandomSource
 from fossa_ros.training.rgbd import RgbdFrames
+from fossa_ros.training.run_state import check_same_run, part_of, restore_moments, run_tensors
 from fossa_ros.training.stacks import TrainingStacks, make_block
 from fossa_ros.training.state import load_state, save_state
 
 log = logging.getLogger(__name__)
 
-MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # name in a state to name in an optimiser; Muon has one
 FINITE_FOCUS = 100.0  # canonical metres, to which focus distances are clipped for networks that take metres
 
 
@@ -156,12 +154,7 @@ class Run:
         """Write the state of the run, in the first process only."""
         if self.rank:
             return
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            for optimiser in self.optimisers:
-                state = optimiser.state.get(parameter, {})
-                tensors |= {f"{moment}.{name}": state[key] for moment, key in MOMENTS.items() if key in state}
+        tensors = run_tensors(self.model, self.average, self.optimisers)
         save_state(self.folder, tensors, {"step": self.step, "world": self.world, "config": asdict(self.config)})
 
     def _restore(self) -> None:
@@ -169,29 +162,13 @@ class Run:
         if saved is None:
             return
         tensors, values = saved
-        started_with = convert(values["config"], TrainingConfig, self.folder, only_known=True)
-        # Through JSON, since a file has lists instead of tuples.
-        now, then = (json.loads(json.dumps(asdict(c))) for c in (self.config, started_with))
-        changed = [name for name in now if now[name] != then[name]]
-        if changed == ["steps"] and values["step"] <= min(self.config.full_rate, started_with.full_rate):
-            changed = []  # up to this step the length of the run has no effect
-        if changed:
-            raise InputError(
-                f"The run in '{self.folder}' was started with another {', '.join(changed)}; give another --out, or the "
-                "configuration it was started with."
-            )
+        check_same_run(self.config, values, self.folder)
         if values["world"] != self.world:
             log.warning("the run was started with %d processes: the data will differ", values["world"])
         for prefix, model in (("model.", self.model), ("average.", self.average)):
-            load_weights(model, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            load_weights(model, part_of(tensors, prefix))
         self.step = values["step"]
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
-        for optimiser in self.optimisers:
-            for parameter in (parameter for group in optimiser.param_groups for parameter in group["params"]):
-                found = {key: tensors.get(f"{moment}.{names[parameter]}") for moment, key in MOMENTS.items()}
-                state = {key: value.to(self.device) for key, value in found.items() if value is not None}
-                if state:
-                    optimiser.state[parameter] = {"step": torch.tensor(float(self.step)), **state}
+        restore_moments(self.model, self.optimisers, tensors, self.step)
 
 
 def initial_model(config: TrainingConfig) -> nn.Module:
@@ -203,14 +180,6 @@ def initial_model(config: TrainingConfig) -> nn.Module:
     if config.weights is not None:
         load_weights(model, config.weights)
     return model
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Return the rate at a step: linear warm-up, constant, then half a cosine down to one hundredth."""
-    if step < config.warm_up:
-        return config.learning_rate * (step + 1) / config.warm_up
-    along = max(step - config.full_rate, 0) / max(config.steps - config.full_rate, 1)
-    return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(along, 1.0))) / 2)
 
 
 def render_block(config: TrainingConfig, rank: int, device: str, block: int) -> TrainingStacks:

@@ -6,12 +6,14 @@ dimensions and computes in bfloat16; most weights of nano are convolution kernel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from fossa_ros.training.config import TrainingConfig
+from fossa_ros.training.evidence_config import EvidenceTraining
 
 MOMENTUM = 0.95
 STEP = 0.5  # root mean square of a Muon step in units of the learning rate; that of AdamW is 0.2 to 0.4
@@ -20,7 +22,7 @@ QUINTIC = 3.4445, -4.7750, 2.0315  # Jordan's: maps 0.003..1 to 0.68..1.21 in RO
 ROUNDS = 5
 
 
-def make_optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+def make_optimisers(model: nn.Module, config: TrainingConfig | EvidenceTraining) -> list[torch.optim.Optimizer]:
     """Return AdamW, or Muon and AdamW; vectors have no weight decay, and the encoder has its own learning rate.
 
     Each parameter group has a ``factor``, with which the loop multiplies the learning rate.
@@ -43,6 +45,14 @@ def make_optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.opti
         return [adamw]
     groups = [{"params": params, "factor": factor} for factor, params in matrices.items()]
     return [Muon(groups, config.learning_rate, config.weight_decay), adamw]
+
+
+def learning_rate(config: TrainingConfig | EvidenceTraining, step: int) -> float:
+    """Return the rate at a step: linear warm-up, constant, then half a cosine down to one hundredth."""
+    if step < config.warm_up:
+        return config.learning_rate * (step + 1) / config.warm_up
+    along = max(step - config.full_rate, 0) / max(config.steps - config.full_rate, 1)
+    return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(along, 1.0))) / 2)
 
 
 def is_matrix(parameter: Tensor) -> bool:

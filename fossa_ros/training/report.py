@@ -60,9 +60,7 @@ class Reporter:
     def __exit__(self, *exception) -> None:
         """Write the averaged weights, also after an exception."""
         if self._writes:
-            state = self._run.average.state_dict()
-            with replacing(self._run.folder / "weights.safetensors") as partial:
-                save_file({name: value.contiguous().cpu() for name, value in state.items()}, partial)
+            write_weights(self._run.average, self._run.folder)
 
     def step(self, losses: dict[str, float]) -> float:
         """Record a step; return the recent speed in stacks per second."""
@@ -91,6 +89,12 @@ class Reporter:
         minutes = (time.monotonic() - self._started) / 60
         append_row(run.folder / "figures.csv", {"step": run.step, "minutes": minutes, **found})
         return line
+
+
+def write_weights(average: nn.Module, folder: Path) -> None:
+    """Write the averaged weights of a run to ``weights.safetensors`` in its folder."""
+    with replacing(folder / "weights.safetensors") as partial:
+        save_file({name: value.contiguous().cpu() for name, value in average.state_dict().items()}, partial)
 
 
 def figures_line(figures: dict[str, float]) -> str:

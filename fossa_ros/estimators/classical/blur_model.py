@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.classical.bands import RADIAL_FREQUENCIES, band_transfer
 
@@ -38,6 +39,21 @@ def known_blur_gains(stack: FocusStack, width: int) -> np.ndarray | None:
     return optics.blur_radius(
         optics.metres(focus + 1.0), stack.focus_distances, stack.focal_length, stack.f_number, pixel
     )
+
+
+def near_to_far(stack: FocusStack) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the planes from the nearest focus to the farthest, and their foci in dioptres.
+
+    Raises:
+        InputError: all planes are focused at the same distance.
+    """
+    focus = optics.dioptres(stack.focus_distances)
+    order = np.argsort(-focus, kind="stable")
+    if focus.max() == focus.min():
+        raise InputError(
+            f"All planes are focused at {stack.focus_distances[0]:g} m; depth needs two different focus distances."
+        )
+    return order, focus[order]
 
 
 class BlurModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -98,13 +99,9 @@ def most_likely(
     moments = np.take(moments, order, axis=1)
     planes = tuple(levels.tolist()), tuple(focus.tolist())
     ordered = np.empty((3, order.size), np.float32)
-    last = 0
-    for index, count in enumerate(np.bincount(kind)):
-        first, last = last, last + count
-        for begin in range(first, last, BLOCK):
-            here = slice(begin, min(begin + BLOCK, last))
-            scores = _products(moments[:, here], _spectrum_weights(*planes, *kinds[index]))
-            ordered[:, here] = _peaks(scores, levels)
+    for index, here in _blocks(kind):
+        scores = _products(moments[:, here], _spectrum_weights(*planes, *kinds[index]))
+        ordered[:, here] = _peaks(scores, levels)
     results = np.empty_like(ordered)
     results[:, order] = ordered
     return results.reshape(3, *steepness.shape)
@@ -135,20 +132,23 @@ def log_likelihoods(
     planes = tuple(levels.tolist()), tuple(focus.tolist())
     pairs = len(focus) * (len(focus) + 1) // 2
     ordered = np.empty((2, order.size, len(levels)), np.float32)
-    last = 0
-    for index, count in enumerate(np.bincount(kind)):
-        first, last = last, last + count
-        if not count:
-            continue
+    for index, here in _blocks(kind):
         weights = _spectrum_weights(*planes, *kinds[index])
-        for begin in range(first, last, BLOCK):
-            here = slice(begin, min(begin + BLOCK, last))
-            ordered[0, here] = _products(moments[:, here], weights)
-            ordered[1, here] = _products(moments[:pairs, here], weights[:pairs])
+        ordered[0, here] = _products(moments[:, here], weights)
+        ordered[1, here] = _products(moments[:pairs, here], weights[:pairs])
     back = np.empty_like(order)
     back[order] = np.arange(order.size)
     total, finest = (np.ascontiguousarray(part[back].T).reshape(-1, *steepness.shape) for part in ordered)
     return total, finest
+
+
+def _blocks(kind: np.ndarray) -> Iterator[tuple[int, slice]]:
+    """Yield the kind and the place of every block of pixels that are sorted by kind."""
+    last = 0
+    for index, count in enumerate(np.bincount(kind)):
+        first, last = last, last + count
+        for begin in range(first, last, BLOCK):
+            yield index, slice(begin, min(begin + BLOCK, last))
 
 
 def _kinds(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fossa_ros.core import optics
 from fossa_ros.core.all_in_focus import blend_planes, compose_all_in_focus
-from fossa_ros.core.errors import InputError
 from fossa_ros.core.rectified import blur_scale
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.calibration_curve import CLOSE, CalibrationCurve
@@ -55,13 +53,8 @@ class ClassicalEstimator(Estimator):
         """
         config = self.config
         height, width = stack.size
-        order = np.argsort(-optics.dioptres(stack.focus_distances), kind="stable")
-        focus = optics.dioptres(stack.focus_distances)[order]
-        if focus[0] == focus[-1]:
-            raise InputError(
-                f"All planes are focused at {stack.focus_distances[0]:g} m; depth needs two different focus distances."
-            )
-        images = _reduced([stack.planes[i].image for i in order], config.width)
+        order, focus = blur_model.near_to_far(stack)
+        images = focus_measure.reduced([stack.planes[i].image for i in order], config.width)
 
         gray = focus_measure.luminance(images)
         statistics = focus_measure.band_statistics(gray, focus_measure.noise_sigma(gray), config.window)
@@ -95,14 +88,6 @@ class ClassicalEstimator(Estimator):
         return DepthMap(
             depth, confidence, lambda: compose_all_in_focus(stack, complete), stack.K, stack.stamp_ns, self.name
         )
-
-
-def _reduced(images: list[np.ndarray], width: int) -> list[np.ndarray]:
-    """Return ``images`` resampled to at most ``width`` px wide."""
-    scale = width / images[0].shape[1]
-    if scale >= 1.0:
-        return images
-    return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for image in images]
 
 
 def _tells_depth(precision: np.ndarray, levels: np.ndarray) -> np.ndarray:

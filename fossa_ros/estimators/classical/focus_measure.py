@@ -14,6 +14,14 @@ from fossa_ros.estimators.classical.bands import OCTAVES, band_noise, bandpass, 
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
 
+def reduced(images: list[np.ndarray], width: int) -> list[np.ndarray]:
+    """Return ``images`` resampled to at most ``width`` px wide."""
+    scale = width / images[0].shape[1]
+    if scale >= 1.0:
+        return images
+    return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for image in images]
+
+
 def luminance(images: Sequence[np.ndarray]) -> np.ndarray:
     """Return (N, H, W) float32 grey images of (H, W, 3) uint8 planes, with the planes' brightness equalised.
 

@@ -56,3 +56,11 @@ def resolve_precision(precision: str) -> torch.dtype:
     if precision not in PRECISIONS:
         raise InputError(f"precision '{precision}' is not known; give one of {', '.join(PRECISIONS)}.")
     return PRECISIONS[precision]
+
+
+def gpu_memory(device: torch.device) -> tuple[int, int] | None:
+    """Return (used, total) bytes of a GPU, all processes; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free, total

@@ -17,7 +17,7 @@ from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.fossa.checkpoints import Weights, chosen_checkpoint
 from fossa_ros.estimators.fossa.confidence import NANO_CALIBRATION, bracketing_confidence
 from fossa_ros.estimators.fossa.cuda_graphs import GraphedCall
-from fossa_ros.estimators.fossa.devices import PRECISIONS, describe_device, resolve_device
+from fossa_ros.estimators.fossa.devices import PRECISIONS, describe_device, gpu_memory, resolve_device
 from fossa_ros.estimators.fossa.factory import create_model
 from fossa_ros.estimators.fossa.network import DepthNetwork
 from fossa_ros.estimators.fossa.preprocessing import normalise
@@ -73,10 +73,7 @@ class Predictor(Estimator):
 
     def gpu_memory(self) -> tuple[int, int] | None:
         """Return (used, total) bytes of the GPU, all processes; None on a CPU."""
-        if self.device.type != "cuda":
-            return None
-        free, total = torch.cuda.mem_get_info(self.device)
-        return total - free, total
+        return gpu_memory(self.device)
 
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Run once on ``planes`` black images of ``size`` (H, W), so that compilation and CUDA graphs are done."""

@@ -15,7 +15,7 @@ from fossa_ros.estimators.calibration_curve import CLOSE
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.evidence import Evidence, gray_evidence, stack_evidence
 from fossa_ros.estimators.fossa.checkpoints import check_keys, read_weights
-from fossa_ros.estimators.fossa.devices import describe_device, resolve_device
+from fossa_ros.estimators.fossa.devices import describe_device, gpu_memory, resolve_device
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, sharpened
 
@@ -60,10 +60,7 @@ class LensAwareEstimator(Estimator):
 
     def gpu_memory(self) -> tuple[int, int] | None:
         """Return (used, total) bytes of the GPU, all processes; None on a CPU."""
-        if self.device.type != "cuda":
-            return None
-        free, total = torch.cuda.mem_get_info(self.device)
-        return total - free, total
+        return gpu_memory(self.device)
 
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Run once on planes without texture, so that buffers and kernels are there when the first stack comes."""
