@@ -81,6 +81,25 @@ class Listener:
     def state(self, node):
         return self.ask(GetState, f"{node}/get_state", GetState.Request()).current_state.id
 
+    def slowest_answer(self, node, condition):
+        """Ask a node for its state until ``condition()``; return the longest wait for an answer in seconds."""
+        client, slowest = self.client(GetState, f"{node}/get_state"), 0.0
+        while not condition():
+            asked = time.monotonic()
+            answer = client.call_async(GetState.Request())
+            self.wait_until(answer.done, "the state")
+            slowest = max(slowest, time.monotonic() - asked)
+        return slowest
+
+    def slowest_during(self, node, transition):
+        """Make a transition, which must succeed; return the longest wait for the state meanwhile, and its duration."""
+        began = time.monotonic()
+        request = ChangeState.Request(transition=Transition(id=transition))
+        answer = self.client(ChangeState, f"{node}/change_state").call_async(request)
+        slowest = self.slowest_answer(node, answer.done)
+        assert answer.result().success
+        return slowest, time.monotonic() - began
+
     def set(self, node, name, value):
         kind = Parameter.Type.DOUBLE_ARRAY if isinstance(value, list) else None
         request = SetParameters.Request(parameters=[Parameter(name, kind, value).to_parameter_msg()])

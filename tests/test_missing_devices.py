@@ -10,10 +10,12 @@ import time
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import ChangeState
 from sensor_msgs.msg import Image
 
 from fossa_ros.lens import usb_serial_number as usb
+from fossa_ros.msg import SweepReport
+from fossa_ros.ros import qos
 from node_processes import process, simulated_rig
 
 FIRST_S = 2.5  # the first second of a node, that its process needs to start included, as its neighbours discover it
@@ -34,13 +36,9 @@ def test_a_missing_lens_is_an_error_at_once_and_the_node_answers_while_it_is_loo
         listener.wait_until(lambda: named(listener, "/fossa_node"), "the first status")
         first = named(listener, "/fossa_node")[0]
         assert (first.level, first.message) == (DiagnosticStatus.OK, "unconfigured")  # no attempt has failed yet
-        client, slowest, until = listener.client(GetState, "/fossa_node/get_state"), 0.0, time.monotonic() + 8.0
-        while time.monotonic() < until:
-            asked = time.monotonic()
-            answer = client.call_async(GetState.Request())
-            listener.wait_until(answer.done, "the state")
-            assert answer.result().current_state.id == State.PRIMARY_STATE_UNCONFIGURED
-            slowest = max(slowest, time.monotonic() - asked)
+        until = time.monotonic() + 8.0
+        slowest = listener.slowest_answer("/fossa_node", lambda: time.monotonic() > until)
+        assert listener.state("/fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
         print(f"slowest answer {slowest:.3f} s")
         assert slowest < ANSWER_S
         node, part = named(listener, "/fossa_node")[-1], named(listener, "/fossa_node: lens")[-1]
@@ -51,6 +49,36 @@ def test_a_missing_lens_is_an_error_at_once_and_the_node_answers_while_it_is_loo
         assert named(listener, "/fossa_node: depth")[-1].message == "unconfigured"
     words = log.read_text()
     assert words.count("There is no camera node") == 1 and words.count("Estimator classical") == 1, words
+
+
+@pytest.mark.real_time
+def test_a_node_answers_while_it_parks_and_closes_a_lens_that_no_longer_answers(listener, tmp_path):
+    listener.subscribe(SweepReport, "sweep", qos.REPORTS)
+    log, patient = tmp_path / "node.log", {"autostart": False, "lens__options": "timeout=1.0"}  # silence lasts
+
+    def change(*transitions):
+        for transition in transitions:
+            assert listener.change("/fossa_node", transition)
+
+    def change_silently(transition):
+        """Make a transition while the lens says nothing."""
+        assert listener.set("/sim_rig_node", "fault", "lens_silent").successful
+        time.sleep(0.1)  # the rig injects a fault with its next frame
+        slowest, took = listener.slowest_during("/fossa_node", transition)
+        assert listener.set("/sim_rig_node", "fault", "none").successful
+        print(f"transition {transition} took {took:.2f} s, slowest answer {slowest:.3f} s")
+        assert slowest < ANSWER_S < took
+
+    with simulated_rig(tmp_path, 64, 64, 150.0) as link, process("fossa_node", log, lens__port=link, **patient):
+        change(Transition.TRANSITION_CONFIGURE)
+        change_silently(Transition.TRANSITION_CLEANUP)
+        change(Transition.TRANSITION_CONFIGURE)
+        for end in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN):
+            change(Transition.TRANSITION_ACTIVATE)
+            listener.wait_for("sweep", len(listener.heard["sweep"]) + 2)
+            change_silently(end)
+    assert "Traceback" not in log.read_text()
+    assert "The lens was closed without being parked" in log.read_text()
 
 
 @pytest.mark.real_time

@@ -167,21 +167,29 @@ class CaptureComponent:
             )
             self._subscriptions.append(subscription)
 
+    def halt(self) -> None:
+        """Stop at once, within a sweep too, and park the lens; from any thread."""
+        if self._capture is not None:
+            self._capture.stop()
+
     def deactivate(self) -> None:
-        """Stop at once, within a sweep too, and park the lens."""
+        """Stop as ``halt`` does, and no longer receive frames."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
         if self._camera is not None:
             self._camera.close()
             self._camera = None
-        if self._capture is not None:
-            self._capture.stop()
+        self.halt()
 
-    def cleanup(self) -> None:
-        """Close the lens."""
+    def close_lens(self) -> None:
+        """Close the lens, from any thread."""
         if self._capture is not None:
             self._capture.close()
+
+    def cleanup(self) -> None:
+        """Close the lens and destroy its publisher."""
+        self.close_lens()
         if self._lens_states is not None:
             self._node.destroy_lifecycle_publisher(self._lens_states)
         self._capture = self._lens_states = self._gyro = None

@@ -50,6 +50,9 @@ class DepthNode(ManagedNode):
         self._diagnostics.health.on_activated()
         self._stacks = create_subscription(self, topics.FOCUS_STACK, self._on_stack)
 
+    def halt(self) -> None:
+        self._depth.deactivate()
+
     def deactivate(self) -> None:
         if self._stacks is not None:
             self.destroy_subscription(self._stacks)

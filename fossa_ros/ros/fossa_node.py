@@ -54,11 +54,19 @@ class FossaNode(ManagedNode):
         self._stacks.activate()
         self._capture.activate()
 
+    def halt(self) -> None:
+        self._capture.halt()
+        self._stacks.deactivate()
+        self._depth.deactivate()
+
     def deactivate(self) -> None:
         self._capture.deactivate()
         self._stacks.deactivate()
         self._depth.deactivate()
         self._capture.fail_requests("The node was deactivated.")
+
+    def close_devices(self) -> None:
+        self._capture.close_lens()
 
     def cleanup(self) -> None:
         self._capture.cleanup()

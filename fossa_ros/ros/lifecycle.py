@@ -34,9 +34,15 @@ from fossa_ros.parameters.parameter_sections import read_sections
 from fossa_ros.ros import environment, parameters
 from fossa_ros.ros.launcher import Launcher
 from fossa_ros.ros.log_throttle import Reminder
-from fossa_ros.ros.preparation import Preparation
+from fossa_ros.ros.long_step import LongStep
 
-CONFIGURE_LABEL = "configure"
+_LABELS = {
+    Transition.TRANSITION_CONFIGURE: "configure",
+    Transition.TRANSITION_DEACTIVATE: "deactivate",
+    Transition.TRANSITION_CLEANUP: "cleanup",
+    Transition.TRANSITION_INACTIVE_SHUTDOWN: "shutdown",
+    Transition.TRANSITION_ACTIVE_SHUTDOWN: "shutdown",
+}
 AUTOSTART_PERIOD_S = 1.0  # after an attempt that failed
 SWITCH_S = 0.0005  # of the interpreter between threads: how long one may delay another that has a frame to handle
 # More threads make neither motion check nor classical estimator faster, and cost a fifth more processor time.
@@ -60,8 +66,9 @@ class ManagedNode(LifecycleNode):
     ``cleanup()``. The first three may raise FossaError: it is logged, the node is cleaned up, and the transition
     returns FAILURE. ``cleanup`` must accept a node that was prepared or configured only in part.
 
-    ``prepare`` runs on a thread before the transition begins, so that services, parameters and ``/diagnostics`` go on
-    while a lens is looked for. The other steps run on the executor's thread.
+    What waits for a device runs on a thread before the transition begins, so that services, parameters and
+    ``/diagnostics`` go on meanwhile: ``prepare``, and, where a subclass has them, ``halt`` and ``close_devices``. The
+    other steps run on the executor's thread.
 
     Args:
         name: of the node.
@@ -83,7 +90,7 @@ class ManagedNode(LifecycleNode):
         self._table = parameters_of(config)
         self._configured = False
         self._reminder = Reminder()
-        self._preparation: tuple[Any, Preparation] | None = None  # the configuration, and what is done for it
+        self._ahead: LongStep | None = None  # of a transition, which begins after it
         self.failure: Exception | None = None
         self.ended = threading.Event()
         # In rclpy, a request for a transition that the present state does not have would end the process.
@@ -124,9 +131,15 @@ class ManagedNode(LifecycleNode):
         """Start the work of the node; raise FossaError if that is impossible."""
         raise NotImplementedError
 
+    def halt(self) -> None:
+        """Stop the threads and bring the devices to rest, before ``deactivate``, which may do the same again."""
+
     def deactivate(self) -> None:
         """Stop the work of the node."""
         raise NotImplementedError
+
+    def close_devices(self) -> None:
+        """Close the devices, before ``cleanup``, which may do the same again."""
 
     def cleanup(self) -> None:
         """Free everything that ``prepare`` and ``configure`` created."""
@@ -150,7 +163,8 @@ class ManagedNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         def build() -> None:
             config = parameters.read(self, self._config_class)
-            self._take_preparation(config)
+            prepared, self._ahead = self._ahead, None
+            prepared.result()
             self.configure(config)
             self._configured = True
             self._succeeded()
@@ -188,9 +202,9 @@ class ManagedNode(LifecycleNode):
         """Stop and free everything, from any state; also called when the process ends."""
         if self._autostart_timer is not None:
             self._autostart_timer.cancel()
-        if self._preparation is not None:
-            self._preparation[1].join()
-            self._preparation = None
+        if self._ahead is not None:
+            self._ahead.join()
+            self._ahead = None
         self._attempt(self.deactivate)
         self._configured = False
         self._attempt(self.cleanup)
@@ -222,33 +236,49 @@ class ManagedNode(LifecycleNode):
         self.failure = None
         self._reminder.due("")
 
-    def _take_preparation(self, config: Any) -> None:
-        """Prepare ``config`` here and now, unless that was done on the thread; raise what was raised there."""
-        prepared, self._preparation = self._preparation, None
-        if prepared is not None and prepared[0] == config:
-            prepared[1].result()
-            return
-        if prepared is not None:  # a parameter was changed meanwhile
-            prepared[1].join()
-            self.cleanup()
-        self.prepare(config)
-
-    async def _prepare_on_thread(self) -> None:
-        try:
-            config = parameters.read(self, self._config_class)
-        except FossaError:
-            return  # the transition finds the same and reports it
+    async def _on_thread(self, name: str, step: Callable[[], Any]) -> None:
+        """Run ``step`` on a thread of its own; the executor goes on meanwhile."""
         done = Future(executor=self.executor)
-        self._preparation = config, Preparation(partial(self.prepare, config), partial(done.set_result, None))
+        self._ahead = LongStep(name, step, partial(done.set_result, None))
         await done
+
+    async def _prepare(self) -> None:
+        """Prepare the present configuration; once more for every change of parameters meanwhile."""
+        prepared = None
+        while True:
+            try:
+                config = parameters.read(self, self._config_class)
+            except FossaError:
+                return  # the transition finds the same and reports it
+            if config == prepared:
+                return
+            if prepared is not None:
+                await self._on_thread("ending", self.close_devices)
+            await self._on_thread("preparation", partial(self.prepare, config))
+            prepared = config
+
+    async def _end(self, *steps: Callable[[], Any]) -> None:
+        """Do ``steps`` of a transition that ends something."""
+        for step in steps:
+            await self._on_thread("ending", partial(self._attempt, step))
+        self._ahead = None
+
+    async def _before(self, transition: Transition) -> None:
+        """Do what takes long of a transition, where the present state has it."""
+        match self.state[0], transition.label or _LABELS.get(transition.id, ""):
+            case State.PRIMARY_STATE_UNCONFIGURED, "configure":
+                await self._prepare()
+            case State.PRIMARY_STATE_ACTIVE, "deactivate":
+                await self._end(self.halt)
+            case State.PRIMARY_STATE_INACTIVE, "cleanup":
+                await self._end(self.close_devices)
+            case ((State.PRIMARY_STATE_ACTIVE | State.PRIMARY_STATE_INACTIVE), "shutdown"):
+                await self._end(self.halt, self.close_devices)
 
     async def _on_change_state(
         self, request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
-        asked = request.transition
-        configure = asked.label == CONFIGURE_LABEL or (not asked.label and asked.id == Transition.TRANSITION_CONFIGURE)
-        if configure and self.state[0] == State.PRIMARY_STATE_UNCONFIGURED:
-            await self._prepare_on_thread()
+        await self._before(request.transition)
         try:
             return self._change_state(request, response)
         except rclpy_implementation.RCLError:
@@ -286,7 +316,7 @@ class ManagedNode(LifecycleNode):
         done = TransitionCallbackReturn.SUCCESS
         succeeded = True
         if self.state[0] == State.PRIMARY_STATE_UNCONFIGURED:
-            await self._prepare_on_thread()
+            await self._prepare()
             succeeded = self.trigger_configure() == done
         if self.state[0] == State.PRIMARY_STATE_INACTIVE:
             succeeded = self.trigger_activate() == done

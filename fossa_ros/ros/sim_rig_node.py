@@ -100,12 +100,15 @@ class SimRigNode(ManagedNode):
         if self._rig is not None:
             self._rig.stop()
 
-    def cleanup(self) -> None:
+    def close_devices(self) -> None:
         if self._rig is not None:
             if self.ended.is_set() and not self._rig.await_rest(PARKING_S):
                 self.get_logger().warning("The lens is closed although no program has parked it")
             self._rig.close()
             self._rig = None
+
+    def cleanup(self) -> None:
+        self.close_devices()
         for service in self._rig_services:
             self.destroy_service(service)
         for publisher in self._published if self._rig_services else ():

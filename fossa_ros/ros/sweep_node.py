@@ -65,6 +65,10 @@ class SweepNode(ManagedNode):
         self._stacks.activate()
         self._capture.activate()
 
+    def halt(self) -> None:
+        self._capture.halt()
+        self._stacks.deactivate()
+
     def deactivate(self) -> None:
         self._capture.deactivate()
         self._stacks.deactivate()
@@ -73,6 +77,9 @@ class SweepNode(ManagedNode):
             self._report_subscription = None
         self._pending.clear()
         self._capture.fail_requests("The node was deactivated.")
+
+    def close_devices(self) -> None:
+        self._capture.close_lens()
 
     def cleanup(self) -> None:
         self._capture.cleanup()

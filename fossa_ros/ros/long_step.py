@@ -1,4 +1,4 @@
-"""What takes long before a node is configured, on a thread of its own: the executor goes on answering."""
+"""What waits for a device in a transition, on a thread of its own: the executor goes on answering."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import threading
 from collections.abc import Callable
 
 
-class Preparation:
+class LongStep:
     """Run ``step`` on a thread, at once.
 
     Args:
-        step: opens devices and loads models; may raise.
+        name: of the thread.
+        step: opens or closes devices, loads models, waits for threads; may raise.
         on_done: called on the thread when the step has ended, whatever its outcome.
     """
 
-    def __init__(self, step: Callable[[], None], on_done: Callable[[], None]):
+    def __init__(self, name: str, step: Callable[[], object], on_done: Callable[[], None]):
         self._step = step
         self._on_done = on_done
         self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="preparation", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def join(self) -> None:
