@@ -13,6 +13,7 @@ from fossa_ros.messages import topics
 from fossa_ros.messages.camera_frames import CameraFrames, frame_camera
 from fossa_ros.messages.camera_info import CameraCalibration, takes_rectified
 from fossa_ros.pipeline.result import SweepResult
+from fossa_ros.pipeline.result_format import ResultFormat
 from fossa_ros.pipeline.result_messages import result_messages
 from fossa_ros.pipeline.steps import estimate_depth
 from fossa_ros.sweep import CapturedSweep
@@ -162,7 +163,7 @@ def test_what_is_published_obeys_the_formula_of_depth_image_proc(rectified):
     stack = FocusStack(planes, camera.K, rectification=camera.rectification)
     sweep = CapturedSweep(0, stack, "", (1.0, 2.0), (1, 1), (frames[0], frames[0]), {}, 0, 1)
     result = estimate_depth(SweepResult(sweep, "still", stack=stack), Flat())
-    messages = {topic: fields() for topic, fields in result_messages(result, "32FC1")}
+    messages = {topic: fields() for topic, fields in result_messages(result, ResultFormat())}
 
     published = messages[topics.DEPTH_CAMERA_INFO]
     for topic in (topics.CONFIDENCE_CAMERA_INFO, topics.ALL_IN_FOCUS_CAMERA_INFO):

@@ -11,7 +11,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from fossa_ros.core.geometry import coloured_cloud
@@ -19,9 +19,11 @@ from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.lens import open_lens
+from fossa_ros.messages.compressed_images import compressed_colour_fields, compressed_depth_fields
 from fossa_ros.messages.fields import cloud_fields
 from fossa_ros.motion import MotionCheck, MotionConfig
 from fossa_ros.pipeline.result import SweepResult
+from fossa_ros.pipeline.result_format import ResultFormat
 from fossa_ros.pipeline.worker import DepthWorker
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import build_message, depth_image, image_message
@@ -68,11 +70,13 @@ def node():
         ("confidence/image", Image, 0),
         ("all_in_focus/image", Image, 1),
         ("points", PointCloud2, 1),
+        ("depth/image/compressedDepth", CompressedImage, 0),
+        ("all_in_focus/image/compressed", CompressedImage, 1),
     ],
 )
 def test_the_all_in_focus_image_is_made_only_for_who_sees_it(node, topic, kind, made):
     node, executor = node
-    outputs, heard, composed = Outputs(node, "32FC1"), [], []
+    outputs, heard, composed = Outputs(node, ResultFormat()), [], []
     node.trigger_configure()
     node.trigger_activate()
     if topic is not None:
@@ -90,12 +94,18 @@ def test_the_all_in_focus_image_is_made_only_for_who_sees_it(node, topic, kind, 
         "confidence/image": lambda: image_message(np.ones_like(DEPTH), "32FC1", header),
         "all_in_focus/image": lambda: image_message(SHARP, "rgb8", header),
         "points": lambda: cloud_message(coloured_cloud(DEPTH, K, SHARP), header),
+        "depth/image/compressedDepth": lambda: compressed(compressed_depth_fields(DEPTH, "32FC1"), header),
+        "all_in_focus/image/compressed": lambda: compressed(compressed_colour_fields(SHARP, 95), header),
     }
     assert all(same(message, expected[topic]()) for message in heard)
 
 
 def cloud_message(points, header):
     return build_message(PointCloud2, {"header": header, **cloud_fields(points)})
+
+
+def compressed(fields, header):
+    return build_message(CompressedImage, {"header": header, **fields})
 
 
 def same(one, other) -> bool:

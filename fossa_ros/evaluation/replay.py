@@ -189,7 +189,7 @@ def replay(
 
         result_bag = None
         if options.bag:
-            result_bag = ResultBag(work / BAG, topics.namespace, options.config.depth.encoding, options.compress)
+            result_bag = ResultBag(work / BAG, topics.namespace, options.config.format, options.compress)
         motion = MotionCheck(options.config.motion)
         with (
             ReplayOutputs(work, result_bag, options.picture_every) as outputs,

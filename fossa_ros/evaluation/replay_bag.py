@@ -9,9 +9,10 @@ from rosbags.rosbag2 import CompressionMode
 from fossa_ros.messages import topics
 from fossa_ros.messages.bag_writer import BagWriter
 from fossa_ros.pipeline.result import SweepResult
+from fossa_ros.pipeline.result_format import ResultFormat
 from fossa_ros.pipeline.result_messages import result_messages
 
-WRITTEN = tuple(topic for topic in topics.RESULTS if topic is not topics.MOTION_DEBUG)
+WRITTEN = tuple(topic for topic in topics.RESULTS if topic not in (topics.MOTION_DEBUG, *topics.COMPRESSED_RESULTS))
 
 
 class ResultBag:
@@ -20,14 +21,14 @@ class ResultBag:
     Args:
         path: folder of the bag; must not exist.
         namespace: of its topics, empty or "/NAME".
-        depth_encoding: of ``depth/image``.
+        results: how they are written.
         compress: chunk by chunk with zstd.
     """
 
-    def __init__(self, path: Path, namespace: str, depth_encoding: str, compress: bool = False):
+    def __init__(self, path: Path, namespace: str, results: ResultFormat, compress: bool = False):
         self._writer = BagWriter(path, compression=CompressionMode.STORAGE if compress else CompressionMode.NONE)
         self._namespace = namespace
-        self._depth_encoding = depth_encoding
+        self._format = results
 
     def __enter__(self) -> ResultBag:
         self._writer.__enter__()
@@ -40,6 +41,6 @@ class ResultBag:
 
     def write(self, result: SweepResult, recorded_ns: int) -> None:
         """Write the messages of a result as if they had been published at ``recorded_ns``."""
-        for topic, fields in result_messages(result, self._depth_encoding):
+        for topic, fields in result_messages(result, self._format):
             if topic in WRITTEN:
                 self._writer.write(f"{self._namespace}/{topic.name}", recorded_ns, fields())

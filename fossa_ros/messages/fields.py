@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from fossa_ros.core.errors import InputError
-from fossa_ros.core.geometry import POINT
 from fossa_ros.core.sample_range import SampleRange
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.lens import LensState
@@ -53,11 +52,16 @@ def image_fields(pixels: np.ndarray, encoding: str) -> dict[str, Any]:
 
 def depth_fields(depth: np.ndarray, encoding: str) -> dict[str, Any]:
     """Return (H, W) float32 metres as 32FC1 (NaN unknown) or 16UC1 (millimetres, 0 unknown), REP 118."""
+    return image_fields(depth_pixels(depth, encoding), encoding)
+
+
+def depth_pixels(depth: np.ndarray, encoding: str) -> np.ndarray:
+    """Return (H, W) float32 metres as the pixels of ``depth_fields``."""
     if encoding == "16UC1":
         millimetres = np.rint(depth * 1e3)
         known = (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)  # false for NaN
         depth = np.where(known, millimetres, 0).astype(np.uint16)
-    return image_fields(np.ascontiguousarray(depth), encoding)
+    return np.ascontiguousarray(depth)
 
 
 def depth_from_message(message: Any) -> np.ndarray:
@@ -72,19 +76,23 @@ def depth_from_message(message: Any) -> np.ndarray:
 
 
 def cloud_fields(points: np.ndarray) -> dict[str, Any]:
-    """Return (H, W) structured points (``geometry.POINT``) as an organised XYZRGB cloud; NaN where unknown."""
+    """Return (H, W) structured points, ``geometry.POINT`` for one, as an XYZRGB cloud.
+
+    One row without unknown points is dense; otherwise the cloud is organised, and they are NaN.
+    """
     height, width = points.shape
+    names = points.dtype.names or ()
     return {
         "height": height,
         "width": width,
         "fields": [
-            {"name": name, "offset": index * POINT[name].itemsize, "datatype": FLOAT32, "count": 1}
-            for index, name in enumerate(POINT.names or ())
+            {"name": name, "offset": index * np.dtype(np.float32).itemsize, "datatype": FLOAT32, "count": 1}
+            for index, name in enumerate(names)
         ],
         "is_bigendian": False,
-        "point_step": POINT.itemsize,
-        "row_step": POINT.itemsize * width,
-        "is_dense": False,
+        "point_step": points.dtype.itemsize,
+        "row_step": points.dtype.itemsize * width,
+        "is_dense": height == 1 and bool(np.isfinite(points["z"]).all()),
         "data": points.reshape(-1).view(np.uint8),
     }
 

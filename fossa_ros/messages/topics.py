@@ -36,10 +36,11 @@ class Topic:
 
 
 _IMAGE, _CAMERA_INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
+_COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _LENS_STATE, _DIAGNOSTICS = "fossa_ros/msg/LensState", "diagnostic_msgs/msg/DiagnosticArray"
 
 IMAGE = Topic("image", _IMAGE, Profile.FRAMES)
-COMPRESSED_IMAGE = Topic("image/compressed", "sensor_msgs/msg/CompressedImage", Profile.FRAMES)
+COMPRESSED_IMAGE = Topic("image/compressed", _COMPRESSED, Profile.FRAMES)
 CAMERA_INFO = Topic("camera_info", _CAMERA_INFO, Profile.FRAMES)
 IMU = Topic("imu", "sensor_msgs/msg/Imu", Profile.SENSOR)
 LENS_STATE = Topic("lens/state", _LENS_STATE, Profile.LATCHED)
@@ -50,6 +51,8 @@ CONFIDENCE = Topic("confidence/image", _IMAGE, Profile.RESULTS)
 CONFIDENCE_CAMERA_INFO = Topic("confidence/camera_info", _CAMERA_INFO, Profile.RESULTS)
 ALL_IN_FOCUS = Topic("all_in_focus/image", _IMAGE, Profile.RESULTS)
 ALL_IN_FOCUS_CAMERA_INFO = Topic("all_in_focus/camera_info", _CAMERA_INFO, Profile.RESULTS)
+COMPRESSED_DEPTH = Topic("depth/image/compressedDepth", _COMPRESSED, Profile.RESULTS)
+COMPRESSED_ALL_IN_FOCUS = Topic("all_in_focus/image/compressed", _COMPRESSED, Profile.RESULTS)
 POINTS = Topic("points", "sensor_msgs/msg/PointCloud2", Profile.RESULTS)
 MOTION_DEBUG = Topic("motion/debug_image", _IMAGE, Profile.RESULTS)
 SWEEP = Topic("sweep", "fossa_ros/msg/SweepReport", Profile.REPORTS)
@@ -64,7 +67,8 @@ INPUTS = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, IMU)
 # What becomes of a sweep, in the order of publishing: depth first, and the report when everything else is out.
 RESULTS = (
     *(DEPTH, DEPTH_CAMERA_INFO, CONFIDENCE, CONFIDENCE_CAMERA_INFO, ALL_IN_FOCUS, ALL_IN_FOCUS_CAMERA_INFO),
-    *(POINTS, MOTION_DEBUG, SWEEP),
+    *(POINTS, COMPRESSED_DEPTH, COMPRESSED_ALL_IN_FOCUS, MOTION_DEBUG, SWEEP),
 )
+COMPRESSED_RESULTS = (COMPRESSED_DEPTH, COMPRESSED_ALL_IN_FOCUS)  # of what is among the results already
 OUTPUTS = (*RESULTS, LENS_STATE, FOCUS_STACK, DIAGNOSTICS)
 RIG = (IMAGE, CAMERA_INFO, METADATA, TRUE_DEPTH, TRUE_LENS, DIAGNOSTICS)

@@ -10,6 +10,7 @@ from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.pipeline.depth_limits import DepthLimits
+from fossa_ros.pipeline.result_format import ResultFormat
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,6 @@ class EstimatorConfig:
 class OutputConfig:
     """Group ``depth``: what becomes of a depth map before it is published."""
 
-    encoding: Literal["32FC1", "16UC1"] = parameter(
-        "32FC1",
-        "Encoding of depth/image: 32FC1 in metres with NaN, or 16UC1 in millimetres with 0, where depth is unknown",
-    )
     focus_check: bool = parameter(
         True,
         "Whether a sweep is refused if the blur of its planes contradicts their focus distances: a lens that does not "
@@ -76,3 +73,4 @@ class DepthConfig:
     motion: MotionConfig = field(default_factory=MotionConfig, metadata=within("motion."))
     depth: OutputConfig = field(default_factory=OutputConfig, metadata=within("depth."))
     limits: DepthLimits = field(default_factory=DepthLimits, metadata=within("depth."))
+    format: ResultFormat = field(default_factory=ResultFormat, metadata=within(""))

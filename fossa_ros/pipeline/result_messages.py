@@ -12,9 +12,11 @@ from fossa_ros.core.geometry import coloured_cloud
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.messages import topics
 from fossa_ros.messages.camera_info import CameraCalibration, rectified_info_fields
+from fossa_ros.messages.compressed_images import compressed_colour_fields, compressed_depth_fields
 from fossa_ros.messages.fields import (
     cloud_fields,
     depth_fields,
+    depth_pixels,
     header_fields,
     image_fields,
     stamp_fields,
@@ -22,11 +24,12 @@ from fossa_ros.messages.fields import (
 from fossa_ros.messages.topics import Topic
 from fossa_ros.motion import debug_picture
 from fossa_ros.pipeline.result import SweepResult
+from fossa_ros.pipeline.result_format import ResultFormat
 
 Fields = dict[str, Any]
 
 
-def result_messages(result: SweepResult, depth_encoding: str) -> Iterator[tuple[Topic, Callable[[], Fields]]]:
+def result_messages(result: SweepResult, results: ResultFormat) -> Iterator[tuple[Topic, Callable[[], Fields]]]:
     """Yield the topics of a result, each with a function that returns the fields of its message.
 
     Nothing is computed until that function is called, so that a topic without subscribers costs nothing. The order is
@@ -34,7 +37,7 @@ def result_messages(result: SweepResult, depth_encoding: str) -> Iterator[tuple[
 
     Args:
         result: of a sweep, with depth or without.
-        depth_encoding: of ``depth/image``: 32FC1 (m) or 16UC1 (mm).
+        results: how they are written.
     """
     header = _header(result)
 
@@ -42,7 +45,8 @@ def result_messages(result: SweepResult, depth_encoding: str) -> Iterator[tuple[
         return topic, lambda: {"header": header, **make()}
 
     if (depth := result.depth) is not None:
-        yield stamped(topics.DEPTH, lambda: depth_fields(depth.depth, depth_encoding))
+        encoding, quality = results.depth_encoding, results.jpeg_quality
+        yield stamped(topics.DEPTH, lambda: depth_fields(depth.depth, encoding))
         K = depth.K
         if K is not None:
             yield stamped(topics.DEPTH_CAMERA_INFO, lambda: _camera_info(result, depth))
@@ -53,6 +57,10 @@ def result_messages(result: SweepResult, depth_encoding: str) -> Iterator[tuple[
         if K is not None:
             yield stamped(topics.ALL_IN_FOCUS_CAMERA_INFO, lambda: _camera_info(result, depth))
             yield stamped(topics.POINTS, lambda: cloud_fields(coloured_cloud(depth.depth, K, depth.all_in_focus)))
+        yield stamped(
+            topics.COMPRESSED_DEPTH, lambda: compressed_depth_fields(depth_pixels(depth.depth, encoding), encoding)
+        )
+        yield stamped(topics.COMPRESSED_ALL_IN_FOCUS, lambda: compressed_colour_fields(depth.all_in_focus, quality))
     if (motion := result.motion) is not None:
         yield stamped(topics.MOTION_DEBUG, lambda: image_fields(debug_picture(motion), "rgb8"))
     yield topics.SWEEP, lambda: report_fields(result)

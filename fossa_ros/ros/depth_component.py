@@ -63,7 +63,7 @@ class DepthComponent:
             limits=config.limits,
             focus_check=config.depth.focus_check,
         )
-        self._outputs = Outputs(self._node, config.depth.encoding)
+        self._outputs = Outputs(self._node, config.format)
         return estimator.name
 
     def apply_live(self, config: DepthConfig) -> None:
@@ -76,6 +76,7 @@ class DepthComponent:
                 config.limits,
                 config.depth.focus_check,
             )
+            self._outputs.format = config.format
 
     def activate(self) -> None:
         """Start the worker."""

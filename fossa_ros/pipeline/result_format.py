@@ -1,0 +1,30 @@
+"""How the results of sweeps are written into messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fossa_ros.core.parameter import check_ranges, parameter
+
+
+@dataclass(frozen=True)
+class ResultFormat:
+    """Encodings of depth and colour."""
+
+    depth_encoding: Literal["32FC1", "16UC1"] = parameter(
+        "32FC1",
+        "Encoding of depth/image: 32FC1 in metres with NaN, or 16UC1 in millimetres with 0, where depth is unknown",
+        name="depth.encoding",
+    )
+    jpeg_quality: int = parameter(
+        95,
+        "Quality of the JPEG on all_in_focus/image/compressed",
+        minimum=1,
+        maximum=100,
+        live=True,
+        name="all_in_focus.jpeg_quality",
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
