@@ -100,6 +100,13 @@ def test_what_has_no_texture_is_unknown_rather_than_made_up():
     assert np.isnan(result.depth).mean() > 0.95 and (result.confidence > 0.3).mean() < 0.01
 
 
+@pytest.mark.parametrize("size", [(3, 5), (48, 64), (96, 72), (240, 320)])
+def test_planes_without_any_texture_are_unknown_everywhere_whatever_their_size(size):
+    planes = tuple(FocusPlane(np.full((*size, 3), 90, np.uint8), distance) for distance in (0.5, 0.7, 1.0, 2.0))
+    depth = ClassicalEstimator().estimate(FocusStack(planes))
+    assert np.isnan(depth.depth).all() and not depth.confidence.any()
+
+
 def test_min_confidence_trades_coverage_for_error():
     stack, truth = rendered(1)
     every, sure = score(stack, truth), score(stack, truth, ClassicalEstimator(ClassicalConfig(min_confidence=0.5)))

@@ -181,7 +181,8 @@ def _solve(weighted: np.ndarray, precision: np.ndarray, horizontal: np.ndarray, 
 
     height, width = weighted.shape
     bands = np.zeros((width + 1, height, width))
-    bands[0] = _diagonal(precision, horizontal, vertical) + RIDGE
+    # In double precision, in which the ridge is not lost beside the couplings.
+    bands[0] = _diagonal(precision.astype(np.float64), horizontal, vertical) + RIDGE
     bands[width, :-1] = -vertical
     bands[1, :, :-1] -= horizontal  # the same band if a row has one pixel
     solution = solveh_banded(bands.reshape(width + 1, -1), weighted.ravel(), lower=True, check_finite=False)
