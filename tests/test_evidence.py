@@ -11,7 +11,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.classical import depth_profile, focus_measure
 from fossa_ros.estimators.classical.blur_model import BlurModel, disc_transfer
-from fossa_ros.estimators.evidence import MODEL_ERROR, WINDOW, gray_evidence, stack_evidence
+from fossa_ros.estimators.evidence import CONFIG, gray_evidence, stack_evidence
 
 FOCUS = np.array([2.0, 1.5, 1.0])
 GAINS = np.full(3, 6.0)  # px of radius per dioptre
@@ -51,8 +51,8 @@ def test_it_is_the_quadratic_form_of_the_moments_with_the_signature(texture):
     """At one pixel, against the definition: sum over bands of h(d)^T C h(d) over twice the residual variance."""
     gray = defocused(texture, 1.6)
     evidence = gray_evidence(gray, FOCUS, GAINS, 32)
-    statistics = focus_measure.band_statistics(gray, focus_measure.noise_sigma(gray), WINDOW)
-    moments = depth_profile.normalised_moments(statistics, MODEL_ERROR).reshape(3, 6, *evidence.steepness.shape)
+    statistics = focus_measure.band_statistics(gray, focus_measure.noise_sigma(gray), CONFIG.window)
+    moments = depth_profile.normalised_moments(statistics, CONFIG.model_error).reshape(3, 6, *evidence.steepness.shape)
     row, column = 15, 20
     step = depth_profile.STEEPNESS[np.abs(depth_profile.STEEPNESS - evidence.steepness[row, column]).argmin()]
     signatures = BlurModel(evidence.levels, FOCUS, GAINS).signatures(float(step))

@@ -17,9 +17,10 @@ from fossa_ros.estimators.lens_aware.network import (
     Inputs,
     NetworkConfig,
     evidence_sums,
-    read_position,
+    median_position,
     sharpened,
     squash,
+    surface_evidence,
 )
 
 SMALL = NetworkConfig(levels=8, channels=(16, 16, 16, 16, 16), blocks=(1,) * 5, decoder_blocks=(1,) * 4)
@@ -33,8 +34,10 @@ def drawn_inputs(height, width, levels=8, seed=0, batch=1) -> Inputs:
         total - total.amax(1, keepdim=True),
         squash(-50 * rand(batch, levels, height, width)),
         rand(batch, 4, 2 * height, 2 * width),
-        rand(batch, 2, height, width),
+        torch.cat([levels * rand(batch, 1, height, width), 4 * rand(batch, 1, height, width)], 1),
+        rand(batch, 4, height, width),
         rand(batch, levels + 4),
+        5 + rand(batch),
     )
 
 
@@ -42,8 +45,8 @@ def test_untrained_it_is_a_fixed_mixture_of_the_evidence_summed_at_each_scale():
     inputs = drawn_inputs(32, 48)
     with torch.inference_mode():
         outputs = EvidenceNetwork(SMALL).eval()(inputs)
-        expected = torch.zeros_like(outputs.logits)
-        for part, bias in zip(evidence_sums(inputs.total, 5), (-1.0, 0.0, 1.0, 0.0, -1.0), strict=True):
+        expected = np.log1p(np.exp(2.0)) * surface_evidence(inputs.surface, 8)
+        for part, bias in zip(evidence_sums(inputs.total, 5), (-3.0, -1.5, -1.5, -3.0, -3.0), strict=True):
             weight = np.log1p(np.exp(bias))
             expected += 4 * weight * torch.nn.functional.interpolate(squash(part), (32, 48), mode="bilinear")
     torch.testing.assert_close(outputs.logits, expected, rtol=1e-4, atol=1e-3)
@@ -58,11 +61,33 @@ def test_sums_of_evidence_add_log_likelihoods_and_their_best_level_is_0():
     torch.testing.assert_close(sums[2][..., 1, 0], sixteen - sixteen.amax(1, keepdim=True))
 
 
-def test_depth_is_read_about_the_mode_and_not_between_two_of_them():
-    logits = torch.full((1, 12, 1, 2), -20.0)
-    logits[0, 2, 0, 0], logits[0, 10, 0, 0] = 0.0, 0.5  # a second peak far away
-    logits[0, 4:6, 0, 1] = 0.0
-    assert read_position(logits).flatten().tolist() == pytest.approx([10.0, 4.5], abs=1e-3)
+def test_depth_along_surfaces_is_evidence_as_wide_as_its_deviation_within_limits():
+    surface = torch.tensor([[4.0, 1.0], [4.0, 0.1], [4.0, 50.0]]).T[None, :, None]  # (1, 2, 1, 3)
+    found = surface_evidence(surface, 8)[0, :, 0]
+    apart = torch.arange(8) - 4.0
+    for column, deviation in enumerate((1.0, 0.5, 3.0)):
+        torch.testing.assert_close(found[:, column], 1 - (1 + (apart / deviation) ** 2).sqrt())
+
+
+def test_depth_is_the_one_with_the_least_expected_relative_error():
+    logits = 3 * torch.randn(1, 12, 4, 5, generator=torch.Generator().manual_seed(0))
+    origin = torch.tensor([2.5])
+    position = median_position(logits, origin)
+    share, level = logits.softmax(1), torch.linspace(-0.5, 11.5, 1201)[1:] - 0.005  # each level a bin of one step
+    density = share.repeat_interleave(100, 1) / 100
+
+    def expected_error(at):
+        return (density * ((2.5 + level.view(1, -1, 1, 1)) / (2.5 + at[:, None]) - 1).abs()).sum(1)
+
+    least = expected_error(position)
+    for other in (-0.3, -0.1, 0.1, 0.3):
+        assert (expected_error((position + other).clamp(0, 11)) >= least - 5e-4).all()
+
+
+def test_of_two_modes_the_heavier_in_dioptres_is_taken_and_nothing_between():
+    logits = torch.full((1, 12, 1, 2), -30.0)
+    logits[0, 2], logits[0, 10] = 0.0, torch.tensor([0.2, -1.5])  # 1.22 and 0.22 times the mass, 12 D against 4 D
+    assert median_position(logits, torch.tensor([2.0])).flatten().tolist() == pytest.approx([9.864, 2.335], abs=0.01)
 
 
 def test_full_resolution_is_a_convex_combination_of_neighbours():

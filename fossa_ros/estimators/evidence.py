@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from fossa_ros.core.rectified import blur_scale
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.classical import ClassicalConfig, blur_model, depth_profile, focus_measure
+from fossa_ros.estimators.classical.surfaces import Surfaces, regressed_surfaces
 
-WINDOW, MODEL_ERROR = ClassicalConfig.window, ClassicalConfig.model_error
+CONFIG = ClassicalConfig()
 MARGIN = 1.0  # of the levels beyond the nearest and the farthest plane, in mean plane spacings
-# Of the range of the planes, by which the levels reach nearer: a foreground that is sharp in no plane is common, and
-# the blur of all planes together tells how near it is.
-NEAR_SHARE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +29,7 @@ class Evidence:
         total: (L, h, w) float32, all octaves together; zero is the likelihood without texture.
         finest: (L, h, w) float32, the finest octave, which reaches least far across edges.
         steepness: (h, w) float32 of the texture's spectrum, as in ``BlurModel.signatures``.
+        surfaces: depth along surfaces, as the classical estimator finds it among these levels.
         gray: (N, H, W) float32 luminance of the planes, near to far, their brightness equalised.
         focus: (N,) dioptres, near to far.
         gains: (N,) blur radius, px of ``gray`` per dioptre.
@@ -40,6 +40,7 @@ class Evidence:
     total: np.ndarray
     finest: np.ndarray
     steepness: np.ndarray
+    surfaces: Surfaces
     gray: np.ndarray
     focus: np.ndarray
     gains: np.ndarray
@@ -77,10 +78,18 @@ def gray_evidence(
     ``scale`` is by how much blur is larger at each place, at half the size of the images; None for 1 everywhere.
     """
     noise = focus_measure.noise_sigma(gray)
-    statistics = focus_measure.band_statistics(gray, noise, WINDOW)
-    moments = depth_profile.normalised_moments(statistics, MODEL_ERROR)
-    hypotheses = depth_profile.dioptre_levels(focus, levels, MARGIN, NEAR_SHARE)
+    statistics = focus_measure.band_statistics(gray, noise, CONFIG.window)
+    moments = depth_profile.normalised_moments(statistics, CONFIG.model_error)
+    hypotheses = depth_profile.dioptre_levels(focus, levels, MARGIN, CONFIG.near_share)
+    slopes = statistics.steepness
     if gains is None:
-        gains = depth_profile.estimate_blur_gains(moments, statistics.steepness, hypotheses, focus)
-    total, finest = depth_profile.log_likelihoods(moments, statistics.steepness, hypotheses, focus, gains, scale)
-    return Evidence(hypotheses, total, finest, statistics.steepness, gray, focus, gains, noise)
+        gains = depth_profile.estimate_blur_gains(moments, slopes, hypotheses, focus)
+    total, finest, peaks = depth_profile.log_likelihoods(moments, slopes, hypotheses, focus, gains, scale)
+    surfaces = regressed_surfaces(peaks, _small(gray, slopes.shape), focus, hypotheses, CONFIG)
+    return Evidence(hypotheses, total, finest, slopes, surfaces, gray, focus, gains, noise)
+
+
+def _small(gray: np.ndarray, size: tuple[int, ...]) -> list[np.ndarray]:
+    """Return (N, H, W) luminance as (h, w, 3) uint8 images of ``size``."""
+    small = (cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in gray)
+    return [np.repeat(np.rint(image.clip(0, 255)).astype(np.uint8)[..., None], 3, axis=2) for image in small]

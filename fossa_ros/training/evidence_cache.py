@@ -28,7 +28,7 @@ from fossa_ros.training.pool import prepare_worker
 from fossa_ros.training.random_source import RandomSource
 
 # The total is written last: a block that has it is whole.
-FIELDS = ("finest", "guides", "sides", "settings", "truth", "scale", "total")
+FIELDS = ("finest", "guides", "surface", "sides", "settings", "truth", "scale", "total")
 FINEST_STEPS = 60.0  # of a squashed log-likelihood, which lies in -4.2..0, as a byte
 LEAST = -6e4  # of a log-likelihood, as float16
 HELD_OUT = 10**6  # number of the block that no run trains on
@@ -43,6 +43,7 @@ def encoded(stack: GrayStack, levels: int) -> dict[str, np.ndarray]:
         "total": np.maximum(inputs.total, LEAST).astype(np.float16),
         "finest": np.clip(np.rint(-FINEST_STEPS * inputs.finest), 0, 255).astype(np.uint8),
         "guides": np.rint(255 * inputs.guides).astype(np.uint8),
+        "surface": inputs.surface.astype(np.float16),
         "sides": inputs.sides.astype(np.float16),
         "settings": inputs.settings,
         "truth": ((stack.truth - first) / step).astype(np.float32),
@@ -104,7 +105,7 @@ class EvidenceCache:
         """
         samples = [self._sample(rng, rng.choice(self._blocks), crop) for _ in range(count)]
         *inputs, truth, scale = (torch.stack(parts) for parts in zip(*samples, strict=True))
-        return Inputs(*inputs), truth, scale
+        return Inputs(*inputs, origin=scale[:, 0] / scale[:, 1]), truth, scale
 
     def _sample(self, rng: RandomSource, block: dict[str, np.ndarray], crop: int) -> tuple[Tensor, ...]:
         index = rng.integer(0, len(block["truth"]) - 1)
@@ -117,9 +118,9 @@ class EvidenceCache:
         flips = [axis for axis in (-1, -2) if rng.chance(0.5)]
         turned = rng.chance(0.5)
         maps = [m.flip(flips) if flips else m for m in maps]
-        total, finest, guides, sides, truth = (m.transpose(-1, -2) if turned else m for m in maps)
+        total, finest, guides, surface, sides, truth = (m.transpose(-1, -2) if turned else m for m in maps)
         guides = (1 - guides if rng.chance(0.3) else guides) * rng.uniform(0.6, 1.3)
-        return total, finest, guides, sides, settings, truth, scale
+        return total, finest, guides, surface, sides, settings, truth, scale
 
 
 def open_block(folder: Path, block: int) -> dict[str, np.ndarray]:
@@ -137,7 +138,7 @@ def open_block(folder: Path, block: int) -> dict[str, np.ndarray]:
 
 
 def decoded(block: dict[str, np.ndarray], index: int, half=(slice(None),) * 2, full=(slice(None),) * 2) -> list[Tensor]:
-    """Return one stack of a block as float32 tensors: total, finest, guides, sides, settings, truth, scale."""
+    """Return one stack of a block as float32 tensors: total, finest, guides, surface, sides, settings, truth, scale."""
 
     def part(name: str, *window) -> Tensor:
         return torch.from_numpy(block[name][index][window].astype(np.float32))
@@ -146,6 +147,7 @@ def decoded(block: dict[str, np.ndarray], index: int, half=(slice(None),) * 2, f
         part("total", slice(None), *half),
         part("finest", slice(None), *half) / -FINEST_STEPS,
         part("guides", slice(None), *full) / 255,
+        part("surface", slice(None), *half),
         part("sides", slice(None), *half),
         part("settings"),
         part("truth", *full),

@@ -82,10 +82,10 @@ class EvidenceReporter:
         for index in range(len(self._unseen["truth"])):
             *inputs, truth, scale = decoded(self._unseen, index)
             height, width = truth.shape
-            with torch.inference_mode():
-                whole = padded(Inputs(*(part[None] for part in inputs)))
-                full = self._run.average(Inputs(*(part.to(self._run.device) for part in whole))).full
             first, step = scale.tolist()
+            with torch.inference_mode():
+                whole = padded(Inputs(*(part[None] for part in inputs), origin=torch.tensor([first / step])))
+                full = self._run.average(Inputs(*(part.to(self._run.device) for part in whole))).full
             depth = 1 / (first + step * full[0, :height, :width].cpu().numpy())
             true = (1 / (first + step * truth.numpy())).astype(np.float32)
             rows.append(depth_metrics(depth, true))

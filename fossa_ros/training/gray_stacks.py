@@ -23,6 +23,7 @@ PLANES = (2, 3, 3, 4, 4, 5, 5, 5, 5, 6, 7, 7, 8, 9)
 ROOMS = 0.55  # share of the scenes that are rooms
 FAULTY = 0.45  # share of the lenses with imperfections
 LEAST_BLUR = 0.35  # px radius of the most blurred point of a stack: far scenes through small apertures
+LEFT_OUT = 0.4  # share of the stacks whose planes may leave out up to 30 % of the scene on the near side
 PATH_TRACED = 0.25  # share of the stacks with the noise of a path tracer
 
 
@@ -60,7 +61,7 @@ def gray_stack(rng: RandomSource, bank: Tensor, side: int) -> GrayStack:
     """Render one stack of (N, side, side), N of ``PLANES``."""
     scene = draw_scene(rng, bank, side + 2 * MARGIN)
     truth = scene.visible_power()[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    focus = draw_focus(rng, truth, rng.choice(PLANES))
+    focus = draw_focus(rng, truth, rng.choice(PLANES), draw_quantiles(rng))
     powers = optics.dioptres(focus)
     gap = max(float(truth.max()) - powers.min(), powers.max() - float(truth.min()))
     lens = draw_lens(rng, gap)
@@ -76,6 +77,11 @@ def gray_stack(rng: RandomSource, bank: Tensor, side: int) -> GrayStack:
         gains=lens.blur_per_dioptre(focus) * gain_error,
         truth=truth.numpy(),
     )
+
+
+def draw_quantiles(rng: RandomSource) -> tuple[float, float]:
+    """Draw the part of the scene that the planes are to cover; for some stacks the foreground is sharp in none."""
+    return (rng.uniform(0.0, 0.15), rng.uniform(0.7, 1.0)) if rng.chance(LEFT_OUT) else (0.05, 0.95)
 
 
 def drawn_faults(rng: RandomSource, span: float, planes: int) -> Imperfections:

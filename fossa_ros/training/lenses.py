@@ -74,13 +74,15 @@ def draw_lens(
     return dataclasses.replace(lens, f_number=f_number)
 
 
-def draw_focus(rng: RandomSource, power: Tensor, count: int) -> np.ndarray:
+def draw_focus(
+    rng: RandomSource, power: Tensor, count: int, quantiles: tuple[float, float] = (0.05, 0.95)
+) -> np.ndarray:
     """Return ``count`` focus distances (m) for a scene of ``power`` (H, W) dioptres, nearest first.
 
-    One of three rules: evenly spaced in disparity between roughly the 5 and the 95 % quantile of the scene (the paper's
-    depth-dependent rule), the paper's power-inverse rule scaled to the distance of the scene, or uneven steps.
+    One of three rules: evenly spaced in disparity between roughly two quantiles of the scene (5 and 95 % are the
+    paper's depth-dependent rule), the paper's power-inverse rule scaled to the distance of the scene, or uneven steps.
     """
-    low, high = np.quantile(power.flatten()[::7].cpu().numpy(), (0.05, 0.95)).tolist()
+    low, high = np.quantile(power.flatten()[::7].cpu().numpy(), quantiles).tolist()
     span = max(high - low, 0.05 * high)
     rule = rng.uniform()
     if rule < 0.7:

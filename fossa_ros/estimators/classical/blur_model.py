@@ -73,11 +73,23 @@ class BlurModel:
     def signatures(self, steepness: float) -> np.ndarray:
         """Return (B, L, N) unit vectors: relative strength of each band in each plane at each depth level.
 
-        ``steepness`` is ln(power in the coarsest band / power in the finest band): how steeply the spectrum of the
-        texture falls.
+        ``steepness`` is ln(power in the coarsest band / power in the finest band), each in the plane where it is
+        strongest. The sharpest plane is blurred as well, much so for depth beyond the planes: at each level the
+        spectrum is that which this blur makes as steep.
         """
-        power = band_transfer() ** 2 @ RADIAL_FREQUENCIES[:, None] ** (1.0 - SLOPES)
-        slope = np.interp(steepness, np.log(power[-1] / power[0]), SLOPES)
-        energy = band_transfer() ** 2 * RADIAL_FREQUENCIES ** (1.0 - slope)
-        moments = np.moveaxis(self._pairs @ energy.T, -1, 0)
+        bands = band_transfer() ** 2
+        energy = bands[:, None] * RADIAL_FREQUENCIES ** (1.0 - self._slopes(steepness)[:, None])  # (B, L, F)
+        moments = np.einsum("lijf,blf->blij", self._pairs, energy, optimize=True)
         return np.linalg.eigh(moments)[1][..., -1]
+
+    def _slopes(self, steepness: float) -> np.ndarray:
+        """Return (L,) slopes of the spectrum of a texture that is as steep in the planes as stated."""
+        spectra = RADIAL_FREQUENCIES[:, None] ** (1.0 - SLOPES)  # (F, S)
+        squares = np.diagonal(self._pairs, axis1=1, axis2=2)  # (L, F, N)
+        strongest = [
+            np.einsum("lfn,fs->lns", squares, band[:, None] * spectra, optimize=True).max(axis=1)
+            for band in band_transfer()[[0, -1]] ** 2
+        ]
+        finest, coarsest = np.maximum(strongest, 1e-30)
+        ratios = np.maximum.accumulate(np.log(coarsest / finest), axis=1)  # rounding must not make them fall
+        return np.array([np.interp(steepness, ratio, SLOPES) for ratio in ratios])

@@ -13,6 +13,8 @@ class ClassicalConfig:
         width: images wider than this are processed at this width (px).
         levels: depth hypotheses, evenly spaced in dioptres.
         margin: largest distance of depth beyond the nearest and the farthest plane, in mean plane spacings.
+        near_share: share of the planes' range (D) by which depth may be nearer than the nearest plane, if that is more:
+            a foreground that is sharp in no plane is common, and the blur of all planes tells how near it is.
         window: standard deviation (px) of the window over which texture is pooled.
         model_error: expected error of the blur model as a share of the texture's amplitude.
         slope: typical depth difference between neighbouring pixels of one surface (D).
@@ -24,8 +26,9 @@ class ClassicalConfig:
     """
 
     width: int = 640
-    levels: int = 48
+    levels: int = 60
     margin: float = 0.5
+    near_share: float = 0.6
     window: float = 0.8
     model_error: float = 0.1
     slope: float = 0.004

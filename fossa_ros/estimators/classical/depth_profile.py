@@ -114,7 +114,7 @@ def log_likelihoods(
     focus: np.ndarray,
     gains: np.ndarray,
     scale: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the log-likelihood of every depth level at every pixel, of all octaves and of the finest alone.
 
     Args:
@@ -124,7 +124,8 @@ def log_likelihoods(
         scale: (h, w) by which the gains are larger at each pixel; None for 1 everywhere.
 
     Returns:
-        Two (L, h, w) float32 arrays; 0 is the likelihood without texture.
+        Two (L, h, w) float32 arrays, where 0 is the likelihood without texture, and the peaks of the first as
+        ``most_likely`` returns them.
     """
     kind, kinds = _kinds(steepness, gains, scale)
     order = np.argsort(kind, kind="stable")
@@ -132,14 +133,16 @@ def log_likelihoods(
     planes = tuple(levels.tolist()), tuple(focus.tolist())
     pairs = len(focus) * (len(focus) + 1) // 2
     ordered = np.empty((2, order.size, len(levels)), np.float32)
+    peaks = np.empty((3, order.size), np.float32)
     for index, here in _blocks(kind):
         weights = _spectrum_weights(*planes, *kinds[index])
-        ordered[0, here] = _products(moments[:, here], weights)
+        ordered[0, here] = scores = _products(moments[:, here], weights)
+        peaks[:, here] = _peaks(scores, levels)
         ordered[1, here] = _products(moments[:pairs, here], weights[:pairs])
     back = np.empty_like(order)
     back[order] = np.arange(order.size)
     total, finest = (np.ascontiguousarray(part[back].T).reshape(-1, *steepness.shape) for part in ordered)
-    return total, finest
+    return total, finest, peaks[:, back].reshape(3, *steepness.shape)
 
 
 def _blocks(kind: np.ndarray) -> Iterator[tuple[int, slice]]:

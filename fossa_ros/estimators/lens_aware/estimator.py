@@ -106,8 +106,10 @@ def padded(inputs: Inputs) -> Inputs:
         F.pad(inputs.total, zero),
         F.pad(inputs.finest, zero),
         F.pad(inputs.guides, edge, mode="replicate"),
+        F.pad(inputs.surface, zero, mode="replicate"),
         F.pad(inputs.sides, zero),
         inputs.settings,
+        inputs.origin,
     )
 
 

@@ -18,15 +18,20 @@ def network_inputs(evidence: Evidence) -> Inputs:
     total = evidence.total - evidence.total.max(axis=0)
     finest = evidence.finest - evidence.finest.max(axis=0)
     strength = np.log1p(np.maximum(evidence.total.max(axis=0), 0.0)) / 4
-    sides = np.stack([strength, evidence.steepness / 4])
+    first, step = evidence.levels[0], evidence.levels[1] - evidence.levels[0]
+    position = (evidence.surfaces.power - first) / step
+    deviation = np.sqrt(evidence.surfaces.variance) / step
+    sides = np.stack([strength, evidence.steepness / 4, evidence.surfaces.support, np.log1p(deviation) / 2])
     planes = len(evidence.focus)
     guides = np.stack([all_in_focus(evidence), *(evidence.gray[i] for i in (0, planes // 2, planes - 1))])
     return Inputs(
         torch.from_numpy(total)[None],
         squash(torch.from_numpy(finest))[None],
         torch.from_numpy(guides.clip(0, 255) / 255).float()[None],
+        torch.from_numpy(np.stack([position, deviation]).astype(np.float32))[None],
         torch.from_numpy(sides.astype(np.float32))[None],
         settings(evidence)[None],
+        torch.tensor([first / step], dtype=torch.float32),
     )
 
 

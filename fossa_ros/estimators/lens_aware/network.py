@@ -1,10 +1,11 @@
 """A U-Net on evidence: log-likelihoods of depth levels in, their log-posterior out.
 
 The evidence of a surface is the sum of that of its pixels. The network gets it summed over 1, 2, 4, 8 and 16 pixels of
-the half resolution, one sum at each of its scales. Each pixel mixes these sums by weights that the network predicts,
-and a learned correction is added. Untrained, the network is a fixed mixture of pooled evidence. The depth about the
-mode of the posterior is brought to full resolution by convex combinations of neighbours (Teed and Deng, RAFT, ECCV
-2020), so that edges stay sharp.
+the half resolution, one sum at each of its scales, and depth along surfaces as the classical estimator finds it. Each
+pixel mixes these by weights that the network predicts, and a learned correction is added. Untrained, the network is a
+fixed mixture. Depth is the median of the posterior weighted by dioptres, which has the least expected relative error.
+It is brought to full resolution by convex combinations of neighbours (Teed and Deng, RAFT, ECCV 2020), so that edges
+stay sharp.
 
 Shapes: B stacks, L levels, (h, w) half resolution, (H, W) = (2 h, 2 w) full resolution.
 """
@@ -20,9 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GUIDES = 4  # full-resolution images: all in focus, and the nearest, the middle and the farthest plane
-SIDES = 2  # strength of the evidence, and steepness of the texture's spectrum
+SIDES = 4  # strength of the evidence, steepness of the spectrum, support and deviation of the depth along surfaces
 SETTINGS = 4  # numbers that describe the stack, beside the position of its planes among the levels
-READ_REACH = 2.5  # levels about the mode over which depth is averaged
+LEAST_MASS = 0.05  # of the level in which the median lies, so that gradients stay finite
+LEAST_DEVIATION, MOST_DEVIATION = 0.5, 3.0  # levels, of the depth along surfaces
+MIXTURE = (-3.0, -1.5, -1.5, -3.0, -3.0, 2.0)  # biases of the mixture: evidence at each scale, depth along surfaces
 FULL_SUMS = 2  # scales up to which the sums of overlapping windows count fully
 
 
@@ -50,15 +53,19 @@ class Inputs(NamedTuple):
         total: (B, L, h, w) log-likelihoods of all octaves; only differences between levels count.
         finest: (B, L, h, w) of the finest octave, squashed by ``squash``.
         guides: (B, GUIDES, H, W) in 0..1.
+        surface: (B, 2, h, w) depth along surfaces and its standard deviation, in levels.
         sides: (B, SIDES, h, w).
         settings: (B, L + SETTINGS).
+        origin: (B,) dioptres of level 0, in steps of the levels.
     """
 
     total: Tensor
     finest: Tensor
     guides: Tensor
+    surface: Tensor
     sides: Tensor
     settings: Tensor
+    origin: Tensor
 
 
 class Outputs(NamedTuple):
@@ -66,7 +73,7 @@ class Outputs(NamedTuple):
 
     Attributes:
         logits: (B, L, h, w) log-posterior, not normalised.
-        position: (B, h, w) depth in levels, about the mode.
+        position: (B, h, w) depth in levels, the median.
         full: (B, H, W) depth in levels at full resolution.
         weights: (B, 9, 4, h, w) convex weights that bring any map of half resolution to full resolution.
     """
@@ -119,7 +126,7 @@ class EvidenceNetwork(nn.Module):
         self.config = c = config or NetworkConfig()
         ch, scales = c.channels, len(c.channels)
         guide = 4 * GUIDES
-        entering = [2 * c.levels] + [c.levels + GUIDES + SIDES] * (scales - 1)
+        entering = [3 * c.levels] + [2 * c.levels + GUIDES + SIDES] * (scales - 1)
         self.enter = nn.ModuleList(nn.Conv2d(n, k, 1) for n, k in zip(entering, ch, strict=True))
         self.look = nn.Conv2d(guide + SIDES, ch[0], 3, padding=1)
         self.settings = nn.ModuleList(nn.Linear(c.levels + SETTINGS, k) for k in ch)
@@ -132,21 +139,21 @@ class EvidenceNetwork(nn.Module):
             nn.Sequential(*(Residual(k) for _ in range(n))) for k, n in zip(ch, c.decoder_blocks, strict=False)
         )
         self.correct = nn.ModuleList(nn.Conv2d(k, c.levels, 1) for k in ch[:3])
-        self.mix = nn.Conv2d(ch[0], scales, 3, padding=1)
+        self.mix = nn.Conv2d(ch[0], scales + 1, 3, padding=1)
         self.sharpen = nn.Conv2d(ch[0], 9 * 4, 3, padding=1)
         for layer in (*self.correct, self.mix, self.sharpen):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
-            self.mix.bias.copy_(torch.tensor([-1.0, 0.0, 1.0, 0.0, -1.0][:scales]))
+            self.mix.bias.copy_(torch.tensor([*MIXTURE[:scales], MIXTURE[-1]]))
 
     def forward(self, inputs: Inputs) -> Outputs:
         """Return the log-posterior and the depth in levels; h and w must be multiples of 16."""
         scales = len(self.config.channels)
         sums = evidence_sums(inputs.total.float(), scales)
         squashed = [squash(part) for part in sums]
-        x, skips = self._encode(squashed, inputs), []
-        skips, x = x[:-1], x[-1]
+        surface = surface_evidence(inputs.surface.float(), self.config.levels)
+        *skips, x = self._encode(squashed, surface, inputs)
         logits = None
         for i in reversed(range(scales - 1)):
             x = skips[i] + F.interpolate(self.up[i](x), skips[i].shape[2:], mode="bilinear", align_corners=False)
@@ -155,24 +162,24 @@ class EvidenceNetwork(nn.Module):
                 part = self.correct[i](x)
                 logits = part if logits is None else part + enlarged(logits, part.shape[2:])
         mixture = F.softplus(self.mix(x).float())
-        logits = logits.float()
+        logits = logits.float() + mixture[:, -1:] * surface
         for i, part in enumerate(squashed):
             logits = logits + 4 * mixture[:, i : i + 1] * enlarged(part, logits.shape[2:])
         weights = self.sharpen(x).float().unflatten(1, (9, 4)).softmax(1)
-        position = read_position(logits)
+        position = median_position(logits, inputs.origin)
         return Outputs(logits, position, sharpened(position, weights), weights)
 
-    def _encode(self, squashed: list[Tensor], inputs: Inputs) -> list[Tensor]:
+    def _encode(self, squashed: list[Tensor], surface: Tensor, inputs: Inputs) -> list[Tensor]:
         guides = inputs.guides - inputs.guides[:, :1].mean((2, 3), keepdim=True)
         sides, features, x = inputs.sides, [], None
         for i, evidence in enumerate(squashed):
             if i == 0:
-                parts = [evidence, inputs.finest]
+                parts = [evidence, surface, inputs.finest]
                 x = self.look(channels_last(F.pixel_unshuffle(guides, 2), sides))
                 guides = F.avg_pool2d(guides, 2)
             else:
-                guides, sides = F.avg_pool2d(guides, 2), F.avg_pool2d(sides, 2)
-                parts = [evidence, guides, sides]
+                guides, sides, surface = (F.avg_pool2d(part, 2) for part in (guides, sides, surface))
+                parts = [evidence, surface, guides, sides]
             entering = self.enter[i](channels_last(*parts)) + self.settings[i](inputs.settings)[:, :, None, None]
             x = self.encode[i]((self.down[i - 1](x) if i else x) + entering)
             features.append(x)
@@ -200,14 +207,31 @@ def enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x if x.shape[2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def read_position(logits: Tensor) -> Tensor:
-    """Return (B, h, w) depth in levels: the mean of the posterior within ``READ_REACH`` levels of its mode."""
-    p = logits.softmax(1)
-    smooth = F.avg_pool1d(p.permute(0, 2, 3, 1).flatten(0, 2), 3, 1, 1, count_include_pad=False)
-    mode = smooth.argmax(1).view(p.shape[0], 1, *p.shape[2:])
-    level = torch.arange(p.shape[1], device=p.device, dtype=p.dtype).view(1, -1, 1, 1)
-    near = p * ((level - mode).abs() <= READ_REACH)
-    return (near * level).sum(1) / near.sum(1).clamp_min(1e-9)
+def surface_evidence(surface: Tensor, levels: int) -> Tensor:
+    """Return (B, levels, h, w) log-likelihoods of a (B, 2, h, w) position and its standard deviation, in levels.
+
+    They fall like those of a Gaussian near the position and linearly far from it, as the error has long tails.
+    """
+    level = torch.arange(levels, device=surface.device, dtype=surface.dtype).view(1, -1, 1, 1)
+    apart = (level - surface[:, :1]) / surface[:, 1:].clamp(LEAST_DEVIATION, MOST_DEVIATION)
+    return 1 - (1 + apart.square()).sqrt()
+
+
+def median_position(logits: Tensor, origin: Tensor) -> Tensor:
+    """Return (B, h, w) depth in levels: the median of the posterior weighted by dioptres.
+
+    Of all depths d it minimises the expected |d / true - 1|: the sum of p |d power - 1| over the powers of the levels.
+    Levels are bins of one step; ``origin`` is that of `Inputs`.
+    """
+    count = logits.shape[1]
+    level = torch.arange(count, device=logits.device, dtype=logits.dtype)
+    weight = logits.softmax(1) * (origin[:, None] + level)[:, :, None, None]
+    weight = weight / weight.sum(1, keepdim=True)
+    up_to = weight.cumsum(1)
+    index = (up_to < 0.5).sum(1, keepdim=True).clamp_max(count - 1)
+    mass = weight.gather(1, index)
+    share = (0.5 - (up_to.gather(1, index) - mass)) / mass.clamp_min(LEAST_MASS)
+    return (index + share.clamp(0, 1) - 0.5).clamp(0, count - 1)[:, 0]
 
 
 def sharpened(half: Tensor, weights: Tensor) -> Tensor:
