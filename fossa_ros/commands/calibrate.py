@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from fossa_ros.commands.calibrate_board import print_sheet
 from fossa_ros.commands.lens_options import opens_lens
 from fossa_ros.commands.option_types import INTRINSICS, NOT_NEGATIVE, NUMBER, PATH, REGION, BagAtDistance, FocusDistance
 from fossa_ros.commands.progress import counted, progress_bar
@@ -58,6 +59,9 @@ def command():
     evenly spaced in dioptres (1 / metres). At each distance the lens is stepped through its range and back. The output
     is a calibration file for lens.calibration of fossa_node, and a plot beside it (docs/calibration.md).
     """
+
+
+command.add_command(print_sheet)
 
 
 @command.command("live")
