@@ -16,8 +16,8 @@ from fossa_ros.estimators.classical.config import ClassicalConfig
 EDGE_RISK = 0.3  # chance that a pixel beside a depth edge lies on its other side
 EDGE_REACH = 9  # px at half resolution: width of the window around such an edge
 POOLED = 4.0  # px at half resolution: standard deviation of the window over which precision is averaged
-# Least precision around a pixel, in units of that of "one of the levels", from which blur tells depth. The smoothing
-# averages over many pixels, so less than 1 is of use; images of 64x48 px with next to no blur have 0.2 to 0.3.
+# Least precision around a pixel, in units of that of "somewhere about the planes", from which blur tells depth. The
+# smoothing averages over many pixels, so less than 1 is of use; images of 64x48 px with next to no blur have 0.2-0.3.
 TOLD = 0.35
 AGREEING = 4.0  # pixels with independent errors that the smoothing averages
 UNTOLD = 0.25  # standard deviation of a depth that nothing tells, in units of the range of the levels
@@ -51,7 +51,7 @@ def regressed_surfaces(
         config: settings of the classical estimator.
     """
     measured, precision, texture = peaks
-    texture = np.where(_tells_depth(precision, levels), texture, np.float32(0.0))
+    texture = np.where(_tells_depth(precision, focus, levels), texture, np.float32(0.0))
     sharp = blend_planes(images, focus, measured)
     couplings = filling.couplings(sharp, measured, precision, config)
     power = np.clip(filling.regress(measured, precision, couplings), float(levels[0]), float(levels[-1]))
@@ -59,14 +59,15 @@ def regressed_surfaces(
     return Surfaces(power, _variance(power, precision, levels), support)
 
 
-def _tells_depth(precision: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Return where the images tell depth (dioptres, with ``precision``) better than that it is one of the levels.
+def _tells_depth(precision: np.ndarray, focus: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return where the images tell depth (dioptres, with ``precision``) better than that it is about the planes.
 
     Elsewhere blur hardly changes from plane to plane, in pixels: images too small, a lens too short, planes too far
     away or given in a wrong unit. Any depth there would be that of the smoothing.
     """
-    variance_of_levels = (levels[-1] - levels[0]) ** 2 / 12.0
-    return np.asarray(gaussian(precision, POOLED) * variance_of_levels > TOLD)
+    about = float(focus.max() - focus.min()) * (1.0 + 1.0 / (len(focus) - 1))  # and half a spacing on either side
+    variance = min(about, float(levels[-1] - levels[0])) ** 2 / 12.0
+    return np.asarray(gaussian(precision, POOLED) * variance > TOLD)
 
 
 def _variance(power: np.ndarray, precision: np.ndarray, levels: np.ndarray) -> np.ndarray:
