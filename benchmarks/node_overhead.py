@@ -223,7 +223,7 @@ def instrument(watch: Stopwatch) -> None:
     watch.wrap(Known, "estimate", "inference")
     watch.wrap(sys.modules[__name__], "compose_all_in_focus", "fuse")
     watch.wrap(result_messages, "depth_fields", "encode")
-    watch.wrap(result_messages, "coloured_cloud", "cloud")
+    watch.wrap(result_messages, "cloud_of", "cloud")
     watch.wrap(outputs, "build_message", lambda args: "cloud" if args[0] is PointCloud2 else "encode")
     watch.wrap(LifecyclePublisher, "publish", lambda args: SENT.get(args[0].topic_name[1:], "send the rest"))
     on_frame, publish = capture_component.CaptureComponent._on_frame, outputs.Outputs.publish

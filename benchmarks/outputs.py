@@ -16,6 +16,7 @@ import numpy as np
 from fossa_ros.core.optics import dioptre_space
 from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.messages import topics
+from fossa_ros.pipeline.cloud import CloudConfig
 from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.pipeline.result_format import ResultFormat
@@ -27,6 +28,13 @@ from fossa_ros.sweep import CapturedSweep
 FORMATS = {
     "default": (ResultFormat(), (topics.DEPTH, topics.ALL_IN_FOCUS, *topics.COMPRESSED_RESULTS, topics.POINTS)),
     "depth.encoding 16UC1": (ResultFormat(depth_encoding="16UC1"), (topics.DEPTH, topics.COMPRESSED_DEPTH)),
+    "points.stride 2": (ResultFormat(points=CloudConfig(stride=2)), (topics.POINTS,)),
+    "points.stride 4": (ResultFormat(points=CloudConfig(stride=4)), (topics.POINTS,)),
+    "points.dense": (ResultFormat(points=CloudConfig(dense=True)), (topics.POINTS,)),
+    "points.confidence": (ResultFormat(points=CloudConfig(confidence=True)), (topics.POINTS,)),
+    "points.voxel 0.02": (ResultFormat(points=CloudConfig(voxel=0.02)), (topics.POINTS,)),
+    "points.stride 2, voxel 0.02": (ResultFormat(points=CloudConfig(stride=2, voxel=0.02)), (topics.POINTS,)),
+    "points.stride 2, voxel 0.05": (ResultFormat(points=CloudConfig(stride=2, voxel=0.05)), (topics.POINTS,)),
     "all_in_focus.jpeg_quality 80": (ResultFormat(jpeg_quality=80), (topics.COMPRESSED_ALL_IN_FOCUS,)),
 }
 

@@ -14,6 +14,7 @@ import numpy as np
 ROWS = 64  # of a cloud converted at once, so that intermediate arrays stay in the processor's cache
 # Layout of PCL's and RViz's XYZRGB in 16 bytes: rgb is the bytes b, g, r, 0 read as a little-endian float32.
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<f4")])
+CONFIDENT_POINT = np.dtype([*((name, "<f4") for name in POINT.names or ()), ("confidence", "<f4")])
 
 
 def scaled_intrinsics(K: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
@@ -49,16 +50,18 @@ def point_cloud(depth: np.ndarray, K: np.ndarray) -> np.ndarray:
     return cv2.merge([z * x_slope, z * y_slope, z])
 
 
-def coloured_cloud(depth: np.ndarray, K: np.ndarray, colour: np.ndarray) -> np.ndarray:
+def coloured_cloud(
+    depth: np.ndarray, K: np.ndarray, colour: np.ndarray, confidence: np.ndarray | None = None
+) -> np.ndarray:
     """Return an organised cloud, (H, W) of POINT, C-contiguous: the layout of the data of a PointCloud2.
 
     ``depth`` is (H, W) metres, ``K`` (3, 3), ``colour`` (H, W, 3) uint8 RGB. Where depth is not a positive number, x, y
-    and z are NaN and the colour is kept.
+    and z are NaN and the colour is kept. With ``confidence`` (H, W) float32, the points are CONFIDENT_POINT.
     """
     if colour.shape != (*depth.shape, 3) or colour.dtype != np.uint8:
         raise ValueError(f"colour {colour.shape} {colour.dtype} does not belong to depth {depth.shape}")
-    cloud = np.empty(depth.shape, POINT)
-    fields = cloud.view(np.float32).reshape(*depth.shape, 4)
+    cloud = np.empty(depth.shape, POINT if confidence is None else CONFIDENT_POINT)
+    fields = cloud.view(np.float32).reshape(*depth.shape, -1)
     x_slope, y_slope = _slopes(K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], *depth.shape)
     x_slope = np.broadcast_to(x_slope, (len(depth), depth.shape[1]))
 
@@ -68,7 +71,10 @@ def coloured_cloud(depth: np.ndarray, K: np.ndarray, colour: np.ndarray) -> np.n
         bgr = cv2.cvtColor(colour[rows], cv2.COLOR_RGB2BGRA).view("<u4")[..., 0]
         bgr &= np.uint32(0x00FFFFFF)
         # OpenCV interleaves planes four times as fast as NumPy writes the fields one by one.
-        cv2.merge([z * x_slope[rows], z * y_slope[rows], z, bgr.view(np.float32)], dst=fields[rows])
+        planes = [z * x_slope[rows], z * y_slope[rows], z, bgr.view(np.float32)]
+        if confidence is not None:
+            planes.append(confidence[rows])
+        cv2.merge(planes, dst=fields[rows])
     return cloud
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from fossa_ros.core.parameter import check_ranges, parameter
+from fossa_ros.core.parameter import check_ranges, parameter, within
+from fossa_ros.pipeline.cloud import CloudConfig
 
 
 @dataclass(frozen=True)
 class ResultFormat:
-    """Encodings of depth and colour."""
+    """Encodings of depth and colour, and the form of the cloud."""
 
     depth_encoding: Literal["32FC1", "16UC1"] = parameter(
         "32FC1",
@@ -25,6 +26,7 @@ class ResultFormat:
         live=True,
         name="all_in_focus.jpeg_quality",
     )
+    points: CloudConfig = field(default_factory=CloudConfig, metadata=within("points."))
 
     def __post_init__(self) -> None:
         check_ranges(self)

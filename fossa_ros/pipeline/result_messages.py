@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fossa_ros.core.geometry import coloured_cloud
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.messages import topics
 from fossa_ros.messages.camera_info import CameraCalibration, rectified_info_fields
@@ -23,6 +22,7 @@ from fossa_ros.messages.fields import (
 )
 from fossa_ros.messages.topics import Topic
 from fossa_ros.motion import debug_picture
+from fossa_ros.pipeline.cloud import cloud_of
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.pipeline.result_format import ResultFormat
 
@@ -56,7 +56,7 @@ def result_messages(result: SweepResult, results: ResultFormat) -> Iterator[tupl
         yield stamped(topics.ALL_IN_FOCUS, lambda: image_fields(depth.all_in_focus, "rgb8"))
         if K is not None:
             yield stamped(topics.ALL_IN_FOCUS_CAMERA_INFO, lambda: _camera_info(result, depth))
-            yield stamped(topics.POINTS, lambda: cloud_fields(coloured_cloud(depth.depth, K, depth.all_in_focus)))
+            yield stamped(topics.POINTS, lambda: cloud_fields(cloud_of(depth, results.points)))
         yield stamped(
             topics.COMPRESSED_DEPTH, lambda: compressed_depth_fields(depth_pixels(depth.depth, encoding), encoding)
         )
