@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import rclpy
@@ -21,39 +21,16 @@ from fossa_ros.lens import CommandRange, open_lens
 from fossa_ros.msg import LensState
 from fossa_ros.ros import environment, qos
 from fossa_ros.ros.sim_libcamera_node import START, SimulatedLibcamera
-from node_processes import process
+from node_processes import process, spinning
 
 pytestmark = pytest.mark.real_time
 
 TIMEOUT = 1.5
 
 
-@contextmanager
 def running(*names, **options):
     """Run camera nodes in a thread and a context of their own."""
-    context = rclpy.Context()
-    rclpy.init(args=[], context=context)
-    executor = SingleThreadedExecutor(context=context)
-    nodes = [SimulatedLibcamera(name, context=context, **options) for name in names]
-    for node in nodes:
-        executor.add_node(node)
-    ended = threading.Event()
-
-    def spin():
-        while not ended.is_set():
-            executor.spin_once(timeout_sec=0.05)
-
-    thread = threading.Thread(target=spin)
-    thread.start()
-    try:
-        yield nodes
-    finally:
-        ended.set()
-        thread.join()
-        executor.shutdown()
-        for node in nodes:
-            node.destroy_node()
-        rclpy.shutdown(context=context)
+    return spinning(*(partial(SimulatedLibcamera, name, **options) for name in names))
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +145,7 @@ def test_an_integer_and_two_sets_in_a_row_are_the_traps_they_are_on_the_real_cam
 
 
 def test_no_camera_and_no_focus_motor(camera, monkeypatch):
-    monkeypatch.setattr("fossa_ros.ros.camera_parameters.DISCOVERY_S", 1.0)
+    monkeypatch.setattr("fossa_ros.ros.remote_parameters.DISCOVERY_S", 1.0)
     for _ in range(10):  # a busy machine may take longer to see the node that is there
         with pytest.raises(LensError, match=r"no camera node '/front/camera'; start camera_ros") as failure:
             open_lens("camera_ros", "/front/camera")

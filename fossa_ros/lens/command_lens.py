@@ -8,7 +8,6 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from fossa_ros.core.errors import InputError, LensError
 from fossa_ros.core.optics import dioptres
@@ -45,7 +44,7 @@ class CommandLens(FocusLens):
             half a step.
     """
 
-    tolerance: ClassVar[float | None] = None
+    tolerance: float | None = None
 
     def __init__(self, clock: Callable[[], int], optics: FixedOptics | None = None):
         """Store clock and optics.

@@ -13,7 +13,8 @@ class LensConfig:
 
     backend: str = parameter("optotune_ld4", "Lens driver; other packages can add theirs")
     port: str = parameter(
-        "/dev/ttyACM0", "Where the lens is: serial port, usb:VID:PID[:SERIAL], video device, or node of a camera"
+        "/dev/ttyACM0",
+        "Where the lens is: serial port, usb:VID:PID[:SERIAL], video device, node of a camera, or topic that sets it",
     )
     power_offset: float = parameter(
         0.0,

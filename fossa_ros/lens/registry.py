@@ -21,6 +21,8 @@ BUILT_IN = (
     EntryPoint("camera_ros", "fossa_ros.ros.camera_ros_lens:CameraRosLens", GROUP),
     EntryPoint("optotune_icc", "fossa_ros.lens.optotune_icc:OptotuneIcc", GROUP),
     EntryPoint("optotune_ld4", "fossa_ros.lens.optotune_ld4:OptotuneLd4", GROUP),
+    EntryPoint("ros_parameter", "fossa_ros.ros.ros_parameter_lens:RosParameterLens", GROUP),
+    EntryPoint("topic", "fossa_ros.ros.topic_lens:TopicLens", GROUP),
     EntryPoint("v4l2", "fossa_ros.lens.v4l2:V4l2Lens", GROUP),
     EntryPoint("varioptic_usbm", "fossa_ros.lens.varioptic_usbm:VariopticUsbM", GROUP),
 )
