@@ -24,9 +24,10 @@ from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.estimators.fossa import create_model
 from fossa_ros.evaluation import zedd_submission
 from fossa_ros.evaluation.comparison import compare_runs, mean_interval
+from fossa_ros.evaluation.coverage import curve_of
 from fossa_ros.evaluation.datasets import SETS, open_set
 from fossa_ros.evaluation.datasets.zedd import SIZES
-from fossa_ros.evaluation.evaluate import INTERRUPTED, TENTHS, by_tenths, evaluate, vary
+from fossa_ros.evaluation.evaluate import INTERRUPTED, evaluate, vary
 from fossa_ros.evaluation.protocol import Setting
 from fossa_ros.evaluation.published import PUBLISHED
 from fossa_ros.evaluation.results import Results, Run, read_results
@@ -72,7 +73,8 @@ def test_figures_of_a_set_by_hand(tmp_path):
     # 2.6 m is off by factors of 1.3 and of 1.154.
     assert (result.mean["delta_1.15"], result.mean["delta_1.25"], result.mean["delta_1.25^2"]) == (0.0, 0.5, 1.0)
     assert near["coverage"] == 1.0 and near["seconds"] >= 0
-    assert result.extra[TENTHS] == pytest.approx([0.65 / 3] * 10)
+    # The scenes weigh the same; their confidences are alike, so that half of the pixels are half of each.
+    assert curve_of(result, "here").at(0.5) == (pytest.approx(0.65 / 3), pytest.approx(0.4 / 3))
 
 
 def test_ddff12_is_scored_in_disparity(tmp_path):
@@ -96,12 +98,6 @@ def test_a_study_varies_one_kind_at_a_time():
         Setting(1.4, 5, "near"),
     ]
     assert vary(protocol, (2.8,), (3, 9)) == [Setting(2.8, 3, "uniform"), Setting(2.8, 9, "uniform")]
-
-
-def test_error_by_tenths_of_confidence():
-    confidence = np.linspace(0, 1, 1000)
-    assert by_tenths(1 - confidence, confidence) == pytest.approx(np.linspace(0.95, 0.05, 10), abs=0.002)
-    assert np.isnan(by_tenths(np.empty(0), np.empty(0))).all()
 
 
 def test_what_stacks_lack_is_left_out_or_refused(tmp_path):
@@ -333,12 +329,9 @@ def test_a_plot_has_a_panel_for_what_varies(tmp_path):
     for kinds, more in ((1, []), (2, [Run({"f_number": 2.8, "planes": 5, "focus": "near"}, images)])):
         draw_study(tmp_path / "p.png", Results("ibims", {"name": "x"}, (*runs, *more)), "a title")
         assert read_photograph(tmp_path / "p.png").image.shape[1] == round(130 * (1.2 + 3.4 * kinds))
-    settings = [Setting(1.4, 3), Setting(1.4, 5)]
-    check_plot(tmp_path / "p.svg", settings)
+    check_plot(tmp_path / "p.svg")
     with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
-        check_plot(tmp_path / "p.bmp", settings)
-    with pytest.raises(InputError, match="A plot needs several settings"):
-        check_plot(tmp_path / "p.png", settings[:1])
+        check_plot(tmp_path / "p.bmp")
 
 
 def test_networks_are_given_unrounded_planes(tmp_path):

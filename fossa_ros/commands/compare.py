@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -14,6 +15,7 @@ from fossa_ros.commands.evaluation_tables import PLAIN
 from fossa_ros.commands.option_types import FILE
 from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.comparison import LEVEL, RESAMPLES, Compared, compare_runs
+from fossa_ros.evaluation.coverage import CoverageCurve, curve_of
 from fossa_ros.evaluation.results import Results, Run, read_results
 
 
@@ -23,6 +25,7 @@ from fossa_ros.evaluation.results import Results, Run, read_results
 @click.option("--setting-a", help="Compare only this run of A, by its name in the tables.  [default: all]")
 @click.option("--setting-b", help="Compare only this run of B.  [default: all]")
 @click.option("--figure", "figures", multiple=True, help="Print only this figure, by its name in the file; repeatable.")
+@click.option("--plot", type=FILE, help="Draw AbsRel against coverage, a line for each model.")
 @click.option(
     "--resamples",
     default=RESAMPLES,
@@ -31,7 +34,7 @@ from fossa_ros.evaluation.results import Results, Run, read_results
     help="Bootstrap resamples of the images.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the resamples.")
-def command(a, b, setting_a, setting_b, figures, resamples, seed):
+def command(a, b, setting_a, setting_b, figures, plot, resamples, seed):
     """Compare two files of figures, with confidence intervals.
 
     A and B are files of fossa evaluate --json for one set: of two models or two settings. Runs of the same setting are
@@ -42,7 +45,14 @@ def command(a, b, setting_a, setting_b, figures, resamples, seed):
     if first.benchmark != second.benchmark:
         raise InputError(f"{a} is of {first.benchmark} and {b} of {second.benchmark}; compare files of the same set.")
     console = Console()
-    for run_a, run_b in pair(first, second, setting_a, setting_b):
+    pairs = pair(first, second, setting_a, setting_b)
+    if plot is not None:
+        from fossa_ros.evaluation.coverage_plot import draw_coverage
+        from fossa_ros.evaluation.study_plot import check_plot
+
+        check_plot(plot)
+        draw_coverage(plot, coverage_curves(((a, first), (b, second)), pairs), first.benchmark)
+    for run_a, run_b in pairs:
         compared = compare_runs(run_a, run_b, resamples, seed)
         rows = [row for row in compared if not figures or row.figure in figures]
         if not rows:
@@ -55,6 +65,23 @@ def command(a, b, setting_a, setting_b, figures, resamples, seed):
         if left_out:
             console.print(f"{left_out} images of only one of the two runs are left out.")
     console.print(escape(f"A: {described(first)} ({a})\nB: {described(second)} ({b})"))
+
+
+def coverage_curves(
+    files: Sequence[tuple[Path, Results]], pairs: Sequence[tuple[Run, Run]]
+) -> dict[str, CoverageCurve]:
+    """Return the curves of two files' runs by name: that of the model, with the setting where it alone differs.
+
+    Raises:
+        InputError: a file has no error by coverage.
+    """
+    sources = [(path, results, run) for both in pairs for (path, results), run in zip(files, both, strict=True)]
+    models = [str(results.model["name"]) for _, results, _ in sources]
+    if len(set(models)) < len(models):
+        models = [f"{model}, {run.label}" for model, (_, _, run) in zip(models, sources, strict=True)]
+    if len(set(models)) < len(models):
+        models = [f"{path.name}: {model}" for model, (path, _, _) in zip(models, sources, strict=True)]
+    return {model: curve_of(run, path) for model, (path, _, run) in zip(models, sources, strict=True)}
 
 
 def comparison_table(rows: Sequence[Compared], images: int) -> Table:

@@ -13,6 +13,7 @@ from rich.progress import MofNCompleteColumn
 from fossa_ros.commands.option_types import FILE, PATH, Number, Values, ValuesCommand, finite_number, one_of
 from fossa_ros.commands.progress import counted, progress_bar, stages
 from fossa_ros.estimators.factory import create_estimator
+from fossa_ros.evaluation.coverage import curve_of
 from fossa_ros.evaluation.datasets import SETS, WITHOUT_DATA, open_set
 from fossa_ros.evaluation.disturbance import Disturbance
 from fossa_ros.evaluation.evaluate import INTERRUPTED, evaluate, vary
@@ -50,7 +51,7 @@ NUMBERS, COUNTS, WORDS = Values("numbers", finite_number), Values("counts", int)
 @click.option("--limit", type=click.IntRange(1), help="Evaluate the first N images only.")
 @click.option("--images", "each", is_flag=True, help="Print the figures of every image too.")
 @click.option("--json", "json_file", type=FILE, help="Write every figure to this file.")
-@click.option("--plot", type=FILE, help="Draw error against the varied setting: a PNG, SVG or PDF file.")
+@click.option("--plot", type=FILE, help="Draw error against the varied setting, or against coverage.")
 @click.option("--zedd-submission", type=FILE, help="Write the zip of the test split for the test server of zedd.")
 @click.option("--check-submission", type=FILE, help="Check such a zip, and do nothing else.")
 def command(set_name, data, model, checkpoint, device, precision, json_file, plot, each, limit, **options):
@@ -83,7 +84,7 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
         if plot is not None:
             from fossa_ros.evaluation.study_plot import check_plot
 
-            check_plot(plot, settings)
+            check_plot(plot)
         estimator, described = make_estimator(model, checkpoint, device, precision)
     disturbance = Disturbance(options["shuffle"], options["misstate"], options["blind"], options["seed"])
     with progress_bar(MofNCompleteColumn()) as bar:
@@ -99,9 +100,14 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
     if json_file is not None:
         write_results(json_file, results)
     if plot is not None:
+        from fossa_ros.evaluation.coverage_plot import draw_coverage
         from fossa_ros.evaluation.study_plot import draw_study
 
-        draw_study(plot, results, f"{model} on {benchmark.title}, {len(runs[0].images)} images")
+        images = f"{benchmark.title}, {len(runs[0].images)} images"
+        if len(runs) > 1:
+            draw_study(plot, results, f"{model} on {images}")
+        else:
+            draw_coverage(plot, {model: curve_of(runs[0], "the evaluation")}, images)
     from fossa_ros.commands.evaluation_tables import tables
 
     out = Console()

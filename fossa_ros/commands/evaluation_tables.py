@@ -8,8 +8,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from fossa_ros.evaluation.coverage import SHOWN, CoverageCurve, curve_of
 from fossa_ros.evaluation.datasets import Benchmark
-from fossa_ros.evaluation.evaluate import TENTHS
 from fossa_ros.evaluation.metrics import DELTA_THRESHOLDS
 from fossa_ros.evaluation.published import PUBLISHED
 from fossa_ros.evaluation.results import Results
@@ -47,9 +47,8 @@ def tables(results: Results, benchmark: Benchmark, in_protocol: bool, each: bool
         if each:
             yield escape(f"\n{run.label}")
             yield figures_table("image", run.images)
-        if each or len(results.runs) == 1:
-            tenths = " ".join("-" if error != error else f"{error:.3f}" for error in run.extra[TENTHS])
-            yield f"AbsRel by tenths of confidence, least first: {tenths}"
+    yield "\nAbsRel of the most confident pixels, as a share of all with known depth (of the best possible ranking)"
+    yield coverage_table({run.label: curve_of(run, "the evaluation") for run in results.runs})
 
 
 def beside_published(results: Results) -> Table:
@@ -73,4 +72,16 @@ def figures_table(first: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
         table.add_column(COLUMNS[figure], justify="right", no_wrap=True, min_width=len(COLUMNS[figure]))
     for name, figures in rows.items():
         table.add_row(escape(name), *(f"{figures[figure]:.{3 if figure == 'seconds' else 4}f}" for figure in FEW))
+    return table
+
+
+def coverage_table(rows: Mapping[str, CoverageCurve]) -> Table:
+    """Return a table of AbsRel at some coverages, a row each; "-" where fewer pixels have a depth."""
+    table = Table(**PLAIN)
+    table.add_column("setting")
+    for share in SHOWN:
+        table.add_column(f"{share:.0%}".replace("%", " %"), justify="right", no_wrap=True)
+    for name, curve in rows.items():
+        errors = [curve.at(share) for share in SHOWN]
+        table.add_row(escape(name), *("-" if a is None else f"{a:.3f} ({best:.3f})" for a, best in errors))
     return table

@@ -12,15 +12,14 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.rectified import rectified
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators.estimator import Estimator
+from fossa_ros.evaluation.coverage import KEY, coverage_curve, ranked_pixels
 from fossa_ros.evaluation.datasets.benchmark import Benchmark
 from fossa_ros.evaluation.disturbance import Disturbance
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.evaluation.protocol import Sample, Setting
 from fossa_ros.evaluation.results import Run
 
-POOLED = 5_000  # pixels per image used for the error by confidence
-TENTHS = "abs_rel_by_confidence"  # in the extra of a run: AbsRel of each tenth of the pixels, least certain first
-INTERRUPTED = "interrupted"  # likewise: Ctrl-C ended the run before the last image
+INTERRUPTED = "interrupted"  # in the extra of a run: Ctrl-C ended it before the last image
 
 
 def vary(
@@ -75,8 +74,9 @@ def evaluate(
                     began = time.perf_counter()
                     result = estimate(estimator, sample)
                     seconds = time.perf_counter() - began
-                    pool.append(errors_and_confidences(result, sample.truth))
-                    figures[name] = {**score(benchmark, result.depth, sample.truth), "seconds": seconds}
+                    found, truth = scored(benchmark, result.depth, sample.truth)
+                    pool.append(ranked_pixels(found, truth, result.confidence))
+                    figures[name] = {**depth_metrics(found, truth), "seconds": seconds}
                 progress(name)
     except KeyboardInterrupt:
         if not all(images):
@@ -86,7 +86,7 @@ def evaluate(
     for setting, figures, pool in zip(settings, images, pools, strict=True):
         if not figures:
             raise InputError(f"No image of {benchmark.title} has {setting.planes} planes; give fewer.")
-        extra = {TENTHS: by_tenths(*np.concatenate(pool, axis=1))} | ({INTERRUPTED: True} if interrupted else {})
+        extra = {KEY: coverage_curve(pool).as_dict()} | ({INTERRUPTED: True} if interrupted else {})
         runs.append(Run(setting.as_dict() | disturbance.as_dict(), figures, extra))
     return runs
 
@@ -98,24 +98,8 @@ def estimate(estimator: Estimator, sample: Sample) -> DepthMap:
     return estimator.estimate_unrounded(sample.stack, sample.unrounded)
 
 
-def score(benchmark: Benchmark, depth: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return the figures of one image, of depth or disparity as the set defines."""
+def scored(benchmark: Benchmark, depth: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is compared: depth and truth, or their disparity, as the set defines."""
     if benchmark.in_disparity:
-        depth, truth = benchmark.disparity(depth), benchmark.disparity(truth)
-    return depth_metrics(depth, truth)
-
-
-def errors_and_confidences(result: DepthMap, truth: np.ndarray) -> np.ndarray:
-    """Return (2, M) relative error and confidence of evenly spaced pixels."""
-    both = np.flatnonzero(np.isfinite(result.depth) & np.isfinite(truth))
-    chosen = both[:: max(1, len(both) // POOLED)]
-    depth, true = result.depth.ravel()[chosen], truth.ravel()[chosen]
-    return np.stack([np.abs(depth - true) / true, result.confidence.ravel()[chosen]])
-
-
-def by_tenths(errors: np.ndarray, confidences: np.ndarray) -> list[float]:
-    """Return the mean error of each tenth of the pixels, sorted by confidence, from the least certain."""
-    if not len(errors):
-        return [float("nan")] * 10
-    tenth = np.searchsorted(np.quantile(confidences, np.linspace(0, 1, 11)[1:-1]), confidences)
-    return [float(errors[tenth == k].mean()) if (tenth == k).any() else float("nan") for k in range(10)]
+        return benchmark.disparity(depth), benchmark.disparity(truth)
+    return depth, truth

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.comparison import mean_interval
-from fossa_ros.evaluation.protocol import Setting
 from fossa_ros.evaluation.results import Results
 from fossa_ros.io.pictures import write_figure
 
@@ -67,16 +65,14 @@ def draw_study(path: Path, results: Results, title: str) -> None:
     write_figure(path, figure)
 
 
-def check_plot(path: Path, settings: Sequence[Setting]) -> None:
-    """Check file format and number of settings of a plot, before the evaluation.
+def check_plot(path: Path) -> None:
+    """Check the file format of a plot, before the evaluation.
 
     Raises:
-        InputError: the format is not one of ``FORMATS``, or there is only one setting.
+        InputError: the format is not one of ``FORMATS``.
     """
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"A plot is a {', '.join(FORMATS)} file, not '{path.name}'; give --plot another suffix.")
-    if len(settings) < 2:
-        raise InputError("A plot needs several settings; give several --apertures, --planes or --focus.")
 
 
 def _varied(results: Results, kind: str) -> list:
