@@ -50,6 +50,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         *shared("launch"),
         *shared("config"),
+        *shared("urdf"),
         (f"lib/{PACKAGE}", write_launchers()),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from fossa_ros.messages import topics
@@ -38,7 +39,8 @@ def test_the_readme_names_topics_that_exist():
 def test_every_topic_has_a_message_definition_for_rclpy_and_for_bags():
     store = typestore()
     for topic in ALL:
-        assert message_class(topic.type).__name__ == topic.type.rsplit("/")[-1]
+        if topic is not topics.TF_STATIC or find_spec("tf2_msgs"):  # not on PyPI
+            assert message_class(topic.type).__name__ == topic.type.rsplit("/")[-1]
         assert topic.type in store.types
     assert set(PROFILES) == set(Profile) and len({topic.name for topic in ALL}) == len(ALL)
 

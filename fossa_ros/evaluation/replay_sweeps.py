@@ -138,7 +138,10 @@ class _FrameSweeps:
         self._decoder = configured_decoder(config, configured_calibration(config.lens), self._gyro, log)
         rectified, _ = takes_rectified(config.camera.image, topics.image or "")
         self._frames = CameraFrames(
-            self._sequencer.add_frame, exposure_times=bool(config.sweep.exposure_topic), rectified=rectified
+            self._sequencer.add_frame,
+            exposure_times=bool(config.sweep.exposure_topic),
+            rectified=rectified,
+            frame_id=config.camera.frame_id,
         )
         self._pairs = CameraPairs(
             lambda image, info: self._frames.add(image, info, self._now_ns), topics.image, topics.camera_info

@@ -24,15 +24,29 @@ class CameraFrames:
         exposure_times: whether frames wait for ``add_metadata`` to report their exposure time, as ``ExposureTimes``
             describes; if not, all have the configured one.
         rectified: whether the images are rectified, so that P of their camera_info counts.
+        frame_id: of what is made of them; empty for the one of their camera_info.
     """
 
-    def __init__(self, on_frame: Callable[[Frame], None], *, exposure_times: bool = False, rectified: bool = False):
+    def __init__(
+        self,
+        on_frame: Callable[[Frame], None],
+        *,
+        exposure_times: bool = False,
+        rectified: bool = False,
+        frame_id: str = "",
+    ):
         self._on_frame = on_frame
         self._rectified = rectified
+        self._frame_id = frame_id
         self._exposures = ExposureTimes(on_frame) if exposure_times else None
 
     def add(self, image: Any, info: Any, arrival_ns: int) -> None:
-        """Add an image, raw or compressed, with its camera_info, that arrived at ``arrival_ns``."""
+        """Add an image, raw or compressed, with its camera_info, that arrived at ``arrival_ns``.
+
+        The frame of the camera_info becomes the one that was given.
+        """
+        if self._frame_id:
+            info.header.frame_id = self._frame_id
         frame = camera_frame(image, info, arrival_ns, self._rectified)
         if self._exposures is None:
             self._on_frame(frame)

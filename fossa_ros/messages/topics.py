@@ -25,7 +25,7 @@ class Topic:
     """A topic.
 
     Attributes:
-        name: relative to the node's namespace, except for ``/diagnostics``.
+        name: relative to the node's namespace, except for ``/diagnostics`` and ``/tf_static``.
         type: of its messages, ``PACKAGE/msg/NAME``.
         profile: with which it is published; for inputs, with which the nodes subscribe.
     """
@@ -56,6 +56,7 @@ COMPRESSED_ALL_IN_FOCUS = Topic("all_in_focus/image/compressed", _COMPRESSED, Pr
 POINTS = Topic("points", "sensor_msgs/msg/PointCloud2", Profile.RESULTS)
 MOTION_DEBUG = Topic("motion/debug_image", _IMAGE, Profile.RESULTS)
 SWEEP = Topic("sweep", "fossa_ros/msg/SweepReport", Profile.REPORTS)
+TF_STATIC = Topic("/tf_static", "tf2_msgs/msg/TFMessage", Profile.LATCHED)
 DIAGNOSTICS = Topic("/diagnostics", _DIAGNOSTICS, Profile.RESULTS)
 
 # Of sim_rig_node, beside image and camera_info.
@@ -70,5 +71,5 @@ RESULTS = (
     *(POINTS, COMPRESSED_DEPTH, COMPRESSED_ALL_IN_FOCUS, MOTION_DEBUG, SWEEP),
 )
 COMPRESSED_RESULTS = (COMPRESSED_DEPTH, COMPRESSED_ALL_IN_FOCUS)  # of what is among the results already
-OUTPUTS = (*RESULTS, LENS_STATE, FOCUS_STACK, DIAGNOSTICS)
+OUTPUTS = (*RESULTS, LENS_STATE, FOCUS_STACK, TF_STATIC, DIAGNOSTICS)
 RIG = (IMAGE, CAMERA_INFO, METADATA, TRUE_DEPTH, TRUE_LENS, DIAGNOSTICS)

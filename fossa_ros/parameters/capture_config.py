@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -12,6 +13,8 @@ from fossa_ros.core.sample_range import PAYLOADS
 from fossa_ros.lens.config import LensConfig
 from fossa_ros.messages.camera_info import ImageKind
 from fossa_ros.sweep import ClockUse, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+
+UNIT_LENGTH = 1e-3  # by which a quaternion may differ from length 1
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class CameraConfig:
         "holds every value so far",
         minimum=0,
         maximum=16,
+    )
+    frame_id: str = parameter(
+        "", "Frame of everything that is published, in place of the one that camera_info says; empty keeps that one"
     )
 
     def __post_init__(self) -> None:
@@ -106,6 +112,32 @@ class ImuConfig:
 
 
 @dataclass(frozen=True)
+class TransformConfig:
+    """Group ``tf``: the static transform to the camera's optical frame."""
+
+    publish: bool = parameter(
+        False, "Publish the transform on /tf_static; leave it to the robot's description where that has the camera"
+    )
+    parent: str = parameter("camera_link", "Frame in which the camera is mounted")
+    translation: tuple[float, ...] = parameter(
+        (0.0, 0.0, 0.0), "Place (x, y, z) of the camera's optical frame in tf.parent", unit="m"
+    )
+    rotation: tuple[float, ...] = parameter(
+        (-0.5, 0.5, -0.5, 0.5),
+        "Quaternion (x, y, z, w) of the optical frame in tf.parent; by default that of an optical frame in a link "
+        "whose x points along the optical axis and z up (REP 103)",
+    )
+
+    def __post_init__(self) -> None:
+        if len(self.translation) != 3:
+            raise InputError(f"tf.translation must be three numbers x, y, z, not {list(self.translation)}; correct it.")
+        if len(self.rotation) != 4 or abs(math.hypot(*self.rotation) - 1.0) > UNIT_LENGTH:
+            raise InputError(
+                f"tf.rotation must be a quaternion (x, y, z, w) of length 1, not {list(self.rotation)}; correct it."
+            )
+
+
+@dataclass(frozen=True)
 class CaptureConfig:
     """Everything that decides how sweeps are captured."""
 
@@ -116,3 +148,4 @@ class CaptureConfig:
     camera: CameraConfig = field(default_factory=CameraConfig, metadata=within("camera."))
     sweep: SweepParameters = field(default_factory=SweepParameters, metadata=within("sweep."))
     imu: ImuConfig = field(default_factory=ImuConfig, metadata=within("imu."))
+    tf: TransformConfig = field(default_factory=TransformConfig, metadata=within("tf."))

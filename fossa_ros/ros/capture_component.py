@@ -36,6 +36,7 @@ from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_subscription
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.log_throttle import Reminder
+from fossa_ros.ros.static_transform import StaticTransform
 from fossa_ros.sweep import CapturedSweep, DecodePlane, GyroBuffer, SweepCapture, SweepMode
 
 
@@ -57,6 +58,7 @@ class CaptureComponent:
         self._camera: CameraSubscription | None = None
         self._subscriptions: list[Subscription] = []
         self._lens_states: LifecyclePublisher | None = None  # where this node drives the lens
+        self._transform: StaticTransform | None = None
         self._gyro: GyroBuffer | None = None
         self._frames: CameraFrames | None = None
         self._exposure_fault = ""
@@ -95,6 +97,7 @@ class CaptureComponent:
         self._on_camera, self._planes = on_camera, len(plan.focus_distances)
         self._transport = config.image_transport
         self._image_kind = config.camera.image
+        self._own_frame_id = config.camera.frame_id
         self._exposure_topic = config.sweep.exposure_topic
         if self._exposure_topic:
             try:
@@ -125,7 +128,13 @@ class CaptureComponent:
             self._lens_id = f"{lens.backend} {usb_serial_number(config.lens.port) or config.lens.port}"
 
     def configure(self, config: CaptureConfig) -> str:
-        """Create the publisher of a lens that was opened, and return its backend and serial number, or its port."""
+        """Create the publisher of a lens that was opened, and return its backend and serial number, or its port.
+
+        Raises:
+            InputError: the transform to the camera cannot be published.
+        """
+        if config.tf.publish:
+            self._transform = StaticTransform(self._node, config.tf)
         if not self._external:
             self._lens_states = create_lifecycle_publisher(self._node, topics.LENS_STATE)
         planes = ", ".join(f"{distance:.2f}" for distance in config.sweep.plan.focus_distances)
@@ -154,7 +163,10 @@ class CaptureComponent:
         rectified, why = takes_rectified(self._image_kind, self._node.resolve_topic_name(topics.IMAGE.name))
         self._node.get_logger().info(why)
         self._frames = CameraFrames(
-            self._capture.add_frame, exposure_times=bool(self._exposure_topic), rectified=rectified
+            self._capture.add_frame,
+            exposure_times=bool(self._exposure_topic),
+            rectified=rectified,
+            frame_id=self._own_frame_id,
         )
         self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
         self._subscriptions.append(create_subscription(self._node, topics.IMU, self._on_imu))
@@ -192,6 +204,9 @@ class CaptureComponent:
         self.close_lens()
         if self._lens_states is not None:
             self._node.destroy_lifecycle_publisher(self._lens_states)
+        if self._transform is not None:
+            self._transform.close()
+            self._transform = None
         self._capture = self._lens_states = self._gyro = None
 
     def tick(self, health: Health) -> None:
@@ -218,7 +233,9 @@ class CaptureComponent:
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Pass a frame to the capture without decoding it, on the executor's thread."""
         arrival_ns = self._node.now_ns()
-        self._frame_id = info.header.frame_id
+        self._frame_id = self._own_frame_id or info.header.frame_id
+        if self._transform is not None:
+            self._transform.publish(self._frame_id)
         if not self._camera_seen:
             self._camera_seen = True
             self._on_camera(CameraCalibration.of(info).image_size, self._planes)

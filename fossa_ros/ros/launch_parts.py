@@ -111,6 +111,57 @@ def package_node(
     )
 
 
+def example_description(entities: Callable[[LaunchContext], list[Any]], *arguments: Argument) -> LaunchDescription:
+    """Return a description of an example: a program of another package, beside a node of this one.
+
+    Args:
+        entities: as for ``launch_description``.
+        arguments: of this example.
+    """
+    environment.find_packages()
+    common = [argument for argument in COMMON if argument[0] in ("namespace", "use_sim_time")]
+    declared = [
+        DeclareLaunchArgument(name, default_value=value, description=text)
+        for name, value, text in (*arguments, *common)
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=entities)])
+
+
+def consumer(
+    context: LaunchContext, package: str, executable: str, topics: Mapping[str, str], *parameters: Any
+) -> Node:
+    """Return a node of another package that takes what a node of this package publishes.
+
+    Args:
+        context: with the arguments of ``example_description``.
+        package: of the node.
+        executable: of the node.
+        topics: of the node, and what they are called in the namespace of this package's node.
+        parameters: of the node: by name, or files.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError as error:
+        raise InputError(f"This example needs the package {package}, which is not installed; install it.") from error
+    clock = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
+    return Node(
+        package=package,
+        executable=executable,
+        parameters=[*parameters, clock],
+        remappings=[(own, fossa_topic(context, name)) for own, name in topics.items()],
+        additional_env=environment.transport(),
+        output="screen",
+    )
+
+
+def fossa_topic(context: LaunchContext, name: str) -> str:
+    """Return the full name of a topic of this package's node, in the namespace that the argument gives."""
+    return f"/{argument(context, 'namespace').strip('/')}/{name}".replace("//", "/")
+
+
 def lens_port(context: LaunchContext) -> dict[str, Any]:
     """Return the parameter that the argument ``lens_port`` overrides; nothing where that is empty."""
     if not argument(context, "lens_port"):

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
 
@@ -188,7 +189,7 @@ class TopicLens(CommandLens):
                 "the driver of the lens, or set port and type to its topic's."
             )
 
-    def _on_feedback(self, message: object) -> None:
+    def _on_feedback(self, message: Any) -> None:
         """Keep a reported position, on the node's thread."""
         with self._reported:
             self._position = float(message.data)
