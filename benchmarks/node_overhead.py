@@ -1,4 +1,7 @@
-"""Measure what the node costs beside inference: from the last image of a sweep until its results are published.
+"""Measure what the node costs beside inference: from the end of a sweep until its results are published.
+
+The wait until the lens has reported that it held still for the last image is a stage of its own, and not among the
+times until results are out.
 
 The node runs as usual, but its estimator returns a known answer. Another process publishes the images of a camera whose
 lens is driven elsewhere, a third subscribes. Results are times by stage or, with ``--memory``, resident memory.
@@ -15,7 +18,7 @@ import resource
 import sys
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 
 import click
 import cv2
@@ -25,19 +28,18 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecyclePublisher
 from rich.console import Console
 from rich.progress import Progress
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from fossa_ros.core.all_in_focus import compose_all_in_focus
 from fossa_ros.core.freed_memory import keep_freed_memory
-from fossa_ros.core.geometry import POINT
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators import Estimator
 from fossa_ros.messages import camera_frames
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import LensState
 from fossa_ros.parameters.depth_config import EstimatorConfig
-from fossa_ros.pipeline import result_messages
+from fossa_ros.pipeline import cloud, result_messages
 from fossa_ros.pipeline import worker as pipeline
 from fossa_ros.ros import capture_component, environment, lifecycle, outputs, qos
 from fossa_ros.ros.conversions import image_message, time_message
@@ -45,17 +47,28 @@ from fossa_ros.ros.fossa_node import FossaNode
 from fossa_ros.sweep import SweepDecoder, SweepPlan
 
 PLANES, EXPOSURE = 5, 0.003
+EXPOSURE_NS = round(EXPOSURE * 1e9)
 MARGIN = 0.01  # seconds: the camera is a program, and late on a busy machine
+MARGIN_NS = round(MARGIN * 1e9)
+REPORT_NS = 10_000_000  # between reports of the lens while it holds a plane
 HELD_NS = 15_000_000  # for which the lens holds a plane before and after the exposure
 PLAN = SweepPlan.evenly(0.35, 6.0, PLANES)
 SUBSCRIBED = (("depth/image", Image), ("all_in_focus/image", Image), ("points", PointCloud2))
+COMPRESSED = (
+    ("depth/image/compressedDepth", CompressedImage),
+    ("all_in_focus/image/compressed", CompressedImage),
+    ("points", PointCloud2),
+)
 BEFORE = ("decode", "assemble", "align")  # inference
 SENT = {
     "depth/image": "send the depth",
     "all_in_focus/image": "send the all-in-focus image",
+    "depth/image/compressedDepth": "send the depth",
+    "all_in_focus/image/compressed": "send the all-in-focus image",
     "points": "send the cloud",
 }
-STAGES = ("wait", *BEFORE, "encode", "fuse", "cloud", *SENT.values(), "until depth is out", "until all is out")
+SENDING = tuple(dict.fromkeys(SENT.values()))
+STAGES = ("wait", *BEFORE, "encode", "fuse", "cloud", "compress", *SENDING, "until depth is out", "until all is out")
 
 
 def planes_of(width: int, height: int) -> list[np.ndarray]:
@@ -97,15 +110,23 @@ def camera(width: int, height: int, rate: float, encoding: str, ended) -> None:
     while not ended.is_set():
         plane = order[index % len(order)]
         stamp_ns = first_ns + round(index * 1e9 / rate)  # as regular as a camera's
+        wait_until(stamp_ns - HELD_NS)
         publish_state(stamp_ns - HELD_NS, plane)
-        publish_state(stamp_ns + round(EXPOSURE * 1e9) + HELD_NS, plane)
         header = Header(stamp=time_message(stamp_ns), frame_id="optical")
         info.header = messages[plane].header = header
-        time.sleep(max(stamp_ns / 1e9 + EXPOSURE - time.time(), 0.0))
+        wait_until(stamp_ns + EXPOSURE_NS)
         infos.publish(info)
         images.publish(messages[plane])
+        for held_ns in range(0, HELD_NS * 2 + 1, REPORT_NS):  # a lens that measures its position says it often
+            wait_until(stamp_ns + EXPOSURE_NS + held_ns)
+            publish_state(stamp_ns + EXPOSURE_NS + held_ns, plane)
         index += 1
     rclpy.try_shutdown()
+
+
+def wait_until(time_ns: int) -> None:
+    """Wait until the clock shows a time."""
+    time.sleep(max((time_ns - time.time_ns()) / 1e9, 0.0))
 
 
 def mosaic(rgb: np.ndarray) -> np.ndarray:
@@ -115,14 +136,14 @@ def mosaic(rgb: np.ndarray) -> np.ndarray:
     return raw
 
 
-def subscriber(ended, frugal: bool) -> None:
+def subscriber(ended, frugal: bool, subscribed) -> None:
     """Subscribe in a separate process; ``frugal`` keeps freed memory for reuse, as the nodes do."""
     if frugal:
         keep_freed_memory()
     environment.complete()
     rclpy.init()
     node = rclpy.create_node("subscriber")
-    for topic, kind in SUBSCRIBED:
+    for topic, kind in subscribed:
         node.create_subscription(kind, topic, lambda message: None, qos.RESULTS)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -152,10 +173,12 @@ class Stopwatch:
 
     def __init__(self):
         self.arrivals: dict[int, float] = {}
+        self.states: deque[tuple[int, float]] = deque(maxlen=200)
         self.ended: dict[str, float] = {}  # when a stage last did
         self.now: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))  # elapsed, processor
         self.earlier: dict[int, dict[str, np.ndarray]] = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
         self.sweeps: list[np.ndarray] = []  # (stages, 2)
+        self.bytes = 0  # published, of images and clouds
         self._lock = threading.Lock()
 
     def wrap(self, owner, name: str, stage, sweep=lambda args: None) -> None:
@@ -195,6 +218,10 @@ class Stopwatch:
         while len(self.arrivals) > 200:
             del self.arrivals[next(iter(self.arrivals))]
 
+    def lens_reported(self, stamp_ns: int) -> None:
+        """Note the arrival of a state of the lens."""
+        self.states.append((stamp_ns, time.perf_counter()))
+
     def published(self, result) -> None:
         """Complete the times of a sweep."""
         with self._lock:
@@ -202,15 +229,18 @@ class Stopwatch:
             spent |= self.earlier.pop(result.sweep.number, {})
         if result.depth is None:
             return
-        began, inference = self.arrivals[max(result.sweep.stamps_ns)], spent["inference"][0]
+        last_ns, inference = max(result.sweep.stamps_ns), spent["inference"][0]
+        held = next(arrival for stamp_ns, arrival in self.states if stamp_ns >= last_ns + EXPOSURE_NS + MARGIN_NS)
+        began = max(self.arrivals[last_ns], held)
         all_out = (time.perf_counter() - began) * 1e3 - inference
         depth_out = (self.ended.get(SENT["depth/image"], np.nan) - began) * 1e3 - inference
         spent["assemble"] = np.maximum(spent["assemble"] - spent["decode"], 0.0)
         before = sum(spent[stage] for stage in BEFORE)
-        work = before + sum(spent[stage] for stage in ("encode", "fuse", "cloud", *SENT.values()))
+        work = before + sum(spent[stage] for stage in ("encode", "fuse", "cloud", "compress", *SENDING))
         spent["wait"] = np.array([(self.began - began) * 1e3 - inference - before[0], 0.0])
-        spent["until depth is out"] = np.array([depth_out, before[1] + spent[SENT["depth/image"]][1]])
-        spent["until all is out"] = np.array([all_out, work[1]])
+        waited = spent["wait"][0]  # for the report of the lens that decides, which this lens makes when it does
+        spent["until depth is out"] = np.array([depth_out - waited, before[1] + spent[SENT["depth/image"]][1]])
+        spent["until all is out"] = np.array([all_out - waited, work[1]])
         self.sweeps.append(np.array([spent[stage] for stage in STAGES]))
 
 
@@ -223,7 +253,9 @@ def instrument(watch: Stopwatch) -> None:
     watch.wrap(Known, "estimate", "inference")
     watch.wrap(sys.modules[__name__], "compose_all_in_focus", "fuse")
     watch.wrap(result_messages, "depth_fields", "encode")
-    watch.wrap(result_messages, "cloud_of", "cloud")
+    watch.wrap(cloud, "coloured_cloud", "cloud")
+    watch.wrap(result_messages, "compressed_depth_fields", "compress")
+    watch.wrap(result_messages, "compressed_colour_fields", "compress")
     watch.wrap(outputs, "build_message", lambda args: "cloud" if args[0] is PointCloud2 else "encode")
     watch.wrap(LifecyclePublisher, "publish", lambda args: SENT.get(args[0].topic_name[1:], "send the rest"))
     on_frame, publish = capture_component.CaptureComponent._on_frame, outputs.Outputs.publish
@@ -232,25 +264,40 @@ def instrument(watch: Stopwatch) -> None:
         watch.arrived(nanoseconds(image.header.stamp))
         on_frame(self, image, info)
 
+    on_lens = capture_component.CaptureComponent._on_external_lens
+
+    def lens_reported(self, message):
+        watch.lens_reported(nanoseconds(message.header.stamp))
+        on_lens(self, message)
+
+    capture_component.CaptureComponent._on_external_lens = lens_reported
+
     def published(self, result):
         watch.began = time.perf_counter()
         report = publish(self, result)
         watch.published(result)
         return report
 
+    send = LifecyclePublisher.publish
+
+    def counted(self, message):
+        watch.bytes += len(getattr(message, "data", ()))
+        send(self, message)
+
+    LifecyclePublisher.publish = counted
     capture_component.CaptureComponent._on_frame, outputs.Outputs.publish = arrived, published
 
 
-def run(width, height, rate, encoding, sweeps, subscribed, frugal, advance) -> tuple[Stopwatch, list[float]]:
+def run(width, height, rate, encoding, sweeps, subscribed, frugal, more, advance) -> tuple[Stopwatch, list[float]]:
     """Run sweeps; return the times, and the resident memory (MiB) after every sweep."""
     context = multiprocessing.get_context("spawn")
     ended = context.Event()
     workers = [context.Process(target=camera, args=(width, height, rate, encoding, ended))]
-    workers += [context.Process(target=subscriber, args=(ended, frugal))] if subscribed else []
+    workers += [context.Process(target=subscriber, args=(ended, frugal, subscribed))] if subscribed else []
     watch, memory = Stopwatch(), []
     instrument(watch)
     parameters = {"sweep.mode": "external", "sweep.exposure": EXPOSURE}
-    parameters |= {"sweep.focus_tolerance": 10.0, "sweep.clock_margin": MARGIN}
+    parameters |= {"sweep.focus_tolerance": 10.0, "sweep.clock_margin": MARGIN} | more
     rclpy.init(args=["--ros-args", *(word for item in parameters.items() for word in ("-p", "{}:={}".format(*item)))])
     node = FossaNode()
     executor = SingleThreadedExecutor()
@@ -302,17 +349,20 @@ def resident() -> float:
 @click.option("--encoding", default="rgb8", type=click.Choice(["rgb8", "mono8", "bayer_rggb8"]), show_default=True)
 @click.option("--sweeps", default=100, show_default=True, help="Number of sweeps.")
 @click.option("--unsubscribed", is_flag=True, help="Without subscribers.")
+@click.option("--compressed", is_flag=True, help="Subscribe to compressed depth and colour in place of the images.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Parameter of the node; repeatable.")
 @click.option("--memory", is_flag=True, help="Print resident memory over the sweeps in place of times.")
 @click.option("--threads", default=lifecycle.OPENCV_THREADS, show_default=True, help="Threads of OpenCV.")
 @click.option("--wasteful", is_flag=True, help="The subscriber returns freed memory, as most programs do.")
-def main(width, height, rate, encoding, sweeps, unsubscribed, memory, threads, wasteful):
+def main(width, height, rate, encoding, sweeps, unsubscribed, compressed, pairs, memory, threads, wasteful):
     """Measure what the node costs beside inference."""
     lifecycle.prepare_process(threads)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     load = os.getloadavg()[0]
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("Sweeps", total=sweeps)
-        how = not unsubscribed, not wasteful
+        topics = () if unsubscribed else COMPRESSED if compressed else SUBSCRIBED
+        how = topics, not wasteful, dict(pair.split("=", 1) for pair in pairs)
         watch, held = run(width, height, rate, encoding, sweeps, *how, lambda: bar.advance(task))
     threads = cv2.getNumThreads()
     print(
@@ -324,7 +374,7 @@ def main(width, height, rate, encoding, sweeps, unsubscribed, memory, threads, w
         print("| sweep | " + " | ".join(map(str, marks)) + " |\n|---|" + "---|" * len(marks))
         print("| resident, MiB | " + " | ".join(f"{held[mark]:.1f}" for mark in marks) + " |")
         return
-    published = width * height * (4 + 3 + POINT.itemsize)
+    published = watch.bytes // len(watch.sweeps)
     print(f"What is published are {published / 1e6:.1f} MB; to copy them once takes {copying(published):.1f} ms.\n")
     print("| stage | elapsed p50, ms | p95 | processor p50, ms | p95 |\n|---|---|---|---|---|")
     for stage, times in zip(STAGES, np.swapaxes(watch.sweeps[5:], 0, 1), strict=True):

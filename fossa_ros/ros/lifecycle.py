@@ -164,7 +164,10 @@ class ManagedNode(LifecycleNode):
         def build() -> None:
             config = parameters.read(self, self._config_class)
             prepared, self._ahead = self._ahead, None
-            prepared.result()
+            if prepared is None:  # a program that holds the node triggered the transition
+                self.prepare(config)
+            else:
+                prepared.result()
             self.configure(config)
             self._configured = True
             self._succeeded()
