@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import random
 
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -149,50 +147,6 @@ def test_a_damaged_pickle_is_a_sentence(tmp_path, seed):
 def test_what_is_neither_file_nor_hub_name(name):
     with pytest.raises(InputError, match="is not a file"):
         loaded(name)
-
-
-@pytest.mark.parametrize(
-    ("name", "repository"),
-    [("fossa-vits", "venkatsubra/fossa-vits"), ("someone/else", "someone/else")],
-)
-def test_hub_names(tmp_path, trained, monkeypatch, name, repository):
-    torch.save({"model": trained}, tmp_path / "model.pth")
-    asked = []
-
-    def download(repo, file):
-        asked.append((repo, file))
-        return str(tmp_path / file)
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    assert_same(loaded(name), trained)
-    assert asked == [(repository, "model.pth")]
-
-
-def test_hub_offline_without_a_cached_copy(tmp_path, monkeypatch):
-    """The real huggingface_hub in offline mode, against an empty cache."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="not in the hub cache"):
-        loaded("fossa-vits")
-
-
-def test_hub_unreachable(monkeypatch, caplog):
-    logger = logging.getLogger("huggingface_hub.utils._http")
-
-    def download(repo, file):
-        logger.warning("Retrying in 1s [Retry 1/5].")
-        raise LocalEntryNotFoundError("no connection")
-
-    logger.addHandler(caplog.handler)  # huggingface_hub does not propagate its records
-    try:
-        monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-        with pytest.raises(InputError, match="give the path"):
-            loaded("fossa-vits")
-        assert not caplog.records
-        logger.warning("seen again")
-        assert caplog.records
-    finally:
-        logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize(

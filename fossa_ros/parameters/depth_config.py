@@ -27,8 +27,8 @@ class EstimatorConfig:
     model: Literal["vits", "vitb", "vitl", "nano"] = parameter("nano", "FOSSA network, for estimator fossa and auto")
     checkpoint: str | None = parameter(
         None,
-        "Weights of the network: a file, or for FOSSA a name on the Hugging Face hub; empty for those "
-        "included, of nano",
+        "Weights of the network: a file, or for FOSSA a name on the Hugging Face hub that fossa weights fetch has "
+        "fetched; empty for those included, of nano",
     )
     device: str | None = parameter("auto", "Where the network runs: auto, cpu, cuda or cuda:N")
     precision: Literal["fp32", "bf16", "fp16"] = parameter("fp32", "Arithmetic of the network")

@@ -1,12 +1,9 @@
-"""Read weights from a file, a state dict or the Hugging Face hub, and check every key."""
+"""Read weights from a file, a state dict or the cache of the Hugging Face hub, and check every key."""
 
 from __future__ import annotations
 
-import logging
 import pickle
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
@@ -15,9 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.estimators.fossa.hub import HUB_FILE, cached_checkpoint, repository_of
 
-HUB_FILE = "model.pth"
-HUB_OWNER = "venkatsubra"  # publisher of fossa-vits, fossa-vitb and fine-tuned checkpoints
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 # By model; each file has a model card beside it.
 SHIPPED = {"nano": Path(__file__).parent / "weights" / "nano.safetensors"}
@@ -69,49 +65,28 @@ def read_weights(weights: Weights) -> tuple[dict[str, Tensor], str]:
 
 
 def from_hub(name: str) -> Path:
-    """Download a checkpoint with ``huggingface_hub``, which caches it and honours ``HF_HUB_OFFLINE``."""
-    import huggingface_hub  # here, since most checkpoints are files, and it takes 0.2 s to import
-    from huggingface_hub import errors
+    """Return the checkpoint of a hub name, which must be in the hub's cache.
 
+    Raises:
+        InputError: it is no hub name, or ``fossa weights fetch`` has not fetched it.
+    """
     looks_like_file = name.endswith(FILE_SUFFIXES) or Path(name).is_absolute() or name.startswith((".", "~"))
-    repository = f"{HUB_OWNER}/{name}" if name.startswith("fossa-") and "/" not in name else name
-    if looks_like_file or not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+    try:
+        repository = None if looks_like_file else repository_of(name)
+    except InputError:
+        repository = None
+    if repository is None:
         raise InputError(
             f"Checkpoint '{name}' is not a file; give the path of a .pth or .safetensors file, or a hub name "
             "such as fossa-vits."
         )
-    try:
-        with without_warnings("huggingface_hub.utils._http"):  # a line for every retry; the error below says enough
-            return Path(huggingface_hub.hf_hub_download(repository, HUB_FILE))
-    except errors.RepositoryNotFoundError:
+    path = cached_checkpoint(repository)
+    if path is None:
         raise InputError(
-            f"The hub has no public repository '{repository}'; correct the name of the checkpoint."
-        ) from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
-        raise InputError(
-            f"Checkpoint '{repository}' is not in the hub cache and the hub cannot be reached; go online once, or "
-            f"give the path of a downloaded {HUB_FILE}."
-        ) from None
-    except errors.EntryNotFoundError:
-        raise InputError(
-            f"Hub repository '{repository}' holds no {HUB_FILE}; give the path of its file instead."
-        ) from None
-    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
-        raise InputError(
-            f"Checkpoint '{repository}' could not be downloaded ({first_line(error)}); retry, or give a file."
-        ) from error
-
-
-@contextmanager
-def without_warnings(name: str) -> Iterator[None]:
-    """Let the logger ``name`` report errors only."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+            f"Checkpoint '{repository}' is not in the hub cache of this user; run 'fossa weights fetch {name}' once, "
+            f"or give the path of a downloaded {HUB_FILE}."
+        )
+    return path
 
 
 def read_file(path: Path) -> object:
