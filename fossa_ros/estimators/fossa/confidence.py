@@ -5,13 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from fossa_ros.core import optics
-from fossa_ros.estimators.calibration_curve import CalibrationCurve
-
-# Of nano with its shipped weights; measured by benchmarks/confidence.py on the choosing set of docs/validation.md.
-NANO_CALIBRATION = CalibrationCurve(
-    stated=(0.0, 0.25, 0.36, 0.55, 0.66, 0.76, 0.855, 0.93, 0.966, 0.985, 1.0),
-    measured=(0.0, 0.01, 0.20, 0.24, 0.33, 0.41, 0.635, 0.875, 0.955, 0.955, 0.98),
-)
 
 
 def bracketing_confidence(depth: np.ndarray, focus_distances: np.ndarray) -> np.ndarray:

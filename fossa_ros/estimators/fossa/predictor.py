@@ -13,9 +13,10 @@ from fossa_ros.core import optics
 from fossa_ros.core.all_in_focus import compose_all_in_focus
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusStack
+from fossa_ros.estimators.agreement import agreement_confidence
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.fossa.checkpoints import Weights, chosen_checkpoint
-from fossa_ros.estimators.fossa.confidence import NANO_CALIBRATION, bracketing_confidence
+from fossa_ros.estimators.fossa.confidence import bracketing_confidence
 from fossa_ros.estimators.fossa.cuda_graphs import GraphedCall
 from fossa_ros.estimators.fossa.devices import PRECISIONS, describe_device, gpu_memory, resolve_device
 from fossa_ros.estimators.fossa.factory import create_model
@@ -113,10 +114,11 @@ class Predictor(Estimator):
         if confidence is None:
             confidence = bracketing_confidence(metres, stack.focus_distances)
         else:
-            confidence = NANO_CALIBRATION(confidence)
+            # nano is sure of much that it gets wrong; images that contradict its depth tell.
+            confidence = agreement_confidence(stack, metres)
         return DepthMap(
             depth=metres,
-            confidence=np.where(np.isnan(metres), np.float32(0), confidence),
+            confidence=confidence,
             sharp_image=lambda: compose_all_in_focus(stack, metres),
             K=stack.K,
             stamp_ns=stack.stamp_ns,
