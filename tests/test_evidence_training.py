@@ -17,6 +17,7 @@ from fossa_ros.training.evidence_cache import EvidenceCache, block_file, encoded
 from fossa_ros.training.evidence_config import EvidenceTraining, load_evidence_config
 from fossa_ros.training.evidence_run import EvidenceRun
 from fossa_ros.training.gray_stacks import gray_block, gray_stack
+from fossa_ros.training.lenses import draw_focus
 from fossa_ros.training.optimisers import learning_rate
 from fossa_ros.training.posterior_losses import posterior_losses
 from fossa_ros.training.random_source import RandomSource
@@ -87,6 +88,13 @@ def test_a_stack_is_a_function_of_its_seed_and_states_its_lens():
         np.testing.assert_array_equal(a.truth, b.truth)
         assert a.images.dtype == np.uint8 and a.images.shape == (len(a.focus), 72, 72) == (len(a.gains), *a.truth.shape)
         assert (np.diff(a.focus) <= 1e-2).all() and (a.gains > 0).all()  # near to far, but for misread foci
+
+
+def test_planes_in_front_of_a_flat_wall_are_focused_at_different_distances():
+    wall = torch.full((40, 40), 2.1)
+    for seed in range(300):
+        focus = draw_focus(RandomSource(seed), wall, 5, (0.1, 0.8))
+        assert (np.diff(focus) > 0).all() and 1 / focus[0] - 1 / focus[-1] > 0.005
 
 
 def test_the_cache_holds_what_the_estimator_would_compute(cache):

@@ -84,6 +84,7 @@ def draw_focus(
     """
     low, high = np.quantile(power.flatten()[::7].cpu().numpy(), quantiles).tolist()
     span = max(high - low, 0.05 * high)
+    low = min(low, high - span / 2)  # else slack could turn the order of the planes of a flat scene
     rule = rng.uniform()
     if rule < 0.7:
         slack = rng.choice((0.02, 0.15, 0.4)) * span
