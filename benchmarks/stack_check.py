@@ -29,12 +29,15 @@ SCENES = 20
 PLANES = range(len(FOCUS))
 
 
-def findings(stack: FocusStack) -> tuple[StackFindings, float]:
-    """Return what the pipeline finds in an aligned stack, and the processor time (ms) it takes."""
+def findings(stack: FocusStack, captured: FocusStack | None = None) -> tuple[StackFindings, float]:
+    """Return what the pipeline finds in an aligned stack, and the processor time (ms) it takes.
+
+    ``captured`` are its planes before they were warped; None if they were not.
+    """
     started = time.thread_time()
-    found = StackFindings(repeated_frames(stack))
+    found = StackFindings(repeated_frames(captured or stack))
     if not found.refusal:
-        found = check_stack(stack)
+        found = check_stack(stack, captured)
     return found, (time.thread_time() - started) * 1e3
 
 
@@ -59,6 +62,19 @@ def impossible(pool: ScenePool, seed: int, sweep: MovingSweep) -> Iterator[tuple
     yield "planes reversed", sweep.unmoved.with_images(reversed_planes)
 
 
+def warped(stack: FocusStack, seed: int) -> FocusStack:
+    """Return a stack whose planes are shifted by parts of a pixel, as a repair of noise would shift them."""
+    height, width = stack.size
+    shifts = np.random.default_rng([seed, 18]).uniform(-0.5, 0.5, (len(stack.planes), 2))
+    shift = [np.float32([[1, 0, x], [0, 1, y]]) for x, y in shifts]
+    return stack.with_images(
+        [
+            cv2.warpAffine(plane.image, matrix, (width, height), flags=cv2.INTER_LANCZOS4)
+            for plane, matrix in zip(stack.planes, shift, strict=True)
+        ]
+    )
+
+
 def compressed(stack: FocusStack, quality: int) -> FocusStack:
     """Return a stack as it comes from a camera that sends JPEG; unchanged for a quality of 0."""
     if not quality:
@@ -79,12 +95,14 @@ def scene_rows(scene: int, first: int, sweeps: int, first_scene: int, quality: i
         check = MotionCheck()
         for before in sweep.before:
             check.check(compressed(before, quality))
-        accepted = check.check(compressed(sweep.stack, quality)).stack
-        stacks = [(name, compressed(stack, quality)) for name, stack in impossible(pool, seed, sweep)]
+        captured = compressed(sweep.stack, quality)
+        accepted = check.check(captured).stack
+        stacks = [(name, compressed(stack, quality), None) for name, stack in impossible(pool, seed, sweep)]
+        stacks.append(("the lens holds one focus, repaired", warped(stacks[0][1], seed), stacks[0][1]))
         if accepted is not None:
-            stacks.append(("good", accepted))
-        for name, stack in stacks:
-            found, took = findings(stack)
+            stacks.append(("good", accepted, captured))
+        for name, stack, before_repair in stacks:
+            found, took = findings(stack, before_repair)
             factor, sigma = (np.nan, np.nan) if found.blur is None else (found.blur.factor, found.blur.uncertainty)
             rows.append((name, found.refusal, found.warning, factor, sigma, took))
     return rows

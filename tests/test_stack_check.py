@@ -217,6 +217,30 @@ def test_frames_are_compared_as_they_were_captured_whatever_the_motion_check_mak
     )
 
 
+def test_a_repair_does_not_hide_that_a_lens_does_not_move():
+    """Planes that are warped by parts of a pixel differ in sharpness; a small, blurred view is told no better."""
+    camera = replace(CAMERA, width=160, height=120, fx=150.0)
+    still = claimed(rendered((6.0,) * 5, 3, 0, camera), EVEN)
+    warped = [
+        cv2.warpAffine(plane.image, np.float32([[1, 0, x], [0, 1, y]]), (160, 120), flags=cv2.INTER_LANCZOS4)
+        for plane, (x, y) in zip(
+            still.planes, ((0, 0), (0.5, 0.5), (0.5, -0.5), (-0.5, 0.5), (-0.5, -0.5)), strict=True
+        )
+    ]
+    repaired = still.with_images(warped)
+    assert check_stack(repaired).refusal == "" and check_stack(repaired, still).unmoved
+    result = replace(check_motion(sweep_of(still), MotionCheck()), stack=repaired)
+    assert check_focus(result).reason.startswith("The lens does not move")
+
+
+@pytest.mark.parametrize(("factor", "words"), [(0.25, "darker than the others by a factor of 4"), (0.6, "")])
+def test_a_plane_of_another_exposure_is_refused_and_flicker_is_not(factor, words):
+    images = [plane.image for plane in rendered().planes]
+    images[2] = cv2.convertScaleAbs(images[2], alpha=factor)
+    refusal = check_stack(rendered().with_images(images)).refusal
+    assert (words in refusal and "The plane focused at 0.661 m is" in refusal) if words else refusal == ""
+
+
 def test_diagnostics_hold_the_stated_and_the_found_blur_and_warn_of_a_wrong_lens():
     health = Health("a lens", "classical")
     stack = rendered()

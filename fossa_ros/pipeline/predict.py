@@ -79,14 +79,14 @@ def predict(
     size = stack.size
     if focus_check and (refusal := repeated_frames(stack)):
         raise InputError(refusal)
-    stack = shrink_stack(stack, max_size)
+    stack = captured = shrink_stack(stack, max_size)
     started = time.perf_counter()
     alignment = None
     if align:
         stack, alignment = align_stack(stack, names)
     else:
         check_one_view(stack, names)
-    findings = check_stack(stack) if focus_check else NOTHING
+    findings = check_stack(stack, captured) if focus_check else NOTHING
     if findings.refusal:
         raise InputError(findings.refusal)
     aligned = time.perf_counter()

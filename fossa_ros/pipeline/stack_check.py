@@ -20,6 +20,7 @@ from fossa_ros.core.rectified import blur_scale
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.classical.blur_factor import BlurFactor, FactorProfile
 from fossa_ros.estimators.classical.blur_model import known_blur_gains
+from fossa_ros.estimators.classical.focus_measure import FLICKER_GRID, MOST_FLICKER, flicker_gains
 from fossa_ros.estimators.classical.stack_likelihood import StackLikelihood
 
 SIZE = (320, 240)  # px, width and height that are looked at: all of the view, or its middle where blur is small
@@ -58,12 +59,14 @@ class StackFindings:
         warning: the sentence why its lens is not as described; empty likewise.
         stated: blur diameter per dioptre (px / D, in the stack's images) that lens and intrinsics say; NaN if unknown.
         blur: blur found over blur stated; None where it cannot be told.
+        unmoved: whether the refusal is that the lens does not move.
     """
 
     refusal: str = ""
     warning: str = ""
     stated: float = math.nan
     blur: BlurFactor | None = None
+    unmoved: bool = False
 
 
 NOTHING = StackFindings()
@@ -99,11 +102,22 @@ def repeated_frames(stack: FocusStack) -> str:
     )
 
 
-def check_stack(stack: FocusStack) -> StackFindings:
+def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackFindings:
     """Return what an aligned stack says about its own claim.
 
     Nothing is said of planes that are all focused at one distance, which the estimators refuse.
+
+    Args:
+        stack: aligned planes.
+        captured: the planes before they were warped, where they were. Warping by a part of a pixel blurs each plane
+            differently, which can hide that a lens does not move.
     """
+    if captured is not None and captured is not stack and (found := _checked(captured)).unmoved:
+        return found
+    return _checked(stack)
+
+
+def _checked(stack: FocusStack) -> StackFindings:
     powers = optics.dioptres(stack.focus_distances)
     order = np.argsort(-powers, kind="stable")
     if len(order) > PLANES:
@@ -112,6 +126,8 @@ def check_stack(stack: FocusStack) -> StackFindings:
     span = float(focus[0] - focus[-1])
     if span == 0:
         return NOTHING
+    if refusal := _unequal_brightness(stack, order):
+        return StackFindings(refusal)
     width = stack.size[1]
     gains = known_blur_gains(stack, min(width, WIDTHS[1]))
     stated = math.nan
@@ -151,9 +167,8 @@ def _with_known_lens(
     best = profile.mean(profile.best())
     if _equally_sharp(likelihood, profile, (-1, 0, 1)) and equal > best - EQUAL_SLACK:
         ordered = [float(likelihood.under(focus[of], gains[of]).averaged.mean()) for of in _orders(focus, gains)]
-        return StackFindings(
-            _ORDER if max(ordered, default=-math.inf) > equal else _does_not_move(stack), stated=stated
-        )
+        reordered = max(ordered, default=-math.inf) > equal
+        return StackFindings(_ORDER if reordered else _does_not_move(stack), stated=stated, unmoved=not reordered)
     if best < EXPLAINED * float(likelihood.energy.mean()):
         return StackFindings(stated=stated)
     blur = profile.factor()
@@ -176,7 +191,7 @@ def _with_unknown_lens(
     gains = np.full(len(focus), WANTED_BLUR / (focus[0] - focus[-1]))
     profile = FactorProfile(likelihood, focus, gains)
     if _equally_sharp(likelihood, profile, (-3, -2, 0, 2, 4)):
-        return StackFindings(_does_not_move(stack))
+        return StackFindings(_does_not_move(stack), unmoved=True)
     gains *= _stepped(profile.factor().factor)
     if gains[0] * WIDTHS[1] / width > MAX_GAIN:
         return StackFindings(_no_such_lens(2.0 * float(gains[0]) * stack.size[1] / width))
@@ -289,6 +304,21 @@ def _taken(image: np.ndarray, reduced: int) -> np.ndarray:
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     middle = np.ascontiguousarray(image[top : top + height, left : left + width])
     return middle if scale == 1.0 else cv2.resize(middle, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _unequal_brightness(stack: FocusStack, order: np.ndarray) -> str:
+    """Return the refusal of planes whose brightness differs by more than the estimators equalise, or nothing."""
+    planes = [stack.planes[i] for i in order]
+    small = [cv2.resize(plane.image, FLICKER_GRID, interpolation=cv2.INTER_AREA) for plane in planes]
+    gains = flicker_gains(np.stack(small).astype(np.float32).mean(axis=-1))
+    odd = int(np.abs(np.log(np.maximum(gains, 1e-6))).argmax())
+    ratio = max(gains[odd], 1.0 / max(gains[odd], 1e-6))
+    if ratio <= MOST_FLICKER:
+        return ""
+    return (
+        f"The plane focused at {planes[odd].focus_distance:.3g} m is {'darker' if gains[odd] > 1 else 'brighter'} than "
+        f"the others by a factor of {ratio:.2g}; keep exposure, gain and pixel format fixed during a sweep."
+    )
 
 
 def _extremes(stack: FocusStack) -> str:

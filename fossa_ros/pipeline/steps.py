@@ -73,7 +73,7 @@ def check_focus(result: SweepResult) -> SweepResult:
         # As captured: two equal frames differ once they are warped.
         found = StackFindings(repeated_frames(result.sweep.stack))
         if not found.refusal and result.stack is not None:
-            found = check_stack(result.stack)
+            found = check_stack(result.stack, result.sweep.stack)
     except Exception as error:
         return _failed(result, error)
     result = replace(result, findings=found, motion_ms=result.motion_ms + (time.perf_counter() - started) * 1e3)

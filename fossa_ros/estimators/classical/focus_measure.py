@@ -11,6 +11,8 @@ import numpy as np
 
 from fossa_ros.estimators.classical.bands import OCTAVES, band_noise, bandpass, gaussian, next_octave
 
+FLICKER_GRID = 32, 24  # px, columns and rows of the reduced images by which brightness is compared
+MOST_FLICKER = 2.0  # ratio of brightness that is equalised; beyond it the sensor clips, or hardly sees
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
 
@@ -31,11 +33,15 @@ def luminance(images: Sequence[np.ndarray]) -> np.ndarray:
     gray = np.empty((len(images), *images[0].shape[:2]), np.float32)
     for image, out in zip(images, gray, strict=True):
         cv2.transform(image.astype(np.float32), mean, dst=out)
-    small = np.stack([cv2.resize(g, (32, 24), interpolation=cv2.INTER_AREA) for g in gray])
-    reference = np.median(small, axis=0)
-    gains = np.median(reference / np.maximum(small, 1.0), axis=(1, 2))
-    gray *= np.clip(gains, 0.5, 2.0).astype(np.float32)[:, None, None]
+    small = np.stack([cv2.resize(g, FLICKER_GRID, interpolation=cv2.INTER_AREA) for g in gray])
+    gray *= np.clip(flicker_gains(small), 1 / MOST_FLICKER, MOST_FLICKER).astype(np.float32)[:, None, None]
     return gray
+
+
+def flicker_gains(small: np.ndarray) -> np.ndarray:
+    """Return the (N,) factors that equalise the brightness of (N, h, w) strongly reduced grey planes."""
+    reference = np.median(small, axis=0)
+    return np.asarray(np.median(reference / np.maximum(small, 1.0), axis=(1, 2)))
 
 
 def noise_sigma(gray: np.ndarray) -> float:
