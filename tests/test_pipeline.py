@@ -245,6 +245,32 @@ def test_the_estimator_is_prepared_once_before_the_first_sweep_whatever_comes_of
     assert done == [((48, 64), 3), "estimate"] and results[0].verdict == "still"
 
 
+def test_a_worker_that_is_stopped_while_its_warm_up_begins_waits_for_its_end(monkeypatch):
+    """Images come on one thread, and a node is deactivated on another."""
+    created, ended = threading.Event(), []
+
+    class SlowToStart(threading.Thread):
+        def start(self):
+            created.set()
+            time.sleep(0.05)
+            super().start()
+
+    class Preparing(Constant):
+        def warm_up(self, size, planes):
+            ended.append(size)
+
+    worker = DepthWorker(MotionCheck(), Preparing(), lambda result: None)
+    worker.start()
+    images = threading.Thread(target=worker.warm_up, args=((48, 64), 3))
+    with monkeypatch.context() as patched:
+        patched.setattr("fossa_ros.pipeline.worker.threading.Thread", SlowToStart)
+        images.start()
+        assert created.wait(10)
+        worker.stop()
+    images.join()
+    assert ended == [(48, 64)]
+
+
 @pytest.mark.parametrize("restarts", [3])
 def test_a_worker_can_be_started_again(restarts):
     results = []

@@ -61,6 +61,7 @@ class DepthWorker:
         self._focus_check = focus_check
         self._motion_lock = threading.Lock()  # the check is used by two stages and is not thread-safe
         self._estimator_lock = threading.Lock()  # so is the estimator, by a stage and by its warm-up
+        self._warm_up_lock = threading.Lock()  # a worker is stopped on another thread than that of the images
         self._warm_up_thread: threading.Thread | None = None
         self._comparing = Stage("motion-planes", self._compare_plane)
         self._checking = Stage("motion-check", self._check)
@@ -108,17 +109,19 @@ class DepthWorker:
 
         Only the first call has an effect. It returns at once.
         """
-        if self._warm_up_thread is None:
-            self._warm_up_thread = threading.Thread(
-                target=self._warm_up, args=(size, planes), name="warm-up", daemon=True
-            )
-            self._warm_up_thread.start()
+        with self._warm_up_lock:
+            if self._warm_up_thread is None:
+                self._warm_up_thread = threading.Thread(
+                    target=self._warm_up, args=(size, planes), name="warm-up", daemon=True
+                )
+                self._warm_up_thread.start()
 
     def stop(self) -> None:
         """Finish the current sweeps, report those that wait as superseded, and end the threads."""
-        if self._warm_up_thread is not None:
-            self._warm_up_thread.join()
-            self._warm_up_thread = None
+        with self._warm_up_lock:
+            warming_up, self._warm_up_thread = self._warm_up_thread, None
+        if warming_up is not None:
+            warming_up.join()
         self._comparing.stop()
         unchecked = self._checking.stop()
         unestimated = self._estimating.stop()
