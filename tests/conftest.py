@@ -32,6 +32,10 @@ hypothesis.settings.load_profile("repeatable")
 
 _ROS_HOME = tempfile.TemporaryDirectory(prefix="fossa_ros_test_")
 
+# A shell without job control starts background commands with SIGINT ignored. Processes inherit that, and those that
+# tests interrupt would never end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Before any test imports numpy, OpenCV, torch or rclpy, and for the processes that tests start.
 os.environ.update(dict.fromkeys(THREADS, "1"))
 os.environ.pop("ROS_DOMAIN_ID", None)  # of the user, or of the process that started this worker
