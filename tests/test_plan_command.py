@@ -10,7 +10,7 @@ from PIL import Image
 
 from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
-from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.sweep import StampReference, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
 from fossa_ros.sweep.planner import Latencies, timeline
 
 MS = 1_000_000
@@ -32,6 +32,14 @@ def test_step_takes_the_periods_that_settling_and_exposure_need():
     slower = found(60, timing=SweepTiming(settling_ns=40 * MS, exposure_ns=4 * MS))
     assert slower.sweep_ns == pytest.approx(13e9 / 60, rel=1e-3)  # three periods a move
     assert len([exposure for exposure in sixty.exposures if exposure.slot is not None]) == 10
+
+
+def test_a_stamp_at_arrival_costs_each_plane_the_delay_that_is_not_known():
+    arrival = SweepTiming(18 * MS, 4 * MS, stamp_reference=StampReference.ARRIVAL, delay_ns=100 * MS)
+    late = found(60, timing=arrival)
+    # 2 + 18 + 2 + 4 + 100 + 2 ms are eight periods of 60 Hz.
+    assert late.sweep_ns == pytest.approx(33e9 / 60, rel=1e-3)
+    assert "after 128.0 ms" in late.why and "exposure 4.0, sweep.delay 100.0 and arrival 2.0" in late.why
 
 
 def test_rolling_output_is_a_depth_map_a_plane_and_a_ramp_n_frames_plus_one():

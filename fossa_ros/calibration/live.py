@@ -12,7 +12,7 @@ import numpy as np
 from fossa_ros.calibration.lens_calibration import CalibratedDevice
 from fossa_ros.calibration.recording import RecordingWriter
 from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries
-from fossa_ros.core.errors import InputError
+from fossa_ros.io.video import no_more_images, open_video
 from fossa_ros.lens import FocusLens
 
 CLOCK_MARGIN_NS = 2_000_000
@@ -45,10 +45,7 @@ class VideoCamera:
 
     def __init__(self, source: str, stored: int = 4):
         self._source, self._stored = source, stored
-        self._capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
-        if not self._capture.isOpened():
-            raise InputError(f"Camera {source!r} cannot be opened; give its number, device, file or URL.")
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._capture = open_video(source)
 
     def frame_after(self, t_ns: int) -> np.ndarray:
         """Return the first frame whose exposure certainly began after ``t_ns`` (of ``time.time_ns``)."""
@@ -57,7 +54,7 @@ class VideoCamera:
             self._capture.grab()
         ok, image = self._capture.read()
         if not ok:
-            raise InputError(f"Camera {self._source!r} delivers no more images; check it.")
+            raise no_more_images(self._source)
         return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
     def wait(self, seconds: float) -> None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "Score a model on a benchmark under its published protocol.",
     "export": "Write a network as ONNX, for TensorRT and others.",
     "lens": "List, inspect and move focus lenses.",
+    "live": "Make depth with a camera and a lens on a bench, without ROS.",
     "plan": "Print the timeline of two sweeps and the depth rate to expect.",
     "predict": "Turn a focus stack into metric depth.",
     "range": "Print blur, depth of field and the depth error to expect of a lens and a camera.",

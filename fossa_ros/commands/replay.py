@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +17,7 @@ from rich.table import Table
 
 from fossa_ros.commands.option_types import NOT_NEGATIVE, PATH
 from fossa_ros.commands.progress import progress_bar
+from fossa_ros.commands.signals import ended_by_signal
 from fossa_ros.core.errors import FossaError, InputError
 
 if TYPE_CHECKING:  # slow to import: when the command runs, not for its help
@@ -104,7 +103,7 @@ def command(
         raise click.UsageError("--rerun logs one bag; replay a single bag.")
     from fossa_ros.commands.report import write_page
 
-    with _ended_by_signal() as ended:
+    with ended_by_signal() as ended:
         failed = bags = 0
         if many:
             failed, bags = _replay_folder(bag, out, options, jobs, shard, ended)
@@ -214,21 +213,3 @@ def _remapped(remaps) -> dict[str, str]:
     if not all(pairs.values()):
         raise InputError("--remap takes NAME:=TOPIC, for example --remap image:=/camera/image_raw.")
     return pairs
-
-
-@contextlib.contextmanager
-def _ended_by_signal() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into an event, so that results are completed; a second one interrupts."""
-    ended = threading.Event()
-
-    def end(*_):
-        if ended.is_set():
-            raise KeyboardInterrupt
-        ended.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield ended
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -213,7 +213,7 @@ def replay(
         done.wall_seconds = time.monotonic() - start
         done.damage = bag.damage
         progress(done, total)
-        _write_figures(done, work)
+        write_figures(done, work)
     return done
 
 
@@ -242,7 +242,8 @@ def _paced(
         yield sweep
 
 
-def _write_figures(done: Replay, folder: Path) -> None:
+def write_figures(done: Replay, folder: Path) -> None:
+    """Write the figures of a replay to a folder: ``replay.json`` and, where there was truth, ``metrics.json``."""
     scored = {f"{sweep.sweep:06d}": sweep.metrics for sweep in done.sweeps if sweep.metrics}
     (folder / SUMMARY).write_text(json.dumps(done.as_json(), allow_nan=False) + "\n", encoding="utf-8")
     if scored:

@@ -11,6 +11,7 @@ from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_e
 from fossa_ros.motion import MotionConfig
 from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.result_format import ResultFormat
+from fossa_ros.pipeline.temporal_filter import TemporalConfig
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class OutputConfig:
         maximum=3600.0,
         live=True,
     )
+
+    @property
+    def temporal(self) -> TemporalConfig | None:
+        """How successive depth maps are filtered; None if each is left unchanged."""
+        return TemporalConfig(memory=self.temporal_memory) if self.temporal_memory else None
 
 
 @dataclass(frozen=True)

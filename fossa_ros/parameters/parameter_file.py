@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fossa_ros.core.errors import InputError
@@ -35,6 +36,7 @@ def read_config(
     path: str | Path | None = None,
     pairs: Iterable[str] = (),
     *,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
     namespace: str | None = None,
     warn: Callable[[str], None] = LOG.warning,
 ) -> Config:
@@ -45,6 +47,7 @@ def read_config(
         node: its name.
         path: of a parameter file; None for the defaults.
         pairs: NAME=VALUE, which override the file.
+        defaults: values by name in place of the node's defaults.
         namespace: of the node; None for the one in which the file configures it.
         warn: receives a sentence for every name in the file that has no effect and looks like a mistake.
 
@@ -53,7 +56,7 @@ def read_config(
             range or does not go with the others.
     """
     known = {parameter.name: parameter for parameter in parameters_of(config)}
-    values: dict[str, Any] = {}
+    values = dict(defaults)
     if path is not None:
         sections = read_sections(path)
         full_name = f"{_namespace_of(node, sections, path) if namespace is None else _absolute(namespace)}/{node}"

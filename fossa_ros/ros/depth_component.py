@@ -9,7 +9,7 @@ from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.depth_config import DepthConfig, EstimatorConfig
 from fossa_ros.pipeline.result import SweepResult, Verdict
-from fossa_ros.pipeline.temporal_filter import TemporalConfig, TemporalFilter
+from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.pipeline.worker import DepthWorker
 from fossa_ros.ros.diagnostics import Health
 from fossa_ros.ros.lifecycle import ManagedNode
@@ -59,7 +59,7 @@ class DepthComponent:
             self._on_result,
             clock=self._node.now_ns,
             max_age_ns=config.depth.max_age_ns,
-            temporal=None if (temporal := _temporal(config)) is None else TemporalFilter(temporal),
+            temporal=None if (temporal := config.depth.temporal) is None else TemporalFilter(temporal),
             limits=config.limits,
             focus_check=config.depth.focus_check,
         )
@@ -72,7 +72,7 @@ class DepthComponent:
             self._worker.reconfigure(
                 config.motion,
                 config.depth.max_age_ns,
-                _temporal(config),
+                config.depth.temporal,
                 config.limits,
                 config.depth.focus_check,
             )
@@ -123,8 +123,3 @@ class DepthComponent:
         if warning and (message := self._log_throttle.apply(warning)):
             self._node.get_logger().warning(message)
         self._on_published(result, report)
-
-
-def _temporal(config: DepthConfig) -> TemporalConfig | None:
-    memory = config.depth.temporal_memory
-    return TemporalConfig(memory=memory) if memory else None

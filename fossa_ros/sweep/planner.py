@@ -108,10 +108,15 @@ def timeline(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencie
             f"An exposure of {timing.exposure_ns / MS:.1f} ms does not fit into a frame period of "
             f"{latencies.period_ns / MS:.1f} ms; shorten it or lower the rate."
         )
-    # What stamps refer to differs between drivers; it does not change the timeline.
-    run = _Ideal(
-        plan, replace(timing, clock_offset_ns=0, stamp_reference=StampReference.EXPOSURE_START), config, latencies
+    # What stamps refer to differs between drivers; it does not change the timeline, but for a delay that is not known,
+    # by which every exposure may have been earlier.
+    ideal = replace(
+        timing,
+        clock_offset_ns=0,
+        stamp_reference=StampReference.EXPOSURE_START,
+        exposure_ns=timing.exposure_ns + timing.doubt_ns,
     )
+    run = _Ideal(plan, ideal, config, latencies)
     for _ in range(PRACTICE):
         run.sweep()
     run.outcomes.clear()
@@ -176,12 +181,13 @@ def _why(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencies: L
     settling = (timing.settling_ns or latencies.settling_ns) / MS
     margin, exposure = timing.clock_margin_ns / MS, (timing.exposure_ns + timing.readout_ns) / MS
     acknowledge, arrival = latencies.acknowledge_ns / MS, latencies.latency_ns / MS
-    need = acknowledge + settling + margin + exposure + arrival
+    doubt = timing.doubt_ns / MS
+    need = acknowledge + settling + margin + exposure + doubt + arrival
     return (
         f"Depth comes {times}. A plane takes {periods / len(plan.focus_distances):.1f} frame periods of "
         f"{latencies.period_ns / MS:.1f} ms. The next can be commanded after {need:.1f} ms: acknowledgement "
-        f"{acknowledge:.1f}, settling {settling:.1f}, clock margin {margin:.1f}, exposure {exposure:.1f} and arrival "
-        f"{arrival:.1f}."
+        f"{acknowledge:.1f}, settling {settling:.1f}, clock margin {margin:.1f}, exposure {exposure:.1f}"
+        f"{f', sweep.delay {doubt:.1f}' if doubt else ''} and arrival {arrival:.1f}."
     )
 
 

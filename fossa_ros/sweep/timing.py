@@ -78,14 +78,14 @@ class SweepTiming:
     @property
     def window_ns(self) -> int:
         """Length of the ``window`` of a frame with the configured exposure time."""
-        return self.exposure_ns + self.readout_ns + self._doubt_ns
+        return self.exposure_ns + self.readout_ns + self.doubt_ns
 
     def settled_ns(self, move: LensMove) -> int:
         """Return the time from which the lens stands still after ``move``."""
         return move.acknowledged_ns + (self.settling_ns or move.settling_ns)
 
     @property
-    def _doubt_ns(self) -> int:
+    def doubt_ns(self) -> int:
         """How much earlier than the latest possible a frame may have been exposed."""
         return self.delay_ns if self.stamp_reference is StampReference.ARRIVAL else 0
 
@@ -104,7 +104,7 @@ class SweepTiming:
             exposure_ns: exposure time of one row; None for the one configured.
         """
         exposure = self.exposure_ns if exposure_ns is None else exposure_ns
-        length = exposure + self.readout_ns + self._doubt_ns
+        length = exposure + self.readout_ns + self.doubt_ns
         before = {
             StampReference.EXPOSURE_START: 0,
             StampReference.FIRST_ROW_END: exposure,

@@ -1,0 +1,39 @@
+"""Cameras, videos and streams that OpenCV opens."""
+
+from __future__ import annotations
+
+import cv2
+
+from fossa_ros.core.errors import InputError
+
+
+def open_video(source: str, size: tuple[int, int] | None = None) -> cv2.VideoCapture:
+    """Open a camera, with as few images stored as its driver allows.
+
+    Args:
+        source: number of a camera (``0``), a device, file or URL.
+        size: (width, height) to ask the camera for; None for its own.
+
+    Raises:
+        InputError: it cannot be opened, or delivers images of another size.
+    """
+    capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
+    if not capture.isOpened():
+        raise InputError(f"Camera {source!r} cannot be opened; give its number, device, file or URL.")
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    if size is not None:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        given = round(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if given != size:
+            capture.release()
+            raise InputError(
+                f"Camera {source!r} does not deliver {size[0]}x{size[1]}; ask for {given[0]}x{given[1]}, or leave the "
+                "size out."
+            )
+    return capture
+
+
+def no_more_images(source: str) -> InputError:
+    """Return the error of a camera that delivers nothing any more."""
+    return InputError(f"Camera {source!r} delivers no more images; check it.")
