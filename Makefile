@@ -32,7 +32,7 @@ $(VENV)/bin/python:
 
 # The folders themselves are prerequisites because a new file in them has to be linked below.
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py build_messages.py entry_points.txt package.xml \
-  $(wildcard msg/*.msg resource/* launch launch/examples config config/*/ urdf)
+  $(wildcard msg/*.msg srv/*.srv action/*.action resource/* launch launch/examples config config/*/ urdf)
 	@$(PYTHON) .ci/check_tools.py
 	@: > $(LOG)
 	$(call step,Installing $(TORCH) unless there is a torch,$(LOG), \

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+INTERFACES = ("action", "msg", "srv")
 COLCON_VENV = ROOT / ".venv-colcon"
 KEPT = ROOT / ".test-builds"
 NICENESS = 15
@@ -63,7 +64,8 @@ def colcon_workspace() -> Path:
     """
     env = colcon_env()
     sources = [ROOT / ".ci" / "colcon-requirements.txt", ROOT / "CMakeLists.txt", ROOT / "package.xml"]
-    workspace = KEPT / f"colcon-{_hash([*sources, *(ROOT / 'msg').iterdir()])}"
+    interfaces = [file for kind in INTERFACES for file in (ROOT / kind).iterdir()]
+    workspace = KEPT / f"colcon-{_hash([*sources, *interfaces])}"
     with _locked():
         _remove_others("colcon-*", workspace)
         finished = workspace / "finished"
@@ -98,12 +100,14 @@ def _sources() -> Iterable[Path]:
     for entry in sorted(ROOT.iterdir()):
         if entry.is_file():
             yield entry
-        elif entry.name in ("config", "fossa_ros", "launch", "msg", "resource", "urdf"):
+        elif entry.name in ("config", "fossa_ros", "launch", "resource", "urdf", *INTERFACES):
             yield from sorted(file for file in entry.rglob("*") if file.is_file() and not _made_in_place(file))
 
 
 def _made_in_place(file: Path) -> bool:
-    return "__pycache__" in file.parts or file.suffix == ".so" or file.is_relative_to(ROOT / "fossa_ros" / "msg")
+    if "__pycache__" in file.parts or file.suffix == ".so":
+        return True
+    return any(file.is_relative_to(ROOT / "fossa_ros" / kind) for kind in INTERFACES)
 
 
 def _hash(files: Iterable[Path]) -> str:

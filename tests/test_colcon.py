@@ -54,7 +54,7 @@ def files_below(root, folder):
 def test_everything_is_found_in_the_install_space(workspace, sourced):
     looked_up = json.loads(
         run("python", "-c", """if True:
-            import json, fossa_ros.msg
+            import json, fossa_ros.action, fossa_ros.msg, fossa_ros.srv
             from ament_index_python import get_package_share_directory
             from importlib.metadata import distribution
             package = distribution("fossa-ros")
@@ -62,6 +62,8 @@ def test_everything_is_found_in_the_install_space(workspace, sourced):
             print(json.dumps({
                 "module": fossa_ros.__file__,
                 "messages": fossa_ros.msg.__file__,
+                "services": fossa_ros.srv.__file__,
+                "actions": fossa_ros.action.__file__,
                 "metadata": str(package.locate_file("fossa_ros")),
                 "share": get_package_share_directory("fossa_ros"),
                 "version": package.version,
@@ -70,7 +72,7 @@ def test_everything_is_found_in_the_install_space(workspace, sourced):
         """, env=sourced, cwd=workspace)
     )  # fmt: skip
     install = workspace / "install" / "fossa_ros"
-    for found in ("module", "messages", "metadata", "share"):
+    for found in ("module", "messages", "services", "actions", "metadata", "share"):
         assert Path(looked_up[found]).is_relative_to(install), found
     assert looked_up["version"] == version("fossa-ros")
     assert looked_up["lenses"]["optotune_ld4"] == "fossa_ros.lens.optotune_ld4:OptotuneLd4"
@@ -80,12 +82,12 @@ def test_everything_is_found_in_the_install_space(workspace, sourced):
 
 
 def test_type_hashes_are_those_of_the_pip_build(workspace):
-    colcon = workspace / "install" / "fossa_ros" / "share" / "fossa_ros" / "msg"
-    pip = Path(sys.prefix, "share", "fossa_ros", "msg")
-    for name in ("LensState", "FocusStack", "SweepReport"):
+    colcon = workspace / "install" / "fossa_ros" / "share" / "fossa_ros"
+    pip = Path(sys.prefix, "share", "fossa_ros")
+    for name in ("msg/LensState", "msg/FocusStack", "msg/SweepReport", "srv/LensInfo", "action/Capture"):
         built = [json.loads((folder / f"{name}.json").read_text())["type_hashes"] for folder in (colcon, pip)]
         assert built[0] == built[1]
-        assert f"fossa_ros/msg/{name}" in {entry["type_name"] for entry in built[0]}
+        assert f"fossa_ros/{name}" in {entry["type_name"] for entry in built[0]}
 
 
 def test_messages_reach_the_pip_build(sourced):

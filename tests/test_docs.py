@@ -71,11 +71,12 @@ def entry_point_groups() -> set[str]:
 
 
 def exists(path: str) -> bool:
-    """Whether a path, which may have wildcards, is in the repository or is the name of one of its message types."""
+    """Whether a path, which may have wildcards, is in the repository or is the name of one of its types of messages."""
     if "*" in path:
         return any(ROOT.glob(path.rstrip("/")))
-    package, _, message = path.partition("/")
-    return (ROOT / path).exists() or (package == "fossa_ros" and (ROOT / "msg" / f"{message}.msg").exists())
+    interfaces = [file for kind in ("msg", "srv", "action") for file in (ROOT / kind).iterdir()]
+    names = {f"fossa_ros/{kind}{file.stem}" for file in interfaces for kind in ("", f"{file.parent.name}/")}
+    return (ROOT / path).exists() or path in names
 
 
 def is_importable(dotted: str) -> bool:

@@ -19,14 +19,15 @@ import pytest
 import builds
 import fossa_ros
 import sweep_report_exchange as exchange
-from fossa_ros import msg
+from fossa_ros import action, msg, srv
 
 ROOT = Path(__file__).parents[1]
 PREFIX = Path(sys.prefix)
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-MESSAGES = sorted(file.stem for file in (ROOT / "msg").glob("*.msg"))
+INTERFACES = {kind: sorted(file.stem for file in (ROOT / kind).glob(f"*.{kind}")) for kind in ("msg", "srv", "action")}
 EXECUTABLES = sorted(e.name for e in distribution("fossa-ros").entry_points.select(group="console_scripts"))
 IN_SOURCE_DISTRIBUTION = {
+    *("action/Capture.action", "resource/typesupport_dispatch.h", "srv/LensInfo.srv"),
     *(".ci/run", ".dockerignore", ".github/workflows/ci.yml", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md"),
     *("CITATION.cff", "CMakeLists.txt", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "README.md"),
     *("SECURITY.md", "benchmarks/replay.py", "build_messages.py", "config/rig.yaml", "docs/index.md"),
@@ -98,20 +99,25 @@ def test_share_holds_launch_files_configurations_and_interfaces():
         assert sources
         for source in sources:
             assert (share / source).read_bytes() == (ROOT / source).read_bytes()
-    for message in MESSAGES:
-        description = json.loads((share / "msg" / f"{message}.json").read_text())
-        assert description["type_description_msg"]["type_description"]["type_name"] == f"fossa_ros/msg/{message}"
+    for kind, names in INTERFACES.items():
+        for name in names:
+            description = json.loads((share / kind / f"{name}.json").read_text())
+            assert description["type_description_msg"]["type_description"]["type_name"] == f"fossa_ros/{kind}/{name}"
 
 
 def test_ament_index_knows_package_and_interfaces():
     index = PREFIX / "share" / "ament_index" / "resource_index"
     assert (index / "packages" / "fossa_ros").is_file()
     listed = (index / "rosidl_interfaces" / "fossa_ros").read_text().split()
-    assert set(listed) == {f"msg/{message}.{kind}" for message in MESSAGES for kind in ("idl", "msg")}
+    assert set(listed) == {
+        f"{kind}/{name}.{suffix}" for kind, names in INTERFACES.items() for name in names for suffix in ("idl", kind)
+    }
 
 
-def test_all_messages_are_importable():
-    assert sorted(name for name in vars(msg) if name[0].isupper()) == MESSAGES
+def test_all_interfaces_are_importable():
+    for module, kind in ((msg, "msg"), (srv, "srv"), (action, "action")):
+        names = {name for name in vars(module) if name[0].isupper()}
+        assert sorted(name for name in names if "_" not in name) == INTERFACES[kind]
 
 
 def test_executables_lie_where_ros_looks():
@@ -142,7 +148,7 @@ def test_source_distribution_holds_what_tests_and_contributors_need(distribution
     with tarfile.open(distributions[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert names >= IN_SOURCE_DISTRIBUTION
-    assert not [name for name in names if "__pycache__/" in name or name.startswith("fossa_ros/msg")]
+    assert not [name for name in names if "__pycache__/" in name or re.match("fossa_ros/(action|msg|srv)/", name)]
 
 
 @pytest.mark.build
@@ -151,14 +157,20 @@ def test_wheel_made_from_the_source_distribution_is_complete(distributions):
     wheel = zipfile.ZipFile(distributions[1])
     names = set(wheel.namelist())
     sources = {file.relative_to(ROOT) for file in (ROOT / "fossa_ros").rglob("*") if file.is_file()}
-    made_in_place = re.compile(r"__pycache__|^fossa_ros/msg/|\.so$")
+    made_in_place = re.compile(r"__pycache__|^fossa_ros/(action|msg|srv)/|\.so$")
     assert {str(file) for file in sources if not made_in_place.search(str(file))} <= names
-    modules = {file.name for file in Path(msg.__file__).parent.glob("*.py")}
-    assert modules == {Path(name).name for name in names if name.startswith("fossa_ros/msg/")}
+    for module in (action, msg, srv):
+        folder = Path(module.__file__).parent
+        modules = {file.name for file in folder.glob("*.py")}
+        assert modules == {Path(name).name for name in names if name.startswith(f"fossa_ros/{folder.name}/")}
     assert len([name for name in names if name.endswith(".so")]) == 1
     data = f"fossa_ros-{fossa_ros.__version__}.data/data"
     for folder in ("launch", "config", "urdf"):
         assert {f"{data}/share/fossa_ros/{file}" for file in shared_files(folder)} <= names
     for name in EXECUTABLES:
         assert wheel.getinfo(f"{data}/lib/fossa_ros/{name}").external_attr >> 16 & 0o111
-    assert not [name for name in names if name.split("/")[0] in {"tests", "launch", "config", "msg", "build", "urdf"}]
+    assert not [
+        name
+        for name in names
+        if name.split("/")[0] in {"action", "tests", "launch", "config", "msg", "build", "srv", "urdf"}
+    ]

@@ -136,6 +136,67 @@ def test_plan_and_timing_change_from_the_next_sweep_on(output):
             assert plane.image[1, 1, 0] / 50 == pytest.approx(1 / plane.focus_distance, abs=0.02)
 
 
+def test_a_sweep_of_its_own_plan_lies_between_those_of_the_parameters(rig):
+    rig.capture.connect()
+    rig.capture.start()
+    rig.wait_for(1)
+    own, taken = SweepPlan.evenly(0.4, 2.0, 3), []
+    number = rig.capture.request_own(own, lambda count, plane: taken.append((count, plane.focus_distance)))
+    assert rig.capture.request() == number + 1  # a caller of 'capture' wants the planes of the parameters
+    rig.wait_for(number + 1)
+    with pytest.raises(InputError, match="for another goal is under way"):
+        rig.capture.request_own(None, lambda count, plane: None)
+    time.sleep(0.3)
+    assert len(rig.sweeps) == number + 1  # none may replace it before its depth is made
+    rig.capture.release(number)
+    rig.wait_for(number + 3)
+    rig.capture.stop()
+    for sweep in rig.sweeps[: number + 3]:
+        plan = own if sweep.number == number else PLAN
+        assert sweep.stack is not None, sweep.reason
+        assert sorted(sweep.focus_distances) == pytest.approx(plan.focus_distances, rel=0.01)
+    assert taken == list(enumerate(rig.sweeps[number].focus_distances, 1))
+
+
+def test_a_sweep_of_its_own_is_replaced_withdrawn_or_ended(rig):
+    rig.capture.set_enabled(False)
+    rig.capture.connect()
+    rig.capture.start()
+    time.sleep(0.2)
+    assert not rig.sweeps
+    planes = []
+    rig.running = False  # no frame: the first plane waits
+    first = rig.capture.request_own(PLAN, lambda count, plane: planes.append(count))
+    deadline = time.monotonic() + 5
+    while rig.dynamics.set_point == 0.0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert rig.capture.cancel_own(first, "The goal was cancelled.")
+    rig.wait_for(1)
+    assert rig.sweeps[0].reason == "The goal was cancelled." and rig.sweeps[0].stack is None
+    rig.capture.release(first)
+    rig.running = True
+    with pytest.raises(InputError, match=r"reaches beyond the lens.*near and far of the goal"):
+        rig.capture.request_own(SweepPlan.evenly(0.02, 5.0, 4), lambda count, plane: None)
+    rig.capture.stop()
+    again = rig.capture.request_own(None, lambda count, plane: None)  # not begun: no thread
+    assert again == rig.capture.request_own(PLAN, lambda count, plane: None) == 1
+    assert not rig.capture.cancel_own(again, "")
+    rig.capture.start()
+    time.sleep(0.5)
+    assert len(rig.sweeps) == 1 and not planes
+
+
+def test_a_sweep_of_its_own_needs_a_lens_of_ours_and_whole_sweeps():
+    rig = Rig(config=SweepConfig(output=SweepOutput.ROLLING))
+    with pytest.raises(InputError, match=r"sweep\.output rolling"):
+        rig.capture.request_own(None, lambda count, plane: None)
+    rig.close()
+    rig = Rig(config=SweepConfig(mode=SweepMode.EXTERNAL))
+    with pytest.raises(InputError, match=r"sweep\.mode external"):
+        rig.capture.request_own(PLAN, lambda count, plane: None)
+    rig.close()
+
+
 def test_a_plan_beyond_an_open_lens_is_refused_before_it_is_used(rig):
     beyond = SweepPlan.evenly(0.02, 5.0, 4)
     rig.capture.check_plan(beyond)  # no lens is open: it is checked when one is

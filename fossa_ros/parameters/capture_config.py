@@ -12,6 +12,7 @@ from fossa_ros.core.parameter import parameter, seconds, within
 from fossa_ros.core.sample_range import PAYLOADS
 from fossa_ros.lens.config import LensConfig
 from fossa_ros.messages.camera_info import ImageKind
+from fossa_ros.parameters.config import parameters_of
 from fossa_ros.sweep import ClockUse, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
 
 UNIT_LENGTH = 1e-3  # by which a quaternion may differ from length 1
@@ -97,6 +98,32 @@ class SweepParameters:
         except InputError as error:
             names = "sweep.focus_distances" if self.focus_distances else "sweep.near, sweep.far, sweep.planes"
             raise InputError(f"{names}: {error}") from error
+
+    def plan_of(self, planes: int, near: float, far: float) -> SweepPlan | None:
+        """Return the plan of a single sweep.
+
+        Args:
+            planes: number of planes, evenly spaced in dioptres; 0 for as many as ``plan`` has.
+            near, far: metres; 0 or NaN for the nearest and the farthest plane of ``plan``.
+
+        Returns:
+            None if all three stand for those of ``plan``.
+
+        Raises:
+            InputError: a value is out of the range of its parameter, or near does not lie before far.
+        """
+        goal = {"planes": planes, "near": near, "far": far}
+        given = {name: value for name, value in goal.items() if value and not math.isnan(value)}
+        if not given:
+            return None
+        ranges = {each.name: each for each in parameters_of(SweepParameters)}
+        for name, value in given.items():
+            problem = ranges[name].problem(value)
+            if problem:
+                raise InputError(f"{problem}; correct the goal.")
+        own = self.plan.focus_distances
+        near, far = given.get("near", own[0]), given.get("far", own[-1])
+        return SweepPlan.evenly(near, far, int(given.get("planes", len(own))), self.plan.bookend)
 
 
 @dataclass(frozen=True)

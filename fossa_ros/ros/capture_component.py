@@ -30,6 +30,7 @@ from fossa_ros.parameters.capture_config import CaptureConfig
 from fossa_ros.parameters.configured_decoder import configured_decoder
 from fossa_ros.ros import qos
 from fossa_ros.ros.camera_subscription import CameraSubscription
+from fossa_ros.ros.capture_action import CaptureAction
 from fossa_ros.ros.capture_requests import CaptureRequests
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
@@ -41,7 +42,7 @@ from fossa_ros.sweep import CapturedSweep, DecodePlane, GyroBuffer, SweepCapture
 
 
 class CaptureComponent:
-    """Camera, lens and gyroscope of a node, and its services ``capture`` and ``set_enabled``.
+    """Camera, lens and gyroscope of a node, its services ``capture`` and ``set_enabled``, and its action.
 
     The executor's callbacks only enqueue. The capture's own thread waits for the lens and for frames, and calls
     ``on_sweep``.
@@ -71,6 +72,7 @@ class CaptureComponent:
         group = MutuallyExclusiveCallbackGroup()
         node.create_service(Trigger, "capture", self._on_capture, callback_group=group)
         node.create_service(SetBool, "set_enabled", self._on_set_enabled)
+        self._action = CaptureAction(node)
 
     def prepare(
         self,
@@ -117,6 +119,7 @@ class CaptureComponent:
             clock_use=config.sweep.clock_estimate,
             on_plane=on_plane,
         )
+        self._sweep = config.sweep
         self._external = config.sweep.config.mode is SweepMode.EXTERNAL
         self._lens_id = ""
         self._identity = f"Lens driven by another node, see {topics.LENS_STATE.name}"
@@ -149,7 +152,7 @@ class CaptureComponent:
     def apply_live(self, config: CaptureConfig) -> None:
         """Take sweeps by a changed configuration from the next one on."""
         if self._capture is not None:
-            sweep = config.sweep
+            self._sweep = sweep = config.sweep
             self._planes = len(sweep.plan.focus_distances)
             self._capture.reconfigure(sweep.plan, sweep.timing, sweep.config)
 
@@ -169,6 +172,7 @@ class CaptureComponent:
             frame_id=self._own_frame_id,
         )
         self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
+        self._action.activate(self._capture, lambda: self._sweep)
         self._subscriptions.append(create_subscription(self._node, topics.IMU, self._on_imu))
         if self._exposure_topic:  # best effort: without a report, the configured exposure is assumed
             metadata = replace(topics.METADATA, name=self._exposure_topic, profile=Profile.SENSOR)
@@ -186,6 +190,7 @@ class CaptureComponent:
 
     def deactivate(self) -> None:
         """Stop as ``halt`` does, and no longer receive frames."""
+        self._action.deactivate()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -225,10 +230,12 @@ class CaptureComponent:
     def on_report(self, report: SweepReport) -> None:
         """Answer the calls of ``capture`` that wait for this report."""
         self._requests.on_report(report)
+        self._action.on_report(report)
 
     def fail_requests(self, reason: str) -> None:
         """Answer all calls of ``capture`` that there will be no depth."""
         self._requests.fail(reason)
+        self._action.fail(reason)
 
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Pass a frame to the capture without decoding it, on the executor's thread."""

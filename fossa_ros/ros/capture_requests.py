@@ -10,6 +10,11 @@ from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline.result import Verdict
 
 
+def answer_to_caller(report: SweepReport) -> str:
+    """Say in a sentence what became of a sweep that was asked for."""
+    return f"Depth of sweep {report.sweep} is published." if report.accepted else report.reason
+
+
 class CaptureRequests:
     """Futures by the number of the sweep that each waits for. Thread-safe.
 
@@ -40,9 +45,8 @@ class CaptureRequests:
                 sweep for sweep in self._waiting if sweep == report.sweep or (report.accepted and sweep < report.sweep)
             ]
             requests = [request for sweep in answered for request in self._waiting.pop(sweep)]
-        message = f"Depth of sweep {report.sweep} is published." if report.accepted else report.reason
         for request in requests:
-            request.set_result((report.accepted, message))
+            request.set_result((report.accepted, answer_to_caller(report)))
 
     def fail(self, reason: str) -> None:
         """Complete all requests without success."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from fossa_ros.core.errors import FossaError, LensError
+from fossa_ros.core.errors import FossaError, InputError, LensError
 from fossa_ros.lens import FocusLens, LensMove, LensState
 from fossa_ros.sweep.captured import CapturedSweep
 from fossa_ros.sweep.clock_offset import ClockOffset
@@ -18,6 +18,7 @@ from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.lens_session import LensSession
 from fossa_ros.sweep.machines import Action, Ended, MoveLens, ReadLens, VerifyLens, Wait
 from fossa_ros.sweep.outcome import TakenPlane
+from fossa_ros.sweep.own_sweep import OwnSweep
 from fossa_ros.sweep.plan import SweepPlan
 from fossa_ros.sweep.planner import Latencies, expectation, timeline
 from fossa_ros.sweep.sequencer import Sequencer
@@ -85,6 +86,7 @@ class SweepCapture:
         self._stopping = False
         self._enabled = True
         self._requested = 0
+        self._own: OwnSweep | None = None
         self._next_number = 0
         self._sweeping = False
         self._acknowledge_ns = self._settling_ns = 0  # of the last move
@@ -153,6 +155,7 @@ class SweepCapture:
         if thread is not None:
             with self._changed:
                 self._stopping = True
+                self._own = None
                 self._changed.notify_all()
             thread.join()
 
@@ -198,9 +201,60 @@ class SweepCapture:
                 # The present sweep began earlier; a rolling stack is all new after one sweep there and one back.
                 rolling = self._config.output is SweepOutput.ROLLING
                 number += 2 * len(self._plan.focus_distances) if rolling else 1
+            if self._own is not None and not self._own.begun:
+                number = max(number, self._own.number + 1)  # that one may have another plan
             self._requested = max(self._requested, number + 1)
             self._changed.notify_all()
             return number
+
+    def request_own(self, plan: SweepPlan | None, on_plane: Callable[[int, TakenPlane], None]) -> int:
+        """Request one sweep for one caller, in place of one requested earlier that has not begun; return its number.
+
+        Until ``release``, for ten seconds at most, no other sweep begins after it.
+
+        Args:
+            plan: where to focus; None for the present plan.
+            on_plane: receives how many planes have a frame, and the newest of them, on the capture's thread.
+
+        Raises:
+            InputError: the lens does not reach the plan, or this sweep cannot be taken now.
+        """
+        if self._config.output is SweepOutput.ROLLING:
+            raise InputError("With sweep.output rolling no sweep stands alone; set it to sweep, or call 'capture'.")
+        if plan is not None and self._external:
+            raise InputError("Another node drives the lens (sweep.mode external); leave planes, near and far at 0.")
+        if plan is not None:
+            self.check_plan(plan)
+        with self._changed:
+            if self._own is not None and self._own.holds:
+                raise InputError("A sweep for another goal is under way; wait for its result, or cancel it.")
+            number = max(self._next_number + self._sweeping, self._requested)
+            self._own = OwnSweep(number, plan, on_plane)
+            self._changed.notify_all()
+            return number
+
+    def cancel_own(self, number: int, reason: str) -> bool:
+        """Withdraw the sweep ``number`` that ``request_own`` returned.
+
+        If it is under way it ends as incomplete for that ``reason``, and True is returned.
+        """
+        with self._changed:
+            own = self._own
+            if own is None or own.number != number:
+                return False
+            if own.begun and self._sweeping and self._next_number == number:
+                own.cancelled = reason
+            else:
+                self._own = None
+            self._changed.notify_all()
+            return bool(own.cancelled)
+
+    def release(self, number: int) -> None:
+        """Let other sweeps begin again: what came of the sweep ``number`` of ``request_own`` is known."""
+        with self._changed:
+            if self._own is not None and self._own.number == number:
+                self._own = None
+                self._changed.notify_all()
 
     # The capture thread
 
@@ -228,13 +282,16 @@ class SweepCapture:
 
         Meanwhile the lens rests. It is still asked for its state, so that a lost one is noticed before the next sweep.
         """
-        if not self._turn_comes(0.0):
-            self._park()
-        while not self._turn_comes(REST_S):
-            if not self._external:
+        parked, wait = False, 0.0
+        while not self._turn_comes(wait):
+            if not parked and not self._holds():
+                self._park()
+                parked = True
+            elif wait and not self._external:
                 self.connect()
                 self._lens.report_state()
                 self._failures = 0
+            wait = REST_S
         return not self._stopping
 
     def _turn_comes(self, timeout: float) -> bool:
@@ -245,6 +302,8 @@ class SweepCapture:
 
         def turn() -> bool:
             asked = self._enabled or self._requested > self._next_number
+            if self._own is not None:
+                asked = not self._own.begun or (asked and not self._own.holds)
             return self._stopping or (asked and self._clock() > 0)
 
         with self._changed:
@@ -255,6 +314,7 @@ class SweepCapture:
             self._adopt_pending()
             if self._clock_watch is not None:
                 self._sequencer.set_timing(self._clock_watch.timing())
+            self._adopt_own()
             self._sequencer.begin(self._clock())
             self._sweeping = True
         failure = None
@@ -265,9 +325,7 @@ class SweepCapture:
             failure = error
             with self._changed:
                 self._sequencer.abort(f"Lens: {error}")
-        finally:
-            self._sweeping = False
-        self._deliver()
+        self._deliver(ended=True)
         if failure is not None:
             raise failure
 
@@ -280,12 +338,31 @@ class SweepCapture:
         if self._clock_watch is not None:
             self._clock_watch.set_timing(timing)
 
+    def _adopt_own(self) -> None:
+        """Take the sweep that begins by the plan of ``request_own``, if it is that one."""
+        own, plan = self._own, self._plan
+        if own is not None and not own.begun and own.number <= self._next_number:
+            own.begin()
+            plan = own.plan or plan
+        self._sequencer.reconfigure(plan, self._sequencer.timing, self._config)
+
+    def _holds(self) -> bool:
+        """Whether sweeps wait for the depth of one on request."""
+        with self._changed:
+            return self._own is not None and self._own.holds
+
     def _act(self) -> bool:
         """Carry out the next action of the sweep; return False once it has ended or was stopped."""
         with self._changed:
             if self._stopping:
                 return False
+            own = self._own
+            if own is not None and own.cancelled and own.number == self._next_number:
+                self._sequencer.abort(own.cancelled)
+                return False
             action = self._sequencer.next(self._clock())
+            if own is not None and own.begun and own.number == self._next_number:
+                own.report(self._sequencer.planes())
             plane = self._newest_plane() if isinstance(action, Wait) else None
             if isinstance(action, Wait) and plane is None:
                 self._wait_until(action.until_ns)
@@ -335,16 +412,18 @@ class SweepCapture:
         self._passed_on_ns = newest.start_ns
         return newest
 
-    def _deliver(self) -> None:
-        """Decode and pass on what the sequencer has finished."""
+    def _deliver(self, *, ended: bool = False) -> None:
+        """Decode and pass on what the sequencer has finished; ``ended`` where that is the sweep."""
         with self._changed:
             outcomes = self._sequencer.outcomes()
+            self._sweeping &= not ended
             if self._stopping:
                 return  # a sweep that was stopped has not failed
-        for outcome in outcomes:
-            with self._changed:
-                number = self._next_number
-                self._next_number += 1
+            if self._own is not None and self._own.number == self._next_number:
+                self._own.report(plane for outcome in outcomes for plane in outcome.planes)  # the last one, mostly
+            first = self._next_number
+            self._next_number += len(outcomes)
+        for number, outcome in enumerate(outcomes, first):
             self._on_sweep(self._decoder.decode_sweep(number, outcome, self._sequencer.timing))
 
     def _drop_lens(self, failure: FossaError) -> None:

@@ -131,7 +131,8 @@ class LensSession:
         if planes[0] < nearest or planes[-1] > farthest:
             raise InputError(
                 f"The sweep from {planes[0]:.3g} to {planes[-1]:.3g} m reaches beyond the lens, which focuses from "
-                f"{nearest:.3g} to {farthest:.3g} m; change sweep.near and sweep.far, or lens.power_offset."
+                f"{nearest:.3g} to {farthest:.3g} m; choose sweep.near and sweep.far, or near and far of the goal, "
+                "within that, or correct lens.power_offset."
             )
 
     def _report_set_point(self, stamp_ns: int) -> None:
