@@ -89,6 +89,7 @@ class CommandLens(FocusLens):
         *,
         measures_position: bool = False,
         measures_temperature: bool = False,
+        firmware: str = "",
     ) -> None:
         """Set ``capabilities`` of the connected device.
 
@@ -107,6 +108,7 @@ class CommandLens(FocusLens):
             settling=settling,
             measures_position=measures_position,
             measures_temperature=measures_temperature,
+            firmware=firmware,
         )
 
     def move_to(self, focus_distance: float) -> LensMove:

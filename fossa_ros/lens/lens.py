@@ -79,6 +79,7 @@ class LensCapabilities:
         measures_position: whether the state has a measured position, not the set-point read back.
         measures_temperature: whether the state has a temperature.
         calibration: summary of the calibration behind the metres, for people; empty without one.
+        firmware: version of the device's firmware; empty where it reports none.
     """
 
     identity: str
@@ -89,6 +90,7 @@ class LensCapabilities:
     measures_position: bool
     measures_temperature: bool
     calibration: str = ""
+    firmware: str = ""
 
     @property
     def is_metric(self) -> bool:

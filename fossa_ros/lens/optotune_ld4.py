@@ -141,11 +141,13 @@ class OptotuneLd4(CommandLens):
             raise LensError(f"The lens driver at {line.name!r} allows no current; check the lens and its cable.")
         self._limits = tuple(round(limit / ld4.TEMPERATURE_UNIT) for limit in (high, low))
         self._enter_mode()
+        firmware = f"{letter} {self._version()}"
         self._set_capabilities(
-            f"Optotune Lens Driver 4, firmware {letter} {self._version()}, {self._max_current:.0f} mA",
+            f"Optotune Lens Driver 4, firmware {firmware}, {self._max_current:.0f} mA",
             self._current_range() if self._by_current else self._power_range,
             settling,
             measures_temperature=True,  # no position: only the set-point can be read back
+            firmware=firmware,
         )
 
     def _version(self) -> str:

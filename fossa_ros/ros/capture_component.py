@@ -35,6 +35,7 @@ from fossa_ros.ros.capture_requests import CaptureRequests
 from fossa_ros.ros.conversions import lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_subscription
+from fossa_ros.ros.lens_services import LensServices
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.log_throttle import Reminder
 from fossa_ros.ros.static_transform import StaticTransform
@@ -42,7 +43,7 @@ from fossa_ros.sweep import CapturedSweep, DecodePlane, GyroBuffer, SweepCapture
 
 
 class CaptureComponent:
-    """Camera, lens and gyroscope of a node, its services ``capture`` and ``set_enabled``, and its action.
+    """Camera, lens and gyroscope of a node, its services, and its action ``capture``.
 
     The executor's callbacks only enqueue. The capture's own thread waits for the lens and for frames, and calls
     ``on_sweep``.
@@ -73,6 +74,7 @@ class CaptureComponent:
         node.create_service(Trigger, "capture", self._on_capture, callback_group=group)
         node.create_service(SetBool, "set_enabled", self._on_set_enabled)
         self._action = CaptureAction(node)
+        self._lens_services = LensServices(node, diagnostics, self.fail_requests)
 
     def prepare(
         self,
@@ -138,6 +140,7 @@ class CaptureComponent:
         """
         if config.tf.publish:
             self._transform = StaticTransform(self._node, config.tf)
+        self._lens_services.configure(self._capture, config.lens, external=self._external)
         if not self._external:
             self._lens_states = create_lifecycle_publisher(self._node, topics.LENS_STATE)
         planes = ", ".join(f"{distance:.2f}" for distance in config.sweep.plan.focus_distances)
@@ -206,6 +209,7 @@ class CaptureComponent:
 
     def cleanup(self) -> None:
         """Close the lens and destroy its publisher."""
+        self._lens_services.cleanup()
         self.close_lens()
         if self._lens_states is not None:
             self._node.destroy_lifecycle_publisher(self._lens_states)

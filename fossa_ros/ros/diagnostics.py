@@ -112,6 +112,14 @@ class Health:
     _activated: float = field(default_factory=lambda: time.monotonic())
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def reset(self) -> None:
+        """Count from 0 again, and forget what was wrong."""
+        with self._lock:
+            self.accepted = self.rejected = 0
+            self.last_reason = self.lens_failure = ""
+            self.findings = None
+        self.on_activated()
+
     def on_activated(self) -> None:
         """Start to count rates and silence: the node was activated, or sweeps again after a rest."""
         with self._lock:

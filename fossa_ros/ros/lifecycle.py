@@ -155,6 +155,21 @@ class ManagedNode(LifecycleNode):
             raise Interrupted("The process was asked to end.")
 
     @property
+    def transitions(self) -> MutuallyExclusiveCallbackGroup:
+        """The callback group of lifecycle transitions, for services that must not overlap with one."""
+        return self._transitions
+
+    async def aside(self, name: str, step: Callable[[], Any]) -> None:
+        """Do what waits for a device on a thread ``name``, from a callback of the group ``transitions``.
+
+        Raises:
+            Exception: what ``step`` raises.
+        """
+        await self._on_thread(name, step)
+        done, self._ahead = self._ahead, None
+        done.result()
+
+    @property
     def state(self) -> tuple[int, str]:
         """The present state: its number in ``lifecycle_msgs/State``, and its name."""
         number, name = self._state_machine.current_state

@@ -108,6 +108,11 @@ class SweepCapture:
         return self._clock_watch.found if self._clock_watch is not None else None
 
     @property
+    def lens(self) -> LensSession:
+        """The lens, for what is known of it: only the capture's thread may use it."""
+        return self._lens
+
+    @property
     def lens_failure(self) -> str:
         """Why the lens was last lost; empty if it never was."""
         return self._lens.failure
@@ -163,6 +168,26 @@ class SweepCapture:
         """Stop and close the lens."""
         self.stop()
         self._lens.close()
+
+    def reset(self) -> None:
+        """Open the lens again and forget its failures; a sweep under way is abandoned, and sweeps go on if they did.
+
+        Raises:
+            LensError: the lens is absent or does not answer; sweeps go on trying.
+            InputError: the plan reaches beyond the lens's range.
+        """
+        running = self._thread is not None
+        self.close()
+        self._lens.forget_failures()
+        self._failures = 0
+        if self._clock_watch is not None:
+            self._clock_watch.reset()
+        try:
+            if not self._external:
+                self.connect()
+        finally:
+            if running:
+                self.start()
 
     def add_frame(self, frame: Frame) -> None:
         """Add a frame that has just arrived."""

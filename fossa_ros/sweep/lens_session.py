@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.lens import FocusLens, LensMove, LensState
+from fossa_ros.lens.lens import LensCapabilities
 from fossa_ros.sweep.plan import SweepPlan
 
 STATE_PERIOD_S = 0.5  # serial round trips; a resting lens that is gone is noticed no sooner
@@ -25,6 +26,11 @@ class LensSession:
         plan: the lens must reach all its planes.
         clock: nanoseconds on the clock of the image stamps.
         on_state: receives every reported state; None after a failure, whose reason is ``failure``.
+
+    Attributes:
+        capabilities: of the lens, as it was opened last; None before that.
+        failure: why it was last lost; empty if it never was.
+        losses: how often it was.
     """
 
     def __init__(
@@ -43,7 +49,9 @@ class LensSession:
         self._last_state: LensState | None = None
         self._holding: LensMove | None = None
         self._reported_ns = 0
-        self.failure = ""  # why the lens was last lost
+        self.capabilities: LensCapabilities | None = None
+        self.failure = ""
+        self.losses = 0
 
     @property
     def is_open(self) -> bool:
@@ -64,6 +72,7 @@ class LensSession:
             except InputError:
                 lens.close()
                 raise
+            self.capabilities = lens.capabilities
             self._lens = lens
         return self._lens
 
@@ -105,6 +114,7 @@ class LensSession:
         self._holding = self._last_state = None
         self._state_due = 0.0
         self.failure = str(failure)
+        self.losses += 1
         self._on_state(None)  # before closing, which takes its time with a lens that is silent
         if lens is not None:
             lens.close()
@@ -114,6 +124,10 @@ class LensSession:
         lens, self._lens = self._lens, None
         if lens is not None:
             lens.close()
+
+    def forget_failures(self) -> None:
+        """Count losses from 0 again, and forget why there was one."""
+        self.failure, self.losses = "", 0
 
     def check_plan(self, plan: SweepPlan) -> None:
         """Raise InputError if a lens that is open does not reach all planes of ``plan``; from any thread."""
