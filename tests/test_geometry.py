@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import POINT, coloured_cloud, point_cloud, scaled_intrinsics
 from fossa_ros.core.stack import checked_intrinsics
+from fossa_ros.io import ply
 from fossa_ros.io.ply import write_ply
 
 K = np.array([[50.0, 0.0, 31.5], [0.0, 40.0, 23.5], [0.0, 0.0, 1.0]])
@@ -89,6 +90,14 @@ def test_ply_holds_the_known_points_in_row_order(scene, tmp_path):
     rgb = np.stack([points[c] for c in ("red", "green", "blue")], axis=1)
     np.testing.assert_array_equal(rgb, colour[known])
     assert [p.name for p in tmp_path.iterdir()] == ["cloud.ply"]
+    own = ply.read_ply(tmp_path / "cloud.ply")
+    for name in own.dtype.names:
+        np.testing.assert_array_equal(own[name], points[name])
+    whole = (tmp_path / "cloud.ply").read_bytes()
+    for content in (whole[:-1], whole[:100], whole.replace(b"uchar", b"float"), b"", b"end_header\n"):
+        (tmp_path / "cloud.ply").write_bytes(content)
+        with pytest.raises(InputError, match="is not a cloud that this package wrote, or is cut off"):
+            ply.read_ply(tmp_path / "cloud.ply")
 
 
 def test_ply_that_cannot_be_written_leaves_nothing(scene, tmp_path):

@@ -33,6 +33,7 @@ from fossa_ros.evaluation.replay_many import find_bags, shard_of
 from fossa_ros.evaluation.replay_sweeps import replayed_sweeps
 from fossa_ros.evaluation.replay_topics import find_topics
 from fossa_ros.evaluation.results import read_results
+from fossa_ros.io.ply import read_ply
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.fields import depth_from_message, nanoseconds
 from fossa_ros.parameters.node_config import FossaNodeConfig
@@ -138,6 +139,11 @@ def test_without_ros_a_bag_becomes_depth_figures_and_pictures(replayed, scene):
     assert 0.5 * pixels < sum(first.by_depth.counts) <= pixels and sum(first.by_blur.counts) > 0.5 * pixels
     mean = sum(first.by_depth.sums) / sum(first.by_depth.counts)
     assert mean == pytest.approx(first.metrics["abs_rel"], rel=0.02)  # few pixels lie outside the bins
+    for plane, focus in enumerate(dioptre_space(0.35, 6.0, 5)):
+        image = cv2.imread(str(out / "pictures" / f"000000-plane-{plane:02d}-{focus:.4g}m.jpg"))
+        assert cv2.PSNR(image, cv2.cvtColor(scene[0].planes[plane].image, cv2.COLOR_RGB2BGR)) > 28
+    cloud = read_ply(out / "pictures" / "000000-cloud.ply")
+    assert 0.5 * WIDTH * HEIGHT < len(cloud) <= WIDTH * HEIGHT and 0.3 < np.median(cloud["z"]) < 6
     for picture in ("depth", "all_in_focus", "confidence", "error"):
         assert cv2.imread(str(out / "pictures" / f"000000-{picture}.png")).std() > 1
     assert len(list((out / "pictures").glob("*-depth.png"))) == (len(result.sweeps) - len(refused) + 1) // 2
@@ -359,28 +365,60 @@ def test_a_shard_that_cannot_be_is_a_sentence(text):
         shard_of(text, {})
 
 
-def test_the_report_shows_its_plots_and_pictures_in_a_browser(replayed, tmp_path):
+# What the browser made of the page, in its title: its images; the plane that is seen at the ends of the first slider;
+# and for the first cloud the pixels that are not background, at rest, turned, nearer and back again.
+SEEN_BY_THE_BROWSER = """<script>addEventListener('load', async () => {
+  const frame = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const images = [...document.images].map(i => [i.className, i.alt, i.naturalWidth, i.naturalHeight, i.width]);
+  const box = document.querySelector('.planes'), slider = box.querySelector('input'), planes = [];
+  for (const value of [0, slider.max]) {
+    slider.value = value;
+    slider.dispatchEvent(new Event('input'));
+    const seen = [...box.querySelectorAll('img')].filter(i => i.offsetWidth > 0).map(i => i.alt);
+    planes.push([seen, box.querySelector('figcaption').textContent]);
+  }
+  const canvas = document.querySelector('canvas.cloud'), clouds = [];
+  const look = async event => {
+    if (event) canvas.dispatchEvent(event);
+    await frame();
+    const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+    let sum = 0, count = 0;
+    data.forEach((value, i) => {
+      if (value !== 0xff1c1814) { count++; sum = (sum + value % 65521 * (i % 251)) % 1e9; }
+    });
+    clouds.push([count / data.length, sum]);
+  };
+  await look();
+  await look(new PointerEvent('pointermove', {buttons: 1, movementX: 60, movementY: 20}));
+  await look(new PointerEvent('pointermove', {buttons: 0, movementX: 60}));
+  await look(new WheelEvent('wheel', {deltaY: 2000, cancelable: true}));
+  await look(new MouseEvent('dblclick'));
+  document.title = JSON.stringify({images, planes, clouds});
+})</script></body>"""
+# A browser that only prints the page draws no frames.
+AT_ONCE = "<head><script>requestAnimationFrame = call => setTimeout(call)</script>"
+
+
+def browse(page, folder, *more):
+    """Open a page in a headless Chromium and return what it prints; skip the test where there is none."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         pytest.skip("no Chromium here: apt-get install chromium")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile"]
+    options += ["--virtual-time-budget=20000", *more]
+    done = subprocess.run([browser, *options, page.as_uri()], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_report_shows_its_plots_pictures_planes_and_clouds_in_a_browser(replayed, tmp_path):
     page = replayed[0] / "report.html"
     assert "http" not in page.read_text().replace('xmlns="http', "").replace("http://www.w3.org", "")
-    # The title of the page says what the browser made of its images.
-    script = (
-        "<script>addEventListener('load', () => { document.title = JSON.stringify([...document.images].map("
-        "i => [i.className, i.alt, i.naturalWidth, i.naturalHeight, i.width])) })</script>"
-    )
-    (tmp_path / "page.html").write_text(page.read_text().replace("</body>", f"{script}</body>"))
-    options = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    shot = [f"--screenshot={tmp_path / 'page.png'}", "--window-size=1250,1600"]
-    for more in (["--dump-dom"], shot):
-        done = subprocess.run(
-            [*options, *more, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=100
-        )
-        assert done.returncode == 0, done.stderr
-        if "--dump-dom" in more:
-            title = done.stdout.partition("<title>")[2].partition("</title>")[0]
-    images = json.loads(title)
+    copy = tmp_path / "page.html"
+    copy.write_text(page.read_text().replace("<head>", AT_ONCE).replace("</body>", SEEN_BY_THE_BROWSER))
+    title = browse(copy, tmp_path, "--dump-dom").partition("<title>")[2].partition("</title>")[0]
+    seen = json.loads(title)
+    images = seen["images"]
     plots = {alt for kind, alt, *_ in images if kind == "plot"}
     assert plots == {"latency", "verdicts and reasons", "error against depth", "error against blur"}
     pictures = [alt for kind, alt, *_ in images if kind == "picture"]
@@ -388,8 +426,14 @@ def test_the_report_shows_its_plots_and_pictures_in_a_browser(replayed, tmp_path
         ("all_in_focus", "depth", "error", "confidence"), 3
     )
     assert all(width > 100 and height > 100 and shown > 100 for *_, width, height, shown in images)
+    first, last = "plane 1 of 5, focused at 0.35 m", "plane 5 of 5, focused at 6 m"
+    assert seen["planes"] == [[[first], first], [[last], last]]
+    rest, turned, untouched, farther, again = seen["clouds"]
+    assert rest[0] > 0.95 and rest == again and turned == untouched  # a pointer without a button turns nothing
+    assert turned[1] != rest[1] and farther[0] < 0.3 * rest[0]
+    browse(copy, tmp_path, f"--screenshot={tmp_path / 'page.png'}", "--window-size=1250,2600")
     screenshot = cv2.imread(str(tmp_path / "page.png"))
-    assert screenshot.shape[0] == 1600 and screenshot.reshape(-1, 3).std() > 30
+    assert screenshot.shape[0] == 2600 and screenshot.reshape(-1, 3).std() > 30
 
 
 def test_rerun_gets_planes_depth_points_and_verdicts(bags, tmp_path):

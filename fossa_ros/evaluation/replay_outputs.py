@@ -9,6 +9,7 @@ import numpy as np
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.evaluation.replay_bag import ResultBag
 from fossa_ros.evaluation.replay_sweeps import ReplayedSweep
+from fossa_ros.evaluation.report_viewer import write_viewed
 from fossa_ros.io.pictures import confidence_picture, depth_picture, error_picture, write_picture
 from fossa_ros.pipeline.result import SweepResult
 
@@ -49,6 +50,7 @@ class ReplayOutputs:
             return
         if self._with_depth % self._every == 0:
             self._write_pictures(result.sweep.number, result.depth, sweep.truth)
+            write_viewed(self._folder, result.sweep.number, result.sweep.stack, result.depth)
         self._with_depth += 1
 
     def _write_pictures(self, number: int, depth: DepthMap, truth: np.ndarray | None) -> None:

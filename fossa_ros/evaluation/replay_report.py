@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from fossa_ros import __version__
+from fossa_ros.evaluation import report_viewer
 from fossa_ros.evaluation.metrics import mean_metrics
 from fossa_ros.evaluation.replay import Replay, kind_of_reason
 from fossa_ros.evaluation.replay_figures import BLUR_BINS, DEPTH_BINS, Bins, ErrorProfile, SweepFigures
@@ -42,7 +43,7 @@ th:first-child, td:first-child {{ text-align: left; }}
 .plots, .sweep {{ display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start; }}
 figure {{ margin: 0; }} figcaption {{ font-size: 13px; color: #5a6b7a; }} .sweep img {{ width: 280px; }}
 .plots img {{ width: 560px; max-width: 100%; }} .damage {{ color: {RED}; }}
-"""
+{report_viewer.STYLE}"""
 
 
 def write_report(path, page: str) -> None:
@@ -64,7 +65,9 @@ def report_page(replays: Sequence[tuple[Replay, Path]]) -> str:
     parts.append(f"<p><small>fossa_ros {__version__}, fossa report</small></p>")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+        f"<style>{STYLE}</style></head><body>\n"
+        + "\n".join(parts)
+        + f"\n<script>{report_viewer.SCRIPT}</script></body></html>\n"
     )
 
 
@@ -122,6 +125,7 @@ def _bag(replay: Replay, folder: Path, several: bool) -> str:
             if (folder / PICTURES / f"{number}-{name}.png").is_file()
         ]
         parts.append(f'<div class="sweep">{"".join(shown)}</div>')
+        parts.append(f'<div class="sweep">{"".join(report_viewer.viewers(folder / PICTURES, number, _inline))}</div>')
     return "\n".join(parts)
 
 
