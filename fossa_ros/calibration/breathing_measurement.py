@@ -104,25 +104,12 @@ def measure_breathing(
     steps_found: list[np.ndarray] = []
     missed = 0
     for frames in series:
-        frames = _evenly(frames, images)
-        middle = len(frames) // 2
-        reduced = [_reduced(load()) for _, load in frames]
-        pictures, factor = [picture for picture, _ in reduced], reduced[0][1]
-        steps: dict[int, np.ndarray | None] = {}
-        for first, second in pairwise(range(len(frames))):
-            steps[first] = register_scale(pictures[first], pictures[second])
-            progress()
-        pairs = [(first, first + 1, step) for first, step in steps.items()]
-        for other in range(len(frames)):
-            if abs(other - middle) > 1:
-                guess = _chained(steps, middle, other)
-                pairs.append((middle, other, register_scale(pictures[middle], pictures[other], guess)))
-                progress()
-        missed += sum(step is None for *_, step in pairs)
+        chosen = evenly([position for position, _ in frames], images)
+        pairs, failed = register_frames([frames[index][1] for index in chosen], progress)
+        missed += failed
         for first, second, step in pairs:
-            if step is not None:
-                pair_ends.append((frames[first][0], frames[second][0]))
-                steps_found.append(step * [1, 1 / factor, 1 / factor])
+            pair_ends.append((frames[chosen[first]][0], frames[chosen[second]][0]))
+            steps_found.append(step)
     ends, found = np.array(pair_ends).reshape(-1, 2), np.array(steps_found).reshape(-1, 3)
     places = np.unique(ends) if knots is None or not len(ends) else np.linspace(ends.min(), ends.max(), knots)
     if len(found) < 2 * (knots or 4) or not _linked(places, ends):
@@ -134,12 +121,43 @@ def measure_breathing(
     return BreathingCurve(places, values[:, 0], values[:, 1:], uncertainty, residual, (len(found), missed))
 
 
-def _evenly(frames: Sequence[Frame], count: int) -> list[Frame]:
-    """Return up to ``count`` of the frames, about evenly spaced in position."""
-    frames = sorted(frames, key=lambda frame: frame[0])
-    positions = np.array([position for position, _ in frames])
-    target = np.linspace(positions[0], positions[-1], count)
-    return [frames[index] for index in sorted({int(np.abs(positions - place).argmin()) for place in target})]
+def register_frames(
+    loads: Sequence[Callable[[], np.ndarray]], progress: Callable[[], None] = lambda: None
+) -> tuple[list[tuple[int, int, np.ndarray]], int]:
+    """Register neighbouring images of one target, and every image with the middle one.
+
+    Args:
+        loads: functions that load the (H, W) uint8 images, in the order of the focus.
+        progress: called after each registration.
+
+    Returns:
+        Numbers of two images with (3,) log scale and shift (px) from the first to the second, of each pair that could
+        be registered; and the number of pairs that could not.
+    """
+    middle = len(loads) // 2
+    reduced = [_reduced(load()) for load in loads]
+    pictures, factor = [picture for picture, _ in reduced], reduced[0][1]
+    steps: dict[int, np.ndarray | None] = {}
+    for first, second in pairwise(range(len(loads))):
+        steps[first] = register_scale(pictures[first], pictures[second])
+        progress()
+    pairs = [(first, first + 1, step) for first, step in steps.items()]
+    for other in range(len(loads)):
+        if abs(other - middle) > 1:
+            guess = _chained(steps, middle, other)
+            pairs.append((middle, other, register_scale(pictures[middle], pictures[other], guess)))
+            progress()
+    whole = np.array([1, 1 / factor, 1 / factor])
+    found = [(first, second, step * whole) for first, second, step in pairs if step is not None]
+    return found, len(pairs) - len(found)
+
+
+def evenly(positions: Sequence[float], count: int) -> list[int]:
+    """Return the numbers of up to ``count`` of the positions, about evenly spaced, from the lowest to the highest."""
+    order = np.argsort(positions, kind="stable")
+    rising = np.asarray(positions)[order]
+    target = np.linspace(rising[0], rising[-1], count)
+    return [int(order[index]) for index in sorted({int(np.abs(rising - place).argmin()) for place in target})]
 
 
 def _reduced(image: np.ndarray) -> tuple[np.ndarray, float]:

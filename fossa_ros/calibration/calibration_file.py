@@ -11,8 +11,15 @@ import numpy as np
 import yaml
 
 from fossa_ros.calibration.focus_curve import FocusCurve
-from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, LensCalibration, TemperatureModel
+from fossa_ros.calibration.lens_calibration import (
+    Breathing,
+    CalibratedDevice,
+    LensCalibration,
+    Optics,
+    TemperatureModel,
+)
 from fossa_ros.calibration.peaks import FocusPass
+from fossa_ros.core.camera_model import checked_distortion
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import replacing
 from fossa_ros.io.documents import Finite, NotNegative, convert, load_yaml
@@ -99,6 +106,27 @@ class _Intrinsics(msgspec.Struct):
     cy: Finite
 
 
+class _Distortion(msgspec.Struct):
+    data: Annotated[list[Finite], msgspec.Meta(max_length=14)]
+
+
+class _CameraInfo(msgspec.Struct):
+    distortion_model: str
+    distortion_coefficients: _Distortion
+
+    def __post_init__(self) -> None:
+        try:
+            checked_distortion(self.distortion_model, self.distortion_coefficients.data)
+        except InputError as error:
+            raise ValueError(f"distortion_coefficients: {error}") from error
+
+
+class _Optics(msgspec.Struct):
+    fx_uncertainty: NotNegative
+    pupil_metres: NotNegative | None = None
+    pupil_uncertainty: NotNegative | None = None
+
+
 class _File(msgspec.Struct):
     """The entries that are read; ``measured`` and ``intrinsics.at_focus`` are for information."""
 
@@ -107,6 +135,8 @@ class _File(msgspec.Struct):
     temperature: _Temperature | None = None
     breathing: _Breathing | None = None
     intrinsics: _Intrinsics | None = None
+    camera_info: _CameraInfo | None = None
+    optics: _Optics | None = None
     created: Any = ""  # YAML parses a date without quotes as a datetime
 
 
@@ -160,6 +190,14 @@ def write_calibration(path: str | Path, calibration: LensCalibration, passes: Se
                 **_four(calibration.K),
                 "at_focus": [{"dioptres": focus, **_four(K)} for focus, K in each],
             }
+    optics = calibration.optics
+    if optics is not None:
+        content["optics"] = {
+            "fx_uncertainty": optics.fx_uncertainty,
+            "pupil_metres": optics.pupil,
+            "pupil_uncertainty": optics.pupil_uncertainty,
+        }
+        content["camera_info"] = camera_info(calibration)
     content["measured"] = [
         {
             "distance_m": each.distance,
@@ -173,6 +211,42 @@ def write_calibration(path: str | Path, calibration: LensCalibration, passes: Se
     text = yaml.safe_dump(_plain(content), sort_keys=False, width=120, default_flow_style=None)
     with replacing(Path(path)) as partial:
         partial.write_text(f"# Made by 'fossa calibrate'; set lens.calibration of fossa_node to this file.\n{text}")
+
+
+def camera_info(calibration: LensCalibration) -> dict[str, Any]:
+    """Return the camera at the reference focus in the layout of ``camera_calibration_parsers``, for camera_info_url.
+
+    Raises:
+        InputError: the calibration has no camera.
+    """
+    breathing, optics, K = calibration.breathing, calibration.optics, calibration.K
+    if breathing is None or optics is None or K is None:
+        raise InputError("The calibration has no camera; calibrate with a printed board ('fossa calibrate board').")
+
+    def matrix(values: np.ndarray) -> dict[str, Any]:
+        return {"rows": values.shape[0], "cols": values.shape[1], "data": values.ravel()}
+
+    return {
+        "image_width": breathing.width,
+        "image_height": breathing.height,
+        "camera_name": "camera",
+        "camera_matrix": matrix(K),
+        "distortion_model": optics.distortion_model,
+        "distortion_coefficients": matrix(np.array([optics.distortion])),
+        "rectification_matrix": matrix(np.eye(3)),
+        "projection_matrix": matrix(np.hstack([K, np.zeros((3, 1))])),
+    }
+
+
+def write_camera_info(path: str | Path, calibration: LensCalibration) -> None:
+    """Write the file that camera_info_url of a camera driver names.
+
+    Raises:
+        InputError: the calibration has no camera, or the file cannot be written.
+    """
+    text = yaml.safe_dump(_plain(camera_info(calibration)), sort_keys=False, width=120, default_flow_style=None)
+    with replacing(Path(path)) as partial:
+        partial.write_text(text)
 
 
 def read_calibration(path: str | Path) -> LensCalibration:
@@ -197,6 +271,7 @@ def read_calibration(path: str | Path) -> LensCalibration:
         temperature=None if file.temperature is None else _temperature(file.temperature),
         breathing=None if breathing is None else _breathing(breathing),
         K=None if breathing is None or intrinsics is None else _matrix(intrinsics),
+        optics=None if file.optics is None or file.camera_info is None else _optics(file.optics, file.camera_info),
         created=str(file.created),
     )
 
@@ -221,6 +296,11 @@ def _breathing(entries: _Breathing) -> Breathing:
         shift=np.column_stack([entries.shift_x_px, entries.shift_y_px]),
         uncertainty=entries.scale_uncertainty,
     )
+
+
+def _optics(entries: _Optics, camera: _CameraInfo) -> Optics:
+    model, coefficients = checked_distortion(camera.distortion_model, camera.distortion_coefficients.data)
+    return Optics(model, coefficients, entries.fx_uncertainty, entries.pupil_metres, entries.pupil_uncertainty)
 
 
 def _matrix(entries: _Intrinsics) -> np.ndarray:

@@ -128,6 +128,24 @@ class Breathing:
         )
 
 
+@dataclass(frozen=True)
+class Optics:
+    """What a printed board tells of camera and lens beside focus and breathing.
+
+    Attributes:
+        distortion_model, distortion: as in camera_info, at the reference focus of the breathing.
+        fx_uncertainty: standard deviation of fx, of fx.
+        pupil: diameter of the entrance pupil, metres: a blur disc grows by fx times this a dioptre; None if unknown.
+        pupil_uncertainty: standard deviation, metres.
+    """
+
+    distortion_model: str
+    distortion: tuple[float, ...]
+    fx_uncertainty: float
+    pupil: float | None = None
+    pupil_uncertainty: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class LensCalibration:
     """The calibration of one lens with one camera.
@@ -139,6 +157,7 @@ class LensCalibration:
         temperature: None if the lens has no thermometer.
         breathing: None if it was not measured.
         K: (3, 3) intrinsic matrix at the reference focus and size of the breathing, None if not given.
+        optics: distortion and entrance pupil; None if no board told.
         created: date and time, for display.
     """
 
@@ -149,6 +168,7 @@ class LensCalibration:
     temperature: TemperatureModel | None = None
     breathing: Breathing | None = None
     K: np.ndarray | None = None
+    optics: Optics | None = None
     created: str = ""
 
     def curve(self, direction: Direction) -> FocusCurve:

@@ -83,7 +83,7 @@ def record_series(
     lens: FocusLens,
     camera: CalibrationCamera,
     commands: Sequence[float],
-    distance: float,
+    distance: float | None,
     recording: RecordingWriter,
     name: str,
     progress: Callable[[], None] = lambda: None,

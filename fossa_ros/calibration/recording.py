@@ -89,7 +89,7 @@ class RecordingWriter:
             raise InputError(f"{file} cannot be written; give another folder.")
         return lambda: _grey(file)
 
-    def series(self, distance: float, frames: list[tuple[str, float, float | None]]) -> None:
+    def series(self, distance: float | None, frames: list[tuple[str, float, float | None]]) -> None:
         """Add a finished series: file, command and temperature (degC) of every frame."""
         entries = [
             {"file": file, "command": command, "temperature_celsius": temperature}

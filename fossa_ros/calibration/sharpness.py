@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +16,7 @@ _NEAR_PEAK = (0.7, 0.5)  # fit points above this share of the peak height; the s
 _ENOUGH = 7  # points above the first of these
 _FEWEST = 5  # points of a fit
 _RIVAL = 0.7  # of the peak height: a second maximum this high means a second object in view
+_FLANK = 0.45  # of the greatest sharpness: how far down the flanks are fitted
 _FAINT = 0.2  # of the highest sharpness: a lower peak above the floor is not reliable
 
 
@@ -38,11 +40,42 @@ def sharpness(image: np.ndarray) -> float:
 
     The division removes brightness, so that flicker and the light that a breathing lens loses have no influence.
     """
+    energy, smooth, noise = gradient_energy(image)
+    return max(float(energy.mean()) - noise, 0.0) / max(float(smooth.mean()) ** 2, 1.0)
+
+
+def local_sharpness(image: np.ndarray, centres: np.ndarray, side: float) -> np.ndarray:
+    """Return (N,) ``sharpness`` around places in an (H, W) uint8 image, NaN where the image does not show them.
+
+    A window without edges (Hann) weights the pixels: what moves in or out of a square by a part of a pixel would
+    otherwise look like sharpness.
+
+    Args:
+        image: the image.
+        centres: (N, 2) pixels.
+        side: of the window, px; half of its weight lies within a third of it.
+    """
+    energy, smooth, noise = gradient_energy(image)
+    height, width = image.shape
+    values = np.full(len(centres), np.nan)
+    for index, (x, y) in enumerate(centres):
+        columns = np.arange(math.ceil(x - side / 2), math.floor(x + side / 2) + 1)
+        rows = np.arange(math.ceil(y - side / 2), math.floor(y + side / 2) + 1)
+        if not len(columns) * len(rows) or min(columns[0], rows[0]) < 0 or columns[-1] >= width or rows[-1] >= height:
+            continue
+        across, down = (0.5 + 0.5 * np.cos(2 * np.pi * (at - c) / side) for at, c in ((columns, x), (rows, y)))
+        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        mean, bright = (float(down @ each[part] @ across) / (down.sum() * across.sum()) for each in (energy, smooth))
+        values[index] = max(mean - noise, 0.0) / max(bright**2, 1.0)
+    return values
+
+
+def gradient_energy(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the squared gradient and the smooth brightness at each pixel, and the mean squared gradient of noise."""
     grey = image.astype(np.float32)
     smooth = cv2.GaussianBlur(grey, (0, 0), _SMOOTHING)
     dx, dy = cv2.Sobel(smooth, -1, 1, 0, scale=0.125), cv2.Sobel(smooth, -1, 0, 1, scale=0.125)
-    energy = float(np.mean(dx * dx) + np.mean(dy * dy))
-    return max(energy - _noise(grey) ** 2 * _noise_gain(), 0.0) / max(float(smooth.mean()) ** 2, 1.0)
+    return dx * dx + dy * dy, smooth, _noise(grey) ** 2 * _noise_gain()
 
 
 def find_peak(commands: npt.ArrayLike, values: npt.ArrayLike, name: str = "the target") -> Peak:
@@ -93,6 +126,56 @@ def find_peak(commands: npt.ArrayLike, values: npt.ArrayLike, name: str = "the t
     x = (commands[near] - commands[best]) / half_width
     top, spread = _vertex(x, -values[best] / np.maximum(values[near], 1e-3 * values[best]), share[near])
     return Peak(float(commands[best] + top * half_width), float(spread * half_width), float(half_width))
+
+
+def find_centre(focus: npt.ArrayLike, values: npt.ArrayLike, start: float) -> tuple[float, float] | None:
+    """Return the centre of a sharpness curve over dioptres, and its standard deviation, dioptres.
+
+    Blur grows alike on both sides of the focus, in dioptres. The flanks then tell the centre, and tell it better than
+    the flat top of the curve of a lens whose blur grows slowly. Where ``find_peak`` needs no knowledge of the lens, the
+    dioptres of this one need be right but for an offset and a factor.
+
+    Args:
+        focus: (N,) dioptres, in any order.
+        values: (N,) sharpness.
+        start: dioptres of the peak, roughly.
+
+    Returns:
+        None if the curve does not tell.
+    """
+    focus, values = np.asarray(focus, np.float64), np.asarray(values, np.float64)
+    share = values / values.max()
+    centre, spread = start, np.inf
+    for _ in range(12):
+        # As far on one side as on the other: what is asymmetric, such as the tails of a neighbour, is kept out.
+        reach = min(centre - focus.min(), focus.max() - centre)
+        above = np.abs(focus - centre)[share > _FLANK]
+        reach = min(reach, float(above.max())) if len(above) else reach
+        away = focus - centre
+        usable = share > 0.5 * _FLANK
+        near = (np.abs(away) <= reach + 1e-9) & usable
+        if near.sum() <= _FEWEST:  # close to the end of the range: one flank tells, less well
+            near = (np.abs(away) <= (float(above.max()) if len(above) else reach) + 1e-9) & usable
+        if near.sum() < _FEWEST + 1:
+            return None
+        away, y = away[near], 1 / share[near]
+        weight = share[near]
+        squared = away * away
+        even = np.column_stack([np.ones_like(away), squared, squared * squared])
+        solution, *_ = np.linalg.lstsq(even * weight[:, None], y * weight, rcond=None)
+        slope = -(2 * solution[1] * away + 4 * solution[2] * away * squared)
+        design = np.column_stack([slope, even]) * weight[:, None]
+        residual = (y - even @ solution) * weight
+        step, *_ = np.linalg.lstsq(design, residual, rcond=None)
+        move = float(np.clip(step[0], -0.5 * reach, 0.5 * reach))
+        centre += move
+        if abs(move) < 1e-5 * max(reach, 1e-9):
+            break
+    if solution[1] <= 0 or not focus.min() < centre < focus.max():
+        return None
+    variance = float(residual @ residual) / max(len(away) - 4, 1)
+    spread = float(np.sqrt(max(variance * np.linalg.pinv(design.T @ design)[0, 0], 0.0)))
+    return float(centre), spread
 
 
 def _stretch(share: np.ndarray, best: int, above: float) -> tuple[int, int]:

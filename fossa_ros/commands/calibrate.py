@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -12,10 +11,11 @@ from typing import Any
 
 import click
 
-from fossa_ros.commands.calibrate_board import print_sheet
+from fossa_ros.commands.calibrate_board import board, check, print_sheet
 from fossa_ros.commands.lens_options import opens_lens
 from fossa_ros.commands.option_types import INTRINSICS, NOT_NEGATIVE, NUMBER, PATH, REGION, BagAtDistance, FocusDistance
 from fossa_ros.commands.progress import counted, progress_bar
+from fossa_ros.commands.recording_session import CAMERA, await_enter, new_recording, open_camera
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import check_writable
 
@@ -61,16 +61,12 @@ def command():
     """
 
 
-command.add_command(print_sheet)
+for each in (print_sheet, board, check):
+    command.add_command(each)
 
 
 @command.command("live")
-@click.option(
-    "--camera",
-    default="0",
-    show_default=True,
-    help="Number, device, file or URL that OpenCV opens; or topic:/camera/image_raw, a ROS topic of images.",
-)
+@CAMERA
 @click.option(
     "--distance",
     "distances",
@@ -101,13 +97,13 @@ def live(lens, camera, distances, steps, least, greatest, soak, record, out, set
     least = span.check(span.least if least is None else least)
     greatest = span.check(span.greatest if greatest is None else greatest)
     commands = procedure.both_ways(least, greatest, steps)
-    view = _camera(camera)
+    view = open_camera(camera)
     series = []
     try:
-        recording = RecordingWriter(_new_recording(record, out), procedure.device_of(lens))
+        recording = RecordingWriter(new_recording(record, out), procedure.device_of(lens))
         for number, distance in enumerate((*distances, *distances[-1:] * bool(soak))):
             if number < len(distances):
-                _await_enter(f"Put the target at {distance:g} m, facing the camera, and press Enter.")
+                await_enter(f"Put the target at {distance:g} m, facing the camera, and press Enter.")
             else:
                 click.echo(f"Warming the lens for {soak:g} s; leave the target in place.", err=True)
                 _soak(lens, view, soak)
@@ -116,26 +112,6 @@ def live(lens, camera, distances, steps, least, greatest, soak, record, out, set
     finally:
         view.close()
     _calibrate(series, procedure.device_of(lens), out, settings)
-
-
-def _camera(source: str):
-    """Open a camera of OpenCV, or a topic of ROS."""
-    if not source.startswith("topic:"):
-        from fossa_ros.calibration.live import VideoCamera
-
-        return VideoCamera(source)
-    try:
-        from fossa_ros.ros.topic_camera import TopicCamera
-    except ImportError as error:
-        raise InputError(f"Topics need ROS 2 ({error}); install the package with its ROS wheels.") from error
-    return TopicCamera(source.removeprefix("topic:"))
-
-
-def _await_enter(prompt: str) -> None:
-    """Wait for a line on standard input, which need not be a terminal."""
-    click.echo(prompt, err=True)
-    if not sys.stdin.readline():
-        raise InputError("Standard input ended before Enter was pressed; run 'live' in a terminal.")
 
 
 @command.command("folder")
@@ -200,7 +176,7 @@ def demo(steps, record, out, settings):
     from fossa_ros.calibration.recording import read_recording
     from fossa_ros.commands import calibrate_demo as simulation
 
-    record = _new_recording(record, out)
+    record = new_recording(record, out)
     with _removed_on_failure(record):
         with counted("Stepping the lens", (len(simulation.DISTANCES) + 1) * (2 * steps - 1)) as advance:
             rig, series = simulation.record_demo(record, steps=steps, progress=advance)
@@ -220,16 +196,6 @@ def _soak(lens, view, seconds: float) -> None:
 
     with counted("Warming", max(round(seconds / SOAK_PERIOD_S), 1)) as advance:
         soak(lens, view, seconds, advance)
-
-
-def _new_recording(record: Path | None, out: Path) -> Path:
-    """Return the folder of a recording, by default beside ``out``; it must not hold one already."""
-    from fossa_ros.calibration.recording import DESCRIPTION
-
-    folder = record or out.with_name(f"{out.stem}-recording")
-    if (folder / DESCRIPTION).exists():
-        raise InputError(f"{folder} already holds a recording; give another --out or --record, or remove it.")
-    return folder
 
 
 @contextmanager

@@ -182,13 +182,7 @@ class Rectification:
         known = np.hypot(*points.T) < self._limit()  # False for NaN
         bent = np.full_like(points, np.nan)
         if known.any():
-            inner = np.ascontiguousarray(points[known])[:, None]
-            D = np.array(self.coefficients)
-            if self.model == EQUIDISTANT:
-                bent[known] = cv2.fisheye.distortPoints(inner, np.eye(3), D)[:, 0]
-            else:
-                rays = cv2.convertPointsToHomogeneous(inner)
-                bent[known] = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), np.eye(3), D)[0][:, 0]
+            bent[known] = distorted_points(points[known], self.model, np.array(self.coefficients))
         return bent
 
     def _straightened(self, points: np.ndarray) -> np.ndarray:
@@ -249,6 +243,15 @@ class CameraModel:
     K: np.ndarray
     rectification: Rectification | None = None
     cropped: bool = False
+
+
+def distorted_points(points: np.ndarray, model: str, coefficients: np.ndarray) -> np.ndarray:
+    """Return where a lens of a distortion ``model`` moves (N, 2) points on the plane z = 1, wherever they are."""
+    inner = np.ascontiguousarray(points)[:, None]
+    if model == EQUIDISTANT:
+        return np.asarray(cv2.fisheye.distortPoints(inner, np.eye(3), coefficients)[:, 0])
+    rays = cv2.convertPointsToHomogeneous(inner)
+    return np.asarray(cv2.projectPoints(rays, np.zeros(3), np.zeros(3), np.eye(3), coefficients)[0][:, 0])
 
 
 def checked_distortion(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, ...]]:

@@ -1,0 +1,178 @@
+"""What is wrong with sweeps of a board, or weak about a calibration, in sentences that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fossa_ros.calibration.board.adjustment import Adjustment
+from fossa_ros.calibration.board.board import BOARDS, Board
+from fossa_ros.calibration.board.detection import papers_in
+from fossa_ros.calibration.board.guidance import tilt_of, uncovered_corners
+from fossa_ros.calibration.board.observation import SweepObservation
+from fossa_ros.calibration.series import CalibrationSeries, Direction
+from fossa_ros.core.errors import InputError
+
+if TYPE_CHECKING:
+    from fossa_ros.calibration.board.calibrate_board import BoardCalibration
+
+FEWEST_SWEEPS = 4
+_LOOKED_AT = 9  # frames of a sweep in which the paper is recognised
+_FLAT = 1.25  # greatest over least sharpness of a sweep whose lens does not follow its commands
+_CHANGES = 1.6  # of the noise between frames: images that differ show another focus
+_CERTAIN = 4.0  # deviations
+_BENT, _WEAK_BEND = 0.006, 0.002  # of the width of the board: sag that spoils the distances, and that weakens them
+_TILTED = np.radians(15)
+_SAME_DIOPTRES = 0.05  # by which a lens commanded in dioptres may differ from the board
+
+
+def board_in(series: Sequence[CalibrationSeries], paper: str | None = None) -> Board:
+    """Return the board, as designed, that the images show; raise InputError if it is none, or not that of ``paper``."""
+    for each in series:
+        frames = each.frames[:: max(len(each.frames) // _LOOKED_AT, 1)]
+        seen = papers_in(frame.load() for frame in frames)
+        if seen:
+            shown = seen.most_common(1)[0][0]
+            if paper not in (None, shown):
+                raise InputError(
+                    f"The images show the {shown} board, not the {paper} board, whose squares have another size; give "
+                    f"--paper {shown}, or leave it out."
+                )
+            return BOARDS[shown]
+    raise InputError(
+        "No image shows the board; print one with 'fossa calibrate print', show all of it, in focus in some frame of "
+        "each sweep, with more light, and nearer if its squares are smaller than 20 px."
+    )
+
+
+def check_lens_moves(series: Sequence[CalibrationSeries], sweeps: Sequence[SweepObservation | None]) -> None:
+    """Refuse sweeps in which the focus does not follow the commands, and frames that are copies. Raises InputError."""
+    for each in series:
+        if not each.passes():
+            raise InputError(f"{each}: the lens did not move; step it through its range in front of the board.")
+    seen = [sweep for sweep in sweeps if sweep is not None]
+    copies = [(sweep.name, number) for sweep in seen for number in sweep.copies]
+    if copies:
+        name, number = copies[0]
+        raise InputError(
+            f"{len(copies)} frames, first frame {number + 1} of {name}, are copies of the frame before although the "
+            "command differs: the camera delivered an old image; let it run freely at a fixed rate, wait longer for "
+            "the lens to settle, and record the sweep again."
+        )
+    flat = [sweep for sweep in seen if _contrast(sweep) < _FLAT]
+    if len(flat) * 2 <= len(seen):
+        return
+    if any(_wanders(sweep) for sweep in flat):
+        raise InputError(
+            f"In {len(flat)} of {len(seen)} sweeps the board is about equally sharp at every command while the image "
+            "changes: something else focuses the camera; switch its autofocus off (v4l2-ctl -c "
+            "focus_automatic_continuous=0) and record again."
+        )
+    raise InputError(
+        f"In {len(flat)} of {len(seen)} sweeps no command changes the image: the lens does not move; check its cable "
+        "and supply, try 'fossa lens', and record again."
+    )
+
+
+def check_enough(count: int, recorded: int) -> None:
+    """Refuse too few sweeps that show the board. Raises InputError."""
+    if count < FEWEST_SWEEPS:
+        raise InputError(
+            f"{count} of {recorded} sweeps show the board, where {FEWEST_SWEEPS} are needed, better eight; put it "
+            "near, in the middle and far, tilted by 20 to 40 degrees to different sides, and into the image's corners."
+        )
+
+
+def refuse_bent(bent: Adjustment, board: Board) -> None:
+    """Refuse a board that is far from flat. Raises InputError."""
+    sag, spread = _sag(bent)
+    if sag > _CERTAIN * spread and sag > _BENT * board.size[0]:
+        raise InputError(
+            f"The board is bent by {1000 * sag:.1f} mm: its corners lie on no plane, and distances would be wrong; "
+            "glue it onto something flat, such as glass or a board of aluminium, and record again."
+        )
+
+
+def weaknesses(result: BoardCalibration, bent: Adjustment, unseen: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each weakness of a calibration."""
+    board, calibration = result.board, result.calibration
+    if unseen:
+        yield f"The board was not found in {', '.join(unseen)}; it was too blurred, too small or cut off there."
+    if not board.measured:
+        yield (
+            f"The bar of the board was not measured, so that metres are as right as the printer; measure it (designed: "
+            f"{board.bar_mm:g} mm) and give --measured."
+        )
+    sag, spread = _sag(bent)
+    if sag > _CERTAIN * spread and sag > _WEAK_BEND * board.size[0]:
+        yield f"The board is bent by {1000 * sag:.1f} mm; glue it onto something flat."
+    yield from _reach(result)
+    for way in Direction:
+        if way not in result.fit.curves:
+            yield f"No sweep with {way} command: hysteresis is unknown; step the lens both ways."
+    yield from _coverage(result)
+    if calibration.device.unit in ("D", "dpt", "dioptres"):
+        curve = calibration.rising
+        factor = float(np.ptp(curve.dioptres) / np.ptp(curve.commands))
+        if abs(factor - 1) > _SAME_DIOPTRES:
+            yield (
+                f"The lens says that it moves {1 / factor:.2f} times as many dioptres as the board: the board is not "
+                "of the size that is assumed, or the lens is not the one that its driver takes it for; measure the bar "
+                "of the board and give --measured."
+            )
+    if calibration.uncertainty > 0.03:
+        yield (
+            f"The focus is uncertain by {calibration.uncertainty:.3f} D; record more sweeps, with more steps and more "
+            "light, and let nothing move while the lens is swept."
+        )
+    if result.blur is None:
+        yield "The growth of blur could not be measured; step the lens over a wider range, with more light."
+
+
+def _reach(result: BoardCalibration) -> Iterator[str]:
+    """Yield what the board did not reach: the commands of the lens that lie beyond its curves."""
+    curve, device = result.calibration.rising, result.calibration.device
+    span = float(np.ptp(curve.dioptres))
+    for command, end in ((device.least, 0), (device.greatest, -1)):
+        known, reached = float(curve.dioptres[end]), float(curve.focus(command))
+        if reached - known > 0.15 * span:
+            yield (
+                f"The board was never nearer than {1 / known:.2f} m, but the lens focuses to about {1 / reached:.2f} "
+                "m; put it there in one more sweep, or the near end stays unknown."
+            )
+        elif known - reached > 0.15 * span:
+            far = f"about {1 / reached:.1f} m" if reached > 0.05 else "infinity"
+            yield (
+                f"The board was never farther than {1 / known:.2f} m, but the lens focuses to {far}; put it farther "
+                "away in one more sweep (a larger paper is found farther away), or the far end stays unknown."
+            )
+
+
+def _coverage(result: BoardCalibration) -> Iterator[str]:
+    """Yield what the places of the board leave weak about the camera."""
+    missing = uncovered_corners(result.sweeps)
+    if missing:
+        yield f"The board was never seen in the {' and '.join(missing)} of the image; put it there for distortion."
+    tilts = np.array([tilt_of(turn) for turn in result.adjustment.rotations])
+    if np.count_nonzero(tilts > _TILTED) < 2:
+        yield "The board faced the camera in nearly every sweep; tilt it by 20 to 40 degrees, or fx stays uncertain."
+
+
+def _contrast(sweep: SweepObservation) -> float:
+    """Return the greatest over the least sharpness of the whole board."""
+    whole = np.nanmean(sweep.sharpness, axis=1)
+    return float(whole.max() / max(float(whole.min()), 1e-12))
+
+
+def _wanders(sweep: SweepObservation) -> bool:
+    """Return whether images differ by more than noise."""
+    return bool(np.quantile(sweep.noise, 0.9) > _CHANGES * max(float(np.quantile(sweep.noise, 0.1)), 0.3))
+
+
+def _sag(bent: Adjustment) -> tuple[float, float]:
+    """Return how far the middle of the board lies off its edges, metres, and the standard deviation of that."""
+    across, _, down = np.abs(bent.camera.bend)
+    index = 0 if across > down else 2
+    return float(np.abs(bent.camera.bend[index])), float(bent.bend_uncertainty[index])
