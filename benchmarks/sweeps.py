@@ -4,7 +4,7 @@ The rig is the simulated camera in real time and the Optotune backend over a pse
 the timeline of ``fossa plan`` for the measured acknowledgement and arrival times. The faults are those of
 ``fossa_ros.simulation.virtual_sweeps``: the sequencer in virtual time, with a referee that knows the truth.
 
-    python benchmarks/sweeps.py [--rig-sweeps 200] [--virtual-sweeps 10000] [--out tables.md]
+    python benchmarks/sweeps.py [--rig-sweeps 200] [--virtual-sweeps 10000] [--mode counted] [--out tables.md]
 """
 
 from __future__ import annotations
@@ -135,15 +135,16 @@ def rig_table(count: int, progress) -> str:
     )
 
 
-def virtual_table(count: int, seed: int, progress) -> tuple[str, list[str]]:
+def virtual_table(count: int, seed: int, modes: tuple[SweepMode, ...], progress) -> tuple[str, list[str]]:
     """Take ``count`` sweeps in virtual time, spread over faults, modes and rates; return the table and notes."""
     tallies: dict[Fault, Tally] = defaultdict(Tally)
     taken, total, first = 0, Tally(), seed
     while taken < count:
         for fault in Fault:
-            for mode in SweepMode:
-                output = SweepOutput.ROLLING if seed % 2 else SweepOutput.SWEEP
-                measures = mode is not SweepMode.EXTERNAL and seed % 3 == 1
+            for mode in modes:
+                rolling = seed % 2 and mode is not SweepMode.COUNTED
+                output = SweepOutput.ROLLING if rolling else SweepOutput.SWEEP
+                measures = mode is not SweepMode.EXTERNAL and seed % 3 == 1  # or counts its frames
                 scenario = Scenario(fault, mode, output, RATES[seed % len(RATES)], seed, measures)
                 tallies[fault] += VirtualRun(scenario).sweeps(PER_RUN)
                 taken += PER_RUN
@@ -164,8 +165,7 @@ def virtual_table(count: int, seed: int, progress) -> tuple[str, list[str]]:
         "virtual seconds",
     ]
     return (
-        f"{taken} sweeps in virtual time, 15 to 200 Hz, step, ramp and external, sweep and rolling, "
-        f"seeds from {first}.\n\n{table(head, rows)}"
+        f"{taken} sweeps in virtual time, 15 to 200 Hz, {', '.join(modes)}, seeds from {first}.\n\n{table(head, rows)}"
     ), total.notes
 
 
@@ -179,8 +179,13 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 @click.option("--rig-sweeps", default=200, show_default=True, help="Stacks for each row of the rig; 0 for none.")
 @click.option("--virtual-sweeps", default=10_000, show_default=True, help="Sweeps in virtual time; 0 for none.")
 @click.option("--seed", default=0, show_default=True, help="Of the first run in virtual time.")
+@click.option(
+    "--mode",
+    type=click.Choice([str(mode) for mode in SweepMode]),
+    help="Only this mode in virtual time.  [default: all]",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the tables there instead of the terminal.")
-def main(rig_sweeps, virtual_sweeps, seed, out):
+def main(rig_sweeps, virtual_sweeps, seed, mode, out):
     """Measure sweeps on the rig, and count what faults do to them."""
     console = Console(stderr=True)
     text = ""
@@ -190,7 +195,8 @@ def main(rig_sweeps, virtual_sweeps, seed, out):
             text += rig_table(rig_sweeps, lambda: bar.advance(task))
         if virtual_sweeps:
             task = bar.add_task("Virtual time", total=virtual_sweeps)
-            rows, notes = virtual_table(virtual_sweeps, seed, lambda count: bar.advance(task, count))
+            modes = (SweepMode(mode),) if mode else tuple(SweepMode)
+            rows, notes = virtual_table(virtual_sweeps, seed, modes, lambda count: bar.advance(task, count))
             text += rows
             for note in notes[:20]:
                 console.print(note)

@@ -143,6 +143,8 @@ def test_frames_and_lens_states_of_any_time_never_stop_the_sequencer(mode, frame
             stamp = Time(sec=(when // 10**9) % 2**31, nanosec=when % 10**9)
             message = LensStateMessage(header=Header(stamp=stamp), focus_distance=focus)
             sequencer.on_external_state(lens_state(message), measured)
+        if index < len(states) and mode is SweepMode.COUNTED:
+            sequencer.on_trigger(states[index][1], now, "")
         if isinstance(sequencer.next(now), Ended):
             sequencer.begin(now)
     sequencer.abort("over")

@@ -106,6 +106,33 @@ def test_the_exposure_that_the_bag_tells_is_used_in_place_of_the_configured(scen
         stamps(1.0, "nothing")
 
 
+def test_the_sweeps_of_a_triggered_rig_are_counted_and_one_that_lost_a_frame_is_refused(scene, tmp_path):
+    path = tmp_path / "bag"
+    recording = Recording(seconds=3.0, namespace="/robot", triggered=True, lost_frame=12)
+    write_recording(path, *scene, recording)
+    pairs = ["sweep.mode=counted", "sweep.trigger_order=source", "sweep.exposure=0.008"]
+    config = read_config(FossaNodeConfig, "fossa_node", RIG, pairs)
+    with BagReader(path) as bag:
+        topics = find_topics(bag, {}, triggered=True)
+        assert topics.lens_trigger == "/robot/lens/trigger" and topics.lens_state is None
+        sweeps = [one.sweep for one in replayed_sweeps(bag, topics, config)]
+    distances = config.sweep.plan.focus_distances
+    assert len(sweeps) == 12  # seven periods each
+    for number, sweep in enumerate(sweeps):
+        if number == 2:
+            assert "no frame came for the planes at 0.66 m" in sweep.reason
+            continue
+        assert sweep.stack is not None, sweep.reason
+        assert sweep.focus_distances == (distances if number % 2 == 0 else distances[::-1])
+        begin = recording.start_ns + round(number * 7e9 / 30)
+        assert sweep.stamps_ns == pytest.approx([begin + index * 1e9 / 30 for index in range(5)], abs=1000)
+        for plane in sweep.stack.planes:
+            expected = scene[0].planes[distances.index(plane.focus_distance)].image
+            assert np.abs(plane.image.astype(float) - expected).mean() < 2.0
+    with BagReader(path) as bag, pytest.raises(InputError, match=r"neither focus_stack nor all of .* and lens/state"):
+        find_topics(bag, {})
+
+
 def fossa(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 

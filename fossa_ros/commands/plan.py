@@ -11,7 +11,7 @@ from fossa_ros.sweep import SweepConfig, SweepMode, SweepOutput, SweepPlan, Swee
 from fossa_ros.sweep.lens_response import LensResponse
 from fossa_ros.sweep.planner import Latencies, expectation, timeline
 
-MODES = tuple(str(mode) for mode in SweepMode if mode is not SweepMode.EXTERNAL)
+MODES = tuple(str(mode) for mode in SweepMode if mode.drives_lens)
 PLANES = next(each for each in parameters_of(SweepParameters) if each.name == "planes")
 MS = 1e6  # nanoseconds
 

@@ -65,8 +65,8 @@ def command(
     The results are those of fossa_node; ROS is not needed.
 
     BAG is a ROS 2 bag (mcap or sqlite3) or a folder of bags. It holds focus_stack, or image, camera_info and
-    lens/state. OUT gets a bag of the results, replay.json, pictures, and report.html. Ctrl-C ends the replay and keeps
-    the results so far.
+    lens/state, or lens/trigger with sweep.mode counted. OUT gets a bag of the results, replay.json, pictures, and
+    report.html. Ctrl-C ends the replay and keeps the results so far.
     """
     from fossa_ros.evaluation.replay import ReplayOptions
     from fossa_ros.evaluation.replay_many import is_bag

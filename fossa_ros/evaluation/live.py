@@ -22,7 +22,7 @@ from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.pipeline.worker import DepthWorker
-from fossa_ros.sweep import Frame, StampReference, SweepCapture, SweepDecoder, SweepMode
+from fossa_ros.sweep import Frame, StampReference, SweepCapture, SweepDecoder
 
 POLL_S = 0.1
 SILENCE_S = 5.0  # without an image, after which a camera counts as lost
@@ -61,7 +61,7 @@ class LiveRig:
         open_lens: Callable[[], FocusLens] | None = None,
         clock: Callable[[], int] = time.time_ns,
     ):
-        if config.sweep.config.mode is SweepMode.EXTERNAL:
+        if not config.sweep.config.mode.drives_lens:
             raise InputError("A lens that another program drives needs its states from ROS; set sweep.mode to step.")
         calibration = configured_calibration(config.lens)
         self._name, self._clock = name, clock

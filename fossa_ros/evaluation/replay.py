@@ -28,6 +28,7 @@ from fossa_ros.messages.camera_info import takes_rectified
 from fossa_ros.motion import MotionCheck
 from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.pipeline.result import SweepResult
+from fossa_ros.sweep import SweepMode
 
 FORMAT = "fossa_ros replay 1"
 SUMMARY, METRICS = "replay.json", "metrics.json"
@@ -173,7 +174,13 @@ def replay(
     with BagReader(path) as bag, replacing_files(out, (METRICS,)) as work:
         done = Replay(str(path), estimator.name, damage=bag.damage)
         total = (bag.end_ns - bag.begin_ns) / 1e9
-        topics = find_topics(bag, options.remapped, options.frames, options.config.sweep.exposure_topic)
+        topics = find_topics(
+            bag,
+            options.remapped,
+            options.frames,
+            options.config.sweep.exposure_topic,
+            triggered=options.config.sweep.config.mode is SweepMode.COUNTED,
+        )
         if topics.image is not None:
             _, done.image = takes_rectified(options.config.camera.image, topics.image)
         start = time.monotonic()

@@ -127,13 +127,15 @@ def replayed_sweeps(
 
 
 class _FrameSweeps:
-    """Assemble sweeps from recorded frames and lens states, in the mode ``external``."""
+    """Assemble sweeps from recorded frames and lens states or triggers, in the mode ``external`` or ``counted``."""
 
     def __init__(self, config: CaptureConfig, topics: ReplayTopics, log: Log):
         self._topics = topics
         self._timing = config.sweep.timing
-        external = replace(config.sweep.config, mode=SweepMode.EXTERNAL)
-        self._sequencer = Sequencer(config.sweep.plan, self._timing, external)
+        how = config.sweep.config
+        if how.mode is not SweepMode.COUNTED:
+            how = replace(how, mode=SweepMode.EXTERNAL)
+        self._sequencer = Sequencer(config.sweep.plan, self._timing, how)
         self._gyro = GyroBuffer(config.imu.rotation, config.imu.clock_offset_ns)
         self._decoder = configured_decoder(config, configured_calibration(config.lens), self._gyro, log)
         rectified, _ = takes_rectified(config.camera.image, topics.image or "")
@@ -169,6 +171,8 @@ class _FrameSweeps:
             rate = angular_velocity(message)
             if rate is not None:
                 self._gyro.add(nanoseconds(message.header.stamp), rate)
+        elif recorded.topic == topics.lens_trigger:
+            self._sequencer.on_trigger(nanoseconds(message.header.stamp), recorded.recorded_ns, message.source)
         elif message.reachable:
             if not message.measured and not self._timing.settling_ns:
                 raise InputError(

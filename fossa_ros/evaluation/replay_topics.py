@@ -25,6 +25,7 @@ class ReplayTopics:
     imu: str | None = None
     truth: str | None = None
     metadata: str | None = None
+    lens_trigger: str | None = None
 
     @property
     def stacks(self) -> bool:
@@ -43,7 +44,12 @@ class ReplayTopics:
 
 
 def find_topics(
-    bag: BagReader, remapped: Mapping[str, str], frames: bool | None = None, exposure_topic: str | None = None
+    bag: BagReader,
+    remapped: Mapping[str, str],
+    frames: bool | None = None,
+    exposure_topic: str | None = None,
+    *,
+    triggered: bool = False,
 ) -> ReplayTopics:
     """Choose the topics of a bag by the names that the nodes have for them, in any namespace.
 
@@ -52,32 +58,36 @@ def find_topics(
         remapped: names in the bag by the nodes' names, where they differ.
         frames: whether to replay frames although there are stacks; None for stacks where there are any.
         exposure_topic: the parameter ``sweep.exposure_topic``; None or empty for none.
+        triggered: whether triggers take the place of lens states: the parameter ``sweep.mode`` is counted.
 
     Raises:
-        InputError: there are neither stacks nor frames with lens states, or several of them, or no ``exposure_topic``.
+        InputError: there are neither stacks nor frames with lens states or triggers, or several of them, or no
+            ``exposure_topic``.
     """
     finder = _Finder(bag, remapped)
     truth = finder.find(topics.TRUE_DEPTH)
     stack = None if frames else finder.find(topics.FOCUS_STACK)
     if stack is not None:
         return ReplayTopics(focus_stack=stack, truth=truth)
+    lens = topics.LENS_TRIGGER if triggered else topics.LENS_STATE
     found = {
         topics.IMAGE: finder.find_image(),
         topics.CAMERA_INFO: finder.find(topics.CAMERA_INFO),
-        topics.LENS_STATE: finder.find(topics.LENS_STATE),
+        lens: finder.find(lens),
     }
     missing = [topic for topic, name in found.items() if name is None]
     if missing:
         raise InputError(
-            f"{bag.path} has neither focus_stack nor all of image, camera_info and lens/state: "
+            f"{bag.path} has neither focus_stack nor all of image, camera_info and {lens.name}: "
             f"{'; '.join(finder.advice(topic) for topic in missing)}."
         )
-    image, camera_info, lens_state = found.values()
+    image, camera_info, of_lens = found.values()
+    lens_state, lens_trigger = (None, of_lens) if triggered else (of_lens, None)
     metadata = None
     if exposure_topic:  # a relative name is in the namespace of the images
         metadata = exposure_topic if exposure_topic.startswith("/") else f"{_namespace(image)}/{exposure_topic}"
         bag.require(metadata, topics.METADATA.type)
-    return ReplayTopics(None, image, camera_info, lens_state, finder.find(topics.IMU), truth, metadata)
+    return ReplayTopics(None, image, camera_info, lens_state, finder.find(topics.IMU), truth, metadata, lens_trigger)
 
 
 class _Finder:
@@ -120,6 +130,8 @@ class _Finder:
         if others:
             what = f"no topic {topic.name}" + (" with a camera_info beside it" if topic is topics.IMAGE else "")
             return f"{what}, choose with --remap {topic.name}:=TOPIC from {', '.join(others)}"
+        if topic is topics.LENS_TRIGGER:
+            return f"nothing tells when the sweeps began: record {topic.name} with the camera"
         if topic is topics.LENS_STATE:
             return (
                 f"nothing tells where the lens was: record {topic.name}, which fossa_node and sweep_node publish, with "

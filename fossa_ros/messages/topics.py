@@ -44,6 +44,7 @@ COMPRESSED_IMAGE = Topic("image/compressed", _COMPRESSED, Profile.FRAMES)
 CAMERA_INFO = Topic("camera_info", _CAMERA_INFO, Profile.FRAMES)
 IMU = Topic("imu", "sensor_msgs/msg/Imu", Profile.SENSOR)
 LENS_STATE = Topic("lens/state", _LENS_STATE, Profile.LATCHED)
+LENS_TRIGGER = Topic("lens/trigger", "sensor_msgs/msg/TimeReference", Profile.SENSOR)
 FOCUS_STACK = Topic("focus_stack", "fossa_ros/msg/FocusStack", Profile.STACKS)
 DEPTH = Topic("depth/image", _IMAGE, Profile.RESULTS)
 DEPTH_CAMERA_INFO = Topic("depth/camera_info", _CAMERA_INFO, Profile.RESULTS)
@@ -64,7 +65,7 @@ METADATA = Topic("metadata", _DIAGNOSTICS, Profile.FRAMES)
 TRUE_DEPTH = Topic("truth/depth", _IMAGE, Profile.LATCHED)
 TRUE_LENS = Topic("truth/lens", _LENS_STATE, Profile.REPORTS)
 
-INPUTS = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, IMU)
+INPUTS = (IMAGE, COMPRESSED_IMAGE, CAMERA_INFO, IMU, LENS_TRIGGER)
 # What becomes of a sweep, in the order of publishing: depth first, and the report when everything else is out.
 RESULTS = (
     *(DEPTH, DEPTH_CAMERA_INFO, CONFIDENCE, CONFIDENCE_CAMERA_INFO, ALL_IN_FOCUS, ALL_IN_FOCUS_CAMERA_INFO),
@@ -72,4 +73,4 @@ RESULTS = (
 )
 COMPRESSED_RESULTS = (COMPRESSED_DEPTH, COMPRESSED_ALL_IN_FOCUS)  # of what is among the results already
 OUTPUTS = (*RESULTS, LENS_STATE, FOCUS_STACK, TF_STATIC, DIAGNOSTICS)
-RIG = (IMAGE, CAMERA_INFO, METADATA, TRUE_DEPTH, TRUE_LENS, DIAGNOSTICS)
+RIG = (IMAGE, CAMERA_INFO, METADATA, LENS_TRIGGER, TRUE_DEPTH, TRUE_LENS, DIAGNOSTICS)

@@ -13,7 +13,7 @@ from fossa_ros.core.sample_range import PAYLOADS
 from fossa_ros.lens.config import LensConfig
 from fossa_ros.messages.camera_info import ImageKind
 from fossa_ros.parameters.config import parameters_of
-from fossa_ros.sweep import ClockUse, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming
+from fossa_ros.sweep import ClockUse, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming, check_triggers
 
 UNIT_LENGTH = 1e-3  # by which a quaternion may differ from length 1
 
@@ -86,6 +86,10 @@ class SweepParameters:
     def __post_init__(self) -> None:
         if self.bookend and (self.config.mode, self.config.output) != (SweepMode.STEP, SweepOutput.SWEEP):
             raise InputError("sweep.bookend needs sweep.mode step and sweep.output sweep; change them or turn it off.")
+        if self.config.mode is SweepMode.COUNTED:
+            if self.config.output is SweepOutput.ROLLING:
+                raise InputError("sweep.mode counted needs sweep.output sweep; change one of them.")
+            check_triggers(self.timing, self.config)
         _ = self.plan  # raises InputError if there is none
 
     @cached_property

@@ -12,7 +12,7 @@ from rclpy.lifecycle import LifecyclePublisher
 from rclpy.subscription import Subscription
 from rclpy.task import Future
 from rclpy.validate_topic_name import validate_topic_name
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, TimeReference
 from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.calibration.configured_lens import configured_calibration, configured_lens
@@ -122,10 +122,15 @@ class CaptureComponent:
             on_plane=on_plane,
         )
         self._sweep = config.sweep
-        self._external = config.sweep.config.mode is SweepMode.EXTERNAL
+        self._mode = config.sweep.config.mode
         self._lens_id = ""
-        self._identity = f"Lens driven by another node, see {topics.LENS_STATE.name}"
-        if not self._external:
+        triggered = self._mode is SweepMode.COUNTED
+        self._identity = (
+            f"Lens and camera triggered by hardware, see {topics.LENS_TRIGGER.name}"
+            if triggered
+            else f"Lens driven by another node, see {topics.LENS_STATE.name}"
+        )
+        if self._mode.drives_lens:
             lens = self._capture.connect()
             self._lens_backend = lens.backend
             self._lens_measures = lens.capabilities.measures_position
@@ -140,8 +145,8 @@ class CaptureComponent:
         """
         if config.tf.publish:
             self._transform = StaticTransform(self._node, config.tf)
-        self._lens_services.configure(self._capture, config.lens, external=self._external)
-        if not self._external:
+        self._lens_services.configure(self._capture, config.lens, external=not self._mode.drives_lens)
+        if self._mode.drives_lens:
             self._lens_states = create_lifecycle_publisher(self._node, topics.LENS_STATE)
         planes = ", ".join(f"{distance:.2f}" for distance in config.sweep.plan.focus_distances)
         self._node.get_logger().info(f"{self._identity}; planes at {planes} m")
@@ -180,7 +185,9 @@ class CaptureComponent:
         if self._exposure_topic:  # best effort: without a report, the configured exposure is assumed
             metadata = replace(topics.METADATA, name=self._exposure_topic, profile=Profile.SENSOR)
             self._subscriptions.append(create_subscription(self._node, metadata, self._frames.add_metadata))
-        if self._external:
+        if self._mode is SweepMode.COUNTED:
+            self._subscriptions.append(create_subscription(self._node, topics.LENS_TRIGGER, self._on_trigger))
+        if self._mode is SweepMode.EXTERNAL:
             subscription = create_subscription(
                 self._node, topics.LENS_STATE, self._on_external_lens, profile=qos.REPORTS
             )
@@ -262,6 +269,10 @@ class CaptureComponent:
         """Pass on the state of a lens that another node drives, on the executor's thread."""
         if message.reachable:
             self._capture.on_external_state(lens_state(message), message.measured)
+
+    def _on_trigger(self, message: TimeReference) -> None:
+        """Pass on that hardware began a sweep, on the executor's thread."""
+        self._capture.on_trigger(nanoseconds(message.header.stamp), self._node.now_ns(), message.source)
 
     def _on_lens_state(self, state: LensState | None) -> None:
         """Publish the state of the lens, None where it does not answer, on the capture's thread."""

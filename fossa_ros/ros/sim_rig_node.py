@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.service import Service
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, TimeReference
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
@@ -28,6 +28,7 @@ from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.motion_path import Pose
 from fossa_ros.simulation.rig import RigConfig, RigFrame, SimulatedRig
 from fossa_ros.simulation.rig_faults import RigFault
+from fossa_ros.sweep import TriggerOrder
 
 RENDERING = "rendered"  # key in /diagnostics: share of the scene, 0..1
 PARKING_S = 3.0  # for a node that ends on the same Ctrl-C to park its lens; launch sends SIGTERM after 5 s
@@ -73,7 +74,12 @@ class SimRigNode(ManagedNode):
     def prepare(self, config: SimRigNodeConfig) -> None:
         self.get_logger().info("Rendering the scene at every focus")
         self._rig = SimulatedRig(
-            config.rig, self._on_frame, clock=self.now_ns, link=config.link, progress=self._publish_progress
+            config.rig,
+            self._on_frame,
+            clock=self.now_ns,
+            link=config.link,
+            on_trigger=self._on_trigger,
+            progress=self._publish_progress,
         )
 
     def configure(self, config: SimRigNodeConfig) -> None:
@@ -85,7 +91,8 @@ class SimRigNode(ManagedNode):
         self._exposure_us = round(config.rig.exposure * 1e6)
         self._truth = create_lifecycle_publisher(self, topics.TRUE_DEPTH)
         self._lens_truth = create_lifecycle_publisher(self, topics.TRUE_LENS)
-        self._published = self._images, self._infos, self._metadata, self._truth, self._lens_truth
+        self._triggers = create_lifecycle_publisher(self, topics.LENS_TRIGGER)
+        self._published = self._images, self._infos, self._metadata, self._truth, self._lens_truth, self._triggers
         self._rig_services = [
             self.create_service(Trigger, "bump", self._on_bump),
             self.create_service(SetBool, "plug_lens", self._on_plug_lens),
@@ -129,6 +136,10 @@ class SimRigNode(ManagedNode):
             self._publish_lens_truth(frame, image.header)
             self._images.publish(image)
             self._publish_metadata(image.header)
+
+    def _on_trigger(self, stamp_ns: int) -> None:
+        header = Header(stamp=time_message(stamp_ns), frame_id=self._frame_id)
+        self._triggers.publish(TimeReference(header=header, source=TriggerOrder.NEAR_TO_FAR))
 
     def _publish_lens_truth(self, frame: RigFrame, header: Header) -> None:
         if self._lens_truth.get_subscription_count():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.optics import dioptre_space
 from fossa_ros.core.parameter import parameter, within
 from fossa_ros.simulation.builder import DETAIL
 from fossa_ros.simulation.camera import SimulatedCamera
@@ -21,6 +22,7 @@ from fossa_ros.simulation.motion_path import Pose, bump, compose, still
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 from fossa_ros.simulation.rig_faults import RigFault, inject_lens_fault
 
+TRIGGER_PAUSE = 2  # periods between the sweeps that the rig triggers itself
 ANSWERED_S = 0.2  # for the program that parked the lens to read the answer and close the port
 
 
@@ -48,6 +50,16 @@ class RigConfig:
     camera: SimulatedCamera = field(default_factory=SimulatedCamera, metadata=within("camera."))
     rate: float = parameter(30.0, "Frames per second", unit="Hz", minimum=1.0, maximum=200.0, name="camera.rate")
     exposure: float = parameter(0.010, "Exposure time", unit="s", minimum=0.0001, maximum=0.1, name="camera.exposure")
+    triggered_planes: int = parameter(
+        0,
+        "Planes of a rig that triggers lens and camera itself, one each frame, near to far; 0 for a lens that another "
+        "program drives",
+        minimum=0,
+        maximum=64,
+        name="trigger.planes",
+    )
+    triggered_near: float = parameter(0.35, "Nearest plane of such a rig", unit="m", minimum=0.2, name="trigger.near")
+    triggered_far: float = parameter(6.0, "Farthest plane of such a rig", unit="m", minimum=0.2, name="trigger.far")
     bump_rotation: tuple[float, float, float] = (0.05, 0.03, 0.0)
     bump_frequency: float = 3.7
     bump_decay: float = 0.5
@@ -82,6 +94,7 @@ class SimulatedRig:
         on_frame: receives every frame once its exposure is over, in the rig's thread.
         clock: nanoseconds; stamps and lens dynamics are on it.
         link: path of a symbolic link to the lens's port, None for none.
+        on_trigger: receives the stamp of each sweep that the rig triggers itself, when it begins.
         progress: called with 0..1 while the scene is rendered, which takes some seconds the first time and is cached.
     """
 
@@ -92,10 +105,12 @@ class SimulatedRig:
         *,
         clock: Callable[[], int] = time.time_ns,
         link: str | None = None,
+        on_trigger: Callable[[int], None] = lambda stamp_ns: None,
         progress: Callable[[float], None] | None = None,
     ):
         self._config = config
         self._on_frame = on_frame
+        self._on_trigger = on_trigger
         self._clock = clock
         self._path = still
         self._bumps = 0
@@ -190,6 +205,9 @@ class SimulatedRig:
         return self._volume.depth(pose)
 
     def _run(self) -> None:
+        if self._config.triggered_planes:
+            self._run_triggered()
+            return
         period = round(1e9 / self._config.rate)
         exposure = round(self._config.exposure * 1e9)
         start = self._clock()
@@ -200,6 +218,27 @@ class SimulatedRig:
             late = self._clock() - start
             if late > exposure or late < -2 * period:  # too slow, or the clock was set back
                 start += period * (late // period + 1)
+
+    def _run_triggered(self) -> None:
+        """Expose once in every plane, pause, and begin again; the lens moves on when an exposure is over."""
+        config, count = self._config, self._config.triggered_planes
+        period, exposure = round(1e9 / config.rate), round(config.exposure * 1e9)
+        distances = dioptre_space(config.triggered_near, config.triggered_far, count)
+        begin = self._clock() + period
+        while not self._stopping.is_set():
+            for index, distance in enumerate(distances):
+                moves_ns = begin + (index - 1) * period + exposure
+                self._dynamics.command(1 / float(distance) - config.power_offset, moves_ns)
+            if self._stopping.wait(max((begin - self._clock()) / 1e9, 0.0)):
+                return
+            self._on_trigger(begin)
+            for index in range(count):
+                start = begin + index * period
+                if self._stopping.wait(max((start + exposure - self._clock()) / 1e9, 0.0)):
+                    return
+                if self._clock() - start < 2 * period:  # a machine that is too slow loses frames
+                    self._on_frame(self._expose(start, exposure))
+            begin = max(begin + (count + TRIGGER_PAUSE) * period, self._clock() + period)
 
     def _expose(self, start_ns: int, exposure_ns: int) -> RigFrame:
         image = self._volume.exposed(self._power_at, self._path, start_ns / 1e9, exposure_ns / 1e9)

@@ -40,7 +40,7 @@ class Scenario:
         mode, output: of the sweeps.
         rate: frames a second.
         seed: of all random numbers.
-        measures: whether the lens measures its position.
+        measures: whether the lens measures its position; in counted sweeps, whether the camera counts its frames.
     """
 
     fault: Fault
@@ -132,7 +132,7 @@ class Referee:
         A lens that stands still must hold it during the whole exposure, a moving one at its middle.
         """
         claimed = float(dioptres(plane.focus_distance))
-        if self._scenario.mode is SweepMode.STEP:
+        if self._scenario.mode in (SweepMode.STEP, SweepMode.COUNTED):
             times = np.linspace(*self._exposures[plane.frame.image], 5).astype(int).tolist()
             return all(abs(self._focus_at(t) - claimed) <= STILL for t in times)
         return abs(self._focus_at(self._middle(plane)) - claimed) <= plane.uncertainty + 1e-6

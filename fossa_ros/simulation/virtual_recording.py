@@ -20,11 +20,12 @@ from fossa_ros.core.stack import FocusStack
 from fossa_ros.messages.bag_writer import BagWriter
 from fossa_ros.messages.exposure_times import KEY
 from fossa_ros.messages.fields import depth_fields, header_fields, image_fields
-from fossa_ros.messages.topics import CAMERA_INFO, IMAGE, LENS_STATE, METADATA, TRUE_DEPTH, Topic
+from fossa_ros.messages.topics import CAMERA_INFO, IMAGE, LENS_STATE, LENS_TRIGGER, METADATA, TRUE_DEPTH, Topic
 
 MS = 1_000_000
 NOISES = 8  # different fields of noise
 FRAMES_PER_PLANE = 2
+PAUSE = 2  # periods between triggered sweeps
 
 Entry = tuple[int, Topic, dict[str, Any]]  # when it was recorded, the topic, and the fields of the message
 
@@ -46,6 +47,9 @@ class Recording:
         frame_id: optical frame of the camera.
         start_ns: stamp of the first frame.
         metadata: whether the camera reports the exposure time of each frame.
+        triggered: whether hardware triggers lens and camera: a frame for each plane, and PAUSE periods after each
+            sweep; triggers in place of the lens's states.
+        lost_frame: number of a frame that never arrives, from 0; None for none.
     """
 
     seconds: float = 5.0
@@ -60,6 +64,8 @@ class Recording:
     frame_id: str = "camera_optical_frame"
     start_ns: int = 1_700_000_000_000_000_000
     metadata: bool = False
+    triggered: bool = False
+    lost_frame: int | None = None
 
 
 def write_recording(
@@ -85,7 +91,7 @@ def write_recording(
     Returns:
         Number of frames.
     """
-    topics = [IMAGE, CAMERA_INFO, LENS_STATE]
+    topics = [IMAGE, CAMERA_INFO, LENS_TRIGGER if recording.triggered else LENS_STATE]
     topics += [TRUE_DEPTH] if truth is not None else []
     topics += [METADATA] if recording.metadata else []
     names = {topic: f"{recording.namespace}/{topic.name}" for topic in topics}
@@ -115,6 +121,9 @@ class _Messages:
         period = round(1e9 / recording.rate)
         if truth is not None:
             yield recording.start_ns, TRUE_DEPTH, self._truth(truth)
+        if recording.triggered:
+            yield from self._triggered(period)
+            return
         pending: list[Entry] = []
         before: int | None = None
         for visit, plane in enumerate(self._visits()):
@@ -128,6 +137,20 @@ class _Messages:
             yield from (entry for entry in pending if entry[0] < horizon)
             pending = [entry for entry in pending if entry[0] >= horizon]
         yield from pending
+
+    def _triggered(self, period: int) -> Iterator[Entry]:
+        """Yield the messages of a rig that goes near to far and back, and says which in its triggers."""
+        count, number = len(self._stack), 0
+        entries: list[Entry] = []
+        for sweep in range(int(self._recording.seconds * self._recording.rate / (count + PAUSE))):
+            begin = self._recording.start_ns + sweep * (count + PAUSE) * period
+            back = sweep % 2 == 1
+            entries.append((begin + MS, LENS_TRIGGER, self._trigger(begin, "far_to_near" if back else "near_to_far")))
+            for place in range(count):
+                if number != self._recording.lost_frame:
+                    entries += self._frame(number, count - 1 - place if back else place, begin + place * period)
+                number += 1
+        yield from sorted(entries, key=lambda entry: entry[0])
 
     def _visits(self) -> Iterator[int]:
         """Yield the planes as a stepped sweep takes them: near to far, and back from where it ended."""
@@ -195,6 +218,9 @@ class _Messages:
             "temperature": 25.0,
             "faults": [],
         }
+
+    def _trigger(self, stamp_ns: int, source: str) -> dict[str, Any]:
+        return self._header(stamp_ns) | {"time_ref": {"sec": 0, "nanosec": 0}, "source": source}
 
     def _metadata(self, stamp_ns: int) -> dict[str, Any]:
         exposure = {"key": KEY, "value": str(self._recording.exposure_ns / 1e3)}

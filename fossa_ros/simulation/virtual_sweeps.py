@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from fossa_ros.core.optics import dioptres, metres
 from fossa_ros.lens import LensMove, LensState
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.sweep_referee import Fault, Referee, Scenario, Tally
-from fossa_ros.sweep.config import SweepConfig, SweepMode
+from fossa_ros.sweep.config import SweepConfig, SweepMode, TriggerOrder
 from fossa_ros.sweep.frame import Frame
 from fossa_ros.sweep.machines import Action, Ended, MoveLens, ReadLens, VerifyLens, Wait
 from fossa_ros.sweep.outcome import Outcome
@@ -31,6 +33,13 @@ MS = 1_000_000
 OFFSET = 2.0  # dioptres of the fixed optics before a lens of -2 to 3 D
 RECOVERY = 30  # frames after a fault of the clock until frames are used again
 STATE_RATE = 150  # Hz, of an external lens
+FAULTY = 0.1  # share of the triggered sweeps with a fault of the rig
+
+
+@dataclass(frozen=True)
+class _TriggerMessage:
+    stamp_ns: int
+    source: str
 
 
 class VirtualRun:
@@ -42,22 +51,32 @@ class VirtualRun:
         self.period = round(1e9 / scenario.rate)
         self.timing = timing or SweepTiming(exposure_ns=min(10 * MS, self.period // 2))
         self.plan = plan or SweepPlan.evenly(0.35, 6.0, 5)
-        config = SweepConfig(mode=scenario.mode, output=scenario.output, max_span_ns=2000 * MS)
+        config = SweepConfig(
+            mode=scenario.mode,
+            output=scenario.output,
+            max_span_ns=2000 * MS,
+            trigger_period_ns=self.period,
+            trigger_delay_ns=3 * MS,
+            trigger_order=TriggerOrder.SOURCE if scenario.seed % 2 else TriggerOrder.NEAR_TO_FAR,
+        )
+        self._config = config
         self.sequencer = Sequencer(self.plan, self.timing, config)
         self._referee = Referee(scenario, lambda t_ns: self._power(t_ns) + OFFSET)
         self._external = scenario.mode is SweepMode.EXTERNAL
+        self._triggered = scenario.mode is SweepMode.COUNTED
+        self._steps: list[tuple[int, float]] = [(0, 0.0)]  # times and powers of a triggered lens
         self._now = 10**9
         # The clock of the camera is wrong by ``_step`` from ``_steps_from`` to ``_steps_until``.
         self._step = 0
         self._steps_from = self._steps_until = self._now + 1500 * MS
         self._dynamics = LensDynamics(LensModel())
         self._delay = round(self._random.uniform(1, 12) * MS)
-        self._arrivals: list[tuple[int, int, Frame | LensState]] = []
+        self._arrivals: list[tuple[int, int, Frame | LensState | _TriggerMessage]] = []
         self._arrival_count = self._frame_count = 0
         self._horizon = self._state_horizon = 0  # until when frames and states have been generated
         self._frames = self._camera()
         self._states = self._external_lens()
-        if not self._external:
+        if scenario.mode.drives_lens:
             self.sequencer.on_connected(scenario.measures)
 
     def sweeps(self, count: int, on_outcome: Callable[[Outcome], None] = lambda outcome: None) -> Tally:
@@ -74,6 +93,8 @@ class VirtualRun:
                 self.sequencer.abort(f"Lens: {error}")
                 self.sequencer.on_rested()
                 self._pass_time(100 * MS)
+            if self._triggered:  # its trigger may have waited for the sweep before to give up
+                started -= self.timing.frame_timeout_ns
             for outcome in self.sequencer.outcomes():
                 self._referee.check(outcome, started, self._now)
                 on_outcome(outcome)
@@ -132,6 +153,8 @@ class VirtualRun:
 
     def _power(self, t_ns: int) -> float:
         """Return the true power of the tunable lens, dioptres."""
+        if self._triggered:
+            return self._steps[bisect_right(self._steps, (t_ns, math.inf)) - 1][1]
         return self._external_power(t_ns) if self._external else self._dynamics.power_at(t_ns)
 
     def _external_power(self, t_ns: int) -> float:
@@ -165,7 +188,7 @@ class VirtualRun:
                 self._push(*next(self._states))
         return self._arrivals[0][0]
 
-    def _push(self, arrival_ns: int, arriving: Frame | LensState | None) -> None:
+    def _push(self, arrival_ns: int, arriving: Frame | LensState | _TriggerMessage | None) -> None:
         if arriving is not None:
             self._arrival_count += 1
             heapq.heappush(self._arrivals, (arrival_ns, self._arrival_count, arriving))
@@ -174,6 +197,8 @@ class VirtualRun:
         _, _, arriving = heapq.heappop(self._arrivals)
         if isinstance(arriving, Frame):
             self.sequencer.add_frame(arriving)
+        elif isinstance(arriving, _TriggerMessage):
+            self.sequencer.on_trigger(arriving.stamp_ns, self._now, arriving.source)
         else:
             self.sequencer.on_external_state(arriving, True)
 
@@ -182,11 +207,9 @@ class VirtualRun:
     def _camera(self) -> Iterator[tuple[int, Frame | None]]:
         """Yield frames in the order of exposure, each with its arrival; None for one that is lost."""
         has, draw = self.scenario.has, self._random.random
-        start = self._now + round(self._random.uniform(0, self.period))
         length = self.timing.exposure_ns + self.timing.readout_ns
         gap_until = 0
-        while True:
-            start += self.period + round(self._random.normal(0, 0.1) * MS)
+        for start in self._triggered_exposures() if self._triggered else self._regular_exposures():
             self._horizon = start
             arrival = start + length + self._delay
             if has(Fault.JITTER):
@@ -202,14 +225,84 @@ class VirtualRun:
                         self._referee.disturb(start - self.period, arrival + self.period)
                     yield arrival, None
                     continue
+            if self._triggered and arrival - start > 5 * self.period:  # later than a sweep lasts
+                self._referee.disturb(start - self.period, arrival + self.period)
             stamp = start + self._clock_error(start)
-            self._frame_count += 1
             number = self._frame_count  # takes the place of an image
+            counter = number if self.scenario.measures else None
             self._referee.add_exposure(number, start, start + length)
-            yield arrival, Frame(stamp, arrival, (640, 480), (600.0,), number)
+            yield arrival, Frame(stamp, arrival, (640, 480), (600.0,), number, counter=counter)
             if has(Fault.DUPLICATES) and draw() < 0.1:
                 again = arrival + round(self._random.uniform(0, 30) * MS)
-                self._push(again, Frame(stamp, again, (640, 480), (600.0,), number))
+                self._push(again, Frame(stamp, again, (640, 480), (600.0,), number, counter=counter))
+
+    def _regular_exposures(self) -> Iterator[int]:
+        """Yield the starts of the exposures of a camera that runs freely."""
+        start = self._now + round(self._random.uniform(0, self.period))
+        while True:
+            start += self.period + round(self._random.normal(0, 0.1) * MS)
+            self._frame_count += 1
+            yield start
+
+    def _triggered_exposures(self) -> Iterator[int]:
+        """Yield the starts of the exposures of a rig that triggers lens and camera; push its triggers, move its lens.
+
+        The lens is in a plane from a quarter of a period before its exposure until three quarters after its start.
+        """
+        has, draw, count = self.scenario.has, self._random.random, len(self.plan.focus_distances)
+        end, sweep = self._now, 0
+        while True:
+            first = end + round(self._random.uniform(1.1, 4) * self.period)  # after a pause
+            begin = first - self._config.trigger_delay_ns
+            back = self._config.trigger_order is TriggerOrder.SOURCE and sweep % 2 == 1
+            self._push_trigger(begin, first, TriggerOrder.FAR_TO_NEAR if back else TriggerOrder.NEAR_TO_FAR)
+            exposures = []
+            planned = self.plan.focus_distances[::-1] if back else self.plan.focus_distances
+            for index, distance in enumerate(planned):
+                due = first + index * self.period
+                self._steps.append((due - self.period // 4, float(dioptres(distance)) - OFFSET))
+                exposures.append(due + round(self._random.uniform(-0.25, 0.25) * MS))
+            end = first + count * self.period
+            if has(Fault.LENS_ERRORS) and draw() < FAULTY:  # the camera misses a trigger, or sees one too many
+                self._referee.disturb(begin - 2 * self.period, end + 2 * self.period)
+                if draw() < 0.5:
+                    del exposures[int(self._random.integers(len(exposures)))]
+                if draw() < 0.5:
+                    extra = first + round(self._random.uniform(-1.2, count + 0.2) * self.period)
+                    if all(abs(extra - other) > self.period // 2 for other in exposures):
+                        exposures.append(extra)
+            if has(Fault.LATE_SETTLING) and draw() < FAULTY:  # the rig stops within the sweep
+                self._referee.disturb(begin - self.period, end + self.period)
+                del exposures[int(self._random.integers(1, count)) :]
+            for start in sorted(exposures):
+                self._frame_count += 1
+                yield start
+            sweep += 1
+
+    def _push_trigger(self, begin_ns: int, first_ns: int, order: TriggerOrder) -> None:
+        """Push the message of a sweep's trigger, with the faults of a rig."""
+        has, draw = self.scenario.has, self._random.random
+        lasts = (len(self.plan.focus_distances) + 1) * self.period
+        stamp = begin_ns + round(self._random.uniform(-0.25, 0.25) * MS)
+        arrival = begin_ns + round(self._random.uniform(0.5, 3) * MS)
+        disturbed = begin_ns - lasts, begin_ns + 3 * lasts
+        if has(Fault.JITTER):
+            arrival += round(self._random.exponential(3) * MS)
+        if has(Fault.SLOW_COMMANDS) and draw() < FAULTY:
+            arrival += round(self._random.uniform(5, 60) * MS)
+        if arrival - stamp > lasts:
+            self._referee.disturb(begin_ns - self.period, arrival + lasts)
+        if has(Fault.LYING_LENS) and draw() < FAULTY:  # the stamp of another time
+            periods = self._random.uniform(-7, 7) if draw() < 0.5 else self._random.choice([-6, -2, -1, 1, 2, 6])
+            stamp += round(periods * self.period)
+            self._referee.disturb(*disturbed)
+        if has(Fault.DROPS) and draw() < 0.05:
+            self._referee.disturb(*disturbed)
+            return
+        message = _TriggerMessage(stamp, str(order))
+        self._push(arrival, message)
+        if has(Fault.DUPLICATES) and draw() < FAULTY:
+            self._push(arrival + round(self._random.uniform(0, 5) * MS), message)
 
     def _clock_error(self, t_ns: int) -> int:
         """Return the error of the camera's clock, which jumps from time to time, and back after a while."""

@@ -4,7 +4,8 @@ from fossa_ros.sweep.assembler import StepAssembler
 from fossa_ros.sweep.capture import SweepCapture
 from fossa_ros.sweep.captured import CapturedSweep
 from fossa_ros.sweep.clock_watch import ClockUse
-from fossa_ros.sweep.config import SweepConfig, SweepMode, SweepOutput
+from fossa_ros.sweep.config import SweepConfig, SweepMode, SweepOutput, TriggerOrder
+from fossa_ros.sweep.counted import check_triggers
 from fossa_ros.sweep.decoder import DecodePlane, SweepDecoder
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.gyro import GyroBuffer, GyroSamples
@@ -30,4 +31,6 @@ __all__ = [
     "SweepOutput",
     "SweepPlan",
     "SweepTiming",
+    "TriggerOrder",
+    "check_triggers",
 ]

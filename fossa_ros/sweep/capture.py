@@ -38,7 +38,7 @@ class SweepCapture:
     Args:
         plan: where to focus.
         timing: the rule that assigns frames to planes.
-        open_lens: opens the lens; raises LensError or InputError. Not called in external mode.
+        open_lens: opens the lens; raises LensError or InputError. Not called where other programs drive the lens.
         decoder: turns what was taken into sweeps with pixels.
         on_sweep: receives every sweep, complete or not.
         on_lens_state: receives the state of the lens, about twice a second, at rest too, and during a sweep its
@@ -69,7 +69,7 @@ class SweepCapture:
         self._plan = plan
         self._sequencer = Sequencer(plan, timing, config)
         self._config = self._sequencer.config
-        self._external = self._config.mode is SweepMode.EXTERNAL
+        self._drives_lens = self._config.mode.drives_lens
         stepped = self._config.mode is SweepMode.STEP
         self._clock_watch = ClockWatch(timing, self._config.response, clock_use) if stepped else None
         self._lens = LensSession(open_lens, plan, clock, on_lens_state)
@@ -128,8 +128,9 @@ class SweepCapture:
             acknowledge, settling = self._acknowledge_ns, self._settling_ns
         if period is None:
             return "The camera's rate is not known yet."
-        if self._external:
-            return f"Expect depth as the lens passes through the planes, at {1e9 / period:.1f} frames a second."
+        if not self._drives_lens:
+            passes = "with each sweep of the rig" if self._config.mode is SweepMode.COUNTED else "as the lens passes"
+            return f"Expect depth {passes} through the planes, at {1e9 / period:.1f} frames a second."
         latencies = Latencies(period, max(latency, 0), acknowledge, settling)
         return expectation(timeline(self._plan, self._sequencer.timing, self._config, latencies))
 
@@ -183,7 +184,7 @@ class SweepCapture:
         if self._clock_watch is not None:
             self._clock_watch.reset()
         try:
-            if not self._external:
+            if self._drives_lens:
                 self.connect()
         finally:
             if running:
@@ -200,7 +201,14 @@ class SweepCapture:
     def on_external_state(self, state: LensState, measured: bool) -> None:
         """Add the state of a lens that another program drives; ``measured``, or its set-point."""
         with self._changed:
-            if self._external and self._sequencer.on_external_state(state, measured):
+            external = self._config.mode is SweepMode.EXTERNAL
+            if external and self._sequencer.on_external_state(state, measured):
+                self._changed.notify_all()
+
+    def on_trigger(self, stamp_ns: int, arrival_ns: int, source: str) -> None:
+        """Add a trigger with which hardware began a sweep, as ``Sequencer.on_trigger`` does."""
+        with self._changed:
+            if self._sequencer.on_trigger(stamp_ns, arrival_ns, source):
                 self._changed.notify_all()
 
     def check_plan(self, plan: SweepPlan) -> None:
@@ -246,8 +254,9 @@ class SweepCapture:
         """
         if self._config.output is SweepOutput.ROLLING:
             raise InputError("With sweep.output rolling no sweep stands alone; set it to sweep, or call 'capture'.")
-        if plan is not None and self._external:
-            raise InputError("Another node drives the lens (sweep.mode external); leave planes, near and far at 0.")
+        if plan is not None and not self._drives_lens:
+            mode = self._config.mode
+            raise InputError(f"Another node drives the lens (sweep.mode {mode}); leave planes, near and far at 0.")
         if plan is not None:
             self.check_plan(plan)
         with self._changed:
@@ -289,10 +298,10 @@ class SweepCapture:
                 try:
                     if not self._wait_for_turn():
                         return
-                    if not self._external:
+                    if self._drives_lens:
                         self.connect()
                     self._take_sweep()
-                    if not self._external:
+                    if self._drives_lens:
                         self._lens.report_state()
                     self._failures = 0
                 except FossaError as error:
@@ -312,7 +321,7 @@ class SweepCapture:
             if not parked and not self._holds():
                 self._park()
                 parked = True
-            elif wait and not self._external:
+            elif wait and self._drives_lens:
                 self.connect()
                 self._lens.report_state()
                 self._failures = 0

@@ -21,6 +21,20 @@ class SweepMode(StrEnum):
     STEP = "step"
     RAMP = "ramp"
     EXTERNAL = "external"
+    COUNTED = "counted"
+
+    @property
+    def drives_lens(self) -> bool:
+        """Whether this program drives the lens."""
+        return self in (SweepMode.STEP, SweepMode.RAMP)
+
+
+class TriggerOrder(StrEnum):
+    """The order in which a triggered rig goes through the planes."""
+
+    NEAR_TO_FAR = "near_to_far"
+    FAR_TO_NEAR = "far_to_near"
+    SOURCE = "source"  # the field source of each trigger says which of the two
 
 
 class SweepOutput(StrEnum):
@@ -40,8 +54,9 @@ class SweepConfig:
 
     mode: SweepMode = parameter(
         SweepMode.STEP,
-        "How the lens moves: step from plane to plane, ramp evenly through them, or external: another node drives it "
-        "and publishes lens/state",
+        "How the lens moves: step from plane to plane, ramp evenly through them, external: another node drives it "
+        "and publishes lens/state, or counted: hardware triggers lens and camera, and lens/trigger says when a sweep "
+        "began",
     )
     output: SweepOutput = parameter(
         SweepOutput.SWEEP, "When a depth map is made: once per sweep, or rolling: whenever a plane is renewed"
@@ -55,7 +70,8 @@ class SweepConfig:
     )
     max_span_ns: int = seconds(
         1_000_000_000,
-        "Longest time from the oldest to the newest plane of a stack, with rolling output or an external lens",
+        "Longest time from the oldest to the newest plane of a stack, with rolling output or an external lens; "
+        "triggers of counted sweeps are waited for twice as long",
         minimum=0.01,
         maximum=600.0,
         live=True,
@@ -86,9 +102,25 @@ class SweepConfig:
     )
     state_offset_ns: int = seconds(
         0,
-        "External lens: added to the stamps of lens/state: how far their clock is behind this node's",
+        "External lens: added to the stamps of lens/state and lens/trigger: how far their clock is behind this node's",
         minimum=-10.0,
         maximum=10.0,
+    )
+    trigger_period_ns: int = seconds(
+        33_333_333,
+        "Counted sweeps: time from the exposure of one plane to that of the next",
+        minimum=0.0005,
+        maximum=10.0,
+    )
+    trigger_delay_ns: int = seconds(
+        0,
+        "Counted sweeps: time from the stamp of lens/trigger to the start of the first plane's exposure",
+        minimum=-10.0,
+        maximum=10.0,
+    )
+    trigger_order: TriggerOrder = parameter(
+        TriggerOrder.NEAR_TO_FAR,
+        "Counted sweeps: the order of the planes; source: the field source of each trigger says which",
     )
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ class Drop(StrEnum):
     UNCERTAIN = "the focus of the moving lens was not certain enough (see sweep.focus_tolerance)"
     NO_LENS_STATE = "no lens state covers its exposure (set sweep.settling if the lens does not measure its position)"
     AWAITING_LENS = "no later lens state has arrived"
+    NOT_TRIGGERED = "no plane of a trigger was due when it was exposed"
     OUTSIDE_PLAN = "the lens was outside the planes of the sweep"
 
 
@@ -46,6 +47,7 @@ class Frame:
         image: the image in the form in which it came, to be decoded later.
         camera_info: the calibration message that came with it, passed on unchanged; None without one.
         exposure_ns: exposure time of one row if the camera reports it; None for the configured one.
+        counter: the camera's number of the frame, one more than that of the exposure before; None without one.
     """
 
     stamp_ns: int
@@ -55,6 +57,7 @@ class Frame:
     image: Any
     camera_info: Any = None
     exposure_ns: int | None = None
+    counter: int | None = None
 
 
 def describe_drops(drops: Counter[Drop]) -> str:

@@ -101,7 +101,7 @@ def timeline(plan: SweepPlan, timing: SweepTiming, config: SweepConfig, latencie
         InputError: an exposure longer than the frame period, an external lens, or a timing with which no sweep can be
             complete.
     """
-    if config.mode is SweepMode.EXTERNAL:
+    if not config.mode.drives_lens:
         raise InputError("An external lens has no plan: depth comes as fast as its driver passes through the planes.")
     if timing.exposure_ns > latencies.period_ns:
         raise InputError(

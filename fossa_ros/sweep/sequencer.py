@@ -12,8 +12,9 @@ from fossa_ros.core.optics import dioptres
 from fossa_ros.lens import LensMove, LensState
 from fossa_ros.sweep.command_track import CommandTrack
 from fossa_ros.sweep.config import SweepConfig, SweepMode, SweepOutput
+from fossa_ros.sweep.counted import CountedAssembler
 from fossa_ros.sweep.frame import Drop, Frame
-from fossa_ros.sweep.machines import Action, Ended, ExternalSweep, RampSweep, StepSweep, SweepMachine
+from fossa_ros.sweep.machines import Action, CountedSweep, Ended, ExternalSweep, RampSweep, StepSweep, SweepMachine
 from fossa_ros.sweep.moving import MovingAssembler
 from fossa_ros.sweep.outcome import Outcome, TakenPlane
 from fossa_ros.sweep.plan import SweepPlan
@@ -50,17 +51,20 @@ class Sequencer:
         self._last_move: LensMove | None = None
         self._outcomes: list[Outcome] = []
         self._acknowledged: deque[int] = deque(maxlen=COMMANDS)  # how long the last commands took
+        self._counted = self._counted_assembler()
         self._follow_lens(measured=False)
 
     @property
     def period_ns(self) -> int | None:
         """The camera's frame period; None while it is not known."""
+        if self._counted is not None:
+            return self.config.trigger_period_ns if self._counted.running else None
         return self._guard.period_ns
 
     @property
     def latency_ns(self) -> int:
         """From the end of exposure to arrival of the fastest recent frame; 0 while it is not known."""
-        return self._guard.floor_ns or 0
+        return self._counted.latency_ns if self._counted is not None else self._guard.floor_ns or 0
 
     # The lens and the camera
 
@@ -90,11 +94,17 @@ class Sequencer:
         self.plan, self.timing, self.config = plan, timing, config
         self._rolling = RollingStack(len(plan.focus_distances), config.max_span_ns)
         self._follow_lens(self._track_is_measured)
+        self._counted = self._counted_assembler()
+        if self._counted is not None and self._sweep is not None:
+            self._sweep = self._counted_sweep(self._counted, self._now_ns)
 
     def add_frame(self, frame: Frame) -> bool:
         """Add a frame that has just arrived; return whether a sweep may have progressed by it."""
         if self._sweep is not None:
             self._sweep.on_arrival(frame)
+        if self._counted is not None:  # which has more than stamps and arrivals to find a clock that is wrong
+            self._counted.add_frame(frame)
+            return self._sweep is not None
         passed, drop = self._guard.add_frame(frame)
         if self._guard.jumped and drop is Drop.CLOCK_JUMP:
             self._rolling.clear()
@@ -110,6 +120,18 @@ class Sequencer:
         if measured is not self._track_is_measured:
             self._follow_lens(measured)
         self._track.on_measured(state.stamp_ns, float(dioptres(state.focus_distance)))
+        return self._sweep is not None
+
+    def on_trigger(self, stamp_ns: int, arrival_ns: int, source: str) -> bool:
+        """Note that hardware has begun a sweep; return whether one waits for it.
+
+        Args:
+            stamp_ns: when it began, on the rig's clock.
+            arrival_ns: when the message arrived.
+            source: of the message; may name the order of the planes.
+        """
+        if self._counted is not None:
+            self._counted.add_trigger(stamp_ns, arrival_ns, source)
         return self._sweep is not None
 
     # A sweep
@@ -130,6 +152,9 @@ class Sequencer:
                 self._sweep = self._ramp_sweep(order, now_ns)
             case SweepMode.EXTERNAL:
                 self._sweep = self._external_sweep(now_ns)
+            case SweepMode.COUNTED:
+                assert self._counted is not None
+                self._sweep = self._counted_sweep(self._counted, now_ns)
 
     def next(self, now_ns: int) -> Action:
         """Return the next action; after ``Ended`` the sweep is over and its outcome waits in ``outcomes``."""
@@ -138,6 +163,8 @@ class Sequencer:
             self._clock_fault = f"The clock was set back by {behind / 1e9:.3f} s during the sweep."
             self._guard.reset()
             self.on_rested()
+            if self._counted is not None:
+                self._counted.reset()
         self._now_ns = now_ns
         action = Ended(self._clock_fault) if self._clock_fault else self._present.next(now_ns)
         if self.config.output is SweepOutput.ROLLING:
@@ -222,6 +249,14 @@ class Sequencer:
         span = self.config.max_span_ns
         return ExternalSweep(self.timing, self._assembler, self._track, self._guard.drops, span, now_ns)
 
+    def _counted_assembler(self) -> CountedAssembler | None:
+        counted = self.config.mode is SweepMode.COUNTED
+        return CountedAssembler(self.plan, self.timing, self.config) if counted else None
+
+    def _counted_sweep(self, assembler: CountedAssembler, now_ns: int) -> CountedSweep:
+        patience = 2 * self.config.max_span_ns + self.timing.frame_timeout_ns
+        return CountedSweep(assembler, patience, now_ns)
+
     def _follow_lens(self, measured: bool) -> None:
         """Choose how the position of a moving lens becomes known: from what it measures, or from its commands."""
         config, external = self.config, self.config.mode is SweepMode.EXTERNAL
@@ -268,6 +303,8 @@ class Sequencer:
             planes = tuple(self._present.planes())
             finished = max((plane.frame.arrival_ns for plane in planes), default=self._started_ns)
             self._emit(planes, reason, finished)
+        if self._counted is not None:
+            self._counted.end(self._now_ns)
         self._sweep = None
 
     def _emit(self, planes: tuple[TakenPlane, ...], reason: str, finished_ns: int) -> None:

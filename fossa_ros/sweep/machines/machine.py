@@ -7,6 +7,7 @@ from collections import Counter
 
 from fossa_ros.lens import LensMove, LensState
 from fossa_ros.sweep.assembler import StepAssembler
+from fossa_ros.sweep.counted import CountedAssembler
 from fossa_ros.sweep.frame import Drop, Frame, describe_drops
 from fossa_ros.sweep.machines.actions import Action
 from fossa_ros.sweep.moving import MovingAssembler
@@ -26,7 +27,7 @@ class SweepMachine(ABC):
         refused: frames that did not pass the stamp guard, which counts them; named in the reason of a failed sweep.
     """
 
-    def __init__(self, assembler: StepAssembler | MovingAssembler, refused: Counter[Drop]):
+    def __init__(self, assembler: StepAssembler | MovingAssembler | CountedAssembler, refused: Counter[Drop]):
         self._assembler = assembler
         self._refused = refused
 
