@@ -122,18 +122,14 @@ class Watch(Listener):
     def wait_status(self, level, words):
         self.wait_until(lambda: self.status().level == level and words in self.status().message, f"status '{words}'")
 
+    def report_of(self, image):
+        """Return the reports of the sweep that gave a depth image, with the true powers of its planes."""
+        stamp = nanoseconds(image.header.stamp)
+        found = [one for one in self.reports if stamp in map(nanoseconds, one.stamps)]
+        return [(one, [self.lens.get(nanoseconds(plane)) for plane in one.stamps]) for one in found]
+
     def judge(self):
         """Hold all that was published to what is true; return how many depth maps and planes were compared."""
-        truth = depth_from_message(self.truths[-1])
-        first = depth_metrics(depth_from_message(self.depths[0]), truth)["abs_rel"]
-        assert first < 0.3  # of cameras as small as these
-        for image in self.depths:
-            depth = depth_from_message(image)
-            top, left = ((whole - part) // 2 for whole, part in zip(truth.shape, depth.shape, strict=True))
-            seen = truth[top : top + depth.shape[0], left : left + depth.shape[1]]
-            if np.isfinite(depth).any():
-                error = depth_metrics(depth, seen)["abs_rel"]
-                assert error < FACTOR * first, f"{error:.3f}, at first {first:.3f}"
         planes = 0
         self.wait_until(lambda: len(self.lens) > 0, "truth/lens")
         for report in filter(lambda report: report.accepted, self.reports):
@@ -143,6 +139,16 @@ class Watch(Listener):
                     planes += 1
                     true = any(abs(power - claimed) <= MOVED for power in powers)
                     assert true, f"sweep {report.sweep}: {powers} D instead of {claimed} D"
+        truth = depth_from_message(self.truths[-1])
+        first = depth_metrics(depth_from_message(self.depths[0]), truth)["abs_rel"]
+        assert first < 0.3  # of cameras as small as these
+        for image in self.depths:
+            depth = depth_from_message(image)
+            top, left = ((whole - part) // 2 for whole, part in zip(truth.shape, depth.shape, strict=True))
+            seen = truth[top : top + depth.shape[0], left : left + depth.shape[1]]
+            if np.isfinite(depth).any():
+                error = depth_metrics(depth, seen)["abs_rel"]
+                assert error < FACTOR * first, f"{error:.3f}, at first {first:.3f}, of {self.report_of(image)}"
         numbers = sorted(report.sweep for report in self.reports)
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "a sweep has no report"
         return len(self.depths), planes
