@@ -26,6 +26,7 @@ COMMANDS = {
     "replay": "Turn recorded bags into depth, figures and pictures.",
     "report": "Make one HTML page of replays, of one machine or many.",
     "train": "Train a network on synthetic focus stacks, as CONFIG says.",
+    "view": "Show planes, depth, cloud, confidence and verdicts on one timeline, in the viewer rerun.",
     "weights": "List the weights of the networks, and fetch published ones.",
 }
 """The commands, each a module of this package, and the first sentence of their help, so that listing imports none."""

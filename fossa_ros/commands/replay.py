@@ -128,7 +128,7 @@ def _replay_one(bag: Path, out: Path, options: ReplayOptions, rerun_file, ended:
     with contextlib.ExitStack() as stack:
         watch = None
         if rerun_file is not None:
-            from fossa_ros.evaluation.replay_rerun import RerunLog
+            from fossa_ros.evaluation.rerun_log import RerunLog
 
             watch = stack.enter_context(RerunLog(rerun_file)).log
         bar = stack.enter_context(progress_bar(RATE))
