@@ -32,14 +32,14 @@ $(VENV)/bin/python:
 
 # The folders themselves are prerequisites because a new file in them has to be linked below.
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml setup.py build_messages.py entry_points.txt package.xml \
-  $(wildcard msg/*.msg srv/*.srv action/*.action resource/* launch launch/examples config config/*/ urdf)
+  $(wildcard msg/*.msg srv/*.srv action/*.action resource/* foxglove launch launch/examples config config/*/ urdf)
 	@$(PYTHON) .ci/check_tools.py
 	@: > $(LOG)
 	$(call step,Installing $(TORCH) unless there is a torch,$(LOG), \
 	  $(VENV)/bin/python -c 'import torch' || $(VENV)/bin/pip install '$(TORCH)')
 	$(call step,Installing fossa_ros with ROS 2 and all tools,$(LOG),$(VENV)/bin/pip install --editable '.[dev]')
 	@# Links instead of pip's copies, so that an edited launch or configuration file counts at once.
-	@for file in $(wildcard launch/*.* launch/examples/*.* config/*.* config/*/*.* urdf/*.*); do ln -sf "$(CURDIR)/$$file" $(VENV)/share/fossa_ros/$$file; done
+	@for file in $(wildcard foxglove/*.* launch/*.* launch/examples/*.* config/*.* config/*/*.* urdf/*.*); do ln -sf "$(CURDIR)/$$file" $(VENV)/share/fossa_ros/$$file; done
 	@touch $@
 
 # Used by test_colcon.py. torch and the like come from .venv, after its own packages.

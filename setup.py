@@ -48,6 +48,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
+        *shared("foxglove"),
         *shared("launch"),
         *shared("config"),
         *shared("urdf"),

@@ -100,7 +100,7 @@ def _sources() -> Iterable[Path]:
     for entry in sorted(ROOT.iterdir()):
         if entry.is_file():
             yield entry
-        elif entry.name in ("config", "fossa_ros", "launch", "resource", "urdf", *INTERFACES):
+        elif entry.name in ("config", "fossa_ros", "foxglove", "launch", "resource", "urdf", *INTERFACES):
             yield from sorted(file for file in entry.rglob("*") if file.is_file() and not _made_in_place(file))
 
 

@@ -76,7 +76,7 @@ def test_everything_is_found_in_the_install_space(workspace, sourced):
         assert Path(looked_up[found]).is_relative_to(install), found
     assert looked_up["version"] == version("fossa-ros")
     assert looked_up["lenses"]["optotune_ld4"] == "fossa_ros.lens.optotune_ld4:OptotuneLd4"
-    for folder in ("launch", "config", "urdf"):
+    for folder in ("foxglove", "launch", "config", "urdf"):
         share = install / "share" / "fossa_ros"
         assert files_below(share, folder) == files_below(ROOT, folder)
 

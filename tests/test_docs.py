@@ -28,7 +28,19 @@ PAGES = [
     *sorted((ROOT / "fossa_ros").rglob("*.md")),
     *sorted((ROOT / ".github").rglob("*.md")),
 ]
-FOLDERS = ("benchmarks", "config", "docs", "fossa_ros", "launch", "msg", "resource", "tests", ".ci", ".github")
+FOLDERS = (
+    "benchmarks",
+    "config",
+    "docs",
+    "fossa_ros",
+    "foxglove",
+    "launch",
+    "msg",
+    "resource",
+    "tests",
+    ".ci",
+    ".github",
+)
 SOURCES = [
     file
     for folder in ("benchmarks", "config", "fossa_ros", "launch", "msg", "tests")

@@ -94,7 +94,7 @@ def shared_files(folder):
 
 def test_share_holds_launch_files_configurations_and_interfaces():
     share = PREFIX / "share" / "fossa_ros"
-    for folder in ("launch", "config", "urdf"):
+    for folder in ("foxglove", "launch", "config", "urdf"):
         sources = shared_files(folder)
         assert sources
         for source in sources:
@@ -165,12 +165,12 @@ def test_wheel_made_from_the_source_distribution_is_complete(distributions):
         assert modules == {Path(name).name for name in names if name.startswith(f"fossa_ros/{folder.name}/")}
     assert len([name for name in names if name.endswith(".so")]) == 1
     data = f"fossa_ros-{fossa_ros.__version__}.data/data"
-    for folder in ("launch", "config", "urdf"):
+    for folder in ("foxglove", "launch", "config", "urdf"):
         assert {f"{data}/share/fossa_ros/{file}" for file in shared_files(folder)} <= names
     for name in EXECUTABLES:
         assert wheel.getinfo(f"{data}/lib/fossa_ros/{name}").external_attr >> 16 & 0o111
     assert not [
         name
         for name in names
-        if name.split("/")[0] in {"action", "tests", "launch", "config", "msg", "build", "srv", "urdf"}
+        if name.split("/")[0] in {"action", "tests", "foxglove", "launch", "config", "msg", "build", "srv", "urdf"}
     ]
