@@ -83,7 +83,7 @@ def test_a_lens_of_another_node_is_not_ours_to_describe(listener, tmp_path):
     external = {"sweep__mode": "external", "autostart": False}
     with process("fossa_node", tmp_path / "node.log", **external):
         assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
-        sentence = "Another node drives the lens (sweep.mode external); its state is on lens/state."
+        sentence = "Another node drives the lens (sweep.mode external or counted); see lens/state and lens/trigger."
         lens = listener.ask(LensInfo, "lens_info", LensInfo.Request())
         assert (lens.success, lens.message) == (False, sentence)
         reset = listener.call(Trigger, "reset", Trigger.Request())

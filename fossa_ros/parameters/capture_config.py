@@ -13,7 +13,16 @@ from fossa_ros.core.sample_range import PAYLOADS
 from fossa_ros.lens.config import LensConfig
 from fossa_ros.messages.camera_info import ImageKind
 from fossa_ros.parameters.config import parameters_of
-from fossa_ros.sweep import ClockUse, SweepConfig, SweepMode, SweepOutput, SweepPlan, SweepTiming, check_triggers
+from fossa_ros.sweep import (
+    ClockUse,
+    StampReference,
+    SweepConfig,
+    SweepMode,
+    SweepOutput,
+    SweepPlan,
+    SweepTiming,
+    check_triggers,
+)
 
 UNIT_LENGTH = 1e-3  # by which a quaternion may differ from length 1
 
@@ -41,8 +50,21 @@ class CameraConfig:
     frame_id: str = parameter(
         "", "Frame of everything that is published, in place of the one that camera_info says; empty keeps that one"
     )
+    source: str = parameter(
+        "",
+        "Camera that the node opens itself through OpenCV: its number (0), device, file, URL or GStreamer pipeline; "
+        "empty for a camera on the topic image",
+    )
+    info_url: str = parameter(
+        "", "Calibration of that camera, a file of camera_calibration: its path or file:///PATH; its image size counts"
+    )
+    pixel_format: str = parameter("", "Four letters to ask that camera for, such as MJPG or YUYV; empty for its own")
 
     def __post_init__(self) -> None:
+        if self.source and not self.info_url:
+            raise InputError("camera.source needs the camera's calibration; set camera.info_url to its file.")
+        if self.pixel_format and (len(self.pixel_format) != 4 or not self.pixel_format.isascii()):
+            raise InputError(f"camera.pixel_format must be four letters, not '{self.pixel_format}'; correct it.")
         if self.bits is not None and self.bits < PAYLOADS[0]:
             raise InputError(f"camera.bits must be 0 or within 8 .. 16, not {self.bits}; correct it.")
 
@@ -180,3 +202,15 @@ class CaptureConfig:
     sweep: SweepParameters = field(default_factory=SweepParameters, metadata=within("sweep."))
     imu: ImuConfig = field(default_factory=ImuConfig, metadata=within("imu."))
     tf: TransformConfig = field(default_factory=TransformConfig, metadata=within("tf."))
+
+    def __post_init__(self) -> None:
+        if not self.camera.source:
+            return
+        if self.sweep.exposure_topic:
+            raise InputError("sweep.exposure_topic has no effect with camera.source; leave one of them empty.")
+        timing = self.sweep.timing
+        if timing.stamp_reference is StampReference.ARRIVAL and not timing.delay_ns:
+            raise InputError(
+                "camera.source with sweep.stamp_reference arrival needs sweep.delay, the longest time from the end of "
+                "an exposure to its arrival; set it."
+            )

@@ -17,11 +17,13 @@ from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.calibration.configured_lens import configured_calibration, configured_lens
 from fossa_ros.core.errors import InputError
+from fossa_ros.io.camera_source import CameraSource
 from fossa_ros.lens import LensState
 from fossa_ros.lens.usb_serial_number import usb_serial_number
 from fossa_ros.messages import topics
 from fossa_ros.messages.camera_frames import CameraFrames
 from fossa_ros.messages.camera_info import CameraCalibration, takes_rectified
+from fossa_ros.messages.camera_info_file import camera_info_fields
 from fossa_ros.messages.fields import angular_velocity, lens_state, nanoseconds
 from fossa_ros.messages.topics import Profile
 from fossa_ros.msg import LensState as LensStateMessage
@@ -32,14 +34,17 @@ from fossa_ros.ros import qos
 from fossa_ros.ros.camera_subscription import CameraSubscription
 from fossa_ros.ros.capture_action import CaptureAction
 from fossa_ros.ros.capture_requests import CaptureRequests
-from fossa_ros.ros.conversions import lens_state_message
+from fossa_ros.ros.conversions import build_message, lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
 from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_subscription
 from fossa_ros.ros.lens_services import LensServices
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.log_throttle import Reminder
+from fossa_ros.ros.own_camera import OwnCamera
 from fossa_ros.ros.static_transform import StaticTransform
-from fossa_ros.sweep import CapturedSweep, DecodePlane, GyroBuffer, SweepCapture, SweepMode
+from fossa_ros.sweep import CapturedSweep, DecodePlane, GyroBuffer, StampReference, SweepCapture, SweepMode
+
+OPTICAL_FRAME = "camera_optical_frame"  # of a camera of the node, unless camera.frame_id says otherwise
 
 
 class CaptureComponent:
@@ -57,7 +62,9 @@ class CaptureComponent:
         self._node = node
         self._diagnostics = diagnostics
         self._capture: SweepCapture | None = None
-        self._camera: CameraSubscription | None = None
+        self._camera: CameraSubscription | OwnCamera | None = None
+        self._source: CameraSource | None = None  # of a camera that this node opens itself
+        self._own_camera: OwnCamera | None = None
         self._subscriptions: list[Subscription] = []
         self._lens_states: LifecyclePublisher | None = None  # where this node drives the lens
         self._transform: StaticTransform | None = None
@@ -83,7 +90,7 @@ class CaptureComponent:
         on_plane: Callable[[DecodePlane], None] | None = None,
         on_camera: Callable[[tuple[int, int], int], None] = lambda size, planes: None,
     ) -> None:
-        """Open the lens, from any thread.
+        """Open the lens, and the camera where this node has one of its own; from any thread.
 
         Args:
             config: parameters of the node.
@@ -93,8 +100,10 @@ class CaptureComponent:
                 executor's thread.
 
         Raises:
-            FossaError: the parameters cannot be used, or the lens cannot be opened.
+            FossaError: the parameters cannot be used, or lens or camera cannot be opened.
         """
+        if config.camera.source:
+            self._open_camera(config)
         plan = config.sweep.plan
         calibration = configured_calibration(config.lens)
         self._gyro = GyroBuffer(config.imu.rotation, config.imu.clock_offset_ns)
@@ -137,6 +146,20 @@ class CaptureComponent:
             self._identity = lens.capabilities.identity
             self._lens_id = f"{lens.backend} {usb_serial_number(config.lens.port) or config.lens.port}"
 
+    def _open_camera(self, config: CaptureConfig) -> None:
+        fields = camera_info_fields(config.camera.info_url)
+        self._info = build_message(CameraInfo, fields)
+        self._info.header.frame_id = config.camera.frame_id or OPTICAL_FRAME
+        height, width = CameraCalibration.of(self._info).image_size
+        self._source = CameraSource(
+            config.camera.source,
+            (width, height),
+            config.camera.pixel_format,
+            arrival=config.sweep.timing.stamp_reference is StampReference.ARRIVAL,
+            clock=self._node.now_ns,
+        )
+        self._node.get_logger().info(self._source.open())
+
     def configure(self, config: CaptureConfig) -> str:
         """Create the publisher of a lens that was opened, and return its backend and serial number, or its port.
 
@@ -145,6 +168,8 @@ class CaptureComponent:
         """
         if config.tf.publish:
             self._transform = StaticTransform(self._node, config.tf)
+        if self._source is not None:
+            self._own_camera = OwnCamera(self._node, self._source, self._info)
         self._lens_services.configure(self._capture, config.lens, external=not self._mode.drives_lens)
         if self._mode.drives_lens:
             self._lens_states = create_lifecycle_publisher(self._node, topics.LENS_STATE)
@@ -179,7 +204,11 @@ class CaptureComponent:
             rectified=rectified,
             frame_id=self._own_frame_id,
         )
-        self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
+        if self._own_camera is not None:
+            self._camera = self._own_camera
+            self._own_camera.start(self._on_frame)
+        else:
+            self._camera = CameraSubscription(self._node, self._on_frame, self._transport)
         self._action.activate(self._capture, lambda: self._sweep)
         self._subscriptions.append(create_subscription(self._node, topics.IMU, self._on_imu))
         if self._exposure_topic:  # best effort: without a report, the configured exposure is assumed
@@ -195,6 +224,8 @@ class CaptureComponent:
 
     def halt(self) -> None:
         """Stop at once, within a sweep too, and park the lens; from any thread."""
+        if self._own_camera is not None:
+            self._own_camera.stop()
         if self._capture is not None:
             self._capture.stop()
 
@@ -204,13 +235,17 @@ class CaptureComponent:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
-        if self._camera is not None:
+        if isinstance(self._camera, CameraSubscription):
             self._camera.close()
-            self._camera = None
+        self._camera = None
         self.halt()
 
     def close_lens(self) -> None:
-        """Close the lens, from any thread."""
+        """Close the lens and the camera of this node, from any thread."""
+        if self._own_camera is not None:
+            self._own_camera.stop()
+        if self._source is not None:
+            self._source.close()
         if self._capture is not None:
             self._capture.close()
 
@@ -218,12 +253,14 @@ class CaptureComponent:
         """Close the lens and destroy its publisher."""
         self._lens_services.cleanup()
         self.close_lens()
+        if self._own_camera is not None:
+            self._own_camera.close()
         if self._lens_states is not None:
             self._node.destroy_lifecycle_publisher(self._lens_states)
         if self._transform is not None:
             self._transform.close()
             self._transform = None
-        self._capture = self._lens_states = self._gyro = None
+        self._capture = self._lens_states = self._gyro = self._source = self._own_camera = None
 
     def tick(self, health: Health) -> None:
         """Check the camera and update ``health``; called about once a second."""
@@ -249,7 +286,7 @@ class CaptureComponent:
         self._action.fail(reason)
 
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
-        """Pass a frame to the capture without decoding it, on the executor's thread."""
+        """Pass a frame to the capture without decoding it, on the thread of the executor or of the node's camera."""
         arrival_ns = self._node.now_ns()
         self._frame_id = self._own_frame_id or info.header.frame_id
         if self._transform is not None:

@@ -19,7 +19,10 @@ from fossa_ros.srv import LensInfo
 from fossa_ros.sweep import SweepCapture
 
 UNCONFIGURED = "The node is not configured; configure it first."
-EXTERNAL = f"Another node drives the lens (sweep.mode external); its state is on {topics.LENS_STATE.name}."
+EXTERNAL = (
+    "Another node drives the lens (sweep.mode external or counted); "
+    f"see {topics.LENS_STATE.name} and {topics.LENS_TRIGGER.name}."
+)
 RESET = "The lens was reset."
 
 
