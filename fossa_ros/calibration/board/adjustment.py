@@ -286,10 +286,31 @@ def adjust(
         along = np.array(deviations)[1:][[0, 1, 1]]
         return np.concatenate([(at / deviations[0]).ravel(), (steps / along).ravel(), *prior])
 
+    rows = np.repeat(corners.sweep, 2)  # of the residuals of corners
+
+    def jacobian(free: np.ndarray) -> np.ndarray:
+        """Return forward differences; a pose moves the corners of its own sweep only, so that all move at once."""
+        before = residuals(free)
+        poses = len(free) - 6 * count
+        matrix = np.zeros((len(before), len(free)))
+        steps = 1e-6 * scales[held:]
+        for column in range(poses):
+            moved = free.copy()
+            moved[column] += steps[column]
+            matrix[:, column] = (residuals(moved) - before) / steps[column]
+        for part in range(6):
+            columns = poses + (part // 3) * 3 * count + 3 * np.arange(count) + part % 3
+            moved = free.copy()
+            moved[columns] += steps[columns]
+            change = (residuals(moved) - before)[: len(rows)]
+            matrix[np.arange(len(rows)), columns[rows]] = change / steps[columns[rows]]
+        return matrix
+
     for _ in range(rounds):
         fit = least_squares(
             residuals,
             x[held:],
+            jac=jacobian,
             loss="soft_l1",
             f_scale=_ROBUST,
             x_scale=scales[held:],
@@ -305,8 +326,8 @@ def adjust(
         ]
         deviations = tuple(max(found, floor) for found, floor in zip(spread, _FLOORS, strict=True))  # type: ignore[assignment]
     camera, turn, shift = unpacked(x)
-    jacobian = np.asarray(fit.jac)
-    covariance = np.linalg.pinv(jacobian.T @ jacobian)
+    final = np.asarray(fit.jac)
+    covariance = np.linalg.pinv(final.T @ final)
     spreads = np.concatenate([np.zeros(held), np.sqrt(np.maximum(np.diag(covariance), 0))])
     last = 4 + terms + 3 * (knots - 2) if knots else 0
     after_values = 4 + terms + 3 * max(knots - 1, 0)

@@ -16,7 +16,7 @@ _TILTED = np.radians(12)
 _TILTS = 4  # sweeps with a tilted board
 _FOCAL_LENGTH = 0.9  # of the image width: to tell tilts roughly
 _QUARTERS = {(0, 0): "top left", (0, 1): "top right", (1, 1): "bottom right", (1, 0): "bottom left"}
-_OUTER = 0.25  # of the image size: a quarter counts when corners of the board lie this close to the image's corner
+_OUTER = 0.15  # of the image size: a quarter counts when corners of the board lie this close to the image's corner
 
 
 def still_missing(sweeps: Sequence[SweepObservation], board: Board) -> Iterator[str]:
