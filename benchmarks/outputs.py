@@ -28,6 +28,11 @@ from fossa_ros.sweep import CapturedSweep
 FORMATS = {
     "default": (ResultFormat(), (topics.DEPTH, topics.ALL_IN_FOCUS, *topics.COMPRESSED_RESULTS, topics.POINTS)),
     "depth.encoding 16UC1": (ResultFormat(depth_encoding="16UC1"), (topics.DEPTH, topics.COMPRESSED_DEPTH)),
+    "depth.compression rvl": (ResultFormat(depth_compression="rvl"), (topics.COMPRESSED_DEPTH,)),
+    "depth.encoding 16UC1, depth.compression rvl": (
+        ResultFormat(depth_encoding="16UC1", depth_compression="rvl"),
+        (topics.COMPRESSED_DEPTH,),
+    ),
     "points.stride 2": (ResultFormat(points=CloudConfig(stride=2)), (topics.POINTS,)),
     "points.stride 4": (ResultFormat(points=CloudConfig(stride=4)), (topics.POINTS,)),
     "points.dense": (ResultFormat(points=CloudConfig(dense=True)), (topics.POINTS,)),

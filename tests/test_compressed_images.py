@@ -7,11 +7,15 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from sensor_msgs.msg import CompressedImage
 
 from fossa_ros.messages.compressed_images import compressed_colour_fields, compressed_depth_fields
 from fossa_ros.messages.fields import depth_pixels
 from fossa_ros.messages.images import rgb_from_message
+from fossa_ros.messages.rvl import encode_rvl
 from fossa_ros.ros.conversions import build_message
 
 RNG = np.random.default_rng(0)
@@ -21,9 +25,13 @@ STEP = 1 / 10100  # dioptres, of the plugin's default: depth_quantization 100
 def read_depth(message):
     """Return depth as compressed_depth_image_transport does: 32FC1 in float32 arithmetic, 16UC1 as it is."""
     encoding, _, rest = message.format.partition(";")
-    assert rest == " compressedDepth png"
     kind, a, b = struct.unpack_from("<iff", bytes(message.data))
-    pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8)[12:], cv2.IMREAD_UNCHANGED)
+    if rest == " compressedDepth rvl":
+        pixels = read_rvl(bytes(message.data[12:]))
+        assert pixels.size <= 5 * (len(message.data) - 12)  # else the plugin takes it for malformed
+    else:
+        assert rest == " compressedDepth png"
+        pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8)[12:], cv2.IMREAD_UNCHANGED)
     assert kind == 0 and pixels.dtype == np.uint16
     if encoding == "16UC1":
         return pixels
@@ -33,8 +41,35 @@ def read_depth(message):
     return np.where(pixels == 0, np.float32(np.nan), depth)
 
 
-def sent(depth, encoding="32FC1"):
-    return build_message(CompressedImage, compressed_depth_fields(depth_pixels(depth, encoding), encoding))
+def read_rvl(data):
+    """Return what RVL holds, number by number."""
+    width, height = struct.unpack_from("<II", data)
+    words = np.frombuffer(data, "<u4", offset=8)
+    nibbles = iter(np.stack([words >> shift & 15 for shift in range(28, -1, -4)], axis=1).ravel().tolist())
+
+    def number():
+        value = shift = 0
+        while True:
+            nibble = next(nibbles)
+            value |= (nibble & 7) << shift
+            shift += 3
+            if not nibble & 8:
+                return value
+
+    pixels, last = [], 0
+    while len(pixels) < width * height:
+        pixels += [0] * number()
+        for _ in range(number()):
+            code = number()
+            last += code >> 1 if code % 2 == 0 else -(code >> 1) - 1
+            pixels.append(last)
+    assert not any(nibbles)  # what is left fills the last word
+    return np.array(pixels, np.uint16).reshape(height, width)
+
+
+def sent(depth, encoding="32FC1", compression="png"):
+    pixels = depth_pixels(depth, encoding)
+    return build_message(CompressedImage, compressed_depth_fields(pixels, encoding, compression))
 
 
 def scene(nearest, farthest):
@@ -74,6 +109,41 @@ def test_depth_that_is_unknown_everywhere_or_no_depth_at_all():
     assert np.isnan(read_depth(sent(depth))).all()
     depth[0, 0] = 1.5
     assert read_depth(sent(depth))[0] == pytest.approx([1.5, np.nan, np.nan, np.nan], nan_ok=True)
+
+
+def test_rvl_as_worked_out_by_hand():
+    # Runs: 2 zeros, 3 pixels with the differences 5, 1, 0; 2 zeros, 1 pixel with the difference 994. Written as
+    # 2 3 10 2 0 2 1 1988, in groups of 3 bits 2 | 3 | 2+ 1 | 2 | 0 | 2 | 1 | 4+ 0+ 7+ 3, where + says that more follow:
+    # the words 23A12021 and C8F30000, each with its last byte first.
+    pixels = np.array([[0, 0, 5, 6], [6, 0, 0, 1000]], np.uint16)
+    assert encode_rvl(pixels).tobytes().hex(" ") == "04 00 00 00 02 00 00 00 21 20 a1 23 00 00 f3 c8"
+    # No zeros, then 2 pixels with the differences 7 and -3, written as 14 = 6+ 1 and 5: the word 02E15000.
+    assert encode_rvl(np.array([[7, 4]], np.uint16)).tobytes()[8:] == bytes.fromhex("0050e102")
+
+
+@given(
+    arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 2**16 - 1)),
+    st.integers(0, 2**16 - 1),
+)
+def test_rvl_holds_any_pixels(pixels, least):
+    pixels = np.where(pixels < least, 0, pixels).astype(np.uint16)
+    np.testing.assert_array_equal(read_rvl(encode_rvl(pixels).tobytes()), pixels)
+
+
+@pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
+def test_rvl_holds_what_the_png_holds(encoding):
+    depth = scene(0.35, 6.0)
+    message = sent(depth, encoding, "rvl")
+    assert message.format == f"{encoding}; compressedDepth rvl"
+    np.testing.assert_array_equal(read_depth(message), read_depth(sent(depth, encoding)))
+
+
+def test_depth_whose_rvl_a_reader_would_refuse_is_a_png():
+    depth = np.full((96, 128), np.nan, np.float32)
+    depth[40, 50] = 1.5
+    message = sent(depth, "16UC1", "rvl")
+    assert message.format == "16UC1; compressedDepth png"
+    np.testing.assert_array_equal(read_depth(message), depth_pixels(depth, "16UC1"))
 
 
 def test_millimetres_survive_exactly():

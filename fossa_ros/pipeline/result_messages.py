@@ -58,7 +58,8 @@ def result_messages(result: SweepResult, results: ResultFormat) -> Iterator[tupl
             yield stamped(topics.ALL_IN_FOCUS_CAMERA_INFO, lambda: _camera_info(result, depth))
             yield stamped(topics.POINTS, lambda: cloud_fields(cloud_of(depth, results.points)))
         yield stamped(
-            topics.COMPRESSED_DEPTH, lambda: compressed_depth_fields(depth_pixels(depth.depth, encoding), encoding)
+            topics.COMPRESSED_DEPTH,
+            lambda: compressed_depth_fields(depth_pixels(depth.depth, encoding), encoding, results.depth_compression),
         )
         yield stamped(topics.COMPRESSED_ALL_IN_FOCUS, lambda: compressed_colour_fields(depth.all_in_focus, quality))
     if (motion := result.motion) is not None:
