@@ -47,6 +47,18 @@ def test_registration_recovers_a_turn_whatever_the_blur(scene, step, mean, large
         assert error.mean() < mean and error.max() < largest, f"turn by {pixels} px"
 
 
+@pytest.mark.parametrize("exposures", [(0.25, 1.0), (1.0, 0.25), (0.1, 0.8)], ids=["4 times", "a quarter", "8 times"])
+def test_registration_recovers_a_turn_whatever_the_exposures(exposures):
+    rng = np.random.default_rng(0)
+    tiling = Tiling.for_stack(renders.sweep(TABLE, rng))
+    for index, pixels in enumerate((0.0, 2.0, 8.0)):
+        true = renders.turn(pixels, direction=index)
+        views = renders.light(TABLE)[1], renders.seen(renders.light(TABLE)[1], true)
+        frames = [Frame(renders.CAMERA.expose(*each), tiling) for each in zip(views, [rng] * 2, exposures, strict=True)]
+        error = disagreement(in_pixels(register(*frames).H, tiling.size), true)
+        assert error.mean() < 0.3 and error.max() < 1.2, f"turn by {pixels} px: {error.mean():.2f}, {error.max():.2f}"
+
+
 def test_still_sweeps_are_still_despite_noise_flicker_and_focus_error():
     for seed in range(8):
         scene = (TABLE, CARDS)[seed % 2]
@@ -69,7 +81,8 @@ def test_still_sweeps_are_still_despite_noise_flicker_and_focus_error():
 def test_an_exposure_step_and_a_turn_between_sweeps_are_still():
     rng = np.random.default_rng(0)
     check = MotionCheck()
-    for number, (pixels, gain) in enumerate([(0, 1.0), (0, 0.6), (10, 0.6), (4, 1.1), (-15, 1.0), (60, 1.0)]):
+    steps = [(0, 1.0), (0, 0.6), (10, 0.6), (4, 1.1), (-15, 1.0), (60, 1.0), (60, 0.25), (60, 1.0), (60, 0.2)]
+    for number, (pixels, gain) in enumerate(steps):
         views = [renders.turn(pixels)] * 4
         result = check.check(renders.sweep(TABLE, rng, views, gains=[gain] * 4, backwards=number % 2 == 1))
         assert result.verdict == "still", f"sweep {number}: {result.reason}"

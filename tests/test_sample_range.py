@@ -75,19 +75,36 @@ def test_a_range_that_is_given_is_kept_and_refused_or_doubted_where_images_do_no
     ]
 
 
-def test_all_planes_of_a_sweep_have_one_range_although_the_last_is_the_brightest():
-    values, decode = (500, 1000, 4000), FrameDecoder(log=Lines())
-    decoder = SweepDecoder(decode, scale=decode.scale)
+def taken(values) -> tuple[TakenPlane, ...]:
+    """Return planes of one value each, stamped 1, 2, 3 ..."""
     frames = [
         Frame(stamp, stamp, (4, 3, "mono16"), tuple(np.diag([3.0, 3, 1]).ravel()), image(np.full((3, 4), v, np.uint16)))
         for stamp, v in enumerate(values, start=1)
     ]
-    planes = tuple(TakenPlane(i, 0.5 + i, 0.0, f.stamp_ns, f) for i, f in enumerate(frames))
-    early, _ = decoder.decode_plane(planes[1])
-    assert early.image[0, 0, 0] == round(1000 / 1023 * 255)
+    return tuple(TakenPlane(i, 0.5 + i, 0.0, f.stamp_ns, f) for i, f in enumerate(frames))
+
+
+def decoded_sweep(decoder: SweepDecoder, planes: tuple[TakenPlane, ...]) -> list[int]:
     timing = SimpleNamespace(exposed=lambda frame: (0, 0))
     sweep = decoder.decode_sweep(0, Outcome(planes, "", {}, 0, 9), timing)
-    assert [plane.image[0, 0, 0] for plane in sweep.stack.planes] == [round(v / 4095 * 255) for v in values]
+    return [plane.image[0, 0, 0] for plane in sweep.stack.planes]
+
+
+def test_all_planes_of_a_sweep_have_one_range_although_the_last_is_the_brightest():
+    values, decode = (500, 1000, 4000), FrameDecoder(log=Lines())
+    decoder, planes = SweepDecoder(decode, scale=decode.scale), taken(values)
+    early, _ = decoder.decode_plane(planes[1])
+    assert early.image[0, 0, 0] == round(1000 / 1023 * 255)
+    assert decoded_sweep(decoder, planes) == [round(v / 4095 * 255) for v in values]
+
+
+def test_the_first_plane_of_the_next_sweep_does_not_darken_the_one_before():
+    values, decode = (500, 800, 1000), FrameDecoder(log=Lines())
+    decoder, (*planes, next_plane) = SweepDecoder(decode, scale=decode.scale), taken((*values, 4000))
+    for plane in (*planes, next_plane):
+        decoder.decode_plane(plane)
+    assert decoded_sweep(decoder, tuple(planes)) == [round(v / 1023 * 255) for v in values]
+    assert decoded_sweep(decoder, (*planes[:2], next_plane)) == [round(v / 4095 * 255) for v in (500, 800, 4000)]
 
 
 def test_encodings_that_do_not_name_their_colours_are_assumed_with_one_warning():

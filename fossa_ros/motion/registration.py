@@ -27,6 +27,7 @@ _NOISE_MARGIN = 4.0  # factor by which the noise estimated from one frame may be
 DISTINCT = 8.0  # contrast over noise at which a tile has texture
 UNLIKE = 0.5  # mismatch of tiles with different content; blur alone causes up to 0.35 between neighbours
 _CHANCE = 0.3  # correlation of the coarsest levels that the best shift of two noise images can reach
+_MOST_EXPOSURE = 16.0  # times as bright; beyond it, frames have nothing in common
 _STEPS = 3  # at most, at each level
 _SETTLED = {1: 0.4, 2: 0.2}  # px: the iteration at a level ends with a smaller step
 _FIT_FLOORS = (4.0, 2.0, 1.0)  # times the floor: tolerant at first so that many tiles vote, then precise
@@ -96,8 +97,9 @@ def _refine(
     """Improve a homography at one level, and report whether it has settled after that many steps."""
     tiling = template.tiling
     base = tiling.displacement(H)
+    exposure = _relative_exposure(template, frame)
     for _ in range(steps):
-        step, covariance, residual, contrast = _tile_steps(template, frame, level, H)
+        step, covariance, residual, contrast = _tile_steps(template, frame, level, H, exposure)
         before = base
         H, uncertainty, weight = fit_homography(tiling, before + step, covariance, floor, H)
         base = tiling.displacement(H)
@@ -170,6 +172,12 @@ def _coarse_shift(template: Frame, frame: Frame) -> np.ndarray:
     return H if shifted > max(still, _CHANCE) else np.eye(3)
 
 
+def _relative_exposure(template: Frame, frame: Frame) -> float:
+    """Return how many times as bright as the template a frame is."""
+    ratio = np.median(frame.levels[0] / np.maximum(template.levels[0], 1.0))
+    return float(np.clip(ratio, 1 / _MOST_EXPOSURE, _MOST_EXPOSURE))
+
+
 @cache
 def _window(height: int, width: int) -> np.ndarray:
     return cv2.createHanningWindow((width, height), cv2.CV_32F)
@@ -182,9 +190,12 @@ def _correlation(a: np.ndarray, b: np.ndarray, window: np.ndarray) -> float:
 
 
 def _tile_steps(
-    template: Frame, frame: Frame, level: int, H: np.ndarray
+    template: Frame, frame: Frame, level: int, H: np.ndarray, exposure: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return one Lucas-Kanade step from H for every tile: (T, 2), its (T, 2, 2) covariance, residual and contrast."""
+    """Return one Lucas-Kanade step from H for every tile: (T, 2), its (T, 2, 2) covariance, residual and contrast.
+
+    ``exposure`` is that of the frame relative to the template's.
+    """
     tiling = template.tiling
     regressors, inverse, power = template.template(level)
     # The regressors have zero mean over the tile, so the mean of the difference cancels in every product with them.
@@ -209,8 +220,9 @@ def _tile_steps(
     left = (np.abs(transform(H, tiling.centres)) > half_view + 1.0).any(axis=1)
     covariance[left] = np.inf
     residual[left] = contrast[left] = 0.0
-    # The frame equals the template where the template's gradient times the remaining displacement vanishes.
+    # The frame equals the template where the template's gradient times the remaining displacement vanishes. That
+    # gradient is steeper in a brighter frame: without the exposure, steps would overshoot from twice the brightness on.
     # The linearisation holds within about half a tile.
     limit = tiling.tile(level) * pitch / 2
-    step = np.clip(-amounts[:, :2] * pitch, -limit, limit)
-    return step, covariance, residual, contrast
+    step = np.clip(-amounts[:, :2] * (pitch / exposure), -limit, limit)
+    return step, covariance / exposure**2, residual, contrast

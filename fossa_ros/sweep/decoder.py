@@ -124,10 +124,13 @@ class SweepDecoder:
 
     def _stack(self, planes: tuple[TakenPlane, ...]) -> FocusStack:
         with self._lock:
-            while True:
+            # The range may have grown since these planes were decoded. A stack that was scaled alike stays as it is: by
+            # the larger range it would only be darker.
+            self._decoded = {
+                plane.start_ns: self._decoded.get(plane.start_ns) or self._plane_and_scale(plane) for plane in planes
+            }
+            while len({scale for _, scale in self._decoded.values()}) > 1:
                 self._decoded = {plane.start_ns: self._plane_and_scale(plane) for plane in planes}
-                if len({scale for _, scale in self._decoded.values()}) == 1:
-                    break
             decoded = tuple(plane for plane, _ in self._decoded.values())
         camera = self._camera(planes[0].frame, decoded[0].image.shape[:2])
         return FocusStack(
