@@ -6,19 +6,25 @@ times until results are out.
 The node runs as usual, but its estimator returns a known answer. Another process publishes the images of a camera whose
 lens is driven elsewhere, a third subscribes. Results are times by stage or, with ``--memory``, resident memory.
 
+With ``--own-camera`` the node has the camera itself: the same images at the same times, from a stand-in for OpenCV's
+V4L2 backend within the node, and nothing of them crosses DDS. What a real camera and its driver cost is in neither.
+
     python benchmarks/node_overhead.py [--width 1280] [--height 960] [--sweeps 100] [--memory]
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
 import os
 import resource
 import sys
+import tempfile
 import threading
 import time
 from collections import defaultdict, deque
+from pathlib import Path
 
 import click
 import cv2
@@ -35,6 +41,7 @@ from fossa_ros.core.all_in_focus import compose_all_in_focus
 from fossa_ros.core.freed_memory import keep_freed_memory
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators import Estimator
+from fossa_ros.io.camera_source import CameraSource
 from fossa_ros.messages import camera_frames
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import LensState
@@ -83,8 +90,59 @@ def planes_of(width: int, height: int) -> list[np.ndarray]:
     return [cv2.GaussianBlur(wall, (0, 0), blur).astype(np.uint8) for blur in blurs]
 
 
-def camera(width: int, height: int, rate: float, encoding: str, ended) -> None:
-    """Publish frames, near-far-near-far, and the state of the lens for each, in a process of its own."""
+ORDER = (*range(PLANES), *reversed(range(PLANES)))  # of the planes, near-far-near-far
+STARTING_NS = 5_000_000_000  # until the processes are there
+WARM_UP = 20  # frames
+
+
+class OwnCamera:
+    """The images of ``camera`` as OpenCV's V4L2 backend gives them.
+
+    Args:
+        width, height: of the images.
+        rate: frames a second.
+        first_ns: start of the first exposure.
+    """
+
+    def __init__(self, width: int, height: int, rate: float, first_ns: int):
+        self._planes = [cv2.cvtColor(plane, cv2.COLOR_RGB2BGR) for plane in planes_of(width, height)]
+        self._rate, self._first_ns = rate, first_ns
+        self._index, self._stamp_ns = 0, 0
+
+    def read(self):
+        """Wait for the end of the next exposure; return its image."""
+        due = math.ceil((time.time_ns() - EXPOSURE_NS - self._first_ns) * self._rate / 1e9)
+        self._index = max(self._index + 1, due, 0)
+        self._stamp_ns = self._first_ns + round(self._index * 1e9 / self._rate)
+        wait_until(self._stamp_ns + EXPOSURE_NS)
+        return True, self._planes[ORDER[self._index % len(ORDER)]].copy()  # as OpenCV copies from its buffer
+
+    def get(self, what):
+        """Return the time of the buffer on the monotonic clock, ms."""
+        return (time.monotonic_ns() - (time.time_ns() - self._stamp_ns)) / 1e6 if what == cv2.CAP_PROP_POS_MSEC else 0
+
+    def set(self, what, value):
+        """Refuse everything."""
+        return False
+
+    def getBackendName(self):
+        """Return the name of the backend that gives times of exposure."""
+        return "V4L2"
+
+    def release(self):
+        """Do nothing."""
+
+
+def camera(width: int, height: int, rate: float, encoding: str, own: bool, first_ns: int, cost, ended) -> None:
+    """Publish frames, near-far-near-far, and the state of the lens for each, in a process of its own.
+
+    Args:
+        width, height, rate, encoding: of the images.
+        own: whether the node has the camera; the images are not published, then.
+        first_ns: start of the first exposure.
+        cost: receives the processor time of a frame, ms.
+        ended: tells when to end.
+    """
     environment.complete()
     rclpy.init()
     node = rclpy.create_node("camera")
@@ -99,28 +157,32 @@ def camera(width: int, height: int, rate: float, encoding: str, ended) -> None:
     elif encoding == "bayer_rggb8":
         planes = [mosaic(plane) for plane in planes]
     messages = [image_message(plane, encoding, Header()) for plane in planes]
-    order = [*range(PLANES), *reversed(range(PLANES))]
 
     def publish_state(stamp_ns: int, plane: int) -> None:
         state = LensState(reachable=True, measured=True, focus_distance=PLAN.focus_distances[plane])
         state.header.stamp = time_message(stamp_ns)
         lens.publish(state)
 
-    index, first_ns = 0, time.time_ns()
+    index = math.ceil((time.time_ns() + HELD_NS - first_ns) * rate / 1e9) if time.time_ns() > first_ns else 0
+    first, began = index + WARM_UP, 0.0
     while not ended.is_set():
-        plane = order[index % len(order)]
+        if index == first:
+            began = time.process_time()
+        plane = ORDER[index % len(ORDER)]
         stamp_ns = first_ns + round(index * 1e9 / rate)  # as regular as a camera's
         wait_until(stamp_ns - HELD_NS)
         publish_state(stamp_ns - HELD_NS, plane)
         header = Header(stamp=time_message(stamp_ns), frame_id="optical")
         info.header = messages[plane].header = header
         wait_until(stamp_ns + EXPOSURE_NS)
-        infos.publish(info)
-        images.publish(messages[plane])
+        if not own:
+            infos.publish(info)
+            images.publish(messages[plane])
         for held_ns in range(0, HELD_NS * 2 + 1, REPORT_NS):  # a lens that measures its position says it often
             wait_until(stamp_ns + EXPOSURE_NS + held_ns)
             publish_state(stamp_ns + EXPOSURE_NS + held_ns, plane)
         index += 1
+    cost.value = (time.process_time() - began) / max(index - first, 1) * 1e3
     rclpy.try_shutdown()
 
 
@@ -173,6 +235,7 @@ class Stopwatch:
 
     def __init__(self):
         self.arrivals: dict[int, float] = {}
+        self.late: list[float] = []  # ms from the end of each exposure until its image is with the capture
         self.states: deque[tuple[int, float]] = deque(maxlen=200)
         self.ended: dict[str, float] = {}  # when a stage last did
         self.now: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))  # elapsed, processor
@@ -215,6 +278,7 @@ class Stopwatch:
     def arrived(self, stamp_ns: int) -> None:
         """Note the arrival of an image."""
         self.arrivals[stamp_ns] = time.perf_counter()
+        self.late.append((time.time_ns() - stamp_ns - EXPOSURE_NS) / 1e6)
         while len(self.arrivals) > 200:
             del self.arrivals[next(iter(self.arrivals))]
 
@@ -288,16 +352,27 @@ def instrument(watch: Stopwatch) -> None:
     capture_component.CaptureComponent._on_frame, outputs.Outputs.publish = arrived, published
 
 
-def run(width, height, rate, encoding, sweeps, subscribed, frugal, more, advance) -> tuple[Stopwatch, list[float]]:
-    """Run sweeps; return the times, and the resident memory (MiB) after every sweep."""
+def run(width, height, rate, encoding, sweeps, subscribed, frugal, own, more, advance):
+    """Run sweeps; return the times, resident memory (MiB) after each sweep, and processor time of a frame (ms).
+
+    The processor times are of the node and of the camera's process.
+    """
     context = multiprocessing.get_context("spawn")
-    ended = context.Event()
-    workers = [context.Process(target=camera, args=(width, height, rate, encoding, ended))]
+    ended, cost, first_ns = context.Event(), context.Value("d"), time.time_ns() + STARTING_NS
+    workers = [context.Process(target=camera, args=(width, height, rate, encoding, own, first_ns, cost, ended))]
     workers += [context.Process(target=subscriber, args=(ended, frugal, subscribed))] if subscribed else []
     watch, memory = Stopwatch(), []
     instrument(watch)
     parameters = {"sweep.mode": "external", "sweep.exposure": EXPOSURE}
     parameters |= {"sweep.focus_tolerance": 10.0, "sweep.clock_margin": MARGIN} | more
+    folder = tempfile.TemporaryDirectory()
+    if own:
+        info = Path(folder.name) / "info.yaml"
+        K = [width, 0, (width - 1) / 2, 0, width, (height - 1) / 2, 0, 0, 1]
+        info.write_text(f"{{image_width: {width}, image_height: {height}, camera_matrix: {{data: {K}}}}}")
+        parameters |= {"camera.source": "own", "camera.info_url": str(info), "camera.frame_id": "optical"}
+        stand_in = OwnCamera(width, height, rate, first_ns)
+        capture_component.CameraSource = functools.partial(CameraSource, open_capture=lambda source: stand_in)
     rclpy.init(args=["--ros-args", *(word for item in parameters.items() for word in ("-p", "{}:={}".format(*item)))])
     node = FossaNode()
     executor = SingleThreadedExecutor()
@@ -306,14 +381,17 @@ def run(width, height, rate, encoding, sweeps, subscribed, frugal, more, advance
         worker.start()
     node.trigger_configure()
     node.trigger_activate()
-    seen = 0
+    seen, began = 0, (0.0, 0)
     try:
         while len(watch.sweeps) < sweeps + 5:
             executor.spin_once(timeout_sec=0.1)
             if len(watch.sweeps) > seen:
                 seen = len(watch.sweeps)
+                if seen == 5:
+                    began = time.process_time(), len(watch.late)
                 memory.append(resident())
                 advance()
+        node_ms = (time.process_time() - began[0]) / (len(watch.late) - began[1]) * 1e3
     finally:
         ended.set()
         node.release()
@@ -323,7 +401,8 @@ def run(width, height, rate, encoding, sweeps, subscribed, frugal, more, advance
         for worker in workers:
             worker.join(10)
             worker.kill()
-    return watch, memory[5:]
+        folder.cleanup()
+    return watch, memory[5:], (node_ms, cost.value)
 
 
 def copying(size: int) -> float:
@@ -350,11 +429,12 @@ def resident() -> float:
 @click.option("--sweeps", default=100, show_default=True, help="Number of sweeps.")
 @click.option("--unsubscribed", is_flag=True, help="Without subscribers.")
 @click.option("--compressed", is_flag=True, help="Subscribe to compressed depth and colour in place of the images.")
+@click.option("--own-camera", "own", is_flag=True, help="The node has the camera itself; rgb8.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Parameter of the node; repeatable.")
 @click.option("--memory", is_flag=True, help="Print resident memory over the sweeps in place of times.")
 @click.option("--threads", default=lifecycle.OPENCV_THREADS, show_default=True, help="Threads of OpenCV.")
 @click.option("--wasteful", is_flag=True, help="The subscriber returns freed memory, as most programs do.")
-def main(width, height, rate, encoding, sweeps, unsubscribed, compressed, pairs, memory, threads, wasteful):
+def main(width, height, rate, encoding, sweeps, unsubscribed, compressed, own, pairs, memory, threads, wasteful):
     """Measure what the node costs beside inference."""
     lifecycle.prepare_process(threads)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -362,8 +442,8 @@ def main(width, height, rate, encoding, sweeps, unsubscribed, compressed, pairs,
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("Sweeps", total=sweeps)
         topics = () if unsubscribed else COMPRESSED if compressed else SUBSCRIBED
-        how = topics, not wasteful, dict(pair.split("=", 1) for pair in pairs)
-        watch, held = run(width, height, rate, encoding, sweeps, *how, lambda: bar.advance(task))
+        how = topics, not wasteful, own, dict(pair.split("=", 1) for pair in pairs)
+        watch, held, (node_ms, camera_ms) = run(width, height, rate, encoding, sweeps, *how, lambda: bar.advance(task))
     threads = cv2.getNumThreads()
     print(
         f"{width}x{height} {encoding}, {PLANES} planes, {rate:g} Hz, {sweeps} sweeps, {threads} threads; "
@@ -374,6 +454,12 @@ def main(width, height, rate, encoding, sweeps, unsubscribed, compressed, pairs,
         print("| sweep | " + " | ".join(map(str, marks)) + " |\n|---|" + "---|" * len(marks))
         print("| resident, MiB | " + " | ".join(f"{held[mark]:.1f}" for mark in marks) + " |")
         return
+    late = np.percentile(watch.late[WARM_UP:], [50, 95])
+    print(
+        f"An image is with the capture {late[0]:.2f} ms after its exposure (p95 {late[1]:.2f}). Processor time of a "
+        f"frame: {node_ms:.1f} ms of the node, {camera_ms:.1f} ms of the process that has {'lens' if own else 'camera'}"
+        f"{'' if own else ' and lens'}.\n"
+    )
     published = watch.bytes // len(watch.sweeps)
     print(f"What is published are {published / 1e6:.1f} MB; to copy them once takes {copying(published):.1f} ms.\n")
     print("| stage | elapsed p50, ms | p95 | processor p50, ms | p95 |\n|---|---|---|---|---|")

@@ -286,6 +286,8 @@ def test_stamps_of_arrival_need_a_period_longer_than_their_doubt():
         config(trigger_period=0.02, exposure=0.025)
     with pytest.raises(InputError, match=r"sweep.mode counted needs sweep.output sweep"):
         config(output="rolling")
+    with pytest.raises(InputError, match=r"sweep.counter_key needs sweep.exposure_topic, on which the counter comes"):
+        config(counter_key="FrameNumber")
     with pytest.raises(InputError, match=r"sweep.bookend needs sweep.mode step"):
         config(bookend="true")
 

@@ -110,3 +110,25 @@ def test_the_window_of_a_frame_is_that_of_its_own_exposure():
     times.add_metadata(metadata(100 * MS, "4000"))
     times.add_frame(frame, "optical")
     assert timing.exposed(reported[0]) == (96 * MS, 105 * MS)
+
+
+def test_frames_get_the_number_of_their_exposure_where_its_key_is_known():
+    passed = []
+    times = ExposureTimes(lambda frame: passed.append((frame.exposure_ns, frame.counter)), "FrameNumber")
+
+    def report(second, *pairs):
+        status = [DiagnosticStatus(values=[KeyValue(key=key, value=value) for key, value in pairs])]
+        header = Header(stamp=time_message(second * 10**9), frame_id="optical")
+        times.add_metadata(DiagnosticArray(header=header, status=status))
+        times.add_frame(Frame(second * 10**9, 0, None, None, None), "optical")
+
+    report(1, ("FrameNumber", "41"))
+    report(2, ("FrameNumber", "42"), ("ExposureTime", "4000"))
+    assert passed == [(None, 41), (4 * MS, 42)] and times.fault() == ""
+    for second in range(3, 3 + PATIENCE):
+        report(second, ("ExposureTime", "4000"))
+    assert set(passed[2:]) == {(None, None)}
+    assert times.fault() == "the key FrameNumber is missing beside others; correct sweep.counter_key"
+    report(99, ("FrameNumber", "first"))
+    report(100, ("FrameNumber", "1.5"))
+    assert times.fault() == "the key FrameNumber of '1.5' is no whole number; correct sweep.counter_key"

@@ -24,7 +24,8 @@ def test_the_frames_of_a_triggered_rig_are_depth_and_a_camera_that_misses_trigge
     listener.subscribe(LensState, "truth/lens", qos.REPORTS)
     listener.subscribe(TimeReference, "lens/trigger", qos.SENSOR)
     listener.subscribe(DiagnosticArray, "/diagnostics")
-    counted = {"sweep__mode": "counted", "sweep__planes": PLANES, "sweep__trigger_period": 1 / RATE}
+    counter = {"sweep__exposure_topic": "metadata", "sweep__counter_key": "FrameNumber"}
+    counted = {**counter, "sweep__mode": "counted", "sweep__planes": PLANES, "sweep__trigger_period": 1 / RATE}
     with (
         simulated_rig(tmp_path, 160, 120, 150.0, **triggered),
         process("fossa_node", tmp_path / "node.log", sweep__exposure=EXPOSURE, **counted),

@@ -142,6 +142,7 @@ class _FrameSweeps:
         self._frames = CameraFrames(
             self._sequencer.add_frame,
             exposure_times=bool(config.sweep.exposure_topic),
+            counter_key=config.sweep.counter_key,
             rectified=rectified,
             frame_id=config.camera.frame_id,
         )

@@ -23,6 +23,7 @@ class CameraFrames:
         on_frame: receives the frames.
         exposure_times: whether frames wait for ``add_metadata`` to report their exposure time, as ``ExposureTimes``
             describes; if not, all have the configured one.
+        counter_key: of the frame's number in the same messages; empty for none.
         rectified: whether the images are rectified, so that P of their camera_info counts.
         frame_id: of what is made of them; empty for the one of their camera_info.
     """
@@ -32,13 +33,14 @@ class CameraFrames:
         on_frame: Callable[[Frame], None],
         *,
         exposure_times: bool = False,
+        counter_key: str = "",
         rectified: bool = False,
         frame_id: str = "",
     ):
         self._on_frame = on_frame
         self._rectified = rectified
         self._frame_id = frame_id
-        self._exposures = ExposureTimes(on_frame) if exposure_times else None
+        self._exposures = ExposureTimes(on_frame, counter_key) if exposure_times else None
 
     def add(self, image: Any, info: Any, arrival_ns: int) -> None:
         """Add an image, raw or compressed, with its camera_info, that arrived at ``arrival_ns``.

@@ -99,6 +99,11 @@ class SweepParameters:
         "Topic of each frame's metadata, which gives its exposure time (docs/nodes.md); sweep.exposure is used if this "
         "is empty, and for frames without metadata",
     )
+    counter_key: str = parameter(
+        "",
+        "Key in the messages on sweep.exposure_topic whose value numbers the camera's exposures, one after another; "
+        "counted sweeps hold it against their planes; empty for none",
+    )
     clock_estimate: ClockUse = parameter(
         ClockUse.REPORT,
         "What to do with the offset of the camera's clock, estimated from the lens steps that images show: nothing, "
@@ -108,6 +113,8 @@ class SweepParameters:
     def __post_init__(self) -> None:
         if self.bookend and (self.config.mode, self.config.output) != (SweepMode.STEP, SweepOutput.SWEEP):
             raise InputError("sweep.bookend needs sweep.mode step and sweep.output sweep; change them or turn it off.")
+        if self.counter_key and not self.exposure_topic:
+            raise InputError("sweep.counter_key needs sweep.exposure_topic, on which the counter comes; set it.")
         if self.config.mode is SweepMode.COUNTED:
             if self.config.output is SweepOutput.ROLLING:
                 raise InputError("sweep.mode counted needs sweep.output sweep; change one of them.")

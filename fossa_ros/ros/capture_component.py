@@ -201,6 +201,7 @@ class CaptureComponent:
         self._frames = CameraFrames(
             self._capture.add_frame,
             exposure_times=bool(self._exposure_topic),
+            counter_key=self._sweep.counter_key,
             rectified=rectified,
             frame_id=self._own_frame_id,
         )
@@ -354,9 +355,12 @@ class CaptureComponent:
         """Log that exposure times are missing, and why, when that begins."""
         before, self._exposure_fault = self._exposure_fault, self._frames.fault()
         if self._exposure_fault and not before:
+            what, instead = "exposure time", "sweep.exposure is used"
+            if self._sweep.counter_key:
+                what, instead = "number", "The camera's own count is not checked"
             self._node.get_logger().warning(
-                f"{self._exposure_topic} does not give the exposure time of frames: {self._exposure_fault}. "
-                "sweep.exposure is used; correct sweep.exposure_topic, or leave it empty."
+                f"{self._exposure_topic} does not give the {what} of frames: {self._exposure_fault}. "
+                f"{instead}; correct sweep.exposure_topic, or leave it empty."
             )
 
     def _log_expected_rate(self) -> None:

@@ -31,6 +31,7 @@ from fossa_ros.simulation.rig_faults import RigFault
 from fossa_ros.sweep import TriggerOrder
 
 RENDERING = "rendered"  # key in /diagnostics: share of the scene, 0..1
+COUNTER = "FrameNumber"  # key in the metadata
 PARKING_S = 3.0  # for a node that ends on the same Ctrl-C to park its lens; launch sends SIGTERM after 5 s
 MOVED = 0.06  # dioptres within one exposure: the largest ringing of a lens that counts as settled
 STILL = 1.5e-4  # rad and m from one frame to the next: a tenth of a pixel of the default camera
@@ -150,10 +151,13 @@ class SimRigNode(ManagedNode):
             self._lens_truth.publish(state)
 
     def _publish_metadata(self, header: Header) -> None:
-        """Publish the exposure time of a frame as camera_ros does."""
+        """Publish the exposure time of a frame as camera_ros does, and its number."""
         if self._metadata.get_subscription_count():
-            pair = KeyValue(key=exposure_times.KEY, value=str(self._exposure_us))
-            status = DiagnosticStatus(level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), values=[pair])
+            pairs = [
+                KeyValue(key=exposure_times.KEY, value=str(self._exposure_us)),
+                KeyValue(key=COUNTER, value=str(self._frames)),
+            ]
+            status = DiagnosticStatus(level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), values=pairs)
             self._metadata.publish(DiagnosticArray(header=header, status=[status]))
 
     def _publish_truth(self, frame: RigFrame, header: Header) -> None:
