@@ -23,7 +23,6 @@ from fossa_ros.lens.usb_serial_number import usb_serial_number
 from fossa_ros.messages import topics
 from fossa_ros.messages.camera_frames import CameraFrames
 from fossa_ros.messages.camera_info import CameraCalibration, takes_rectified
-from fossa_ros.messages.camera_info_file import camera_info_fields
 from fossa_ros.messages.fields import angular_velocity, lens_state, nanoseconds
 from fossa_ros.messages.topics import Profile
 from fossa_ros.msg import LensState as LensStateMessage
@@ -147,6 +146,9 @@ class CaptureComponent:
             self._lens_id = f"{lens.backend} {usb_serial_number(config.lens.port) or config.lens.port}"
 
     def _open_camera(self, config: CaptureConfig) -> None:
+        # Here, so that a package that it needs and that is missing is a sentence of the node, which then waits for it.
+        from fossa_ros.messages.camera_info_file import camera_info_fields
+
         fields = camera_info_fields(config.camera.info_url)
         self._info = build_message(CameraInfo, fields)
         self._info.header.frame_id = config.camera.frame_id or OPTICAL_FRAME
