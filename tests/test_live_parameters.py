@@ -10,6 +10,7 @@ import yaml
 from lifecycle_msgs.msg import State
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters
 from rclpy.parameter import parameter_dict_from_yaml_file, parameter_value_to_python
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.config import parameters_of
@@ -118,3 +119,36 @@ def test_an_active_node_is_tuned_from_the_next_sweep_on(rig, listener, tmp_path)
         ):
             result = listener.set("fossa_node", name, value)
             assert words in result.reason and result.successful == (not words), (name, value, result.reason)
+
+
+def test_a_region_of_interest_changes_while_sweeps_go_on(rig, listener, tmp_path):
+    listener.subscribe(SweepReport, "sweep", qos.REPORTS)
+    for topic, kind in {"depth/image": Image, "depth/camera_info": CameraInfo, "points": PointCloud2}.items():
+        listener.subscribe(kind, topic)
+    heard = listener.heard
+
+    def arrives(width, height):
+        topics = ("depth/image", "depth/camera_info", "points")
+        listener.wait_until(
+            lambda: all(
+                heard[one] and (heard[one][-1].width, heard[one][-1].height) == (width, height) for one in topics
+            ),
+            f"{width} x {height}",
+        )
+
+    with process("fossa_node", tmp_path / "node.log", lens__port=rig):
+        listener.wait_for("depth/camera_info")
+        whole = heard["depth/camera_info"][-1]
+        for name, value in (("x", 60), ("y", 40), ("width", 100), ("height", 80)):
+            assert listener.set("fossa_node", f"roi.{name}", value).successful
+        arrives(100, 80)
+        part = heard["depth/camera_info"][-1]
+        assert (part.k[0], part.k[2], part.k[5]) == (whole.k[0], whole.k[2] - 60, whole.k[5] - 40)
+        assert part.p[2] == part.k[2] and part.roi.width == 0
+        before = len(heard["sweep"])
+        assert listener.set("fossa_node", "roi.width", 5000).successful  # the images decide
+        listener.wait_until(
+            lambda: any("roi.width 5000" in one.reason for one in heard["sweep"][before:]), "the reason"
+        )
+        assert listener.set("fossa_node", "roi.width", 0).successful
+        arrives(whole.width - 60, 80)

@@ -176,6 +176,23 @@ def test_without_ros_a_bag_becomes_depth_figures_and_pictures(replayed, scene):
     assert len(list((out / "pictures").glob("*-depth.png"))) == (len(result.sweeps) - len(refused) + 1) // 2
 
 
+def test_a_region_of_interest_is_all_that_is_written(bags, replayed, tmp_path):
+    roi = [each for pair in ("x=40", "y=30", "width=80", "height=60") for each in ("--set", f"roi.{pair}")]
+    done = fossa("replay", bags / "mcap", "--out", tmp_path / "out", *PARAMETERS, *roi)
+    assert done.exit_code == 0, done.output
+    whole, part = (read_replay(folder / "replay.json") for folder in (replayed[0], tmp_path / "out"))
+    assert [sweep.verdict for sweep in part.sweeps] == [sweep.verdict for sweep in whole.sweeps]
+    assert all(0 < sweep.metrics["abs_rel"] < 0.25 for sweep in part.sweeps if sweep.accepted)
+    with AnyReader([tmp_path / "out" / "bag"]) as reader:
+        sizes = {
+            connection.topic: (message.width, message.height)
+            for connection, _, data in reader.messages()
+            if hasattr(message := reader.deserialize(data, connection.msgtype), "width")
+        }
+        assert "/robot/depth/camera_info" in sizes and "/robot/points" in sizes
+    assert set(sizes.values()) == {(80, 60)}
+
+
 def test_the_bag_of_results_is_what_the_node_would_have_published(replayed):
     out, _ = replayed
     depths, clouds, reports = {}, {}, []

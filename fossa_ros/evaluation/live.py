@@ -80,6 +80,7 @@ class LiveRig:
             temporal=None if output.temporal is None else TemporalFilter(output.temporal),
             limits=config.limits,
             focus_check=output.focus_check,
+            region=config.roi,
         )
         self._capture = SweepCapture(
             config.sweep.plan,

@@ -207,6 +207,7 @@ def replay(
                 options.workers,
                 limits=options.config.limits,
                 focus_check=options.config.depth.focus_check,
+                region=options.config.roi,
             ) as workers,
         ):
             sweeps = replayed_sweeps(

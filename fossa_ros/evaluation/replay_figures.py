@@ -134,7 +134,8 @@ def sweep_figures(result: SweepResult, truth: np.ndarray | None, stamp_ns: int) 
         inference_ms=float(result.inference_ms),
         warning="" if result.findings is None else result.findings.warning,
     )
-    if result.depth is None or truth is None or truth.shape != result.depth.depth.shape:
+    truth = result.seen(truth)
+    if result.depth is None or truth is None:
         return figures
     depth = result.depth.depth
     figures.metrics = depth_metrics(depth, truth)

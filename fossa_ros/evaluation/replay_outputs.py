@@ -49,7 +49,7 @@ class ReplayOutputs:
         if result.depth is None or not self._every:
             return
         if self._with_depth % self._every == 0:
-            self._write_pictures(result.sweep.number, result.depth, sweep.truth)
+            self._write_pictures(result.sweep.number, result.depth, result.seen(sweep.truth))
             write_viewed(self._folder, result.sweep.number, result.sweep.stack, result.depth)
         self._with_depth += 1
 
@@ -59,7 +59,7 @@ class ReplayOutputs:
             "all_in_focus": depth.all_in_focus,
             "confidence": confidence_picture(depth.confidence),
         }
-        if truth is not None and truth.shape == depth.depth.shape:
+        if truth is not None:
             pictures["error"] = error_picture(depth.depth, truth)
         for name, picture in pictures.items():
             write_picture(self._folder / f"{number:06d}-{name}.png", picture)

@@ -15,6 +15,7 @@ from fossa_ros.evaluation.replay_figures import SweepFigures, sweep_figures
 from fossa_ros.evaluation.replay_sweeps import ReplayedSweep
 from fossa_ros.motion import MotionCheck
 from fossa_ros.pipeline.depth_limits import DepthLimits
+from fossa_ros.pipeline.region import Region
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.pipeline.steps import check_focus, check_motion, estimate_depth
 from fossa_ros.sweep import CapturedSweep
@@ -35,6 +36,8 @@ class ReplayWorkers:
         workers: number of sweeps whose depth is estimated at a time; 0 for one per processor with the classical
             estimator, and for one with any other.
         limits: of confidence and range; None keeps all depth.
+        focus_check: whether sweeps whose blur contradicts their focus distances are refused.
+        region: of interest; None for the whole view.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class ReplayWorkers:
         workers: int = 0,
         limits: DepthLimits | None = None,
         focus_check: bool = False,
+        region: Region | None = None,
     ):
+        self._region = region
         workers = workers or (_processors() if estimator.name == "classical" else 1)
         self._motion = motion
         self._estimator = estimator
@@ -83,7 +88,7 @@ class ReplayWorkers:
     def _estimate(self, checked: Future[Any], truth: np.ndarray | None) -> tuple[SweepResult, SweepFigures]:
         result = checked.result()
         if result.stack is not None:
-            result = estimate_depth(result, self._estimator, limits=self._limits)
+            result = estimate_depth(result, self._estimator, limits=self._limits, region=self._region)
         return result, sweep_figures(result, truth, result.stamp_ns)
 
     def _finish(self, estimated: Future[Any], sweep: ReplayedSweep) -> None:

@@ -10,6 +10,7 @@ from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
 from fossa_ros.motion import MotionConfig
 from fossa_ros.pipeline.depth_limits import DepthLimits
+from fossa_ros.pipeline.region import Region
 from fossa_ros.pipeline.result_format import ResultFormat
 from fossa_ros.pipeline.temporal_filter import TemporalConfig
 
@@ -78,5 +79,6 @@ class DepthConfig:
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig, metadata=within(""))
     motion: MotionConfig = field(default_factory=MotionConfig, metadata=within("motion."))
     depth: OutputConfig = field(default_factory=OutputConfig, metadata=within("depth."))
+    roi: Region = field(default_factory=Region, metadata=within("roi."))
     limits: DepthLimits = field(default_factory=DepthLimits, metadata=within("depth."))
     format: ResultFormat = field(default_factory=ResultFormat, metadata=within(""))

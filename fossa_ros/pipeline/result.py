@@ -10,6 +10,7 @@ import numpy as np
 
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.motion import MotionResult
+from fossa_ros.pipeline.region import Window
 from fossa_ros.pipeline.stack_check import StackFindings
 from fossa_ros.sweep import CapturedSweep
 
@@ -41,6 +42,7 @@ class SweepResult:
         inference_ms: duration of the estimate; NaN if it did not run.
         motion: what the motion check found; None if it did not run.
         findings: what the stack says about its own claim; None if it was not asked.
+        window: of the view that the depth shows; None for all of it.
         age_ms: from the stamp of the depth to when it was ready to be published; NaN without a depth or a clock.
     """
 
@@ -55,7 +57,16 @@ class SweepResult:
     inference_ms: float = math.nan
     motion: MotionResult | None = None
     findings: StackFindings | None = None
+    window: Window | None = None
     age_ms: float = math.nan
+
+    def seen(self, view: np.ndarray | None) -> np.ndarray | None:
+        """Return what the depth shows of an image of the whole view; None if that has another size, or is None."""
+        if self.depth is None or view is None:
+            return None
+        if self.window is not None:
+            view = self.window.cut(view) if view.shape[:2] == self.window.whole else None
+        return view if view is not None and view.shape[:2] == self.depth.depth.shape else None
 
     @property
     def stamp_ns(self) -> int:

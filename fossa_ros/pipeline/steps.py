@@ -17,6 +17,7 @@ from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck
 from fossa_ros.pipeline.depth_limits import DepthLimits
+from fossa_ros.pipeline.region import Region, cut_depth, cut_stack, surroundings
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.stack_check import StackFindings, check_stack, repeated_frames
 from fossa_ros.pipeline.temporal_filter import TemporalFilter
@@ -87,6 +88,7 @@ def estimate_depth(
     estimator: Estimator,
     temporal: TemporalFilter | None = None,
     limits: DepthLimits | None = None,
+    region: Region | None = None,
 ) -> SweepResult:
     """Estimate the depth of a sweep that passed the checks.
 
@@ -95,6 +97,7 @@ def estimate_depth(
         estimator: makes the depth map.
         temporal: filters successive depth maps; None leaves each as it is.
         limits: depth outside them is unknown; None keeps all.
+        region: of interest, in which alone depth is made; None for the whole view.
 
     Returns:
         The result with its depth in the rectified view, or with verdict ``failed`` and the reason.
@@ -103,15 +106,23 @@ def estimate_depth(
         raise ValueError(f"Sweep {result.sweep.number} has no stack to estimate depth from.")
     started = time.perf_counter()
     try:
-        depth = _validated(estimator.estimate(result.stack), result.stack, estimator.name).within(result.valid)
+        stack, valid, window, around = result.stack, result.valid, None, None
+        if region is not None and not region.is_whole:
+            window = region.window(stack.size)
+            around = surroundings(window, stack)
+            stack = cut_stack(stack, around)
+            valid = None if valid is None else around.cut(valid)
+        depth = _validated(estimator.estimate(stack), stack, estimator.name).within(valid)
         if temporal is not None:
             depth = temporal.filter(depth)
-        depth = rectified(depth, result.stack)
+        depth = rectified(depth, stack)
+        if window is not None and around is not None:
+            depth = cut_depth(depth, window.seen_from(around))
         if limits is not None:
             depth = limits.apply(depth)
     except Exception as error:
         return _failed(result, error)
-    return replace(result, depth=depth, inference_ms=(time.perf_counter() - started) * 1e3)
+    return replace(result, depth=depth, window=window, inference_ms=(time.perf_counter() - started) * 1e3)
 
 
 def _intersection(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck, MotionConfig
 from fossa_ros.pipeline.depth_limits import DepthLimits
+from fossa_ros.pipeline.region import Region, surroundings
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.stage import Stage
 from fossa_ros.pipeline.steps import check_focus, check_motion, estimate_depth
@@ -36,6 +37,7 @@ class DepthWorker:
         temporal: filters successive depth maps; None leaves each as it is.
         limits: of confidence and range; None publishes all depth.
         focus_check: whether sweeps whose blur contradicts their focus distances are refused.
+        region: of interest; None for the whole view.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class DepthWorker:
         temporal: TemporalFilter | None = None,
         limits: DepthLimits | None = None,
         focus_check: bool = False,
+        region: Region | None = None,
     ):
+        self._region = self._filtered = region or Region()  # from the next estimate on, and that of the last one
         self._motion = motion
         self._motion_config = motion.config  # from the next check on
         self._estimator = estimator
@@ -83,6 +87,7 @@ class DepthWorker:
         temporal: TemporalConfig | None,
         limits: DepthLimits | None = None,
         focus_check: bool = False,
+        region: Region | None = None,
     ) -> None:
         """Use other thresholds from the next sweep on; returns at once, from any thread.
 
@@ -92,7 +97,9 @@ class DepthWorker:
             temporal: how successive depth maps are filtered; None leaves each as it is.
             limits: of confidence and range; None publishes all depth.
             focus_check: whether sweeps whose blur contradicts their focus distances are refused.
+            region: of interest; None for the whole view.
         """
+        self._region = region or Region()
         self._motion_config = motion
         self._max_age_ns = max_age_ns
         self._limits = limits
@@ -149,6 +156,8 @@ class DepthWorker:
 
     def _warm_up(self, size: tuple[int, int], planes: int) -> None:
         try:
+            if not self._region.is_whole:
+                size = surroundings(self._region.window(size)).size
             with self._estimator_lock:
                 self._estimator.warm_up(size, planes)
         except Exception:  # the first estimate fails in the same way and is reported
@@ -179,8 +188,12 @@ class DepthWorker:
         if result.stack is not None:
             result = self._limit_age(result, result.stack.stamp_ns)  # before an estimate that would not be used
         if result.stack is not None:
+            region, temporal = self._region, self._temporal
+            if region != self._filtered and temporal is not None:
+                temporal.reset()  # its past shows another part of the view
+            self._filtered = region
             with self._estimator_lock:
-                result = estimate_depth(result, self._estimator, self._temporal, self._limits)
+                result = estimate_depth(result, self._estimator, temporal, self._limits, region)
             if result.depth is not None:
                 result = self._limit_age(result, result.depth.stamp_ns)
         self._on_result(result)

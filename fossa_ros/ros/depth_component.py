@@ -62,6 +62,7 @@ class DepthComponent:
             temporal=None if (temporal := config.depth.temporal) is None else TemporalFilter(temporal),
             limits=config.limits,
             focus_check=config.depth.focus_check,
+            region=config.roi,
         )
         self._outputs = Outputs(self._node, config.format)
         return estimator.name
@@ -75,6 +76,7 @@ class DepthComponent:
                 config.depth.temporal,
                 config.limits,
                 config.depth.focus_check,
+                config.roi,
             )
             self._outputs.format = config.format
 
