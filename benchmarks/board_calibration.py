@@ -17,12 +17,14 @@ import numpy as np
 
 from fossa_ros.calibration.board.board import BOARDS
 from fossa_ros.calibration.board.calibrate_board import BoardCalibration, calibrate_board
+from fossa_ros.calibration.board.report import overview, picture_of
 from fossa_ros.calibration.lens_calibration import CalibratedDevice
 from fossa_ros.calibration.live import both_ways
 from fossa_ros.calibration.recording import DESCRIPTION, RecordingWriter, read_recording
 from fossa_ros.calibration.series import Direction
 from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.errors import FossaError
+from fossa_ros.io.pictures import write_figure
 from fossa_ros.simulation.board_rig import BoardLens, BoardRig, facing
 from fossa_ros.simulation.camera import SimulatedCamera
 
@@ -140,6 +142,15 @@ def judged(optics: BoardLens, result: BoardCalibration) -> dict[str, float]:
     return errors
 
 
+def write_pictures(folder: Path, name: str, result: BoardCalibration) -> None:
+    """Write the board of the first eight sweeps where it is sharpest, and the plots of the report."""
+    white = (255, 255, 255)
+    shown = [cv2.copyMakeBorder(picture_of(result, k), 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=white) for k in range(8)]
+    rows = [np.hstack(shown[:4]), np.hstack(shown[4:])]
+    cv2.imwrite(str(folder / f"board-places-{name}.jpg"), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    write_figure(folder / f"board-plots-{name}.png", overview(result))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--lenses", nargs="+", choices=PAPERS, default=list(PAPERS))
@@ -147,6 +158,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--recordings", type=Path, help="folder in which rendered sweeps are kept and found again")
     parser.add_argument("--out", type=Path, help="JSON of all figures")
+    parser.add_argument("--pictures", type=Path, help="folder of the pictures of docs/calibration-board.md")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     rows = {}
@@ -164,6 +176,8 @@ def main():
                 print(f"{name}: {error}")
                 continue
             rows[name] = judged(lens(name), result) | {"seconds": time.monotonic() - start}
+            if options.pictures is not None:
+                write_pictures(options.pictures, name, result)
             made = result.calibration
             print(
                 f"{name}: {result.adjustment.camera.model} {made.range[0]:.2f} to {made.range[1]:.2f} D; says focus +- "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -17,7 +18,11 @@ COEFFICIENTS = {PLUMB_BOB: 5, EQUIDISTANT: 4, RATIONAL: 8}
 KNOTS = 4
 """Of the spline of breathing over dioptres, evenly spaced."""
 _STARTS = (0.4, 0.6, 0.85, 1.2, 1.8, 3.0)  # focal lengths to begin with, of the image width
-_PRIOR = {PLUMB_BOB: 1.0, EQUIDISTANT: 0.3, RATIONAL: 1.0}  # standard deviation of a coefficient before any image
+_PRIOR = {  # share by which each term moves the corner of the image before any image tells: the higher, the less
+    PLUMB_BOB: (0.3, 0.1, 0.01, 0.01, 0.03),
+    EQUIDISTANT: (0.1, 0.03, 0.01, 0.003),
+}
+_FREE = 1.0  # standard deviation of a coefficient of the rational model, which trades one for another
 _BEND_PRIOR = 0.02  # m
 _CORNER, _SCALE, _SHIFT = 0.1, 2e-4, 0.05  # px, log scale, px: first guess of the deviations of observations
 _FLOORS = 0.02, 2e-5, 0.01  # least deviations that are believed
@@ -272,6 +277,7 @@ def adjust(
     )
     held = 4 + terms + values.size + 3 * bend if fixed else 0
     known_part = x[:held].copy()
+    prior_deviations = _prior(start)
     deviations = _CORNER, _SCALE, _SHIFT
     scales = np.concatenate([np.full(2, 1e-2), np.full(2, 1.0), np.full(terms, 0.05), np.full(values.size, 0.1)])
     scales = np.concatenate([scales, np.full(3 * bend, 1e-3), np.full(3 * count, 1e-2), np.full(3 * count, 1e-3)])
@@ -280,7 +286,7 @@ def adjust(
         x = np.concatenate([known_part, free])
         at, steps = left(x)
         camera = unpacked(x)[0]
-        prior = [camera.D / _PRIOR[camera.model]]
+        prior = [camera.D / prior_deviations]
         if bend:
             prior.append(camera.bend / _BEND_PRIOR)
         along = np.array(deviations)[1:][[0, 1, 1]]
@@ -341,6 +347,20 @@ def adjust(
         scale_uncertainty=float(spreads[last] * 1e-2) if knots else float("nan"),
         bend_uncertainty=spreads[after_values : after_values + 3] if bend else np.full(3, np.nan),
     )
+
+
+def _prior(camera: Camera) -> npt.NDArray[np.float64]:
+    """Return the standard deviation of each coefficient of a distortion before any image.
+
+    Where no board reached the corners of the image, the highest terms would be anything that fits the middle.
+    """
+    if camera.model not in _PRIOR:
+        return np.full(COEFFICIENTS[camera.model], _FREE)
+    height, width = camera.size
+    radius = math.hypot(width, height) / 2 / float(camera.K[0, 0])
+    radius = min(max(radius, 0.1), 1.5)
+    powers = (2, 4, 1, 1, 6) if camera.model == PLUMB_BOB else (2, 4, 6, 8)
+    return np.array(_PRIOR[camera.model]) / radius ** np.array(powers, dtype=np.float64)
 
 
 def board_pose(camera: Camera, board: Board, corners: Corners) -> tuple[np.ndarray, np.ndarray] | None:

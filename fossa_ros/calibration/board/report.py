@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -54,25 +54,16 @@ def report_page(result: BoardCalibration) -> str:
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in facts(result)
     )
     parts.append(f"<h2>Figures</h2><table>{rows}</table><h2>Plots</h2><div class='row'>")
-    for title, draw in (
-        ("Focus over command", _focus),
-        ("Each peak less the curve", _residuals),
-        ("Sharpness of one corner of each sweep", _sharpness),
-        ("Breathing", _breathing),
-        ("Blur against dioptres", _blur),
-        (f"Corners seen, and their residuals {_ENLARGED} times enlarged", _corners),
-    ):
+    for title, draw in _plots():
         figure = Figure(figsize=(5.6, 3.7), dpi=90, layout="constrained")
-        axes = figure.subplots()
-        draw(axes, result)
-        axes.set_title(title, fontsize=10)
+        _drawn(figure.subplots(), title, draw, result)
         parts.append(f'<figure><img alt="{html.escape(title)}" src="{_inline(_png(figure))}"></figure>')
     parts.append("</div><h2>The board in each sweep, where it is sharpest</h2><div class='row'>")
     for number, sweep in enumerate(result.sweeps):
         near, far = result.distances[number].min(), result.distances[number].max()
         error = _reprojection(result, number)
         caption = f"{sweep.name}: {near:.3f} to {far:.3f} m, {len(sweep.corners)} corners, {error:.2f} px"
-        picture = _picture(result, number)
+        picture = bytes(cv2.imencode(".png", picture_of(result, number))[1])
         parts.append(
             f'<figure><img alt="{html.escape(sweep.name)}" src="{_inline(picture)}">'
             f"<figcaption>{html.escape(caption)}</figcaption></figure>"
@@ -82,6 +73,30 @@ def report_page(result: BoardCalibration) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Calibration</title>'
         f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
     )
+
+
+def overview(result: BoardCalibration) -> Figure:
+    """Return all plots of the page as one figure."""
+    figure = Figure(figsize=(15, 7.5), dpi=80, layout="constrained")
+    for axes, (title, draw) in zip(figure.subplots(2, 3).flat, _plots(), strict=True):
+        _drawn(axes, title, draw, result)
+    return figure
+
+
+def _plots() -> tuple[tuple[str, Callable[[Axes, BoardCalibration], None]], ...]:
+    return (
+        ("Focus over command", _focus),
+        ("Each peak less the curve", _residuals),
+        ("Sharpness of one corner of each sweep", _sharpness),
+        ("Breathing", _breathing),
+        ("Blur against dioptres", _blur),
+        (f"Corners seen, and their residuals {_ENLARGED} times enlarged", _corners),
+    )
+
+
+def _drawn(axes: Axes, title: str, draw: Callable[[Axes, BoardCalibration], None], result: BoardCalibration) -> None:
+    draw(axes, result)
+    axes.set_title(title, fontsize=10)
 
 
 def facts(result: BoardCalibration) -> Iterator[tuple[str, str]]:
@@ -203,8 +218,8 @@ def _reprojection(result: BoardCalibration, number: int) -> float:
     return math.sqrt(float(np.mean(np.square(left).sum(axis=1))))
 
 
-def _picture(result: BoardCalibration, number: int) -> bytes:
-    """Return a PNG of the frame of a sweep in which most corners are sharpest, with its corners."""
+def picture_of(result: BoardCalibration, number: int) -> np.ndarray:
+    """Return a small (H, W, 3) uint8 BGR picture of the sharpest frame of a sweep, with the corners of the board."""
     sweep: SweepObservation = result.sweeps[number]
     frame = int(np.bincount(sweep.frames).argmax())
     image = cv2.cvtColor(result.series[number].frames[frame].load(), cv2.COLOR_GRAY2BGR)
@@ -212,7 +227,7 @@ def _picture(result: BoardCalibration, number: int) -> bytes:
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     for place in sweep.places * scale:
         cv2.circle(image, tuple(np.rint(place).astype(int).tolist()), 4, (80, 60, 230), 1, cv2.LINE_AA)
-    return bytes(cv2.imencode(".png", image)[1])
+    return np.asarray(image)
 
 
 def _png(figure: Figure) -> bytes:
