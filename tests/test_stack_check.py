@@ -233,6 +233,22 @@ def test_a_repair_does_not_hide_that_a_lens_does_not_move():
     assert check_focus(result).reason.startswith("The lens does not move")
 
 
+@pytest.mark.parametrize(
+    ("factors", "words"),
+    [
+        ((0.7, 0.76, 0.83, 0.91, 1.0), "Images become brighter by a factor of 1.4 during the sweep"),
+        ((1.0, 0.9, 0.8, 0.72, 0.64), "Images become darker by a factor of 1.6 during the sweep"),
+        ((1.0, 0.8, 1.0, 0.75, 0.9), ""),  # flicker of a lamp
+        ((1.0, 0.97, 0.95, 0.93, 0.9), ""),
+    ],
+)
+def test_exposure_that_changes_steadily_is_a_warning(factors, words):
+    stack = rendered()
+    images = [(plane.image * factor).astype(np.uint8) for plane, factor in zip(stack.planes, factors, strict=True)]
+    found = check_stack(stack.with_images(images))
+    assert not found.refusal and found.warning.startswith(words) and bool(found.warning) == bool(words)
+
+
 @pytest.mark.parametrize(("factor", "words"), [(0.25, "darker than the others by a factor of 4"), (0.6, "")])
 def test_a_plane_of_another_exposure_is_refused_and_flicker_is_not(factor, words):
     images = [plane.image for plane in rendered().planes]

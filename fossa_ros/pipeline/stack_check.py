@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import cv2
@@ -39,6 +39,8 @@ OTHER_GAP = 0.25  # likewise planes with other foci, of which there are many to 
 ORDER_GAP = 0.75  # likewise the same foci in another order
 CERTAIN = 30.0  # total log-likelihood likewise
 EXPLAINED = 0.75  # share of the texture that the best lens must explain; planes that are not aligned fit none
+DRIFT = 1.25  # from the first plane to the last; focus itself changes brightness by (1 - f/d)^2, a tenth at 20 f
+WITH_NOISE = 0.1  # by which single steps may add up to more than that
 MIN_BETWEEN = 0.25  # share of the texture that must lie between the planes for the blur factor to be a warning
 SIMILAR = 0.02  # difference of two planes as a share of their texture up to which they may be one image taken twice
 MIN_CONTRAST = 8  # grey levels between the darkest and the brightest pixel of frames that may be compared
@@ -114,7 +116,10 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
     """
     if captured is not None and captured is not stack and (found := _checked(captured)).unmoved:
         return found
-    return _checked(stack)
+    found = _checked(stack)
+    if not (found.refusal or found.warning):
+        found = replace(found, warning=_drifting_exposure(stack if captured is None else captured))
+    return found
 
 
 def _checked(stack: FocusStack) -> StackFindings:
@@ -309,8 +314,7 @@ def _taken(image: np.ndarray, reduced: int) -> np.ndarray:
 def _unequal_brightness(stack: FocusStack, order: np.ndarray) -> str:
     """Return the refusal of planes whose brightness differs by more than the estimators equalise, or nothing."""
     planes = [stack.planes[i] for i in order]
-    small = [cv2.resize(plane.image, FLICKER_GRID, interpolation=cv2.INTER_AREA) for plane in planes]
-    gains = flicker_gains(np.stack(small).astype(np.float32).mean(axis=-1))
+    gains = _brightness_gains(stack)[order]
     odd = int(np.abs(np.log(np.maximum(gains, 1e-6))).argmax())
     ratio = max(gains[odd], 1.0 / max(gains[odd], 1e-6))
     if ratio <= MOST_FLICKER:
@@ -318,6 +322,27 @@ def _unequal_brightness(stack: FocusStack, order: np.ndarray) -> str:
     return (
         f"The plane focused at {planes[odd].focus_distance:.3g} m is {'darker' if gains[odd] > 1 else 'brighter'} than "
         f"the others by a factor of {ratio:.2g}; keep exposure, gain and pixel format fixed during a sweep."
+    )
+
+
+def _brightness_gains(stack: FocusStack) -> np.ndarray:
+    """Return the (N,) factors that make the planes equally bright."""
+    small = [cv2.resize(plane.image, FLICKER_GRID, interpolation=cv2.INTER_AREA) for plane in stack.planes]
+    return flicker_gains(np.stack(small).astype(np.float32).mean(axis=-1))
+
+
+def _drifting_exposure(stack: FocusStack) -> str:
+    """Return a warning of planes whose brightness changes steadily in the order they were taken, or nothing.
+
+    The estimators equalise it, but automatic exposure is about to change by more than that, or has.
+    """
+    steps = -np.diff(np.log(np.maximum(_brightness_gains(stack), 1e-6)))
+    ratio = float(np.exp(np.abs(steps.sum())))
+    if len(steps) < 2 or ratio < DRIFT or np.abs(steps).sum() > abs(steps.sum()) * (1 + WITH_NOISE):
+        return ""
+    return (
+        f"Images become {'brighter' if steps.sum() > 0 else 'darker'} by a factor of {ratio:.2g} during the sweep; "
+        "switch automatic exposure and gain off, or let them adapt between sweeps only."
     )
 
 
