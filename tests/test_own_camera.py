@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.camera_source import CameraSource
+from fossa_ros.io.video import open_video
 from fossa_ros.messages.camera_info_file import camera_info_fields
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import SweepReport
@@ -86,6 +88,13 @@ class V4l2Capture:
         pass
 
 
+class StreamCapture(V4l2Capture):
+    """A stand-in for a stream or file of 25 images a second, each of which is there when it is read."""
+
+    def get(self, what):
+        return 25.0 if what == cv2.CAP_PROP_FPS else super().get(what)
+
+
 def test_a_file_is_a_camera_whose_images_come_at_its_rate_and_are_stamped_when_they_arrive(clip):
     source = CameraSource(str(clip), SIZE, arrival=True)
     assert source.open() == f"Camera '{clip}' (FFMPEG): 160x120 bgr8, images are stamped when they arrive."
@@ -136,6 +145,30 @@ def test_a_file_has_no_times_of_exposure_and_a_missing_one_cannot_be_opened(clip
         CameraSource(str(clip) + ".gone", SIZE, arrival=True).open()
 
 
+def test_no_text_for_a_camera_is_more_than_a_sentence():
+    for source in ("", "\u00b2", "\u0663", "99999999999999999999", "a\0b", "x" * 300):
+        with pytest.raises(InputError, match=r"^Camera .* cannot be opened; give its number, device, file or URL\.$"):
+            open_video(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "paced"),
+    [
+        ("rtsp://me:p%40ss@camera/stream", False),  # read slower than it comes, each image would be stamped later
+        ("http://camera/%20d.mjpg", False),
+        ("v4l2src ! " + "video/x-raw,width=640 ! " + "queue ! " * 60 + "appsink", False),  # longer than a file's name
+        ("image%04d.png", True),
+    ],
+)
+def test_only_files_are_read_at_the_rate_that_they_state(source, paced):
+    camera = CameraSource(source, SIZE, arrival=True, open_capture=lambda name: StreamCapture())
+    camera.open()
+    began = time.monotonic()
+    for _ in range(5):
+        camera.read()
+    assert (time.monotonic() - began > 0.15) == paced
+
+
 def test_the_calibration_is_that_of_camera_calibration(tmp_path):
     fields = camera_info_fields(write_info(tmp_path / "webcam info.yaml").as_uri())
     assert (fields["width"], fields["height"], fields["distortion_model"]) == (160, 120, "plumb_bob")
@@ -145,12 +178,25 @@ def test_the_calibration_is_that_of_camera_calibration(tmp_path):
         ({"camera_matrix": {"data": [1.0, 2.0]}}, "camera_matrix must hold 9 numbers, not 2; correct it"),
         ({"projection_matrix": {"data": [1.0]}}, "projection_matrix must hold 12 numbers, not 1"),
         ({"image_width": "wide"}, "image_width"),
-        ({"image_height": 0}, "image_width and image_height must be positive"),
+        ({"image_height": 0}, "image_width and image_height must be within 1 .. 100000 px"),
+        ({"image_width": 2**40}, "image_width and image_height must be within 1 .. 100000 px"),
+        (
+            {"camera_matrix": {"data": [0.0, 0, 80, 0, FX, 60, 0, 0, 1]}},
+            "wrong.yaml: K of camera_info has the focal le",
+        ),
+        ({"camera_matrix": {"data": [FX, 0, 0, 0, FX, 0, 80, 60, 1]}}, "K of camera_info is not an intrinsic matrix"),
+        ({"image_width": 4 * WIDTH}, "K of camera_info has the focal length 150 px for images 640 px wide"),
+        (
+            {"distortion_model": "bent", "distortion_coefficients": {"data": [0.1, 0.0, 0.0, 0.0]}},
+            "wrong.yaml: camera_info: .*'bent'",
+        ),
+        ({"distortion_coefficients": {"data": [0.1, 0.0, 0.0]}}, "wrong.yaml: camera_info: .*plumb_bob"),
     ]:
         with pytest.raises(InputError, match=words):
             camera_info_fields(str(write_info(tmp_path / "wrong.yaml", **changes)))
-    with pytest.raises(InputError, match=r"must be a path or file:///PATH, not 'package://a/b.yaml'"):
-        camera_info_fields("package://a/b.yaml")
+    for url in ("package://a/b.yaml", "file://host/b.yaml", "file:b.yaml", "http://[", "C:/b.yaml"):
+        with pytest.raises(InputError, match=rf"must be a path or file:///PATH, not '{re.escape(url)}'; correct it"):
+            camera_info_fields(url)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from fossa_ros.io.video import no_more_images, open_video
 WITH_STAMPS = "V4L2"  # OpenCV's name of the only backend whose CAP_PROP_POS_MSEC is the driver's buffer timestamp
 OLDEST_S = 5.0  # a buffer timestamp older than this is not on the monotonic clock
 DEFAULT_RATE = 25.0  # Hz, of a file that states none
+_NUMBERED = re.compile(r"%\d*d")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +142,7 @@ class CameraSource:
 
     def _pace(self) -> float:
         """Return the seconds between the images of a file; 0 for a camera, which has a pace of its own."""
-        if not Path(self.source).is_file() and "%" not in self.source:
+        if not _is_file(self.source):
             return 0.0
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         return 1.0 / (rate if math.isfinite(rate) and rate > 0 else DEFAULT_RATE)
@@ -166,3 +168,17 @@ class CameraSource:
             f"Camera {self.source!r} does not say when its images are exposed; set sweep.stamp_reference to arrival, "
             "and sweep.delay to the longest time from the end of an exposure to its arrival."
         )
+
+
+def _is_file(source: str) -> bool:
+    """Return whether images come as fast as they are read: of a file, or numbered files (``image%04d.png``).
+
+    A stream must not be slowed to the rate that it states: images would wait, and be stamped later and later. Its URL
+    may have percent signs too.
+    """
+    if "://" in source:
+        return False
+    try:
+        return _NUMBERED.search(source) is not None or Path(source).is_file()
+    except OSError:  # a GStreamer pipeline may be longer than any name of a file
+        return False

@@ -6,6 +6,8 @@ import cv2
 
 from fossa_ros.core.errors import InputError
 
+_GREATEST_NUMBER = 2**31 - 1  # of a camera: OpenCV takes an int
+
 
 def open_video(source: str, size: tuple[int, int] | None = None) -> cv2.VideoCapture:
     """Open a camera, with as few images stored as its driver allows.
@@ -17,8 +19,8 @@ def open_video(source: str, size: tuple[int, int] | None = None) -> cv2.VideoCap
     Raises:
         InputError: it cannot be opened, or delivers images of another size.
     """
-    capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
-    if not capture.isOpened():
+    capture = _opened(source)
+    if capture is None or not capture.isOpened():
         raise InputError(f"Camera {source!r} cannot be opened; give its number, device, file or URL.")
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     if size is not None:
@@ -32,6 +34,15 @@ def open_video(source: str, size: tuple[int, int] | None = None) -> cv2.VideoCap
                 "size out."
             )
     return capture
+
+
+def _opened(source: str) -> cv2.VideoCapture | None:
+    """Return OpenCV's capture; None for what it takes for no camera at all."""
+    if not source:  # about which OpenCV would print an assertion
+        return None
+    if not (source.isascii() and source.isdigit()):
+        return cv2.VideoCapture(source)
+    return cv2.VideoCapture(int(source)) if int(source) <= _GREATEST_NUMBER else None
 
 
 def no_more_images(source: str) -> InputError:
