@@ -185,6 +185,43 @@ def test_a_board_that_was_never_near_is_said(series):
     assert made.verdict.startswith(f"Usable, with {len(made.warnings)} weakness")
 
 
+def test_sweeps_of_several_cameras_are_not_one_calibration(series):
+    def larger(frame):
+        return replace(frame, load=lambda: cv2.resize(frame.load(), (400, 300)))
+
+    other = [replace(each, frames=tuple(map(larger, each.frames))) for each in series[3:]]
+    with pytest.raises(InputError, match=r"images of sweep 1 have 320x240 px and those of sweep 4 400x300 px; calib"):
+        calibrate_board([*series[:3], *other], DEVICE, BOARD)
+    mixed = replace(series[0], frames=(*series[0].frames[:5], *other[0].frames[5:]))
+    with pytest.raises(InputError, match=r"images of sweep 1 have 320x240, 400x300 px; record each sweep at one reso"):
+        calibrate_board([mixed, *series[1:]], DEVICE, BOARD)
+
+
+def test_a_single_image_is_no_sweep(series):
+    with pytest.raises(InputError, match=r"Sweep 2 has 1 image at 1 command, which is no sweep; step the lens"):
+        calibrate_board([series[0], replace(series[1], frames=series[1].frames[11:12])], DEVICE, BOARD)
+
+
+def test_commands_of_another_lens_or_unit_are_refused_by_a_check(done, series):
+    made = read_calibration(done[1])
+    other = replace(series[0], frames=tuple(replace(frame, command=-1000.0) for frame in series[0].frames))
+    with pytest.raises(InputError, match=r"Sweep 2 has the command -1000, but the calibration is of commands from 0 t"):
+        check_calibration([series[0], other], made, BOARD)
+
+
+def test_files_that_cannot_be_written_are_named_before_the_work(recording, tmp_path):
+    out = tmp_path / "new" / "lens.yaml"
+    (tmp_path / "new" / "lens-report.html").mkdir(parents=True)
+    arguments = ["calibrate", "board", "folder", str(recording), "--out", str(out)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert re.search(r"lens-report\.html cannot be written: it is a folder; give another path", result.output)
+    assert not out.exists() and not out.with_name("lens-camera_info.yaml").exists()
+    sheet = tmp_path / "to print" / "board.pdf"
+    assert CliRunner().invoke(main, ["calibrate", "print", "--out", str(sheet)]).exit_code == 0
+    assert sheet.read_bytes().startswith(b"%PDF")
+
+
 def test_too_few_sweeps_are_refused(series):
     with pytest.raises(InputError, match=r"3 of 3 sweeps show the board, where 4 are needed"):
         calibrate_board(series[:3], DEVICE, BOARD)

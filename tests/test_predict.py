@@ -22,7 +22,7 @@ from fossa_ros.core.geometry import scaled_intrinsics
 from fossa_ros.core.resampling import enlarge_depth, shrink_stack
 from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.io import pictures
-from fossa_ros.io.atomic import replacing_files
+from fossa_ros.io.atomic import replacing, replacing_files
 from fossa_ros.io.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range
 from fossa_ros.io.stack_files import save_folder, save_npz
 from fossa_ros.pipeline.predict import OUTPUTS, predict
@@ -231,6 +231,21 @@ def test_folders_among_the_outputs_replace_whole_folders(tmp_path):
         (partial / "bag" / "new.mcap").write_text("new")
     found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
     assert found == ["bag", "bag/new.mcap", "other", "other/kept.txt"]
+
+
+def test_a_file_makes_its_folder_and_takes_it_back_when_it_fails(tmp_path):
+    path = tmp_path / "new" / "folder" / "out.txt"
+    with pytest.raises(KeyboardInterrupt), replacing(path) as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+    with replacing(path) as partial:
+        partial.write_text("whole")
+    assert [p.name for p in path.parent.iterdir()] == ["out.txt"] and path.read_text() == "whole"
+    below = path / "out.txt"
+    refused = r"out.txt cannot be written \(not a directory\); give another path"
+    with pytest.raises(InputError, match=refused), replacing(below) as partial:
+        partial.write_text("below a file")
 
 
 def test_full_disk_is_a_sentence(tmp_path):

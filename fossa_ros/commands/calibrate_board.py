@@ -13,7 +13,7 @@ from fossa_ros.commands.lens_options import opens_lens
 from fossa_ros.commands.option_types import FILE, NOT_NEGATIVE, NUMBER, PATH, POSITIVE, FocusDistance
 from fossa_ros.commands.progress import counted, progress_bar
 from fossa_ros.commands.recording_session import CAMERA, await_enter, new_recording, open_camera
-from fossa_ros.io.atomic import check_writable
+from fossa_ros.io.atomic import check_files
 
 PAPERS = click.Choice(["a4", "a3", "letter"])
 
@@ -41,7 +41,7 @@ def calibrates(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @wraps(function)
     def command(out, paper, measured, reference, **arguments):
-        check_writable(out.absolute().parent)
+        check_files(_written(out))
         settings = {"paper": paper, "measured": measured, "reference": None if reference is None else 1 / reference}
         return function(out=out, settings=settings, **arguments)
 
@@ -168,9 +168,15 @@ def check(recordings, calibration, paper, measured):
 
     from fossa_ros.calibration.board.calibration_check import check_calibration, verdict
     from fossa_ros.calibration.calibration_file import read_calibration
+    from fossa_ros.core.errors import InputError
 
     known = read_calibration(calibration)
-    series, _ = _recorded(recordings)
+    series, device = _recorded(recordings)
+    if known.device.backend and device.backend and known.device.backend != device.backend:
+        raise InputError(
+            f"{recordings[0]} is of a lens of the backend {device.backend}, and {calibration} of one of "
+            f"{known.device.backend}; give the calibration of that lens."
+        )
     pattern = _printed(series, {"paper": paper, "measured": measured})
     with counted("Looking for the board", sum(len(each.frames) for each in series)) as advance:
         checks = check_calibration(series, known, pattern, advance)
@@ -208,12 +214,17 @@ def print_sheet(paper, out, measured):
     board = BOARDS[paper]
     enlarged = 1.0 if measured is None else 1 / board.as_measured(measured).scale
     out = out or Path(f"board-{paper}.pdf")
-    check_writable(out.absolute().parent)
+    check_files([out])
     write_sheet(out, board, enlarged)
     click.echo(
         f"{board.described()} is written to {out}. Print it at 100 % on {paper} and glue it onto something flat; then "
         f"measure the bar, which should be {board.bar_mm:g} mm long."
     )
+
+
+def _written(out: Path) -> tuple[Path, Path, Path]:
+    """Return the files of a calibration: the lens's, the camera's and the report."""
+    return out, out.with_name(f"{out.stem}-camera_info.yaml"), out.with_name(f"{out.stem}-report.html")
 
 
 def _recorded(recordings):
@@ -259,7 +270,7 @@ def _calibrate(series, device, out: Path, settings: dict[str, Any]):
             progress=lambda stage: bar.advance(tasks[stage]),
         )
         bar.update(tasks["adjustment"], total=bar.tasks[tasks["adjustment"]].completed)  # known at the end only
-    written = out, out.with_name(f"{out.stem}-camera_info.yaml"), out.with_name(f"{out.stem}-report.html")
+    written = _written(out)
     write_calibration(out, result.calibration)
     write_camera_info(written[1], result.calibration)
     write_report(written[2], result)

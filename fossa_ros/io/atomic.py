@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,21 +16,29 @@ from fossa_ros.core.errors import InputError
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to, and rename it to ``path`` when the block succeeds.
 
-    If the block fails (an error, Ctrl-C), ``path`` is unchanged and the partial file is removed.
+    Its folder is created if it is missing. If the block fails (an error, Ctrl-C), ``path`` is unchanged, and the
+    partial file and a folder that was created are removed.
 
     Raises:
         InputError: the file cannot be written or renamed.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    made = [p for p in path.parents if not p.exists()]
     try:
+        if made:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
+        made = []
     except OSError as error:
         raise InputError(f"{path} cannot be written ({_reason(error)}); give another path.") from error
     finally:
         with suppress(OSError):
             partial.unlink()
+        for empty in made:
+            with suppress(OSError):
+                empty.rmdir()
 
 
 @contextmanager
@@ -84,6 +92,18 @@ def check_writable(folder: str | Path) -> None:
         raise InputError(f"The output folder {folder} cannot be created: {nearest} is a file; give another one.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(f"The output folder {folder} cannot be written (no permission); give another one.")
+
+
+def check_files(files: Iterable[Path]) -> None:
+    """Check that files can be written or replaced, before the work whose results they hold.
+
+    Raises:
+        InputError: one is a folder, or its folder cannot be written.
+    """
+    for file in files:
+        if file.is_dir():
+            raise InputError(f"{file} cannot be written: it is a folder; give another path.")
+        check_writable(file.absolute().parent)
 
 
 def _reason(error: OSError) -> str:

@@ -24,6 +24,7 @@ from fossa_ros.calibration.board.checks import (
     board_in,
     check_enough,
     check_lens_moves,
+    check_sizes,
     refuse_bent,
     weaknesses,
 )
@@ -117,6 +118,7 @@ def calibrate_board(
     usable = [(each, sweep) for each, sweep in zip(series, observed, strict=True) if sweep is not None]
     check_enough(len(usable), len(series))
     sweeps = tuple(sweep for _, sweep in usable)
+    check_sizes(sweeps)
     size = sweeps[0].size
     peaks = {way: find_peaks(sweeps, way) for way in Direction}
     rough = _corners(sweeps, None)

@@ -11,7 +11,7 @@ from fossa_ros.calibration.board.adjustment import Camera, Corners, adjust
 from fossa_ros.calibration.board.board import Board
 from fossa_ros.calibration.board.focus import find_peaks
 from fossa_ros.calibration.board.observation import SweepObservation, observe
-from fossa_ros.calibration.lens_calibration import LensCalibration
+from fossa_ros.calibration.lens_calibration import CalibratedDevice, LensCalibration
 from fossa_ros.calibration.series import CalibrationSeries, Direction
 from fossa_ros.calibration.sharpness import find_centre
 from fossa_ros.core.camera_model import PLUMB_BOB
@@ -21,6 +21,7 @@ TOLERANCE = 0.03
 """Dioptres by which a focus may be off before a calibration is called wrong."""
 _REPROJECTION = 1.5  # px, root mean square: beyond it the camera is another one
 _DEVIATIONS = 3.0
+_BEYOND = 0.25  # of the range of commands: farther out the curves say nothing
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,12 @@ def check_calibration(
         progress: called after each image.
 
     Raises:
-        InputError: the calibration has no camera, or no sweep shows the board and a peak of sharpness.
+        InputError: the calibration has no camera, the commands are not those of its lens, or no sweep shows the board
+            and a peak of sharpness.
     """
     checks = []
     for number, each in enumerate(series):
+        _refuse_commands(each, calibration.device, number + 1)
         sweep = observe(each, board, f"sweep {number + 1}", progress)
         if sweep is not None:
             made = _checked(sweep, calibration, board)
@@ -79,6 +82,17 @@ def check_calibration(
             "step the lens across that."
         )
     return checks
+
+
+def _refuse_commands(series: CalibrationSeries, device: CalibratedDevice, number: int) -> None:
+    """Refuse commands far beyond those that were calibrated. Raises InputError."""
+    slack = _BEYOND * (device.greatest - device.least)
+    for frame in series.frames:
+        if not device.least - slack <= frame.command <= device.greatest + slack:
+            raise InputError(
+                f"Sweep {number} has the command {frame.command:g}, but the calibration is of commands from "
+                f"{device.least:g} to {device.greatest:g} {device.unit}; give sweeps of that lens in that unit."
+            )
 
 
 def verdict(checks: Sequence[PlaceCheck], calibration: LensCalibration) -> tuple[bool, str]:

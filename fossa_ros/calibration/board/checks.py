@@ -49,9 +49,14 @@ def board_in(series: Sequence[CalibrationSeries], paper: str | None = None) -> B
 
 def check_lens_moves(series: Sequence[CalibrationSeries], sweeps: Sequence[SweepObservation | None]) -> None:
     """Refuse sweeps in which the focus does not follow the commands, and frames that are copies. Raises InputError."""
-    for each in series:
+    for number, each in enumerate(series):
         if not each.passes():
-            raise InputError(f"{each}: the lens did not move; step it through its range in front of the board.")
+            count, commands = len(each.frames), len({frame.command for frame in each.frames})
+            raise InputError(
+                f"Sweep {number + 1} has {count} image{'s' * (count > 1)} at {commands} command{'s' * (commands > 1)}, "
+                "which is no sweep; step the lens through its range in front of the board, at least five commands in "
+                "one direction."
+            )
     seen = [sweep for sweep in sweeps if sweep is not None]
     copies = [(sweep.name, number) for sweep in seen for number in sweep.copies]
     if copies:
@@ -74,6 +79,18 @@ def check_lens_moves(series: Sequence[CalibrationSeries], sweeps: Sequence[Sweep
         f"In {len(flat)} of {len(seen)} sweeps no command changes the image: the lens does not move; check its cable "
         "and supply, try 'fossa lens', and record again."
     )
+
+
+def check_sizes(sweeps: Sequence[SweepObservation]) -> None:
+    """Refuse sweeps whose images have several sizes: they are of several cameras, or modes. Raises InputError."""
+    first = sweeps[0]
+    for sweep in sweeps:
+        if sweep.size != first.size:
+            a, b = (f"{width}x{height}" for height, width in (first.size, sweep.size))
+            raise InputError(
+                f"The images of {first.name} have {a} px and those of {sweep.name} {b} px; calibrate from sweeps of "
+                "one camera at one resolution."
+            )
 
 
 def check_enough(count: int, recorded: int) -> None:

@@ -14,6 +14,7 @@ from fossa_ros.calibration.board.detection import BoardFinder
 from fossa_ros.calibration.breathing_measurement import evenly, register_frames
 from fossa_ros.calibration.series import CalibrationSeries, Direction
 from fossa_ros.calibration.sharpness import local_sharpness
+from fossa_ros.core.errors import InputError
 
 _PATCH = 1.4  # of a square: side of the window around a corner whose sharpness counts
 _SHARP = 0.6  # of the greatest sharpness of a corner: a frame in which its place is trusted
@@ -77,11 +78,18 @@ def observe(
 
     Returns:
         None if no frame shows the board.
+
+    Raises:
+        InputError: the images have several sizes.
     """
     images = []
     for frame in series.frames:
         images.append(frame.load())
         progress()
+    sizes = sorted({image.shape[::-1] for image in images})
+    if len(sizes) > 1:
+        listed = ", ".join(f"{width}x{height}" for width, height in sizes)
+        raise InputError(f"The images of {name} have {listed} px; record each sweep at one resolution.")
     finder = BoardFinder(board)
     views = [finder.find(image) for image in images]
     seen = [(number, view) for number, view in enumerate(views) if view is not None]
