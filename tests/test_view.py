@@ -135,14 +135,28 @@ def test_the_topics_of_a_running_node_are_shown_until_ctrl_c(viewer, tmp_path):
 def test_what_cannot_be_viewed_is_a_sentence(viewer, tmp_path):
     with ResultBag(tmp_path / "bag", "/robot", ResultFormat()) as bag:
         bag.write(result(0), BEGAN)
-    file = tmp_path / "log.rrd"
+    file = tmp_path / "new" / "log.rrd"
+    done = CliRunner().invoke(main, ["view", str(tmp_path / "bag"), "--save", str(tmp_path)])
+    assert done.exit_code == 1
+    assert f"{tmp_path} cannot be written: it is a folder; give another path." in " ".join(done.output.split())
     for arguments, words in (
         ([tmp_path / "none"], "does not exist; give a bag, or what fossa replay wrote"),
         ([tmp_path / "bag", "--namespace", "other"], "holds no results of a node in other (no topic sweep); replay it"),
     ):
         done = CliRunner().invoke(main, ["view", *map(str, arguments), "--save", str(file)])
         assert done.exit_code == 1 and words in " ".join(done.output.split()), done.output
-    assert not file.exists() and not list(tmp_path.glob(".*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["bag"]
+
+
+def test_no_viewer_is_one_line(viewer, tmp_path, monkeypatch):
+    with ResultBag(tmp_path / "bag", "/robot", ResultFormat()) as bag:
+        bag.write(result(0), BEGAN)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = CliRunner().invoke(main, ["view", str(tmp_path / "bag")])
+    assert done.exit_code == 1
+    assert re.search(
+        r"^fossa: The viewer does not start \([^\n]+\); write a file with --save FILE\.rrd\.$", done.output
+    )
 
 
 def test_without_the_package_a_sentence_says_what_to_install(tmp_path):

@@ -33,10 +33,7 @@ def command(bag, namespace, save):
     """
     from fossa_ros.evaluation.rerun_log import RerunLog
     from fossa_ros.evaluation.rerun_messages import log_bag
-    from fossa_ros.io.atomic import check_writable
 
-    if save is not None:
-        check_writable(save.absolute().parent)
     log = RerunLog(save)
     if bag is None:
         with ended_by_signal() as ended, log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import point_cloud
+from fossa_ros.io.atomic import check_files, replacing
 from fossa_ros.io.pictures import confidence_picture
 from fossa_ros.pipeline.result import SweepResult
 
@@ -35,31 +37,35 @@ class RerunLog:
             raise InputError("This needs the package rerun-sdk; install it: pip install rerun-sdk.") from error
         self._rerun = rerun
         self._path = path
-        self._partial = None if path is None else path.with_name(f".{path.name}.partial")
+        if path is not None:
+            check_files([path])
 
     def __enter__(self) -> RerunLog:
         self._stream = self._rerun.RecordingStream("fossa_ros")
-        try:
-            if self._path is None or self._partial is None:
-                self._stream.spawn(default_blueprint=self._layout())
-            else:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._stream.save(str(self._partial), default_blueprint=self._layout())
-        except (OSError, RuntimeError) as error:
-            if self._path is None:
-                raise InputError(f"The viewer does not start ({error}); write a file with --save FILE.rrd.") from error
-            raise InputError(f"{self._path} cannot be written ({error}); give another place.") from error
+        with contextlib.ExitStack() as stack:
+            try:
+                if self._path is None:
+                    self._stream.spawn(default_blueprint=self._layout())
+                else:
+                    partial = stack.enter_context(replacing(self._path))
+                    self._stream.save(str(partial), default_blueprint=self._layout())
+            except (OSError, RuntimeError) as error:
+                reason = str(error).strip().partition("\n")[0].rstrip(".:")  # rerun's says more, on many lines
+                if self._path is None:
+                    raise InputError(
+                        f"The viewer does not start ({reason}); write a file with --save FILE.rrd."
+                    ) from error
+                raise InputError(f"{self._path} cannot be written ({reason}); give another place.") from error
+            stack.callback(self._end)  # the file is complete before it gets its name
+            self._open = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *exception: Any) -> None:
+        self._open.__exit__(*exception)
+
+    def _end(self) -> None:
         self._stream.flush()
         self._stream.disconnect()
-        if self._path is None or self._partial is None:
-            return
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
 
     def log(self, result: SweepResult) -> None:
         """Log one sweep."""
