@@ -103,6 +103,31 @@ def test_a_webcam_becomes_a_depth_camera(webcam, scene):
     assert webcam.focus.automatic is True and webcam.dynamics.set_point == 0.0  # parked, and automatic focus is back
 
 
+@pytest.mark.parametrize(
+    ("fx", "given", "words"),
+    [
+        (5.0, None, r"--fx has the focal length 5 px for images 320 px wide, where 80 to 16000 px make sense"),
+        (None, (300.0, 300.0, 3.0, 120.0), r"--intrinsics has its principal point at \(3, 120\)"),
+    ],
+)
+def test_intrinsics_that_no_camera_has_end_the_run_in_a_sentence(webcam, fx, given, words):
+    config = read_config(FossaNodeConfig, "fossa_node", None, SETTINGS, defaults=WEBCAM)
+    rig = LiveRig(config, webcam.images, "0", lambda size: pinhole(size, fx, given), open_lens=webcam.open_lens)
+    with pytest.raises(InputError, match=words), rig:
+        events_until(rig, lambda results, said: results)
+    assert webcam.images.released.is_set()
+
+
+def test_pixels_of_16_bits_end_the_run_in_a_sentence(webcam):
+    read = webcam.images.read
+    webcam.images.read = lambda: (True, read()[1].astype(np.uint16))
+    with (
+        pytest.raises(InputError, match=r"The camera delivers uint16 in \(3,\) channels; set it to 8 bits"),
+        webcam.rig() as rig,
+    ):
+        events_until(rig, lambda results, said: results)
+
+
 def test_a_lens_that_is_lost_is_a_sentence_and_comes_back(webcam):
     with webcam.rig() as rig:
         events_until(rig, lambda results, said: results)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from fossa_ros.calibration.configured_lens import configured_breathing, configured_calibration, configured_lens
+from fossa_ros.core.camera_model import sensible_intrinsics
 from fossa_ros.core.errors import FossaError, InputError
 from fossa_ros.evaluation.live_camera import LiveCamera, VideoCapture, rgb_of_frame
 from fossa_ros.io.video import no_more_images
@@ -99,7 +100,7 @@ class LiveRig:
             on_plane=self._worker.add_plane,
         )
         self._camera = LiveCamera(
-            capture, intrinsics, self._on_frame, lambda: self._events.put(no_more_images(name)), clock
+            capture, intrinsics, self._on_frame, lambda error: self._events.put(error or no_more_images(name)), clock
         )
 
     def __enter__(self) -> LiveRig:
@@ -173,8 +174,11 @@ def pinhole(size: tuple[int, int], fx: float | None, given: tuple[float, ...] | 
         size: of the images.
         fx: focal length in pixels, of square pixels around a principal point in the middle; None where ``given`` is.
         given: fx, fy, cx, cy.
+
+    Raises:
+        InputError: no camera of images of that size has such intrinsics.
     """
     height, width = size
     fx, fy, cx, cy = given or (fx, fx, (width - 1) / 2, (height - 1) / 2)
-    K: np.ndarray = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]], dtype=np.float64)
-    return K
+    K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]], dtype=np.float64)
+    return sensible_intrinsics(K, size, "--intrinsics" if given else "--fx")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from fossa_ros.core.errors import InputError
 from fossa_ros.sweep import Frame
 
 WARM_UP_NS = 1_000_000_000  # the driver's stored images come first, and a webcam still sets its exposure
@@ -34,7 +35,8 @@ class LiveCamera:
         capture: an open camera; closed with this.
         intrinsics: returns the (3, 3) K of images of a size (height, width).
         on_frame: receives every frame, on the camera's thread.
-        on_end: called once on that thread when the camera delivers no more images.
+        on_end: called once on that thread when the camera delivers no more images, with None, or such as cannot be
+            used, with the error that says why.
         clock: nanoseconds on the lens's clock.
     """
 
@@ -43,7 +45,7 @@ class LiveCamera:
         capture: VideoCapture,
         intrinsics: Callable[[tuple[int, int]], np.ndarray],
         on_frame: Callable[[Frame], None],
-        on_end: Callable[[], None],
+        on_end: Callable[[InputError | None], None],
         clock: Callable[[], int],
     ):
         self._capture = capture
@@ -74,12 +76,24 @@ class LiveCamera:
             given, image = self._capture.read()
             if not given:
                 if not self._closing.is_set():
-                    self._on_end()
+                    self._on_end(None)
                 return
             self.arrived_ns = now_ns = self._clock()
             if now_ns >= ready_ns:
-                K = self._intrinsics(image.shape[:2])
+                try:
+                    _check_pixels(image)
+                    K = self._intrinsics(image.shape[:2])
+                except InputError as error:
+                    self._on_end(error)
+                    return
                 self._on_frame(Frame(now_ns, now_ns, image.shape, tuple(K.ravel().tolist()), image))
+
+
+def _check_pixels(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)):
+        raise InputError(
+            f"The camera delivers {image.dtype} in {image.shape[2:] or 1} channels; set it to 8 bits, colour or grey."
+        )
 
 
 def rgb_of_frame(frame: Frame) -> np.ndarray:
