@@ -6,6 +6,9 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
+from fossa_ros.core.errors import InputError
 from fossa_ros.messages import topics
 from fossa_ros.messages.definitions import typestore
 from fossa_ros.messages.topics import Profile, Topic
@@ -13,6 +16,8 @@ from fossa_ros.msg import SweepReport
 from fossa_ros.pipeline.result import Verdict
 from fossa_ros.ros.conversions import message_class
 from fossa_ros.ros.qos import PROFILES
+from fossa_ros.ros.topic_camera import TopicCamera
+from fossa_ros.ros.topic_view import TopicView
 
 ROOT = Path(__file__).parents[1]
 ALL = {value for value in vars(topics).values() if isinstance(value, Topic)}
@@ -63,3 +68,12 @@ def test_every_verdict_is_a_constant_of_the_report():
     assert len(of_motion) == 5 and {*of_motion, *map(str, Verdict)} == set(constants.values())
     for kind in (SweepReport, typestore().types["fossa_ros/msg/SweepReport"]):  # of nodes, and of bags
         assert {name: getattr(kind, name) for name in constants} == constants
+
+
+@pytest.mark.parametrize("name", ["not a topic", "", "a//b", "1st", "x" * 300])
+def test_a_name_that_no_topic_can_have_is_a_sentence(name):
+    with pytest.raises(InputError, match=r"^The topic of images cannot be '/"):
+        TopicCamera(name, patience=0.1)
+    if name:
+        with pytest.raises(InputError, match=r"^The namespace cannot be '/"):
+            TopicView([topics.DEPTH], name, print)

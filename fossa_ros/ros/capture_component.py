@@ -7,11 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.lifecycle import LifecyclePublisher
 from rclpy.subscription import Subscription
 from rclpy.task import Future
-from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, TimeReference
 from std_srvs.srv import SetBool, Trigger
 
@@ -35,7 +33,7 @@ from fossa_ros.ros.capture_action import CaptureAction
 from fossa_ros.ros.capture_requests import CaptureRequests
 from fossa_ros.ros.conversions import build_message, lens_state_message
 from fossa_ros.ros.diagnostics import Health, HealthPublisher
-from fossa_ros.ros.endpoints import create_lifecycle_publisher, create_subscription
+from fossa_ros.ros.endpoints import check_topic_name, create_lifecycle_publisher, create_subscription
 from fossa_ros.ros.lens_services import LensServices
 from fossa_ros.ros.lifecycle import ManagedNode
 from fossa_ros.ros.log_throttle import Reminder
@@ -112,11 +110,7 @@ class CaptureComponent:
         self._own_frame_id = config.camera.frame_id
         self._exposure_topic = config.sweep.exposure_topic
         if self._exposure_topic:
-            try:
-                validate_topic_name(self._exposure_topic)
-            except InvalidTopicNameException as error:
-                reason = " ".join(str(error).split())
-                raise InputError(f"sweep.exposure_topic cannot be '{self._exposure_topic}': {reason}") from error
+            check_topic_name(self._exposure_topic, "sweep.exposure_topic")
         self._capture = SweepCapture(
             plan,
             config.sweep.timing,

@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+from rclpy.validate_full_topic_name import validate_full_topic_name
+from rclpy.validate_topic_name import validate_topic_name
 
+from fossa_ros.core.errors import InputError
 from fossa_ros.messages.topics import Topic
 from fossa_ros.ros.conversions import message_class
 from fossa_ros.ros.qos import PROFILES
+
+
+def check_topic_name(name: str, where: str) -> None:
+    """Raise InputError if a topic cannot have a name; ``where`` says what the user gave it as."""
+    try:
+        validate_topic_name(name)
+        validate_full_topic_name(expand_topic_name(name, "node", "/"))  # repeated slashes, and the length
+    except InvalidTopicNameException as error:
+        raise InputError(f"{where} cannot be '{name}': {' '.join(str(error).split())}") from error
 
 
 def create_publisher(node: Node, topic: Topic) -> Publisher:

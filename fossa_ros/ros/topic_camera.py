@@ -16,6 +16,7 @@ from fossa_ros.messages import topics
 from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.ros import qos
+from fossa_ros.ros.endpoints import check_topic_name
 from fossa_ros.ros.isolated_node import IsolatedNode
 
 POLL_S = 0.05
@@ -32,11 +33,12 @@ class TopicCamera:
         patience: seconds to wait for the camera to be discovered, and for a frame.
 
     Raises:
-        InputError: no node publishes images on the topic.
+        InputError: the topic cannot have that name, or no node publishes images on it.
     """
 
     def __init__(self, topic: str, lead: float = 0.1, patience: float = 5.0):
         self._topic, self._lead_ns, self._patience = "/" + topic.lstrip("/"), round(lead * 1e9), patience
+        check_topic_name(self._topic, "The topic of images")
         self._range = SampleRange()
         self._changed = threading.Condition()
         self._newest: Image | None = None

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from fossa_ros.messages.topics import Topic
-from fossa_ros.ros.endpoints import create_subscription
+from fossa_ros.ros.endpoints import check_topic_name, create_subscription
 from fossa_ros.ros.isolated_node import IsolatedNode
 
 
@@ -19,11 +19,15 @@ class TopicView:
         topics: of the table.
         namespace: of the node.
         on_message: receives a topic and a message.
+
+    Raises:
+        InputError: no node can have that namespace.
     """
 
     def __init__(self, topics: Iterable[Topic], namespace: str, on_message: Callable[[Topic, Any], None]):
-        self._own = IsolatedNode("fossa_view")
         prefix = f"/{namespace.strip('/')}".rstrip("/")
+        check_topic_name(prefix or "/fossa", "The namespace")
+        self._own = IsolatedNode("fossa_view")
         try:
             for topic in topics:
                 named = replace(topic, name=f"{prefix}/{topic.name}")
