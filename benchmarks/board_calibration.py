@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,11 +25,16 @@ from fossa_ros.calibration.recording import DESCRIPTION, RecordingWriter, read_r
 from fossa_ros.calibration.series import Direction
 from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.errors import FossaError
+from fossa_ros.core.rectified import rectified
+from fossa_ros.estimators.classical import ClassicalEstimator
+from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.pictures import write_figure
 from fossa_ros.simulation.board_rig import BoardLens, BoardRig, facing
 from fossa_ros.simulation.camera import SimulatedCamera
+from fossa_ros.simulation.stack_renderer import render_stack
 
 STEPS = 25
+DEPTH_SCENES, DEPTH_NEAREST = range(4), 2.5  # seeds; dioptres
 PAPERS = {"liquid": "a3", "voice-coil": "a4", "wide": "a3"}
 
 
@@ -142,6 +148,37 @@ def judged(optics: BoardLens, result: BoardCalibration) -> dict[str, float]:
     return errors
 
 
+def depth_errors(optics: BoardLens, result: BoardCalibration) -> dict[str, float]:
+    """Return the mean AbsRel of depth with the calibration and with the truth: focus, K, distortion and blur gain.
+
+    The scenes are rendered without breathing: five planes, evenly spaced in dioptres over the calibrated range up to
+    ``DEPTH_NEAREST``. Depth counts where it lies between the planes.
+    """
+    made, camera = result.calibration, replace(optics.camera, breathing_length=0.0, breathing_shift=(0.0, 0.0))
+    far, near = made.range[0], min(made.range[1], DEPTH_NEAREST)
+    commands = [made.command(float(each), Direction.RISING) for each in np.linspace(far, near, 5)]
+    distances = [1 / optics.focus(command, True) for command in commands]
+    adjusted = result.adjustment.camera
+    bent = Rectification(tuple(made.K.ravel().tolist()), adjusted.model, tuple(adjusted.D.tolist()))
+    estimator, errors = ClassicalEstimator(), []
+    for scene in DEPTH_SCENES:
+        known, truth = render_stack(scene, camera, distances, rng=scene)
+        told = zip(known.planes, made.dioptres(commands, Direction.RISING), strict=True)
+        calibrated = replace(
+            known,
+            planes=tuple(replace(plane, focus_distance=1 / float(power)) for plane, power in told),
+            K=made.K,
+            rectification=bent,
+            f_number=camera.f_number if result.blur is None else camera.focal_length / made.optics.pupil,
+        )
+        maps = (rectified(estimator.estimate(stack), stack).depth for stack in (calibrated, known))
+        truth = np.where((truth > 1 / near) & (truth < 1 / far), truth, np.nan)
+        errors.append([depth_metrics(depth, truth)["abs_rel"] for depth in maps])
+    with_calibration, with_truth = np.mean(errors, axis=0)
+    ratio = with_calibration / with_truth
+    return {"AbsRel": float(with_calibration), "AbsRel with the truth": float(with_truth), "their ratio": float(ratio)}
+
+
 def write_pictures(folder: Path, name: str, result: BoardCalibration) -> None:
     """Write the board of the first eight sweeps where it is sharpest, and the plots of the report."""
     white = (255, 255, 255)
@@ -175,7 +212,9 @@ def main():
             except FossaError as error:
                 print(f"{name}: {error}")
                 continue
-            rows[name] = judged(lens(name), result) | {"seconds": time.monotonic() - start}
+            rows[name] = (
+                judged(lens(name), result) | depth_errors(lens(name), result) | {"seconds": time.monotonic() - start}
+            )
             if options.pictures is not None:
                 write_pictures(options.pictures, name, result)
             made = result.calibration
