@@ -36,9 +36,17 @@ STORE = get_typestore(Stores.ROS2_JAZZY)
 
 @pytest.fixture(scope="module")
 def planes() -> list[list[np.ndarray]]:
-    """Return the images of the board at each place, focused on each plane."""
-    rig = BoardRig(LENS, BOARD, seed=5)
-    return [[rig.image(facing(rig, *place), LOWEST + STEP * k) for k in range(PLANES)] for place in PLACES]
+    """Return the images of the board at each place, focused on each plane, with the noise of a sensor.
+
+    The noise does not depend on when a frame is taken, so that the calibration does not either.
+    """
+    rig, rng = BoardRig(LENS, BOARD, seed=5), np.random.default_rng(0)
+
+    def taken(place, plane: int) -> np.ndarray:
+        image = rig.image(facing(rig, *place), LOWEST + STEP * plane)
+        return np.clip(image + rng.normal(0, 0.5, image.shape), 0, 255).round().astype(np.uint8)
+
+    return [[taken(place, plane) for plane in range(PLANES)] for place in PLACES]
 
 
 class BoardCamera:
@@ -47,7 +55,6 @@ class BoardCamera:
     def __init__(self, dynamics: LensDynamics, planes: list[list[np.ndarray]]):
         self.place = 0
         self._dynamics, self._planes = dynamics, planes
-        self._rng = np.random.default_rng(0)
         self.own = IsolatedNode("board_camera")
         self._publisher = self.own.node.create_publisher(Image, "/camera/image_raw", qos.FRAMES)
         self.own.node.create_timer(PERIOD_S, self._expose)
@@ -58,10 +65,8 @@ class BoardCamera:
         time.sleep(EXPOSURE_NS / 1e9)
         power = self._dynamics.power_at(start + EXPOSURE_NS // 2) + MIDDLE
         plane = int(np.clip(round((power - LOWEST) / STEP), 0, PLANES - 1))
-        image = self._planes[self.place][plane]
-        noisy = np.clip(image + self._rng.normal(0, 0.5, image.shape), 0, 255).round().astype(np.uint8)
         header = Header(stamp=time_message(start), frame_id="camera")
-        self._publisher.publish(image_message(noisy, "mono8", header))
+        self._publisher.publish(image_message(self._planes[self.place][plane], "mono8", header))
 
 
 @pytest.mark.real_time
