@@ -197,6 +197,14 @@ def test_sweeps_of_several_cameras_are_not_one_calibration(series):
         calibrate_board([mixed, *series[1:]], DEVICE, BOARD)
 
 
+def test_a_recording_counts_once(recording, tmp_path):
+    again = recording / ".." / recording.name
+    arguments = ["calibrate", "board", "folder", str(recording), str(again), "--out", str(tmp_path / "lens.yaml")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "is given twice; give each recording once." in " ".join(result.output.split())
+
+
 def test_a_single_image_is_no_sweep(series):
     with pytest.raises(InputError, match=r"Sweep 2 has 1 image at 1 command, which is no sweep; step the lens"):
         calibrate_board([series[0], replace(series[1], frames=series[1].frames[11:12])], DEVICE, BOARD)

@@ -455,6 +455,23 @@ def browse(page, folder, *more):
     return done.stdout
 
 
+def test_files_of_others_among_the_pictures_and_a_place_that_is_a_file_do_not_end_the_report(replayed, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(replayed[0], out)
+    pictures = out / "pictures"
+    for name in ("mine", "0x1"):
+        shutil.copy(next(pictures.glob("*-depth.png")), pictures / f"{name}-depth.png")
+    next(pictures.glob("*-cloud.ply")).write_text("cut off")
+    next(pictures.glob("*-plane-00-*.jpg")).write_bytes(b"")
+    done = fossa("report", out, "--out", tmp_path / "new" / "page.html")
+    assert done.exit_code == 0, done.output
+    shown = [page.read_text().count("<p>Sweep ") for page in (out / "report.html", tmp_path / "new" / "page.html")]
+    assert shown[0] == shown[1] > 0
+    refused = fossa("report", out, "--out", out / "replay.json" / "page.html")
+    assert refused.exit_code == 1
+    assert "page.html cannot be written (not a directory); give another path" in " ".join(refused.output.split())
+
+
 def test_the_report_shows_its_plots_pictures_planes_and_clouds_in_a_browser(replayed, tmp_path):
     page = replayed[0] / "report.html"
     assert "http" not in page.read_text().replace('xmlns="http', "").replace("http://www.w3.org", "")

@@ -12,7 +12,7 @@ import click
 from fossa_ros.commands.lens_options import opens_lens
 from fossa_ros.commands.option_types import FILE, NOT_NEGATIVE, NUMBER, PATH, POSITIVE, FocusDistance
 from fossa_ros.commands.progress import counted, progress_bar
-from fossa_ros.commands.recording_session import CAMERA, await_enter, new_recording, open_camera
+from fossa_ros.commands.recording_session import CAMERA, await_enter, new_recording, open_camera, refuse_repeated
 from fossa_ros.io.atomic import check_files
 
 PAPERS = click.Choice(["a4", "a3", "letter"])
@@ -141,6 +141,7 @@ def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out
     from fossa_ros.core.sample_range import SampleRange
     from fossa_ros.messages.images import rgb_from_message
 
+    refuse_repeated(bags)
     decode = partial(rgb_from_message, sample_range=SampleRange())
     topics = {"image_topic": image_topic, "command_topic": command_topic}
     series = []
@@ -232,6 +233,7 @@ def _recorded(recordings):
     from fossa_ros.calibration.recording import read_recording
     from fossa_ros.core.errors import InputError
 
+    refuse_repeated(recordings)
     read = [read_recording(each) for each in recordings]
     series = [each for recording in read for each in recording.series]
     first = read[0].device

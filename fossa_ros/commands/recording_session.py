@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -35,6 +36,15 @@ def await_enter(prompt: str) -> None:
     click.echo(prompt, err=True)
     if not sys.stdin.readline():
         raise InputError("Standard input ended before Enter was pressed; run 'live' in a terminal.")
+
+
+def refuse_repeated(paths: Sequence[Path]) -> None:
+    """Raise InputError if one recording is given twice: it would count as two, and errors as smaller than they are."""
+    seen = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise InputError(f"{path} is given twice; give each recording once.")
+        seen.add(path.resolve())
 
 
 def new_recording(record: Path | None, out: Path) -> Path:

@@ -48,7 +48,6 @@ figure {{ margin: 0; }} figcaption {{ font-size: 13px; color: #5a6b7a; }} .sweep
 
 def write_report(path, page: str) -> None:
     """Write a page atomically; raises InputError."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -112,7 +111,8 @@ def _bag(replay: Replay, folder: Path, several: bool) -> str:
     if several:
         parts.append(_plots(replay.sweeps))
     figures = {f"{sweep.sweep:06d}": sweep for sweep in replay.sweeps}
-    written = sorted({picture.name.partition("-")[0] for picture in (folder / PICTURES).glob("*-depth.png")})
+    written = sorted({picture.name.partition("-")[0] for picture in (folder / PICTURES).glob("[0-9]*-depth.png")})
+    written = [number for number in written if number.isdecimal()]
     chosen = [written[round(at)] for at in np.linspace(0, len(written) - 1, min(SHOWN, len(written)))]
     for number in dict.fromkeys(chosen):
         sweep = figures.get(number)
