@@ -203,7 +203,16 @@ def test_the_calibration_is_that_of_camera_calibration(tmp_path):
     ("values", "words"),
     [
         (["camera.source=0"], "camera.source needs the camera's calibration; set camera.info_url"),
-        (["camera.pixel_format=MJPEG"], "camera.pixel_format must be four letters, not 'MJPEG'"),
+        (["camera.info_url=a.yaml"], "camera.info_url has no effect without camera.source; set that too"),
+        (["camera.pixel_format=MJPG"], "camera.pixel_format has no effect without camera.source"),
+        (
+            ["camera.source=0", "camera.info_url=a.yaml", "image_transport=compressed"],
+            "image_transport compressed has no effect with camera.source; leave one of them out",
+        ),
+        (
+            ["camera.source=0", "camera.info_url=a.yaml", "camera.pixel_format=MJPEG"],
+            "camera.pixel_format must be four letters, not 'MJPEG'",
+        ),
         (
             ["camera.source=0", "camera.info_url=a.yaml", "sweep.stamp_reference=arrival"],
             "needs sweep.delay, the longest time from the end of an exposure to its arrival",

@@ -63,6 +63,9 @@ class CameraConfig:
     def __post_init__(self) -> None:
         if self.source and not self.info_url:
             raise InputError("camera.source needs the camera's calibration; set camera.info_url to its file.")
+        for name in ("info_url", "pixel_format"):
+            if getattr(self, name) and not self.source:
+                raise InputError(f"camera.{name} has no effect without camera.source; set that too, or leave it empty.")
         if self.pixel_format and (len(self.pixel_format) != 4 or not self.pixel_format.isascii()):
             raise InputError(f"camera.pixel_format must be four letters, not '{self.pixel_format}'; correct it.")
         if self.bits is not None and self.bits < PAYLOADS[0]:
@@ -213,6 +216,8 @@ class CaptureConfig:
     def __post_init__(self) -> None:
         if not self.camera.source:
             return
+        if self.image_transport != "raw":
+            raise InputError("image_transport compressed has no effect with camera.source; leave one of them out.")
         if self.sweep.exposure_topic:
             raise InputError("sweep.exposure_topic has no effect with camera.source; leave one of them empty.")
         timing = self.sweep.timing

@@ -68,6 +68,9 @@ class Region:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        for side in ("width", "height"):
+            if 0 < getattr(self, side) < LEAST:
+                raise InputError(f"roi.{side} must be 0 or at least {LEAST} px, not {getattr(self, side)}; correct it.")
 
     @property
     def is_whole(self) -> bool:
