@@ -210,8 +210,12 @@ def test_a_single_image_is_no_sweep(series):
         calibrate_board([series[0], replace(series[1], frames=series[1].frames[11:12])], DEVICE, BOARD)
 
 
-def test_commands_of_another_lens_or_unit_are_refused_by_a_check(done, series):
+def test_commands_of_another_lens_or_unit_are_refused_by_a_check(done, series, recording, tmp_path):
     made = read_calibration(done[1])
+    write_calibration(tmp_path / "v4l2.yaml", replace(made, device=replace(made.device, backend="v4l2")))
+    result = CliRunner().invoke(main, ["calibrate", "check", str(recording), "--calibration", f"{tmp_path}/v4l2.yaml"])
+    assert result.exit_code == 1
+    assert "is of a lens of the backend simulated, and" in " ".join(result.output.split())
     other = replace(series[0], frames=tuple(replace(frame, command=-1000.0) for frame in series[0].frames))
     with pytest.raises(InputError, match=r"Sweep 2 has the command -1000, but the calibration is of commands from 0 t"):
         check_calibration([series[0], other], made, BOARD)
