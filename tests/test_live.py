@@ -261,6 +261,7 @@ def test_what_the_window_shows(webcam):
         (["--fx", "600", "--set", "sweep.mode=external"], "set sweep.mode to step"),
         (["--fx", "600", "--camera", "nothing.avi"], "Camera 'nothing.avi' cannot be opened"),
         (["--fx", "600", "--set", "sweep.plane=4"], "sweep.planes"),
+        (["--fx", "600"], "video.avi is a recording, whose images do not follow the lens; give a camera, or replay a"),
     ],
 )
 def test_what_cannot_run_is_a_sentence(given, words, tmp_path):

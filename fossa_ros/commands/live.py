@@ -25,7 +25,7 @@ RATED = 8  # depth maps over which the rate is taken
 
 
 @click.command("live")
-@click.option("--camera", default="0", show_default=True, help="Number, device, file or URL that OpenCV opens.")
+@click.option("--camera", default="0", show_default=True, help="Number, device or URL that OpenCV opens.")
 @click.option("--size", type=Numbers("width,height", int), help="Size of the images to ask the camera for.")
 @click.option("--fx", type=POSITIVE, help="Focal length of the camera in pixels of these images.")
 @click.option("--intrinsics", type=INTRINSICS, help="Intrinsics of the camera, in place of --fx.")
@@ -54,6 +54,7 @@ def command(camera, size, fx, intrinsics, backend, port, calibration, params, pa
         )
     from fossa_ros.evaluation.live import WEBCAM, LiveRig, pinhole
     from fossa_ros.io.atomic import check_writable
+    from fossa_ros.io.camera_source import is_file
     from fossa_ros.io.video import open_video
     from fossa_ros.parameters.node_config import FossaNodeConfig
     from fossa_ros.parameters.parameter_file import read_config
@@ -74,6 +75,11 @@ def command(camera, size, fx, intrinsics, backend, port, calibration, params, pa
         ended = stack.enter_context(ended_by_signal())
         window = stack.enter_context(contextlib.closing(opened)) if view and (opened := _window()) else None
         rig = LiveRig(config, open_video(camera, size), camera, partial(pinhole, fx=fx, given=intrinsics))
+        if is_file(camera):
+            raise InputError(
+                f"--camera {camera} is a recording, whose images do not follow the lens; give a camera, or replay a "
+                "bag with 'fossa replay'."
+            )
         stack.enter_context(rig)
         outputs = None
         if out is not None:

@@ -142,7 +142,7 @@ class CameraSource:
 
     def _pace(self) -> float:
         """Return the seconds between the images of a file; 0 for a camera, which has a pace of its own."""
-        if not _is_file(self.source):
+        if not is_file(self.source):
             return 0.0
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         return 1.0 / (rate if math.isfinite(rate) and rate > 0 else DEFAULT_RATE)
@@ -170,7 +170,7 @@ class CameraSource:
         )
 
 
-def _is_file(source: str) -> bool:
+def is_file(source: str) -> bool:
     """Return whether images come as fast as they are read: of a file, or numbered files (``image%04d.png``).
 
     A stream must not be slowed to the rate that it states: images would wait, and be stamped later and later. Its URL
