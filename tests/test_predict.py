@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,7 +23,7 @@ from fossa_ros.core.geometry import scaled_intrinsics
 from fossa_ros.core.resampling import enlarge_depth, shrink_stack
 from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.io import pictures
-from fossa_ros.io.atomic import replacing, replacing_files
+from fossa_ros.io.atomic import check_files, replacing, replacing_files
 from fossa_ros.io.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range
 from fossa_ros.io.stack_files import save_folder, save_npz
 from fossa_ros.pipeline.predict import OUTPUTS, predict
@@ -220,6 +221,15 @@ def test_ctrl_c_leaves_the_earlier_outputs_alone(stack_file, tmp_path, monkeypat
     (out / "depth.npy").write_text("earlier")
     refusal("predict", stack_file, "--out", out, status=130)
     assert [p.name for p in out.iterdir()] == ["depth.npy"] and (out / "depth.npy").read_text() == "earlier"
+
+
+def test_a_device_or_a_pipe_is_never_replaced_by_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for check in (lambda: replacing(pipe).__enter__(), lambda: check_files([pipe])):
+        with pytest.raises(InputError, match=r"pipe cannot be replaced: it is a device or a pipe"):
+            check()
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
 
 
 def test_folders_among_the_outputs_replace_whole_folders(tmp_path):

@@ -23,6 +23,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         InputError: the file cannot be written or renamed.
     """
     path = Path(path)
+    _check_regular(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     made = [p for p in path.parents if not p.exists()]
     try:
@@ -103,7 +104,14 @@ def check_files(files: Iterable[Path]) -> None:
     for file in files:
         if file.is_dir():
             raise InputError(f"{file} cannot be written: it is a folder; give another path.")
+        _check_regular(file)
         check_writable(file.absolute().parent)
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse a device or a pipe, which renaming would replace for all programs."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} cannot be replaced: it is a device or a pipe, not a file; give another path.")
 
 
 def _reason(error: OSError) -> str:
