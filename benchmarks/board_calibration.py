@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from fossa_ros.calibration.board.board import BOARDS
-from fossa_ros.calibration.board.calibrate_board import BoardCalibration, calibrate_board
+from fossa_ros.calibration.board.board_calibration import BoardCalibration
+from fossa_ros.calibration.board.calibrate_board import calibrate_board
 from fossa_ros.calibration.board.report import overview, picture_of
 from fossa_ros.calibration.lens_calibration import CalibratedDevice
 from fossa_ros.calibration.live import both_ways

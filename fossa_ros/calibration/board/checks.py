@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fossa_ros.calibration.board.adjustment import Adjustment
 from fossa_ros.calibration.board.board import BOARDS, Board
+from fossa_ros.calibration.board.board_calibration import BoardCalibration
 from fossa_ros.calibration.board.detection import papers_in
 from fossa_ros.calibration.board.guidance import tilt_of, uncovered_corners
 from fossa_ros.calibration.board.observation import SweepObservation
 from fossa_ros.calibration.series import CalibrationSeries, Direction
 from fossa_ros.core.errors import InputError
-
-if TYPE_CHECKING:
-    from fossa_ros.calibration.board.calibrate_board import BoardCalibration
 
 FEWEST_SWEEPS = 4
 _LOOKED_AT = 9  # frames of a sweep in which the paper is recognised

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fossa_ros.calibration.board.calibrate_board import BoardCalibration
+from fossa_ros.calibration.board.board_calibration import BoardCalibration
 from fossa_ros.calibration.board.observation import SweepObservation
 from fossa_ros.calibration.series import Direction
 from fossa_ros.io.atomic import replacing
