@@ -53,7 +53,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert (tmp_path / "r.json").read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["r.json"]
     with pytest.raises(InputError, match="cannot be written"):
-        write_results(tmp_path / "missing" / "r.json", results())
+        write_results(tmp_path / "r.json" / "r.json", results())
+    write_results(tmp_path / "missing" / "r.json", results())
+    assert (tmp_path / "missing" / "r.json").exists()
 
 
 @pytest.mark.parametrize(
