@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from fossa_ros.commands.calibrate_board import board, check, print_sheet
 from fossa_ros.commands.lens_options import opens_lens
 from fossa_ros.commands.option_types import INTRINSICS, NOT_NEGATIVE, NUMBER, PATH, REGION, BagAtDistance, FocusDistance
 from fossa_ros.commands.progress import counted, progress_bar
-from fossa_ros.commands.recording_session import CAMERA, await_enter, new_recording, open_camera
+from fossa_ros.commands.recording_session import CAMERA, await_enter, new_recording, open_camera, read_bags, takes_bags
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import check_writable
 
@@ -130,40 +130,11 @@ def folder(recording, out, settings):
 
 @command.command("bag")
 @click.argument("bags", nargs=-1, required=True, type=BagAtDistance())
-@click.option("--image-topic", default="/image", show_default=True, help="Topic of sensor_msgs/Image.")
-@click.option(
-    "--command-topic", default="/lens/command", show_default=True, help="Topic of lens commands, numbers of std_msgs."
-)
-@click.option(
-    "--settling",
-    default=0.1,
-    show_default=True,
-    type=NOT_NEGATIVE,
-    help="Seconds from a command until the lens has settled.",
-)
-@click.option(
-    "--exposure", default=0.01, show_default=True, type=NOT_NEGATIVE, help="Seconds of exposure and readout of a frame."
-)
-@click.option("--backend", default="", help="Lens driver that the calibration is for; see 'fossa lens list'.")
-@click.option("--unit", default="steps", show_default=True, help="Unit of the lens command.")
+@takes_bags
 @calibrates
-def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out, settings):
+def bag(bags, out, settings, **reading):
     """Calibrate from bags, one or more for each distance: METRES=BAG, for example 0.5=half_metre."""
-    from fossa_ros.calibration.bag import read_bag
-    from fossa_ros.calibration.lens_calibration import CalibratedDevice
-    from fossa_ros.core.sample_range import SampleRange
-    from fossa_ros.messages.images import rgb_from_message
-
-    decode = partial(rgb_from_message, sample_range=SampleRange())
-    topics = {"image_topic": image_topic, "command_topic": command_topic}
-    timing = {"settling": settling, "exposure": exposure}
-    series = []
-    with counted("Reading the bags", len(bags)) as advance:
-        for distance, path in bags:
-            series.append(read_bag(path, distance, decode, **topics, **timing))
-            advance()
-    commands = [frame.command for each in series for frame in each.frames]
-    device = CalibratedDevice(backend, backend or "lens", "command", unit, min(commands), max(commands))
+    series, device = read_bags(bags, **reading)
     _calibrate(series, device, out, settings)
 
 

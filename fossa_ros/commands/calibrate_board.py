@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fossa_ros.commands.lens_options import opens_lens
-from fossa_ros.commands.option_types import FILE, NOT_NEGATIVE, NUMBER, PATH, POSITIVE, FocusDistance
+from fossa_ros.commands.option_types import FILE, NUMBER, PATH, POSITIVE, FocusDistance
 from fossa_ros.commands.progress import counted, progress_bar
-from fossa_ros.commands.recording_session import CAMERA, await_enter, new_recording, open_camera, refuse_repeated
+from fossa_ros.commands.recording_session import (
+    CAMERA,
+    await_enter,
+    new_recording,
+    open_camera,
+    read_bags,
+    refuse_repeated,
+    takes_bags,
+)
 from fossa_ros.io.atomic import check_files
 
 PAPERS = click.Choice(["a4", "a3", "letter"])
@@ -117,40 +125,12 @@ def folder(recordings, out, settings):
 
 @board.command("bag")
 @click.argument("bags", nargs=-1, required=True, type=PATH)
-@click.option("--image-topic", default="/image", show_default=True, help="Topic of sensor_msgs/Image.")
-@click.option(
-    "--command-topic", default="/lens/command", show_default=True, help="Topic of lens commands, numbers of std_msgs."
-)
-@click.option(
-    "--settling",
-    default=0.1,
-    show_default=True,
-    type=NOT_NEGATIVE,
-    help="Seconds from a command until the lens has settled.",
-)
-@click.option(
-    "--exposure", default=0.01, show_default=True, type=NOT_NEGATIVE, help="Seconds of exposure and readout of a frame."
-)
-@click.option("--backend", default="", help="Lens driver that the calibration is for; see 'fossa lens list'.")
-@click.option("--unit", default="steps", show_default=True, help="Unit of the lens command.")
+@takes_bags
 @calibrates
-def bag(bags, image_topic, command_topic, settling, exposure, backend, unit, out, settings):
+def bag(bags, out, settings, **reading):
     """Calibrate from bags, one for each place of the board."""
-    from fossa_ros.calibration.bag import read_bag
-    from fossa_ros.calibration.lens_calibration import CalibratedDevice
-    from fossa_ros.core.sample_range import SampleRange
-    from fossa_ros.messages.images import rgb_from_message
-
     refuse_repeated(bags)
-    decode = partial(rgb_from_message, sample_range=SampleRange())
-    topics = {"image_topic": image_topic, "command_topic": command_topic}
-    series = []
-    with counted("Reading the bags", len(bags)) as advance:
-        for path in bags:
-            series.append(read_bag(path, None, decode, **topics, settling=settling, exposure=exposure))
-            advance()
-    commands = [frame.command for each in series for frame in each.frames]
-    device = CalibratedDevice(backend, backend or "lens", "command", unit, min(commands), max(commands))
+    series, device = read_bags(((None, path) for path in bags), **reading)
     _calibrate(series, device, out, settings)
 
 
