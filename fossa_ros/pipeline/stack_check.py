@@ -8,7 +8,7 @@ images clearly better. Without texture, or with a lens whose blur hardly changes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from fossa_ros.core import optics
 from fossa_ros.core.rectified import blur_scale
-from fossa_ros.core.stack import FocusStack
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.classical.blur_factor import BlurFactor, FactorProfile
 from fossa_ros.estimators.classical.blur_model import known_blur_gains
 from fossa_ros.estimators.classical.focus_measure import FLICKER_GRID, MOST_FLICKER, flicker_gains
@@ -114,15 +114,18 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
         captured: the planes before they were warped, where they were. Warping by a part of a pixel blurs each plane
             differently, which can hide that a lens does not move.
     """
-    if captured is not None and captured is not stack and (found := _checked(captured)).unmoved:
-        return found
-    found = _checked(stack)
+    gains = as_captured = _brightness_gains(stack if captured is None else captured)
+    if captured is not None and captured is not stack:
+        if (found := _checked(captured, as_captured)).unmoved:
+            return found
+        gains = _brightness_gains(stack)
+    found = _checked(stack, gains)
     if not (found.refusal or found.warning):
-        found = replace(found, warning=_drifting_exposure(stack if captured is None else captured))
+        found = replace(found, warning=_drifting_exposure(as_captured))
     return found
 
 
-def _checked(stack: FocusStack) -> StackFindings:
+def _checked(stack: FocusStack, brightness: np.ndarray) -> StackFindings:
     powers = optics.dioptres(stack.focus_distances)
     order = np.argsort(-powers, kind="stable")
     if len(order) > PLANES:
@@ -131,7 +134,7 @@ def _checked(stack: FocusStack) -> StackFindings:
     span = float(focus[0] - focus[-1])
     if span == 0:
         return NOTHING
-    if refusal := _unequal_brightness(stack, order):
+    if refusal := _unequal_brightness([stack.planes[i] for i in order], brightness[order]):
         return StackFindings(refusal)
     width = stack.size[1]
     gains = known_blur_gains(stack, min(width, WIDTHS[1]))
@@ -311,10 +314,8 @@ def _taken(image: np.ndarray, reduced: int) -> np.ndarray:
     return middle if scale == 1.0 else cv2.resize(middle, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def _unequal_brightness(stack: FocusStack, order: np.ndarray) -> str:
+def _unequal_brightness(planes: Sequence[FocusPlane], gains: np.ndarray) -> str:
     """Return the refusal of planes whose brightness differs by more than the estimators equalise, or nothing."""
-    planes = [stack.planes[i] for i in order]
-    gains = _brightness_gains(stack)[order]
     odd = int(np.abs(np.log(np.maximum(gains, 1e-6))).argmax())
     ratio = max(gains[odd], 1.0 / max(gains[odd], 1e-6))
     if ratio <= MOST_FLICKER:
@@ -331,12 +332,12 @@ def _brightness_gains(stack: FocusStack) -> np.ndarray:
     return flicker_gains(np.stack(small).astype(np.float32).mean(axis=-1))
 
 
-def _drifting_exposure(stack: FocusStack) -> str:
+def _drifting_exposure(gains: np.ndarray) -> str:
     """Return a warning of planes whose brightness changes steadily in the order they were taken, or nothing.
 
     The estimators equalise it, but automatic exposure is about to change by more than that, or has.
     """
-    steps = -np.diff(np.log(np.maximum(_brightness_gains(stack), 1e-6)))
+    steps = -np.diff(np.log(np.maximum(gains, 1e-6)))
     ratio = float(np.exp(np.abs(steps.sum())))
     if len(steps) < 2 or ratio < DRIFT or np.abs(steps).sum() > abs(steps.sum()) * (1 + WITH_NOISE):
         return ""
