@@ -15,6 +15,7 @@ from fossa_ros.calibration.board.adjustment import (
     Corners,
     Registrations,
     adjust,
+    breathing_basis,
     first_camera,
     spline_basis,
 )
@@ -84,11 +85,12 @@ def calibrate_board(
         start = _breathing_start(adjustment.camera, focus, (low + high) / 2 if reference is None else reference)
         corners = _corners(sweeps, focus)
         if number == 1:
-            name, models = choose_model(without_breathing(corners, adjustment.camera), board, size)
+            held = without_breathing(corners, adjustment.camera)
+            name, models = choose_model(held, board, size)
             if name != start.model:
-                first = first_camera(without_breathing(corners, adjustment.camera), board, size, name)
+                first = first_camera(held, board, size, name)
                 assert first is not None  # the model was fitted to this
-                first = adjust(without_breathing(corners, adjustment.camera), board, first, rounds=1).camera
+                first = adjust(held, board, first, rounds=1).camera
                 start = replace(start, K=first.K, D=first.D, model=name)
                 adjustment = replace(adjustment, rotations=np.zeros(0))
             progress("adjustment")
@@ -195,9 +197,7 @@ def _calibration(
     camera = adjustment.camera
     height, width = camera.size
     places = camera.knots if camera.knots[0] >= 0 else np.linspace(0.0, camera.knots[-1], KNOTS)
-    change = (
-        spline_basis(camera.knots, places) - spline_basis(camera.knots, np.array([camera.reference]))
-    ) @ camera.values
+    change = breathing_basis(camera, places) @ camera.values
     breathing = Breathing(
         width, height, camera.reference, places, np.exp(change[:, 0]), change[:, 1:], adjustment.scale_uncertainty
     )
