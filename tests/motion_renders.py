@@ -7,8 +7,9 @@ import functools
 import cv2
 import numpy as np
 
+from fossa_ros.core.srgb import srgb_decode
 from fossa_ros.core.stack import FocusPlane, FocusStack
-from fossa_ros.simulation.camera import SimulatedCamera, srgb_decode
+from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.motion_path import rotation_matrix
 from fossa_ros.simulation.stack_renderer import render_stack
 

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
+from fossa_ros.core.srgb import srgb_decode
 from fossa_ros.io.stack_files import load_stack
-from fossa_ros.simulation.camera import SimulatedCamera, srgb_decode
+from fossa_ros.simulation.camera import SimulatedCamera
 
 KEPT = sorted((Path(__file__).parent / "data" / "path_traced").glob("*.npz"))
 CAMERA = SimulatedCamera(width=161, height=24, fx=300.0, focal_length=0.035, f_number=1.0)

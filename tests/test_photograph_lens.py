@@ -7,7 +7,7 @@ import pytest
 
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
-from fossa_ros.simulation.camera import srgb_decode
+from fossa_ros.core.srgb import srgb_decode
 from fossa_ros.simulation.photograph_lens import refocus_photograph
 
 K = np.array([[400.0, 0, 119.5], [0, 400.0, 39.5], [0, 0, 1]])

@@ -7,7 +7,8 @@ import pytest
 
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
-from fossa_ros.simulation.camera import FULL_SCALE, LIGHT_OF_CODE, SimulatedCamera, srgb_decode, srgb_encode
+from fossa_ros.core.srgb import srgb_decode, srgb_encode
+from fossa_ros.simulation.camera import FULL_SCALE, LIGHT_OF_CODE, SimulatedCamera
 from fossa_ros.simulation.live_sensor import LiveSensor
 from fossa_ros.simulation.motion_path import Pose, drift, rotation_matrix
 from fossa_ros.simulation.raycast import Pinhole, Rectangle, Sphere, cast_view

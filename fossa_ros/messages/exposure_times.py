@@ -37,9 +37,8 @@ class ExposureTimes:
     """Add the reported exposure time and number to frames, and pass them on in their order. Not thread-safe.
 
     The report is a ``diagnostic_msgs/DiagnosticArray`` with the header of the image and the key ``ExposureTime``, or
-    the key of the counter. It
-    may arrive before or after its frame. A frame waits for it until the next frame arrives at the latest, and is passed
-    on without an exposure time then; the configured one is used.
+    the key of the counter. It may arrive before or after its frame. A frame waits for it until the next frame arrives
+    at the latest, and is passed on without an exposure time then; the configured one is used.
 
     Args:
         on_frame: receives the frames.

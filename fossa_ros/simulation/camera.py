@@ -12,21 +12,10 @@ from fossa_ros.core import optics
 from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import parameter
+from fossa_ros.core.srgb import srgb_decode, srgb_encode
 
 FULL_SCALE = 65535.0
 """Linear light that saturates the sensor, in the integer units in which views are summed."""
-
-
-def srgb_encode(light):
-    """Convert linear light in 0..1 to sRGB code values in 0..1 (IEC 61966-2-1)."""
-    light = np.asarray(light)
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
-
-
-def srgb_decode(code):
-    """Convert sRGB code values in 0..1 to linear light in 0..1 (IEC 61966-2-1)."""
-    code = np.asarray(code)
-    return np.where(code <= 0.04045, code / 12.92, ((np.maximum(code, 0.04045) + 0.055) / 1.055) ** 2.4)
 
 
 LIGHT_OF_CODE = np.rint(FULL_SCALE * srgb_decode(np.arange(256) / 255.0)).astype(np.float32)

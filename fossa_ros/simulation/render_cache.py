@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fossa_ros.core import optics
+from fossa_ros.core import optics, srgb
 from fossa_ros.core.errors import InputError
 from fossa_ros.io.atomic import replacing
 
@@ -75,7 +75,7 @@ def _remove_oldest(folder: Path) -> None:
 
 def _code_version() -> str:
     """Return a hash of the modules and libraries that the renders depend on."""
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(optics.__file__)]
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(optics.__file__), Path(srgb.__file__)]
     code = hashlib.sha256(f"numpy {np.__version__}, OpenCV {cv2.__version__}".encode())
     for source in sources:
         code.update(source.read_bytes())

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fossa_ros.calibration.board.adjustment import Camera, breathing_basis, image_centre
 from fossa_ros.calibration.board.observation import SweepObservation
 from fossa_ros.core.camera_model import Rectification
+from fossa_ros.core.srgb import srgb_decode
 
 _PATCH = 1.0  # of a square: side of the patch that is compared
 _MOST_CORNERS = 10  # of a sweep
@@ -168,9 +169,9 @@ def _disc(diameter: float) -> npt.NDArray[np.float32]:
 
 
 def _linear(image: np.ndarray, encoded: bool) -> npt.NDArray[np.float32]:
-    """Return linear light of an (H, W) uint8 image in sRGB (IEC 61966-2-1), or the values as they are."""
+    """Return linear light of an (H, W) uint8 image in sRGB, or the values as they are."""
     code = np.arange(256, dtype=np.float64) / 255
-    light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4) if encoded else code
+    light = srgb_decode(code) if encoded else code
     return np.asarray(light.astype(np.float32)[image])
 
 
