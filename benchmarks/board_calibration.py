@@ -19,7 +19,9 @@ import numpy as np
 from fossa_ros.calibration.board.board import BOARDS
 from fossa_ros.calibration.board.board_calibration import BoardCalibration
 from fossa_ros.calibration.board.calibrate_board import calibrate_board
+from fossa_ros.calibration.board.detection import BoardFinder
 from fossa_ros.calibration.board.report import overview, picture_of
+from fossa_ros.calibration.board.session_view import session_picture
 from fossa_ros.calibration.lens_calibration import CalibratedDevice
 from fossa_ros.calibration.live import both_ways
 from fossa_ros.calibration.recording import DESCRIPTION, RecordingWriter, read_recording
@@ -181,12 +183,16 @@ def depth_errors(optics: BoardLens, result: BoardCalibration) -> dict[str, float
 
 
 def write_pictures(folder: Path, name: str, result: BoardCalibration) -> None:
-    """Write the board of the first eight sweeps where it is sharpest, and the plots of the report."""
+    """Write the board of the first eight sweeps where it is sharpest, the plots of the report, and the live view."""
     white = (255, 255, 255)
     shown = [cv2.copyMakeBorder(picture_of(result, k), 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=white) for k in range(8)]
     rows = [np.hstack(shown[:4]), np.hstack(shown[4:])]
     cv2.imwrite(str(folder / f"board-places-{name}.jpg"), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 80])
     write_figure(folder / f"board-plots-{name}.png", overview(result))
+    # The page beside the board while it is held at the fifth place.
+    frame = int(np.bincount(result.sweeps[4].frames).argmax())
+    page = session_picture(result.series[4].frames[frame].load(), result.sweeps[:4], BoardFinder(result.board))
+    cv2.imwrite(str(folder / f"board-view-{name}.jpg"), page, [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 
 def main():

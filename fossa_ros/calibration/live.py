@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import cv2
@@ -12,11 +14,13 @@ import numpy as np
 from fossa_ros.calibration.lens_calibration import CalibratedDevice
 from fossa_ros.calibration.recording import RecordingWriter
 from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries
+from fossa_ros.core.errors import InputError
 from fossa_ros.io.video import no_more_images, open_video
 from fossa_ros.lens import FocusLens
 
 CLOCK_MARGIN_NS = 2_000_000
 SOAK_PERIOD_S = 1.0
+PREVIEW_PERIOD_S = 0.1
 
 
 class CalibrationCamera(Protocol):
@@ -64,6 +68,48 @@ class VideoCamera:
     def close(self) -> None:
         """Release the camera."""
         self._capture.release()
+
+
+class ShownCamera:
+    """A camera whose images are also handed to ``show``, which must return at once."""
+
+    def __init__(self, camera: CalibrationCamera, show: Callable[[np.ndarray], None]):
+        self._camera, self._show = camera, show
+
+    def frame_after(self, t_ns: int) -> np.ndarray:
+        """Return a frame of the camera."""
+        image = self._camera.frame_after(t_ns)
+        self._show(image)
+        return image
+
+    def wait(self, seconds: float) -> None:
+        """Wait."""
+        self._camera.wait(seconds)
+
+
+@contextmanager
+def previewed(camera: CalibrationCamera) -> Iterator[None]:
+    """Take frames on a thread of its own, which ends before the block does, so that a person sees what is placed.
+
+    A camera that fails ends the frames only: whoever uses it next is told why.
+    """
+    ended = threading.Event()
+
+    def take() -> None:
+        while not ended.is_set():
+            try:
+                camera.frame_after(time.time_ns())
+            except InputError:
+                return
+            ended.wait(PREVIEW_PERIOD_S)
+
+    thread = threading.Thread(target=take, name="preview", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def device_of(lens: FocusLens) -> CalibratedDevice:

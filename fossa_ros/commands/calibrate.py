@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from fossa_ros.commands.calibrate_board import board, check, print_sheet
+from fossa_ros.commands.calibrate_board import board, print_sheet
+from fossa_ros.commands.calibrate_check import check
 from fossa_ros.commands.lens_options import opens_lens
 from fossa_ros.commands.option_types import INTRINSICS, NOT_NEGATIVE, NUMBER, PATH, REGION, BagAtDistance, FocusDistance
 from fossa_ros.commands.progress import counted, progress_bar

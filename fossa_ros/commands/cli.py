@@ -64,8 +64,8 @@ class LazyCommands(click.Group):
                 raise
             click.echo(f"fossa: {missing}", err=True)
             ctx.exit(1)
-        except KeyboardInterrupt:
-            click.echo("fossa: interrupted.", err=True)
+        except KeyboardInterrupt as stop:  # its words say what is kept
+            click.echo(f"fossa: interrupted{'; ' * bool(str(stop))}{stop}.", err=True)
             ctx.exit(130)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fossa_ros.commands.option_types import NUMBER, PATH
+from fossa_ros.commands.signals import interrupted_by_sigterm
 from fossa_ros.core.errors import InputError
 
 
@@ -44,4 +45,5 @@ def command(out, seconds, scene, parameters, raw, distortion):
         from fossa_ros.ros.demo import run_demo
     except ImportError as error:
         raise InputError(f"The demo needs ROS 2 ({error}); install the package with its ROS wheels.") from error
-    run_demo(out, seconds, scene, pairs, raw, distortion)
+    with interrupted_by_sigterm():
+        run_demo(out, seconds, scene, pairs, raw, distortion)

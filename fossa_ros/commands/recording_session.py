@@ -21,7 +21,7 @@ CAMERA = click.option(
     help="Number, device, file or URL that OpenCV opens; or topic:/camera/image_raw, a ROS topic of images.",
 )
 
-_OF_BAGS = (
+_OF_TOPICS = (
     click.option("--image-topic", default="/image", show_default=True, help="Topic of sensor_msgs/Image."),
     click.option(
         "--command-topic",
@@ -43,6 +43,9 @@ _OF_BAGS = (
         type=NOT_NEGATIVE,
         help="Seconds of exposure and readout of a frame.",
     ),
+)
+_OF_BAGS = (
+    *_OF_TOPICS,
     click.option("--backend", default="", help="Lens driver that the calibration is for; see 'fossa lens list'."),
     click.option("--unit", default="steps", show_default=True, help="Unit of the lens command."),
 )
@@ -51,6 +54,13 @@ _OF_BAGS = (
 def takes_bags(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of ``read_bags``."""
     for option in reversed(_OF_BAGS):
+        function = option(function)
+    return function
+
+
+def takes_topics(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of ``read_bags`` but those that say which lens it is."""
+    for option in reversed(_OF_TOPICS):
         function = option(function)
     return function
 

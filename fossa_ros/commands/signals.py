@@ -24,3 +24,21 @@ def ended_by_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as Ctrl-C does: lenses are parked, child processes end, and nothing is half-written.
+
+    While it unwinds, a further SIGTERM changes nothing; Ctrl-C still interrupts.
+    """
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -70,7 +70,7 @@ def run_demo(
         raise InputError(f"The demo must run for a positive number of seconds, not {seconds:g}.")
     environment.complete()
     out, domain = Path(out), os.environ.get("ROS_DOMAIN_ID", "")
-    with _interrupted_by_sigterm(), environment.isolated(), replacing_files(out, FILES) as work:
+    with environment.isolated(), replacing_files(out, FILES) as work:
         run = _record(work, seconds, scene, parameters or {}, raw, distortion)
         summary = summarise(run, seconds)
         if not summary["sweeps_scored"]:
@@ -169,17 +169,3 @@ def _sweep(recorder: Recorder, nodes: _Nodes, bar: Progress, seconds: float) -> 
 
 def _log_ends(logs: Path) -> str:
     return "\n".join(line for log in sorted(logs.glob("*.log")) for line in log.read_text().splitlines()[-5:])
-
-
-@contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does, so that the child processes end too."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -15,8 +15,10 @@ _ENDS = 0.25  # of the range of commands: a board that is sharpest there counts 
 _TILTED = np.radians(12)
 _TILTS = 4  # sweeps with a tilted board
 _FOCAL_LENGTH = 0.9  # of the image width: to tell tilts roughly
-_QUARTERS = {(0, 0): "top left", (0, 1): "top right", (1, 1): "bottom right", (1, 0): "bottom left"}
-_OUTER = 0.15  # of the image size: a quarter counts when corners of the board lie this close to the image's corner
+QUARTERS = {(0, 0): "top left", (0, 1): "top right", (1, 1): "bottom right", (1, 0): "bottom left"}
+"""Names of the corners of the image, by whether they are low and right."""
+OUTER = 0.15
+"""Of the image size: a corner of the image counts as seen when corners of the board lie this close to it."""
 
 
 def still_missing(sweeps: Sequence[SweepObservation], board: Board) -> Iterator[str]:
@@ -44,13 +46,19 @@ def still_missing(sweeps: Sequence[SweepObservation], board: Board) -> Iterator[
 
 def uncovered_corners(sweeps: Sequence[SweepObservation]) -> list[str]:
     """Return the names of the corners of the image close to which no corner of the board was seen."""
-    height, width = sweeps[0].size
+    seen = covered_quarters(sweeps)
+    return [name for quarter, name in QUARTERS.items() if quarter not in seen]
+
+
+def covered_quarters(sweeps: Sequence[SweepObservation]) -> set[tuple[int, int]]:
+    """Return which corners of the image, of ``QUARTERS``, corners of the board were seen close to."""
     seen = set()
     for sweep in sweeps:
+        height, width = sweep.size
         shares = sweep.places / (width, height)
-        near = (np.minimum(shares, 1 - shares) < _OUTER).all(axis=1)
+        near = (np.minimum(shares, 1 - shares) < OUTER).all(axis=1)
         seen |= {(int(y > 0.5), int(x > 0.5)) for x, y in shares[near]}
-    return [name for quarter, name in _QUARTERS.items() if quarter not in seen]
+    return seen
 
 
 def sharpest_commands(sweep: SweepObservation) -> np.ndarray:
