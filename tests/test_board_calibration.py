@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from dataclasses import replace
 
 import cv2
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from board_sweeps import BOARD, CAMERA, COMMANDS, DEVICE, LENS, PLACES, STEP
 from fossa_ros.calibration.board.adjustment import Camera, Corners, adjust, bent_corners, project
 from fossa_ros.calibration.board.board import BOARDS
+from fossa_ros.calibration.board.board_calibration import BoardCalibration
 from fossa_ros.calibration.board.calibrate_board import calibrate_board
 from fossa_ros.calibration.board.calibration_check import check_calibration, verdict
 from fossa_ros.calibration.board.checks import refuse_bent
@@ -24,6 +26,7 @@ from fossa_ros.calibration.calibration_file import read_calibration, write_calib
 from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.recording import RecordingWriter
 from fossa_ros.calibration.series import CalibrationFrame, CalibrationSeries, Direction
+from fossa_ros.commands.calibrate_board import write_results
 from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
 from fossa_ros.simulation.board_rig import BoardRig, facing
@@ -177,8 +180,13 @@ def test_a_camera_that_repeats_frames_is_named(series):
         calibrate_board([series[0], CalibrationSeries(tuple(frames), None), *series[2:]], DEVICE, BOARD)
 
 
-def test_a_board_that_was_never_near_is_said(series):
-    made = calibrate_board(series[2:], DEVICE, BOARD)
+@pytest.fixture(scope="module")
+def never_near(series) -> BoardCalibration:
+    return calibrate_board(series[2:], DEVICE, BOARD)
+
+
+def test_a_board_that_was_never_near_is_said(never_near):
+    made = never_near
     assert not made.good
     near = [each for each in made.warnings if each.startswith("The board was never nearer than 0.")]
     assert len(near) == 1 and "put it there in one more sweep" in near[0]
@@ -232,6 +240,25 @@ def test_files_that_cannot_be_written_are_named_before_the_work(recording, tmp_p
     sheet = tmp_path / "to print" / "board.pdf"
     assert CliRunner().invoke(main, ["calibrate", "print", "--out", str(sheet)]).exit_code == 0
     assert sheet.read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_full_disk_leaves_no_calibration_without_its_report(never_near, tmp_path, before):
+    """The files may be 100 kB at most: room for the calibration, none for the report with its pictures."""
+    out = tmp_path / "new" / "lens.yaml"
+    if before:
+        write_results(out, never_near)
+    known = {path.name: path.read_bytes() for path in out.parent.glob("*")}
+    assert len(known) == 3 * before
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"/lens-report\.html cannot be written \(file too large\); give another"):
+            write_results(out, never_near)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in out.parent.glob("*")} == known
+    assert out.parent.exists() == before
 
 
 def test_too_few_sweeps_are_refused(series):

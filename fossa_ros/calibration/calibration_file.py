@@ -21,7 +21,7 @@ from fossa_ros.calibration.lens_calibration import (
 from fossa_ros.calibration.peaks import FocusPass
 from fossa_ros.core.camera_model import checked_distortion
 from fossa_ros.core.errors import InputError
-from fossa_ros.io.atomic import replacing
+from fossa_ros.io.atomic import write_together
 from fossa_ros.io.documents import Finite, NotNegative, convert, load_yaml
 
 VERSION = 1
@@ -141,11 +141,12 @@ class _File(msgspec.Struct):
 
 
 def write_calibration(path: str | Path, calibration: LensCalibration, passes: Sequence[FocusPass] = ()) -> None:
-    """Write a calibration, and for information the measurements it is based on.
+    """Write ``calibration_text``; raises InputError if the file cannot be written."""
+    write_together({Path(path): calibration_text(calibration, passes)})
 
-    Raises:
-        InputError: the file cannot be written.
-    """
+
+def calibration_text(calibration: LensCalibration, passes: Sequence[FocusPass] = ()) -> str:
+    """Return a calibration as YAML, and for information the measurements it is based on."""
     device, temperature, breathing = calibration.device, calibration.temperature, calibration.breathing
     content: dict[str, Any] = {
         _KEY: VERSION,
@@ -208,9 +209,7 @@ def write_calibration(path: str | Path, calibration: LensCalibration, passes: Se
         }
         for each in passes
     ]
-    text = yaml.safe_dump(_plain(content), sort_keys=False, width=120, default_flow_style=None)
-    with replacing(Path(path)) as partial:
-        partial.write_text(f"# Made by 'fossa calibrate'; set lens.calibration of fossa_node to this file.\n{text}")
+    return f"# Made by 'fossa calibrate'; set lens.calibration of fossa_node to this file.\n{_yaml(content)}"
 
 
 def camera_info(calibration: LensCalibration) -> dict[str, Any]:
@@ -238,15 +237,9 @@ def camera_info(calibration: LensCalibration) -> dict[str, Any]:
     }
 
 
-def write_camera_info(path: str | Path, calibration: LensCalibration) -> None:
-    """Write the file that camera_info_url of a camera driver names.
-
-    Raises:
-        InputError: the calibration has no camera, or the file cannot be written.
-    """
-    text = yaml.safe_dump(_plain(camera_info(calibration)), sort_keys=False, width=120, default_flow_style=None)
-    with replacing(Path(path)) as partial:
-        partial.write_text(text)
+def camera_info_text(calibration: LensCalibration) -> str:
+    """Return ``camera_info`` as YAML: the file that camera_info_url of a camera driver names."""
+    return _yaml(camera_info(calibration))
 
 
 def read_calibration(path: str | Path) -> LensCalibration:
@@ -314,6 +307,10 @@ def _check_length(name: str, values: Sequence[float], others: Sequence[float]) -
 
 def _four(K: np.ndarray) -> dict[str, float]:
     return {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
+
+
+def _yaml(content: Mapping[str, Any]) -> str:
+    return str(yaml.safe_dump(_plain(content), sort_keys=False, width=120, default_flow_style=None))
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,7 +22,10 @@ from fossa_ros.commands.lens_options import opens_lens
 from fossa_ros.commands.option_types import FILE, PATH, POSITIVE, FocusDistance
 from fossa_ros.commands.progress import progress_bar
 from fossa_ros.commands.recording_session import new_recording, read_bags, refuse_repeated, takes_bags
-from fossa_ros.io.atomic import check_files
+from fossa_ros.io.atomic import check_files, write_together
+
+if TYPE_CHECKING:  # slow to import: when the command runs, not for its help
+    from fossa_ros.calibration.board.board_calibration import BoardCalibration
 
 
 def calibrates(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,8 +144,7 @@ def _keeping(folder: Path) -> Iterator[None]:
 def _calibrate(series, device, out: Path, printed: Printed, reference: float | None) -> None:
     """Calibrate, write the files and the report, and print a summary."""
     from fossa_ros.calibration.board.calibrate_board import calibrate_board
-    from fossa_ros.calibration.board.report import facts, write_report
-    from fossa_ros.calibration.calibration_file import write_calibration, write_camera_info
+    from fossa_ros.calibration.board.report import facts
 
     pattern = printed.board(series)
     with progress_bar() as bar:
@@ -158,13 +160,21 @@ def _calibrate(series, device, out: Path, printed: Printed, reference: float | N
             progress=lambda stage: bar.advance(tasks[stage]),
         )
         bar.update(tasks["adjustment"], total=bar.tasks[tasks["adjustment"]].completed)  # known at the end only
-    written = _written(out)
-    write_calibration(out, result.calibration)
-    write_camera_info(written[1], result.calibration)
-    write_report(written[2], result)
+    write_results(out, result)
     for name, value in facts(result):
         click.echo(f"{name}: {value}")
     for warning in result.warnings:
         click.echo(f"Warning: {warning}", err=True)
     click.echo(result.verdict)
-    click.echo(f"written: {', '.join(map(str, written))}")
+    click.echo(f"written: {', '.join(map(str, _written(out)))}")
+
+
+def write_results(out: Path, result: BoardCalibration) -> None:
+    """Write calibration, camera_info and report, or none of them; raises InputError if one cannot be written."""
+    from fossa_ros.calibration.board.report import report_page
+    from fossa_ros.calibration.calibration_file import calibration_text, camera_info_text
+
+    lens, camera, report = _written(out)
+    made = result.calibration
+    # The calibration comes last: a node that loads it finds what it is based on beside it.
+    write_together({report: report_page(result), camera: camera_info_text(made), lens: calibration_text(made)})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fossa_ros.core.errors import InputError
@@ -40,6 +40,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
         for empty in made:
             with suppress(OSError):
                 empty.rmdir()
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Write several texts as UTF-8: all of them, or none where one cannot be written.
+
+    All are written under temporary names before the first is renamed, so that a full disk leaves everything as it was.
+    They are renamed in their order: the last one is never there without the others.
+
+    Raises:
+        InputError: one cannot be written or renamed.
+    """
+    with ExitStack() as stack:
+        for path, text in reversed(texts.items()):  # the stack renames in the reverse of this order
+            stack.enter_context(replacing(path)).write_text(text, encoding="utf-8")
 
 
 @contextmanager

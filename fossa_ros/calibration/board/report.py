@@ -7,7 +7,6 @@ import html
 import io
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,7 +16,6 @@ from matplotlib.figure import Figure
 from fossa_ros.calibration.board.board_calibration import BoardCalibration
 from fossa_ros.calibration.board.observation import SweepObservation
 from fossa_ros.calibration.series import Direction
-from fossa_ros.io.atomic import replacing
 
 _COLOURS = {Direction.RISING: "tab:blue", Direction.FALLING: "tab:orange"}
 _WIDTH = 320  # px of a picture
@@ -31,12 +29,6 @@ table { border-collapse: collapse; } td { padding: .25em .8em; border-bottom: 1p
 .row { display: flex; flex-wrap: wrap; gap: 12px; } figure { margin: 0; } figcaption { font-size: 13px; }
 img { max-width: 100%; }
 """
-
-
-def write_report(path: str | Path, result: BoardCalibration) -> None:
-    """Write the page; raises InputError if the file cannot be written."""
-    with replacing(Path(path)) as partial:
-        partial.write_text(report_page(result), encoding="utf-8")
 
 
 def report_page(result: BoardCalibration) -> str:
