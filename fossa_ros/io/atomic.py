@@ -52,7 +52,7 @@ def write_together(texts: Mapping[Path, str]) -> None:
         InputError: one cannot be written or renamed.
     """
     with ExitStack() as stack:
-        for path, text in reversed(texts.items()):  # the stack renames in the reverse of this order
+        for path, text in reversed(list(texts.items())):  # the stack renames in the reverse of this order
             stack.enter_context(replacing(path)).write_text(text, encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ diffraction, no aberration and no shading, and the background is grey.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -43,6 +43,9 @@ class BoardLens:
         hysteresis: dioptres between the two directions.
         least, greatest: range of the command.
         reference_power: dioptres.
+        drift: dioptres per degC above ``ambient``.
+        ambient: degC at which ``power`` holds.
+        pupil_shift: metres by which the entrance pupil moves towards the scene per dioptre of focus.
     """
 
     camera: SimulatedCamera
@@ -51,6 +54,9 @@ class BoardLens:
     least: float
     greatest: float
     reference_power: float
+    drift: float = 0.0
+    ambient: float = 25.0
+    pupil_shift: float = 0.0
 
     def focus(self, command: float, rising: bool) -> float:
         """Return the true dioptres at a command."""
@@ -114,17 +120,32 @@ class BoardRig:
         return self.lens.camera.expose(self.light(pose, power)[..., None].copy(), self._rng)[..., 0]
 
     def sweep(
-        self, pose: Pose, commands: Sequence[float], focus: Callable[[int], float] | None = None
+        self,
+        pose: Pose,
+        commands: Sequence[float],
+        focus: Callable[[int], float] | None = None,
+        celsius: Callable[[int], float] | None = None,
     ) -> CalibrationSeries:
-        """Return the frames of one sweep; ``focus`` may replace the dioptres of the frame of a number."""
+        """Return the frames of one sweep.
+
+        ``focus`` may replace the dioptres of the frame of a number; ``celsius`` gives the temperature of the lens then,
+        which has no thermometer without it.
+        """
         frames = []
         rising = True
         for number, command in enumerate(commands):
             if number and command != commands[number - 1]:
                 rising = command > commands[number - 1]
-            power = self.lens.focus(command, rising) if focus is None else focus(number)
-            image = self.image(pose, power)
-            frames.append(CalibrationFrame(float(command), lambda image=image: image))
+            degrees = None if celsius is None else celsius(number)
+            if focus is not None:
+                power = focus(number)
+            else:
+                warmth = 0.0 if degrees is None else degrees - self.lens.ambient
+                power = self.lens.focus(command, rising) + self.lens.drift * warmth
+            nearer = self.lens.pupil_shift * (power - self.lens.reference_power)
+            seen = replace(pose, translation=pose.translation - (0.0, 0.0, nearer)) if nearer else pose
+            image = self.image(seen, power)
+            frames.append(CalibrationFrame(float(command), lambda image=image: image, degrees))
         return CalibrationSeries(tuple(frames), None)
 
     def _rendered(self, pose: Pose, power: float) -> np.ndarray:

@@ -92,6 +92,7 @@ class Adjustment:
         deviations: standard deviations of corners (px), log scales and shifts (px), as found.
         fx_uncertainty: of its logarithm.
         scale_uncertainty: of the log scale between the ends of the knots.
+        distance_uncertainties: (S,) metres, of the distance of the middle of the board by sweep.
         bend_uncertainty: (3,) metres.
     """
 
@@ -102,6 +103,7 @@ class Adjustment:
     deviations: tuple[float, float, float]
     fx_uncertainty: float
     scale_uncertainty: float
+    distance_uncertainties: npt.NDArray[np.float64]
     bend_uncertainty: npt.NDArray[np.float64]
 
     def depth(self, board: Board, sweep: int, corners: np.ndarray) -> npt.NDArray[np.float64]:
@@ -345,8 +347,28 @@ def adjust(
         deviations=deviations,
         fx_uncertainty=float(spreads[0]),
         scale_uncertainty=float(spreads[last] * 1e-2) if knots else float("nan"),
+        distance_uncertainties=_distance_spreads(board, turn, covariance),
         bend_uncertainty=spreads[after_values : after_values + 3] if bend else np.full(3, np.nan),
     )
+
+
+def _distance_spreads(board: Board, rotations: np.ndarray, covariance: np.ndarray) -> npt.NDArray[np.float64]:
+    """Return the standard deviation of the distance of the board's middle in each sweep, metres.
+
+    ``covariance`` ends with the rotations and the translations of all sweeps.
+    """
+    count = len(rotations)
+    first = len(covariance) - 6 * count
+    middle = np.array([*board.size, 0.0]) / 2
+    spreads = []
+    for sweep, rotation in enumerate(rotations):
+        turn = cv2.Rodrigues(rotation)
+        # Row-major (9, 3) change of the matrix by the rotation; its last row gives the distance.
+        by_turn = np.einsum("rkj,k->rj", turn[1].reshape(3, 3, 3).transpose(1, 2, 0), middle)[2]
+        gradient = np.array([*by_turn, 0.0, 0.0, 1.0])
+        columns = [*(first + 3 * sweep + np.arange(3)), *(first + 3 * (count + sweep) + np.arange(3))]
+        spreads.append(float(np.sqrt(max(gradient @ covariance[np.ix_(columns, columns)] @ gradient, 0.0))))
+    return np.array(spreads)
 
 
 def _prior(camera: Camera) -> npt.NDArray[np.float64]:

@@ -11,6 +11,7 @@ from fossa_ros.calibration.board.blur import BlurGain
 from fossa_ros.calibration.board.board import Board
 from fossa_ros.calibration.board.focus import FocusFit, FocusPeaks
 from fossa_ros.calibration.board.observation import SweepObservation
+from fossa_ros.calibration.board.pupil import EntrancePupil
 from fossa_ros.calibration.lens_calibration import LensCalibration
 from fossa_ros.calibration.series import CalibrationSeries, Direction
 
@@ -30,6 +31,7 @@ class BoardCalibration:
         distances: (C,) metres of the corners of each sweep.
         focus: (F,) dioptres of the frames of each sweep.
         blur: None if too few views tell.
+        pupil: where the distances count from.
         models: error of each model of distortion where it was not adjusted, px.
         warnings: sentences about what is weak and what to do.
     """
@@ -44,6 +46,7 @@ class BoardCalibration:
     distances: tuple[np.ndarray, ...]
     focus: tuple[np.ndarray, ...]
     blur: BlurGain | None
+    pupil: EntrancePupil
     models: dict[str, float]
     warnings: tuple[str, ...]
 

@@ -33,6 +33,7 @@ from fossa_ros.calibration.board.checks import (
 from fossa_ros.calibration.board.focus import FocusFit, FocusPeaks, centre_peaks, find_peaks, fit_focus
 from fossa_ros.calibration.board.model_choice import choose_model, without_breathing
 from fossa_ros.calibration.board.observation import SweepObservation, observe
+from fossa_ros.calibration.board.pupil import find_pupil
 from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, LensCalibration, Optics
 from fossa_ros.calibration.series import CalibrationSeries, Direction
 from fossa_ros.core.camera_model import EQUIDISTANT, PLUMB_BOB
@@ -126,6 +127,7 @@ def calibrate_board(
         distances=distances,
         focus=tuple(focus),
         blur=blur,
+        pupil=find_pupil(sweeps, focus, distances, adjustment),
         models=models,
         warnings=(),
     )

@@ -22,6 +22,8 @@ _CHANGES = 1.6  # of the noise between frames: images that differ show another f
 _CERTAIN = 4.0  # deviations
 _BENT, _WEAK_BEND = 0.006, 0.002  # of the width of the board: sag that spoils the distances, and that weakens them
 _TILTED = np.radians(15)
+_DRIFTS = 0.03  # D: of focus that may have drifted without being told
+_SAME_PLACE = 0.01  # of the nearest distance, by which the entrance pupil may move
 _SAME_DIOPTRES = 0.05  # by which a lens commanded in dioptres may differ from the board
 
 
@@ -141,8 +143,30 @@ def weaknesses(result: BoardCalibration, bent: Adjustment, unseen: Sequence[str]
             f"The focus is uncertain by {calibration.uncertainty:.3f} D; record more sweeps, with more steps and more "
             "light, and let nothing move while the lens is swept."
         )
+    temperature = calibration.temperature
+    if temperature is not None and temperature.uncertainty is not None:
+        warmed = (temperature.high or 0.0) - (temperature.low or 0.0)
+        if temperature.uncertainty * warmed > _DRIFTS:
+            yield (
+                f"The lens warmed by {warmed:.0f} degC, which may have moved the focus by "
+                f"{temperature.uncertainty * warmed:.2f} D; put the board where it was first once more, and sweep "
+                "again while the lens is warm."
+            )
+    if result.pupil.moves and abs(_pupil_error(result)) > _SAME_PLACE:
+        yield (
+            f"The entrance pupil moves by {1000 * abs(result.pupil.shift or 0.0):.2f} mm a dioptre of focus, which is "
+            f"not modelled: at {result.pupil.nearest:.2f} m distances are off by up to {_pupil_error(result):.1%}; "
+            "keep the reference near the distances that matter (--reference)."
+        )
     if result.blur is None:
         yield "The growth of blur could not be measured; step the lens over a wider range, with more light."
+
+
+def _pupil_error(result: BoardCalibration) -> float:
+    """Return the share of the nearest distance by which the entrance pupil moves away from that at the reference."""
+    focus = np.concatenate(list(result.focus))
+    most = float(np.abs(focus - result.adjustment.camera.reference).max())
+    return abs(result.pupil.shift or 0.0) * most / result.pupil.nearest
 
 
 def _reach(result: BoardCalibration) -> Iterator[str]:

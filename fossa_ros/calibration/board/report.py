@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from fossa_ros.calibration.board.board_calibration import BoardCalibration
 from fossa_ros.calibration.board.observation import SweepObservation
+from fossa_ros.calibration.lens_calibration import TemperatureModel
 from fossa_ros.calibration.series import Direction
 
 _COLOURS = {Direction.RISING: "tab:blue", Direction.FALLING: "tab:orange"}
@@ -46,7 +47,7 @@ def report_page(result: BoardCalibration) -> str:
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in facts(result)
     )
     parts.append(f"<h2>Figures</h2><table>{rows}</table><h2>Plots</h2><div class='row'>")
-    for title, draw in _plots():
+    for title, draw in _plots(result):
         figure = Figure(figsize=(5.6, 3.7), dpi=90, layout="constrained")
         _drawn(figure.subplots(), title, draw, result)
         parts.append(f'<figure><img alt="{html.escape(title)}" src="{_inline(_png(figure))}"></figure>')
@@ -68,15 +69,15 @@ def report_page(result: BoardCalibration) -> str:
 
 
 def overview(result: BoardCalibration) -> Figure:
-    """Return all plots of the page as one figure."""
+    """Return the plots of the page that every calibration has as one figure."""
     figure = Figure(figsize=(15, 7.5), dpi=80, layout="constrained")
-    for axes, (title, draw) in zip(figure.subplots(2, 3).flat, _plots(), strict=True):
+    for axes, (title, draw) in zip(figure.subplots(2, 3).flat, _plots(result), strict=False):
         _drawn(axes, title, draw, result)
     return figure
 
 
-def _plots() -> tuple[tuple[str, Callable[[Axes, BoardCalibration], None]], ...]:
-    return (
+def _plots(result: BoardCalibration) -> tuple[tuple[str, Callable[[Axes, BoardCalibration], None]], ...]:
+    always = (
         ("Focus over command", _focus),
         ("Each peak less the curve", _residuals),
         ("Sharpness of one corner of each sweep", _sharpness),
@@ -84,6 +85,9 @@ def _plots() -> tuple[tuple[str, Callable[[Axes, BoardCalibration], None]], ...]
         ("Blur against dioptres", _blur),
         (f"Corners seen, and their residuals {_ENLARGED} times enlarged", _corners),
     )
+    temperature = result.calibration.temperature
+    warmed = temperature is not None and temperature.coefficient is not None
+    return (*always, ("Drift with temperature", _drift)) if warmed else always
 
 
 def _drawn(axes: Axes, title: str, draw: Callable[[Axes, BoardCalibration], None], result: BoardCalibration) -> None:
@@ -97,8 +101,7 @@ def facts(result: BoardCalibration) -> Iterator[tuple[str, str]]:
     K, spread = camera.K, result.adjustment.fx_uncertainty
     yield "focus", f"{made.range[0]:.2f} to {made.range[1]:.2f} D +- {made.uncertainty:.3f} D"
     yield "hysteresis", f"{made.hysteresis:.3f} D" if len(result.fit.curves) > 1 else "unknown"
-    if made.temperature is not None and made.temperature.coefficient is not None:
-        yield "drift", f"{made.temperature.coefficient:+.4f} D/degC from {made.temperature.reference:.1f} degC"
+    yield "drift", _drift_words(made.temperature)
     yield (
         "camera",
         f"fx {K[0, 0]:.2f} +- {spread * K[0, 0]:.2f}, fy {K[1, 1]:.2f}, cx {K[0, 2]:.1f}, cy {K[1, 2]:.1f} px at "
@@ -120,9 +123,20 @@ def facts(result: BoardCalibration) -> Iterator[tuple[str, str]]:
             f"{result.blur.pixels_per_dioptre:.2f} +- {result.blur.uncertainty:.2f} px/D: an entrance pupil of "
             f"{1000 * made.optics.pupil:.2f} mm",
         )
+    yield "entrance pupil", str(result.pupil)
     yield "corners", f"{len(result.adjustment.residuals)}, residual {result.adjustment.deviations[0]:.3f} px"
     scale_words = "bar measured" if result.board.measured else "bar not measured"
     yield "board", f"{result.board.paper}, squares of {1000 * result.board.square:.2f} mm, {scale_words}"
+
+
+def _drift_words(temperature: TemperatureModel | None) -> str:
+    if temperature is None:
+        return "unknown: the lens has no thermometer"
+    seen = f"between {temperature.low:.1f} and {temperature.high:.1f} degC"
+    if temperature.coefficient is None:
+        return f"unknown: the lens stayed {seen}"
+    words = f"{temperature.coefficient:+.4f}" if temperature.coefficient else "none found, 0"
+    return f"{words} +- {temperature.uncertainty:.4f} D/degC {seen}"
 
 
 def _label(result: BoardCalibration) -> str:
@@ -137,6 +151,19 @@ def _focus(axes: Axes, result: BoardCalibration) -> None:
         peaks = result.peaks[way]
         axes.plot(peaks.commands, _powers(result, way), ".", ms=3, alpha=0.5, color=_COLOURS[way])
     axes.set(xlabel=_label(result), ylabel="focus [D]")
+    axes.legend(fontsize=8)
+
+
+def _drift(axes: Axes, result: BoardCalibration) -> None:
+    temperature = result.calibration.temperature
+    assert temperature is not None and temperature.coefficient is not None
+    for way, left in result.fit.residuals.items():
+        degrees = result.peaks[way].temperatures
+        drift = temperature.coefficient * (degrees - temperature.reference)
+        axes.plot(degrees, 1000 * (drift - left), ".", ms=4, alpha=0.6, color=_COLOURS[way], label=str(way))
+    ends = np.array([temperature.low, temperature.high])
+    axes.plot(ends, 1000 * temperature.coefficient * (ends - temperature.reference), "k-", lw=0.8)
+    axes.set(xlabel="lens [degC]", ylabel="focus less the curve [mD]")
     axes.legend(fontsize=8)
 
 
