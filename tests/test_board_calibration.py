@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from board_sweeps import BOARD, CAMERA, COMMANDS, DEVICE, LENS, PLACES, STEP
-from fossa_ros.calibration.board.adjustment import Camera, Corners, adjust, bent_corners, project
+from fossa_ros.calibration.board.adjustment import adjust
 from fossa_ros.calibration.board.board import BOARDS
 from fossa_ros.calibration.board.board_calibration import BoardCalibration
 from fossa_ros.calibration.board.calibrate_board import calibrate_board
@@ -22,6 +22,7 @@ from fossa_ros.calibration.board.checks import refuse_bent
 from fossa_ros.calibration.board.detection import BoardFinder
 from fossa_ros.calibration.board.guidance import still_missing
 from fossa_ros.calibration.board.observation import observe
+from fossa_ros.calibration.board.projection import Camera, Corners, bent_corners, project
 from fossa_ros.calibration.calibration_file import read_calibration, write_calibration
 from fossa_ros.calibration.focus_curve import FocusCurve
 from fossa_ros.calibration.recording import RecordingWriter

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from board_sweeps import BOARD, CAMERA, COMMANDS, DEVICE, LENS, PLACES
-from fossa_ros.calibration.board.adjustment import Camera, Corners, adjust
+from fossa_ros.calibration.board.adjustment import adjust
 from fossa_ros.calibration.board.board_calibration import BoardCalibration
 from fossa_ros.calibration.board.calibrate_board import calibrate_board
 from fossa_ros.calibration.board.checks import weaknesses
 from fossa_ros.calibration.board.focus import FocusPeaks, fit_focus
 from fossa_ros.calibration.board.observation import observe
+from fossa_ros.calibration.board.projection import Camera, Corners
 from fossa_ros.calibration.board.pupil import find_pupil
 from fossa_ros.calibration.board.report import facts, report_page
 from fossa_ros.calibration.series import Direction

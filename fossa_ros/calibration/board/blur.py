@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fossa_ros.calibration.board.adjustment import Camera, breathing_basis, image_centre
 from fossa_ros.calibration.board.observation import SweepObservation
+from fossa_ros.calibration.board.projection import Camera, breathing_basis, image_centre
 from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.srgb import srgb_decode
 

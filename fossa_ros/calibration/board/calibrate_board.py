@@ -8,17 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from fossa_ros.calibration.board.adjustment import (
-    KNOTS,
-    Adjustment,
-    Camera,
-    Corners,
-    Registrations,
-    adjust,
-    breathing_basis,
-    first_camera,
-    spline_basis,
-)
+from fossa_ros.calibration.board.adjustment import KNOTS, Adjustment, Registrations, adjust
 from fossa_ros.calibration.board.blur import BlurGain, measure_blur
 from fossa_ros.calibration.board.board import Board
 from fossa_ros.calibration.board.board_calibration import BoardCalibration
@@ -33,6 +23,7 @@ from fossa_ros.calibration.board.checks import (
 from fossa_ros.calibration.board.focus import FocusFit, FocusPeaks, centre_peaks, find_peaks, fit_focus
 from fossa_ros.calibration.board.model_choice import choose_model, without_breathing
 from fossa_ros.calibration.board.observation import SweepObservation, observe
+from fossa_ros.calibration.board.projection import Camera, Corners, breathing_basis, first_camera, spline_basis
 from fossa_ros.calibration.board.pupil import find_pupil
 from fossa_ros.calibration.lens_calibration import Breathing, CalibratedDevice, LensCalibration, Optics
 from fossa_ros.calibration.series import CalibrationSeries, Direction

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fossa_ros.calibration.board.adjustment import Camera, Corners, adjust
+from fossa_ros.calibration.board.adjustment import adjust
 from fossa_ros.calibration.board.board import Board
 from fossa_ros.calibration.board.focus import find_peaks
 from fossa_ros.calibration.board.observation import SweepObservation, observe
+from fossa_ros.calibration.board.projection import Camera, Corners
 from fossa_ros.calibration.lens_calibration import CalibratedDevice, LensCalibration
 from fossa_ros.calibration.series import CalibrationSeries, Direction
 from fossa_ros.calibration.sharpness import find_centre

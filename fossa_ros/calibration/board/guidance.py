@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fossa_ros.calibration.board.adjustment import Camera, Corners, board_pose
 from fossa_ros.calibration.board.board import Board
 from fossa_ros.calibration.board.observation import SweepObservation
+from fossa_ros.calibration.board.projection import Camera, Corners, board_pose
 from fossa_ros.core.camera_model import PLUMB_BOB
 
 _ENDS = 0.25  # of the range of commands: a board that is sharpest there counts as near, or as far

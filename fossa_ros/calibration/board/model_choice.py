@@ -6,18 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from fossa_ros.calibration.board.adjustment import (
+from fossa_ros.calibration.board.adjustment import Adjustment, adjust
+from fossa_ros.calibration.board.board import Board
+from fossa_ros.calibration.board.projection import (
     COEFFICIENTS,
-    Adjustment,
     Camera,
     Corners,
-    adjust,
     breathing_basis,
     first_camera,
     image_centre,
     project,
 )
-from fossa_ros.calibration.board.board import Board
 from fossa_ros.core.errors import InputError
 
 _FOLDS = 4

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fossa_ros.calibration.board.adjustment import Adjustment, Camera, breathing_basis, image_centre
+from fossa_ros.calibration.board.adjustment import Adjustment
 from fossa_ros.calibration.board.observation import SweepObservation
+from fossa_ros.calibration.board.projection import Camera, breathing_basis, image_centre
 
 _FEWEST = 12  # coordinates of corners that tell how they move in a sweep
 _FEWEST_SWEEPS = 3
