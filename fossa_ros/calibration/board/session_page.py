@@ -31,7 +31,7 @@ img { width: 100%; background: #222; } progress { width: 16em; } .ended { opacit
 <img id="view" alt="The newest image with the corners of the board, and what boards have covered">
 <p>Left: the newest image; circles are corners of the board. Right: what the boards so far have covered, and the four
 corners of the image: green once a board was seen there.</p>
-<h3>Still missing</h3><ul id="missing"></ul>
+<h3 id="heading" hidden>Still missing</h3><ul id="missing"></ul>
 <script>
 const at = id => document.getElementById(id);
 let shown = "", loading = false;
@@ -47,6 +47,7 @@ async function poll() {
       document.body.classList.remove("ended");
       at("ask").textContent = state.ask; at("remark").textContent = state.remark;
       bar("session", "places", state.seen, state.places); bar("sweep", "frames", state.frame, state.frames);
+      at("heading").hidden = !state.missing.length;
       at("missing").replaceChildren(...state.missing.map(words => {
         const item = document.createElement("li"); item.textContent = words; return item;
       }));
