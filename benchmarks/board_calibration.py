@@ -232,6 +232,7 @@ def main():
             )
             for key, value in rows[name].items():
                 print(f"  {key:32} {value:8.4f}")
+            print(f"  entrance pupil: {result.pupil}")
             for warning in result.warnings:
                 print(f"  {warning}")
     if options.out is not None:

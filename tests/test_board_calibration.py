@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from board_sweeps import BOARD, CAMERA, COMMANDS, DEVICE, LENS, PLACES, STEP
 from fossa_ros.calibration.board.adjustment import adjust
+from fossa_ros.calibration.board.blur import _disc
 from fossa_ros.calibration.board.board import BOARDS
 from fossa_ros.calibration.board.board_calibration import BoardCalibration
 from fossa_ros.calibration.board.calibrate_board import calibrate_board
@@ -91,7 +92,7 @@ def test_sweeps_of_a_board_become_a_calibration(done):
     assert made.K[0, 0] == pytest.approx(K[0, 0], rel=0.005)
     at = np.linspace(made.rising.dioptres[0], made.rising.dioptres[-1], 20)
     assert made.breathing.at(at)[:, 0] == pytest.approx([LENS.K(each)[0, 0] / K[0, 0] for each in at], abs=1e-3)
-    assert made.optics.pupil == pytest.approx(CAMERA.aperture, rel=0.08)
+    assert made.optics.pupil == pytest.approx(CAMERA.aperture, rel=0.04)
     assert made.optics.distortion[0] == pytest.approx(-0.1, abs=0.04)
     assert made.intrinsics(4.0, (240, 320))[0, 0] == pytest.approx(LENS.K(4.0)[0, 0], rel=0.005)
 
@@ -144,6 +145,17 @@ def test_another_camera_shows_in_a_check(done, series):
     holds, sentence = verdict(checks, made)
     assert not holds
     assert "The camera has changed: corners lie" in sentence
+
+
+@pytest.mark.parametrize("diameter", [1.0, 2.3, 4.0, 7.7, 11.0])
+def test_a_disc_blurs_images_of_pixels_by_itself_alone(diameter):
+    """The second moment of a disc is d^2 / 16 along an axis; averaged over pixels it would be 1/12 px^2 more."""
+    kernel = _disc(diameter)
+    half = kernel.shape[0] // 2
+    along = np.arange(-half, half + 1) ** 2
+    assert kernel.sum() == pytest.approx(1, abs=1e-6)
+    assert (kernel.sum(axis=0) * along).sum() == pytest.approx(diameter**2 / 16, rel=1e-4)
+    assert (kernel.sum(axis=1) * along).sum() == pytest.approx(diameter**2 / 16, rel=1e-4)
 
 
 def test_another_paper_is_named(series):

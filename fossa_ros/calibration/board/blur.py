@@ -19,11 +19,12 @@ from fossa_ros.core.srgb import srgb_decode
 _PATCH = 1.0  # of a square: side of the patch that is compared
 _MOST_CORNERS = 10  # of a sweep
 _MOST_FRAMES = 10
-_LEAST, _MOST = 0.8, 12.0  # px: diameters that are told well
+_LEAST, _MOST = 0.5, 12.0  # px: diameters that are tried
 _RATIO = 1.12  # between neighbours of the diameters that are tried
 _LIKE = 0.9  # correlation of the blurred patch with the frame's
 _FEWEST = 12
 _FINE = 8  # samples along a pixel of a disc
+_SHARED = 0.01  # of the growth, by which all patches may be off together: each is taken to be at one distance
 
 Images = Sequence[Callable[[], np.ndarray]]
 
@@ -79,15 +80,33 @@ def measure_blur(
     table = table[table[:, 3] > _LIKE]
     if len(table) < _FEWEST:
         return None
+    return _fitted(table, len(sweeps), encoded)
+
+
+def _fitted(table: np.ndarray, sweeps: int, encoded: bool) -> BlurGain:
+    """Return the growth that the rows of ``_of_sweep`` tell.
+
+    A diameter is told to a part of a pixel whatever it is, so that its ratio to the dioptres is told better the larger
+    it is. Which rows count is told by the diameter that is expected: to leave out what was measured as small, or as
+    large, would leave out errors of one sign.
+    """
     relative = np.sqrt(table[:, 0] ** 2 - table[:, 1] ** 2)
     ratios = table[:, 2] / relative
-    gain = float(np.median(ratios))
-    kept = np.abs(np.log(ratios / gain)) < 0.5
-    spread = 1.4826 * float(np.median(np.abs(ratios[kept] - gain)))
+    gain = _weighted_median(ratios, relative**2)
+    for _ in range(2):
+        kept = (gain * relative < _MOST / 1.2) & (np.abs(np.log(ratios / gain)) < 0.5)
+        gain = _weighted_median(ratios[kept], relative[kept] ** 2)
+    spread = 1.4826 * _weighted_median(np.abs(ratios[kept] - gain), relative[kept] ** 2)
     diameters = np.sqrt(table[kept, 2] ** 2 + (gain * table[kept, 1]) ** 2)
     # Corners of one sweep share errors of focus: the number of sweeps counts rather than that of patches.
-    uncertainty = spread / math.sqrt(max(len(sweeps), 1))
+    uncertainty = math.hypot(spread / math.sqrt(max(sweeps, 1)), _SHARED * gain)
     return BlurGain(gain, uncertainty, table[kept, 0], diameters, encoded)
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(share, share[-1] / 2)])
 
 
 def _of_sweep(
@@ -121,7 +140,7 @@ def _of_sweep(
             place = centre + factor * (still - centre) + change[number, 1:]
             view = _patch(pictures[number], place, factor / scale, size)
             diameter, likeness = _diameter(template, view, margin)
-            if _LEAST < diameter < _MOST / 1.2:
+            if math.isfinite(diameter):
                 found.append((away, own, diameter / (bend * scale), likeness))
     return found
 
@@ -139,8 +158,8 @@ def _patch(image: np.ndarray, place: np.ndarray, scale: float, size: int) -> npt
 def _diameter(template: np.ndarray, view: np.ndarray, margin: int) -> tuple[float, float]:
     """Return the diameter of the disc that makes the template most like a view, and the correlation then."""
     inner = np.s_[margin : margin + view.shape[0], margin : margin + view.shape[1]]
-    steps = np.arange(math.log(_MOST / 0.5) / math.log(_RATIO))
-    diameters = 0.5 * _RATIO**steps
+    steps = np.arange(math.log(_MOST / _LEAST) / math.log(_RATIO))
+    diameters = _LEAST * _RATIO**steps
     other = view - view.mean()
     energy = float(np.sum(other * other))
     scores = []
@@ -159,13 +178,22 @@ def _diameter(template: np.ndarray, view: np.ndarray, margin: int) -> tuple[floa
 
 @lru_cache(maxsize=64)
 def _disc(diameter: float) -> npt.NDArray[np.float32]:
-    """Return a normalised disc of a diameter in px, sampled finely."""
-    half = math.ceil(diameter / 2)
+    """Return a normalised disc of a diameter in px as a kernel for images, whose pixels are averages over their areas.
+
+    Samples on the pixels average the disc over a pixel. That would blur a template twice by its pixels, and tell every
+    disc by about 4/3 px^2 too small in the square. The kernel is sharpened therefore until its second moment is that of
+    the disc, d^2 / 16 along an axis.
+    """
+    half = math.ceil(diameter / 2) + 1
     fine = (np.arange((2 * half + 1) * _FINE) + 0.5) / _FINE - half - 0.5
     inside = np.hypot(fine, fine[:, None]) <= diameter / 2
     size = 2 * half + 1
     kernel = inside.reshape(size, _FINE, size, _FINE).mean(axis=(1, 3))
-    return np.asarray(kernel / kernel.sum(), np.float32)
+    kernel /= kernel.sum()
+    excess = float(kernel.sum(axis=0) @ np.arange(-half, half + 1) ** 2) - diameter**2 / 16
+    sharper = np.array([-excess / 2, 1 + excess, -excess / 2])
+    kernel = cv2.sepFilter2D(kernel, -1, sharper, sharper, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(kernel, np.float32)
 
 
 def _linear(image: np.ndarray, encoded: bool) -> npt.NDArray[np.float32]:
