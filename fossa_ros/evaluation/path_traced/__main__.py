@@ -22,6 +22,7 @@ TINY = ("breakfast", "living_room", "workbench")
 @click.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
 @click.option("--scene", "names", multiple=True, help="Only this scene; repeatable.  [default: all]")
+@click.option("--rooms", type=click.IntRange(1), help="Instead, this many scenes drawn at random, for training.")
 @click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 4096), help="Light paths per pixel.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the surfaces.")
 @click.option(
@@ -32,22 +33,26 @@ TINY = ("breakfast", "living_room", "workbench")
     "--sheet", type=click.Path(path_type=Path), help="Also draw the stacks of the folder to a PNG or JPEG file."
 )
 @click.option("--threads", default=0, show_default=True, help="Threads; 0 is one per core.")
-def main(out, names, samples, seed, size, tiny, sheet, threads):
+def main(out, names, rooms, samples, seed, size, tiny, sheet, threads):
     """Render focus stacks with known depth with Mitsuba, one for each scene."""
     try:
-        _render(out, names, samples, seed, size, tiny, sheet, threads)
+        _render(out, names, rooms, samples, seed, size, tiny, sheet, threads)
     except FossaError as error:
         sys.exit(f"path_traced: {error}")
 
 
-def _render(out, names, samples, seed, size, tiny, sheet, threads):
+def _render(out, names, rooms, samples, seed, size, tiny, sheet, threads):
     from fossa_ros.evaluation.path_traced.outdoors import OUTDOORS
     from fossa_ros.evaluation.path_traced.render import render_path_traced, use_threads
-    from fossa_ros.evaluation.path_traced.scenes import INDOORS
+    from fossa_ros.evaluation.path_traced.rooms import random_scene
+    from fossa_ros.evaluation.path_traced.scenes import FURTHER, INDOORS
     from fossa_ros.evaluation.path_traced.world import World
 
     use_threads(threads)
-    scenes = {scene.__name__: scene for scene in (*INDOORS, *OUTDOORS)}
+    if rooms:
+        scenes = {f"room_{number:04d}": random_scene for number in range(rooms)}
+    else:
+        scenes = {scene.__name__: scene for scene in (*INDOORS, *OUTDOORS, *FURTHER)}
     names = names or (TINY if tiny else tuple(scenes))
     if unknown := set(names) - set(scenes):
         raise click.BadParameter(f"there is no scene {min(unknown)!r}; choose from {', '.join(scenes)}")
@@ -56,11 +61,15 @@ def _render(out, names, samples, seed, size, tiny, sheet, threads):
     for name in track(names, "Rendering", console=console):
         began = time.perf_counter()
         number = list(scenes).index(name)
+        if rooms and (out / f"{name}.npz").exists():
+            continue  # so that the same command continues, and adds rooms
         world = World(np.random.default_rng([seed, number]))
         view = scenes[name](world)
         if tiny:
             view = replace(view.resized(0.5), planes=5)
         paths = 4 * samples if tiny else samples  # as many as in the same part of the large image
+        if rooms:
+            paths = max(int(samples * 2.0 ** world.rng.uniform(-1.0, 0.5)), 1)  # some are noisier than others
         stack, truth = render_path_traced(world, view.resized(size), paths, seed)
         save_npz(out / f"{name}.npz", stack, truth, compressed=True)
         focus = ", ".join(f"{s:.2f}" for s in stack.focus_distances)

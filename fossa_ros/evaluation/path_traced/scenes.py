@@ -253,6 +253,52 @@ def loose_shapes(w: World) -> View:
     return View((0, 0, 1), (0, 1, 1), lens(280, 0.016, 1.2), 9)
 
 
+def stairwell(w: World) -> View:
+    """Steps that rise between bare walls, with a banister in front, 0.7 to 6 m."""
+    w.floor(w.matte(p.terrazzo, 4), (-3, 3), (-1, 2.2))
+    for k in range(12):
+        w.standing(0.25, 2.2 + 0.3 * k, (1.7, 0.34, 0.16 * (k + 1)), w.matte(p.end_grain if k % 3 else p.flat, 1))
+    w.card((0, 6.2, 2), (6, 5), w.matte(p.flat), turn=4)
+    w.card((1.15, 3, 2), (8, 5), w.matte(p.flat), turn=90)
+    w.card((-1.7, 3, 2), (8, 5), w.matte(p.corroded, 2), turn=90)
+    w.card((1.12, 2.9, 1.9), (0.6, 0.8), w.matte(p.camouflage), turn=90)
+    w.card((-0.3, 6.15, 2.9), (0.8, 0.6), w.matte(p.bits), turn=4)
+    for k in range(9):
+        y = 0.75 + 0.5 * k
+        w.rod((-0.55, y, 0), (-0.55, y, 1.0 + max(0.0, 0.53 * (y - 2.2))), 0.012, w.metal())
+    w.rod((-0.55, 0.7, 1.0), (-0.55, 2.2, 1.0), 0.02, w.glossy(p.end_grain, (1, 6)))
+    w.rod((-0.55, 2.2, 1.0), (-0.55, 5.6, 2.8), 0.02, w.glossy(p.end_grain, (1, 9)))
+    w.turned((0.6, 1.4, 0), scaled(VASE, 0.17), w.glossy(p.flat))
+    w.standing(-1.2, 2.6, (0.5, 0.4, 0.9), w.matte(p.flat), 12)
+    w.sky(0.35)
+    w.lamp((0.2, 2.5, 4.2), 1.0, 14)
+    return View((-0.1, 0, 1.45), (0.05, 3, 1.3), lens(270, 0.04, 1.4), 6)
+
+
+def bookcase(w: World) -> View:
+    """Books and small things on boards close by, many of one colour, 0.35 to 1.4 m."""
+    w.card((0, 1.4, 0.3), (4, 2.4), w.matte(p.flat))
+    for z in (-0.22, 0.12, 0.46):
+        w.box((0, 0.95, z - 0.012), (2.0, 0.5, 0.024), w.glossy(p.end_grain, 2))
+        x = -0.85
+        while x < 0.8:
+            width, height = w.rng.uniform(0.02, 0.06), w.rng.uniform(0.16, 0.28)
+            if w.rng.random() < 0.8:
+                y = 0.75 + w.rng.uniform(0, 0.12)
+                skin = w.matte(w.any(p.flat, p.flat, p.scribbles, p.bits, p.camouflage, p.stripes), 1)
+                w.box((x, y + 0.09, z + height / 2), (width, 0.18, height), skin, turn=w.rng.uniform(-4, 4))
+            x += width + 0.006
+    w.ball((0.3, 0.62, 0.18), 0.06, w.glossy(p.mosaic))
+    w.turned((-0.28, 0.55, 0.12), scaled(VASE, 0.05), w.glossy(p.flat))
+    w.turned((0.1, 0.5, -0.22), scaled(BOWL, 0.07), w.matte(p.arcs))
+    w.rod((-0.2, 0.37, -0.6), (-0.16, 0.37, 0.9), 0.006, w.matte(p.bits, (1, 20)))
+    w.sky(0.5)
+    w.lamp((-0.6, 0.1, 1.4), 0.5, 14, target=(0, 0.9, 0.1))
+    return View((0, 0, 0.2), (0.02, 0.9, 0.12), lens(280, 0.02, 1.4), 5)
+
+
 INDOORS: tuple[Callable[[World], View], ...] = (
     living_room, breakfast, workbench, masts, bare_office, warehouse, polished, corridor, fence, loose_shapes,
 )  # fmt: skip
+# Numbered after the outdoor ones, so that a seed gives the earlier scenes the surfaces that it always did.
+FURTHER: tuple[Callable[[World], View], ...] = (stairwell, bookcase)
