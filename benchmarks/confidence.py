@@ -4,7 +4,7 @@
 
 Every stack weighs the same. A pixel is right if its relative error is below 10 %; confidence is to be the probability
 of that. ``--stated`` shows that of ``classical`` before it was calibrated, from which its curve was read; that of
-``nano`` was fitted by benchmarks/fit_confidence.py.
+``nano`` was fitted by benchmarks/fit_confidence.py; that of ``lens_aware`` is its posterior.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def measured(estimator, kind: str, folder: str) -> tuple[np.ndarray, np.ndarray,
     required=True,
     help="KIND:DIR, a set of fossa evaluate, or generator:N; repeatable.",
 )
-@click.option("--model", type=click.Choice(["classical", "nano"]), default="classical", show_default=True)
+@click.option("--model", type=click.Choice(["classical", "nano", "lens_aware"]), default="classical", show_default=True)
 @click.option("--stated", is_flag=True, help="Show the confidence of classical before calibration.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the reliability diagram.")
 def main(sets, model, stated, picture):
@@ -52,8 +52,8 @@ def main(sets, model, stated, picture):
         from fossa_ros.estimators.classical import estimator as classical
 
         classical.CALIBRATION = IDENTITY
-    options = {"model": "nano", "device": "cpu"} if model == "nano" else {}
-    estimator = create_estimator("fossa" if options else "classical", **options)
+    options = {} if model == "classical" else {"device": "cpu"}
+    estimator = create_estimator("fossa" if model == "nano" else model, **options)
     curves = {}
     for name in sets:
         kind, _, folder = name.partition(":")

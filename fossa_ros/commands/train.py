@@ -18,6 +18,7 @@ from fossa_ros.io.documents import load_yaml
 @click.command("train")
 @click.argument("config", type=FILE)
 @click.option("--out", type=FOLDER, help="Folder of the run, required without --preview.")
+@click.option("--rooms", type=FOLDER, help="Folder of .npz stacks with depth that lens_aware is trained on.")
 @click.option("--preview", type=FILE, help="Only draw some stacks of the run, to a .png or .jpg file.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")
 @click.option("--workers", type=click.IntRange(0, 256), help="Rendering processes.  [default: 0 on a GPU, else 1]")
@@ -32,7 +33,7 @@ from fossa_ros.io.documents import load_yaml
     "--save-every", default=500, show_default=True, type=click.IntRange(1), help="Steps between saved states."
 )
 @click.option("--validate", "validation", type=FOLDER, help="Folder of .npz stacks with depth, scored in figures.csv.")
-def command(config, out, preview, device, workers, steps, minutes, log_every, save_every, validation):
+def command(config, out, rooms, preview, device, workers, steps, minutes, log_every, save_every, validation):
     """Train a network on synthetic focus stacks, as CONFIG says.
 
     The folder of the run gets the state, from which the same command continues; log.csv with the losses; figures.csv
@@ -40,7 +41,7 @@ def command(config, out, preview, device, workers, steps, minutes, log_every, sa
     several processes train together.
     """
     if load_yaml(config, "give a configuration such as those in config/training").get("model") == "lens_aware":
-        train_on_evidence(config, out, preview, device, workers, steps, minutes, log_every, save_every, validation)
+        train_on_evidence(config, rooms, out, device, workers, steps, minutes, log_every, save_every, validation)
         return
     from fossa_ros.training.config import load_config
     from fossa_ros.training.loop import Run, render_block
@@ -84,22 +85,18 @@ def command(config, out, preview, device, workers, steps, minutes, log_every, sa
         bar.console.print(report.figures())
 
 
-def train_on_evidence(config, out, preview, device, workers, steps, minutes, log_every, save_every, validation):
-    """Train the lens-aware network: render and cache the evidence of all stacks first, then train on it."""
-    from fossa_ros.training.evidence_cache import HELD_OUT, EvidenceCache, fill_cache
+def train_on_evidence(config, rooms, out, device, workers, steps, minutes, log_every, save_every, validation):
+    """Train the lens-aware network: compute and cache the evidence of all stacks first, then train on it."""
+    from fossa_ros.training.evidence_cache import EvidenceCache, fill_cache, stack_sources
     from fossa_ros.training.evidence_config import load_evidence_config
-    from fossa_ros.training.evidence_report import EvidenceReporter, picture_gray_stacks
+    from fossa_ros.training.evidence_report import EvidenceReporter
     from fossa_ros.training.evidence_run import EvidenceRun
-    from fossa_ros.training.gray_stacks import gray_block
-    from fossa_ros.training.report import PICTURED
 
     settings = load_evidence_config(config)
-    if preview is not None:
-        with stages("Rendering stacks", 1):
-            picture_gray_stacks(gray_block(settings.seed, HELD_OUT, PICTURED, settings.side), preview)
-        return
-    if out is None:
-        raise click.UsageError("Give --out, the folder of the run.")
+    if out is None or rooms is None:
+        raise click.UsageError("Give --out, the folder of the run, and --rooms, the stacks to train on.")
+    sources = stack_sources(rooms, settings)
+    names = [source.stem for source in sources]
     run = EvidenceRun(settings, out, device)
     if run.step >= settings.steps:
         raise InputError(f"The run in '{out}' has reached its last step, {run.step}; give another --out.")
@@ -107,11 +104,15 @@ def train_on_evidence(config, out, preview, device, workers, steps, minutes, log
     started = time.monotonic()
     cache = out / "evidence"
     with progress_bar(MofNCompleteColumn()) as bar:
-        task = bar.add_task("rendering blocks of stacks", total=settings.blocks + 1)
-        for done in fill_cache(cache, settings, 1 if workers is None else max(workers, 1)):
+        task = bar.add_task("computing evidence", total=len(sources))
+        for done in fill_cache(cache, settings, sources, 1 if workers is None else max(workers, 1)):
             bar.update(task, completed=done)
     end = min(steps or settings.steps, settings.steps)
-    with EvidenceReporter(run, cache, validation, log_every) as report, progress_bar(MofNCompleteColumn()) as bar:
+    seen, unseen = names[: -settings.held_out], names[-settings.held_out :]
+    with (
+        EvidenceReporter(run, cache, unseen, validation, log_every) as report,
+        progress_bar(MofNCompleteColumn()) as bar,
+    ):
         task = bar.add_task("training", total=end, completed=run.step)
 
         def after_step(losses) -> bool:
@@ -123,7 +124,7 @@ def train_on_evidence(config, out, preview, device, workers, steps, minutes, log
             return minutes is None or time.monotonic() - started < 60 * minutes
 
         try:
-            run.train(EvidenceCache(cache, settings.blocks), end, after_step)
+            run.train(EvidenceCache(cache, seen, settings.hardest), end, after_step)
         finally:
             run.save()
         bar.console.print(report.figures())

@@ -1,7 +1,7 @@
 """Evidence of rendered stacks on disk, computed once and drawn from many times.
 
-A block of stacks is one file per field, so that a draw reads only the rows it needs from mapped memory. A stack of
-248 px takes 2 MB.
+The variations of a stack are one file per field, so that a draw reads only the rows it needs from mapped memory. One
+of 240x180 px takes 2 MB.
 """
 
 from __future__ import annotations
@@ -9,74 +9,113 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from zlib import crc32
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
-from fossa_ros.estimators.evidence import gray_evidence
+from fossa_ros.core.stack import FocusStack
+from fossa_ros.estimators.evidence import stack_evidence
+from fossa_ros.estimators.fossa.predictor import Predictor, create_predictor
+from fossa_ros.estimators.lens_aware.estimator import MULTIPLE, WIDTH, padded
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import Inputs
+from fossa_ros.estimators.lens_aware.prior import nano_prior
 from fossa_ros.io.atomic import replacing
+from fossa_ros.io.stack_files import load_stack
 from fossa_ros.training.evidence_config import EvidenceTraining
-from fossa_ros.training.gray_stacks import GrayStack, gray_block
 from fossa_ros.training.pool import prepare_worker
 from fossa_ros.training.random_source import RandomSource
+from fossa_ros.training.variations import varied
 
-# The total is written last: a block that has it is whole.
-FIELDS = ("finest", "guides", "surface", "sides", "settings", "truth", "scale", "total")
+# The total is written last: a stack that has it is whole.
+FIELDS = ("finest", "guides", "surface", "prior", "sides", "settings", "truth", "scale", "possible", "total")
 FINEST_STEPS = 60.0  # of a squashed log-likelihood, which lies in -4.2..0, as a byte
 LEAST = -6e4  # of a log-likelihood, as float16
-HELD_OUT = 10**6  # number of the block that no run trains on
 
 
-def encoded(stack: GrayStack, levels: int) -> dict[str, np.ndarray]:
+def encoded(stack: FocusStack, truth: np.ndarray, levels: int, nano: Predictor) -> dict[str, np.ndarray]:
     """Return the inputs of the network and the true depth of one stack, in the number formats of the cache."""
-    evidence = gray_evidence(stack.images.astype(np.float32), stack.focus, stack.gains, levels)
-    inputs = Inputs(*(part[0].numpy() for part in network_inputs(evidence)))
+    evidence = stack_evidence(stack, levels, WIDTH)
+    prior = nano_prior(nano, stack, evidence.steepness.shape)
+    inputs = Inputs(*(part[0].numpy() for part in network_inputs(evidence, prior)))
     first, step = evidence.levels[0], evidence.levels[1] - evidence.levels[0]
+    true_power = optics.dioptres(truth)
+    half = true_power[::2, ::2]
+    errors = [np.nanmean(np.abs(half / power - 1)) for power in (evidence.surfaces.power, prior.power)]
     return {
         "total": np.maximum(inputs.total, LEAST).astype(np.float16),
         "finest": np.clip(np.rint(-FINEST_STEPS * inputs.finest), 0, 255).astype(np.uint8),
         "guides": np.rint(255 * inputs.guides).astype(np.uint8),
         "surface": inputs.surface.astype(np.float16),
+        "prior": inputs.prior.astype(np.float16),
         "sides": inputs.sides.astype(np.float16),
         "settings": inputs.settings,
-        "truth": ((stack.truth - first) / step).astype(np.float32),
+        "truth": ((true_power - first) / step).astype(np.float32),
         "scale": np.array([first, step], np.float32),
+        "possible": np.array(min(errors), np.float32),
     }
 
 
-def write_block(folder: Path, config: EvidenceTraining, block: int) -> None:
-    """Render a block and write its evidence; a function of seed and number."""
+@cache
+def _nano() -> Predictor:
+    return create_predictor(device="cpu")
+
+
+def write_evidence(folder: Path, config: EvidenceTraining, source: Path) -> None:
+    """Compute the evidence of a stack and of its variations; a function of the seed and of the stack's name."""
     cv2.setNumThreads(1)
-    levels = config.network.levels
-    stacks = [encoded(stack, levels) for stack in gray_block(config.seed, block, config.block, config.side)]
+    file = load_stack(source)
+    if file.truth is None:
+        raise InputError(f"'{source}' has no depth; give a folder of stacks that were rendered with depth.")
+    made = []
+    for variation in range(config.variations):
+        rng = np.random.default_rng([config.seed, crc32(source.stem.encode()), variation])
+        stack = varied(file.stack, rng) if variation else file.stack
+        made.append(encoded(stack, file.truth, config.network.levels, _nano()))
     for name in FIELDS:
-        with replacing(block_file(folder, block, name)) as partial, open(partial, "wb") as file:
-            np.save(file, np.stack([stack[name] for stack in stacks]))
+        with replacing(field_file(folder, source.stem, name)) as partial, open(partial, "wb") as out:
+            np.save(out, np.stack([one[name] for one in made]))
 
 
-def block_file(folder: Path, block: int, name: str) -> Path:
-    """Return the file of a field of a block."""
-    return folder / f"{block:04d}.{name}.npy"
+def field_file(folder: Path, stack: str, name: str) -> Path:
+    """Return the file of a field of a stack."""
+    return folder / f"{stack}.{name}.npy"
 
 
-def fill_cache(folder: Path, config: EvidenceTraining, workers: int) -> Iterator[int]:
-    """Render the blocks that are missing, in ``workers`` processes; yield the number of whole blocks as it grows."""
+def stack_sources(rooms: Path, config: EvidenceTraining) -> list[Path]:
+    """Return the .npz stacks of a folder, those that are held out last.
+
+    Raises:
+        InputError: there are no more than are held out.
+    """
+    found = sorted(rooms.glob("*.npz"))
+    if len(found) <= config.held_out:
+        raise InputError(
+            f"'{rooms}' has {len(found)} .npz stacks, and {config.held_out} are held out; render more with "
+            "python -m fossa_ros.evaluation.path_traced --rooms, or lower held_out."
+        )
+    return found
+
+
+def fill_cache(folder: Path, config: EvidenceTraining, sources: list[Path], workers: int) -> Iterator[int]:
+    """Compute the evidence that is missing, in ``workers`` processes; yield the number of whole stacks as it grows."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [*range(config.blocks), HELD_OUT]
-    missing = [block for block in wanted if not block_file(folder, block, FIELDS[-1]).exists()]
-    done = len(wanted) - len(missing)
+    missing = [source for source in sources if not field_file(folder, source.stem, FIELDS[-1]).exists()]
+    done = len(sources) - len(missing)
     yield done
     if not missing:
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), prepare_worker, (os.getpid(),)) as executor:
-        futures = [executor.submit(write_block, folder, config, block) for block in missing]
+        futures = [executor.submit(write_evidence, folder, config, source) for source in missing]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -89,67 +128,76 @@ def fill_cache(folder: Path, config: EvidenceTraining, workers: int) -> Iterator
 class EvidenceCache:
     """The evidence of a run's stacks, mapped from disk."""
 
-    def __init__(self, folder: str | Path, blocks: int):
-        """Open blocks 0 to ``blocks`` - 1.
+    def __init__(self, folder: str | Path, stacks: list[str], hardest: float):
+        """Open the stacks of these names, and leave out variations whose better input has a larger error.
 
         Raises:
-            InputError: a block is missing or cannot be read.
+            InputError: a stack is missing or cannot be read, or all variations are left out.
         """
-        self._blocks = [open_block(Path(folder), block) for block in range(blocks)]
+        opened = [open_evidence(Path(folder), stack) for stack in stacks]
+        self._samples = [
+            (fields, index) for fields in opened for index in np.flatnonzero(fields["possible"] <= hardest).tolist()
+        ]
+        if not self._samples:
+            raise InputError(f"The inputs of all stacks in '{folder}' have an error above {hardest:g}; raise hardest.")
+        shapes = [fields["total"].shape[2:] for fields in opened]
+        self._size = tuple(-(-max(sides) // MULTIPLE) * MULTIPLE for sides in zip(*shapes, strict=True))
 
-    def draw(self, rng: RandomSource, count: int, crop: int) -> tuple[Inputs, Tensor, Tensor]:
-        """Draw crops of ``crop`` px of half resolution, flipped, turned, and changed in brightness.
+    def draw(self, rng: RandomSource, count: int) -> tuple[Inputs, Tensor, Tensor, Tensor]:
+        """Draw whole stacks, mirrored, and changed in brightness; all are continued to one size.
 
         Returns:
-            The inputs, (B, 2 crop, 2 crop) true depth in levels, and (B, 2) level 0 and the step of levels in dioptres.
+            The inputs, (B, H, W) true depth in levels, NaN where unknown, (B, 2) level 0 and the step of levels in
+            dioptres, and (B,) the error that is possible without the network.
         """
-        samples = [self._sample(rng, rng.choice(self._blocks), crop) for _ in range(count)]
-        *inputs, truth, scale = (torch.stack(parts) for parts in zip(*samples, strict=True))
-        return Inputs(*inputs, origin=scale[:, 0] / scale[:, 1]), truth, scale
+        samples = [self._sample(rng) for _ in range(count)]
+        inputs, truth, scale, possible = zip(*samples, strict=True)
+        return Inputs(*map(torch.cat, zip(*inputs, strict=True))), *map(torch.stack, (truth, scale, possible))
 
-    def _sample(self, rng: RandomSource, block: dict[str, np.ndarray], crop: int) -> tuple[Tensor, ...]:
-        index = rng.integer(0, len(block["truth"]) - 1)
-        side = block["total"].shape[-1]
-        top, left = (rng.integer(0, side - crop) for _ in range(2))
-        half = (slice(top, top + crop), slice(left, left + crop))
-        full = (slice(2 * top, 2 * (top + crop)), slice(2 * left, 2 * (left + crop)))
-        *maps, settings, truth, scale = decoded(block, index, half, full)
-        maps.append(truth)
-        flips = [axis for axis in (-1, -2) if rng.chance(0.5)]
-        turned = rng.chance(0.5)
-        maps = [m.flip(flips) if flips else m for m in maps]
-        total, finest, guides, surface, sides, truth = (m.transpose(-1, -2) if turned else m for m in maps)
-        guides = (1 - guides if rng.chance(0.3) else guides) * rng.uniform(0.6, 1.3)
-        return total, finest, guides, surface, sides, settings, truth, scale
+    def _sample(self, rng: RandomSource) -> tuple[Inputs, Tensor, Tensor, Tensor]:
+        fields, index = rng.choice(self._samples)
+        inputs, truth, scale, possible = decoded(fields, index)
+        inputs = padded(inputs, self._size)
+        below, right = (2 * whole - side for whole, side in zip(self._size, truth.shape, strict=True))
+        truth = F.pad(truth, (0, right, 0, below), value=torch.nan)
+        axes = [axis for axis, share in ((-1, 0.5), (-2, 0.15)) if rng.chance(share)]
+        if axes:
+            maps = ("total", "finest", "guides", "surface", "prior", "sides")
+            inputs = inputs._replace(**{name: getattr(inputs, name).flip(axes) for name in maps})
+            truth = truth.flip(axes)
+        guides = (1 - inputs.guides if rng.chance(0.3) else inputs.guides) * rng.uniform(0.6, 1.3)
+        return inputs._replace(guides=guides), truth, scale, possible
 
 
-def open_block(folder: Path, block: int) -> dict[str, np.ndarray]:
-    """Map the fields of a block.
+def open_evidence(folder: Path, stack: str) -> dict[str, np.ndarray]:
+    """Map the fields of a stack.
 
     Raises:
         InputError: a file is missing or cannot be read.
     """
     try:
-        return {name: np.load(block_file(folder, block, name), mmap_mode="r", allow_pickle=False) for name in FIELDS}
+        return {name: np.load(field_file(folder, stack, name), mmap_mode="r", allow_pickle=False) for name in FIELDS}
     except (OSError, ValueError) as error:
         raise InputError(
-            f"Block {block} of the cache '{folder}' cannot be read; delete the folder to render it again."
+            f"The evidence of {stack} in '{folder}' cannot be read; delete the folder to compute it again."
         ) from error
 
 
-def decoded(block: dict[str, np.ndarray], index: int, half=(slice(None),) * 2, full=(slice(None),) * 2) -> list[Tensor]:
-    """Return one stack of a block as float32 tensors: total, finest, guides, surface, sides, settings, truth, scale."""
+def decoded(fields: dict[str, np.ndarray], index: int) -> tuple[Inputs, Tensor, Tensor, Tensor]:
+    """Return the inputs of one variation (B = 1), its truth and scale, and the error that is possible."""
 
-    def part(name: str, *window) -> Tensor:
-        return torch.from_numpy(block[name][index][window].astype(np.float32))
+    def part(name: str) -> Tensor:
+        return torch.from_numpy(np.array(fields[name][index], np.float32))
 
-    return [
-        part("total", slice(None), *half),
-        part("finest", slice(None), *half) / -FINEST_STEPS,
-        part("guides", slice(None), *full) / 255,
-        part("surface", slice(None), *half),
-        part("sides", slice(None), *half),
-        part("settings"),
-        part("truth", *full),
-        part("scale"),
-    ]
+    scale = part("scale")
+    inputs = Inputs(
+        part("total")[None],
+        part("finest")[None] / -FINEST_STEPS,
+        part("guides")[None] / 255,
+        part("surface")[None],
+        part("prior")[None],
+        part("sides")[None],
+        part("settings")[None],
+        (scale[0] / scale[1])[None],
+    )
+    return inputs, part("truth"), scale, part("possible")

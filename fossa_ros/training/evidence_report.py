@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fossa_ros.estimators.fossa.predictor import create_predictor
 from fossa_ros.estimators.lens_aware.estimator import LensAwareEstimator, padded
 from fossa_ros.estimators.lens_aware.network import Inputs
 from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
 from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, error_picture, write_picture
-from fossa_ros.training.evidence_cache import HELD_OUT, decoded, open_block
+from fossa_ros.training.evidence_cache import decoded, open_evidence
 from fossa_ros.training.evidence_run import EvidenceRun
-from fossa_ros.training.gray_stacks import GrayStack
 from fossa_ros.training.report import (
     FIGURES,
     PICTURED,
@@ -29,12 +29,13 @@ from fossa_ros.training.report import (
 class EvidenceReporter:
     """Writes log.csv, figures.csv, unseen.jpg and weights.safetensors to the folder of a run."""
 
-    def __init__(self, run: EvidenceRun, cache: Path, validation: Path | None, every: int):
+    def __init__(self, run: EvidenceRun, cache: Path, unseen: list[str], validation: Path | None, every: int):
         """Start, or continue after the current step of the run.
 
         Args:
             run: the run.
-            cache: folder of the evidence, with its held-out block.
+            cache: folder of the evidence.
+            unseen: names of the stacks in it that are held out.
             validation: a folder of stacks with depth for additional figures, or None.
             every: steps between rows of the log.
 
@@ -43,7 +44,7 @@ class EvidenceReporter:
         """
         self._run, self._every = run, every
         self._files = read_validation(validation) if validation else {}
-        self._unseen = open_block(cache, HELD_OUT)
+        self._unseen = [open_evidence(cache, stack) for stack in unseen]
         self._started = time.monotonic()
         run.folder.mkdir(parents=True, exist_ok=True)
         for name in ("log.csv", "figures.csv"):
@@ -68,7 +69,7 @@ class EvidenceReporter:
         write_picture(run.folder / "unseen.jpg", contact_sheet(panels, columns=4, width=320))
         line = f"step {run.step}: unseen {figures_line(found)}"
         if self._files:
-            estimator = LensAwareEstimator(run.average, run.device)
+            estimator = LensAwareEstimator(run.average, create_predictor(device=str(run.device)), run.device)
             rows = [depth_metrics(estimator.estimate(f.stack).depth, f.truth) for f in self._files.values()]
             mean = mean_metrics(rows)
             line += f"; validation {figures_line(mean)}"
@@ -79,33 +80,20 @@ class EvidenceReporter:
 
     def _unseen_figures(self) -> tuple[dict[str, float], list[tuple[str, np.ndarray]]]:
         rows, panels = [], []
-        for index in range(len(self._unseen["truth"])):
-            *inputs, truth, scale = decoded(self._unseen, index)
+        for number, fields in enumerate(self._unseen):
+            inputs, truth, scale, _ = decoded(fields, 0)
             height, width = truth.shape
             first, step = scale.tolist()
+            whole = padded(inputs)
             with torch.inference_mode():
-                whole = padded(Inputs(*(part[None] for part in inputs), origin=torch.tensor([first / step])))
                 full = self._run.average(Inputs(*(part.to(self._run.device) for part in whole))).full
             depth = 1 / (first + step * full[0, :height, :width].cpu().numpy())
             true = (1 / (first + step * truth.numpy())).astype(np.float32)
             rows.append(depth_metrics(depth, true))
-            if index < PICTURED:
+            if number < PICTURED:
                 near, far = depth_range(true)
                 sharp = np.repeat(np.rint(255 * whole.guides[0, 0, :height, :width].numpy())[..., None], 3, axis=2)
                 panels += [("all in focus", sharp.astype(np.uint8)), ("depth", colour_depth(depth, near, far))]
                 panels += [("truth", colour_depth(true, near, far)), ("error, to 25 %", error_picture(depth, true))]
         mean = mean_metrics(rows)
         return {name: mean[name] for name in FIGURES}, panels
-
-
-def picture_gray_stacks(stacks: list[GrayStack], path: Path) -> None:
-    """Write a picture of stacks: nearest, middle and farthest plane, and depth."""
-    panels = []
-    for stack in stacks:
-        for index in (0, len(stack.images) // 2, len(stack.images) - 1):
-            image = np.repeat(stack.images[index][..., None], 3, axis=2)
-            panels.append((f"focus {1 / stack.focus[index]:.2f} m", image))
-        depth = 1 / stack.truth
-        near, far = depth_range(depth)
-        panels.append((f"depth {near:.2f} to {far:.2f} m", colour_depth(depth, near, far)))
-    write_picture(path, contact_sheet(panels, columns=4, width=160))

@@ -57,12 +57,12 @@ class EvidenceRun:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["factor"]
-        inputs, truth, scale = cache.draw(RandomSource(c.seed, 3, self.step), c.batch, c.crop)
+        inputs, truth, scale, possible = cache.draw(RandomSource(c.seed, 3, self.step), c.batch)
         inputs = Inputs(*(part.to(self.device) for part in inputs))
         bf16 = c.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext():
             outputs = self.model(inputs)
-        losses = posterior_losses(outputs, truth.to(self.device), scale.to(self.device))
+        losses = posterior_losses(outputs, *(part.to(self.device) for part in (truth, scale, possible)))
         self.model.zero_grad(set_to_none=True)
         losses["total"].backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)

@@ -11,21 +11,28 @@ from fossa_ros.estimators.lens_aware.network import Outputs
 EDGE_REACH = 9  # px: window in which a jump of depth counts as an edge
 EDGE_JUMP = 1.5  # levels
 EDGE_WEIGHT = 2.0
+LEAST_POSSIBLE = 0.03  # mean relative error below which a stack weighs no more
+MOST_RELATIVE = 3.0  # relative error; larger ones pull no harder
 FAR_MOST = 8.0  # levels: larger errors pull no harder
 
 
-def posterior_losses(outputs: Outputs, truth: Tensor, scale: Tensor) -> dict[str, Tensor]:
+def posterior_losses(outputs: Outputs, truth: Tensor, scale: Tensor, possible: Tensor) -> dict[str, Tensor]:
     """Return the losses of a batch by name; ``total`` is their weighted sum.
+
+    A stack with little blur or much noise, whose depth cannot be known, teaches to hedge. Stacks therefore weigh
+    inversely to the error that is possible without the network.
 
     Args:
         outputs: of the network.
         truth: (B, H, W) true depth in levels, NaN where unknown; depth beyond the levels counts as the last one.
         scale: (B, 2) level 0 and step of the levels in dioptres.
+        possible: (B,) mean relative error of the better input.
     """
     levels = outputs.logits.shape[1]
     known = truth.isfinite()
     target = torch.where(known, truth, 0.0).clamp(0, levels - 1)
-    weight = known * (1 + (EDGE_WEIGHT - 1) * near_edges(target))
+    ease = 1 / (LEAST_POSSIBLE + possible)[:, None, None]
+    weight = known * (1 + (EDGE_WEIGHT - 1) * near_edges(target)) * ease / ease.mean()
 
     # Cross-entropy with each of the four pixels that a pixel of half resolution covers: one on an edge has two depths.
     log_posterior = outputs.logits.log_softmax(1)
@@ -40,20 +47,24 @@ def posterior_losses(outputs: Outputs, truth: Tensor, scale: Tensor) -> dict[str
     # does not see while the near one is the larger.
     first, step = scale[:, 0, None, None], scale[:, 1, None, None]
     level = torch.arange(levels, device=truth.device, dtype=torch.float32).view(1, -1, 1, 1)
-    log_power = (first[:, None] + step[:, None] * level).log()
-    true_log = (first[:, None] + step[:, None] * four).log()
+    power, true_power = first[:, None] + step[:, None] * level, first[:, None] + step[:, None] * four
     share = log_posterior.exp()
     expected = sum(
-        ((share * (log_power - true_log[:, i : i + 1]).abs()).sum(1) * weights[:, i]).sum() for i in range(4)
+        ((share * relative_error(power, true_power[:, i : i + 1])).sum(1) * weights[:, i]).sum() for i in range(4)
     )
     expected = expected / weights.sum().clamp_min(1)
 
     apart = (outputs.full - target).abs().clamp_max(FAR_MOST)
     position = (apart * weight).sum() / weight.sum().clamp_min(1)
-    ratio = ((first + step * outputs.full) / (first + step * target)).log().abs()
-    relative = (ratio * weight).sum() / weight.sum().clamp_min(1)
+    error = relative_error(first + step * outputs.full, first + step * target)
+    relative = (error * weight).sum() / weight.sum().clamp_min(1)
     total = entropy + 0.1 * position + 3.0 * relative + expected
     return {"total": total, "entropy": entropy, "position": position, "relative": relative, "expected": expected}
+
+
+def relative_error(power: Tensor, true_power: Tensor) -> Tensor:
+    """Return |depth / true depth - 1|, at most ``MOST_RELATIVE``, of powers in dioptres."""
+    return (true_power / power - 1).abs().clamp_max(MOST_RELATIVE)
 
 
 def near_edges(level: Tensor) -> Tensor:

@@ -57,15 +57,15 @@ class Predictor(Estimator):
         Raises:
             InputError: a stack without intrinsics, or focused at infinity, which the network cannot take.
         """
-        return self._depth_map(stack, *self._estimate(stack, stack.images()))
+        return self._depth_map(stack, *self.prediction(stack))
 
     def estimate_unrounded(self, stack: FocusStack, images: np.ndarray) -> DepthMap:
         """Do the same with (N, H, W, 3) float32 planes in 0..255 that were not rounded to 8 bits."""
-        return self._depth_map(stack, *self._estimate(stack, images))
+        return self._depth_map(stack, *self.prediction(stack, images))
 
     def depth(self, stack: FocusStack) -> np.ndarray:
         """Return ``estimate``'s depth alone: (H, W) float32 metres, NaN where unknown."""
-        return self._estimate(stack, stack.images())[0]
+        return self.prediction(stack)[0]
 
     @property
     def description(self) -> str:
@@ -82,8 +82,11 @@ class Predictor(Estimator):
         with torch.inference_mode():
             self._call(self._pinned(images), torch.linspace(1.0, 2.0, planes)[None])
 
-    def _estimate(self, stack: FocusStack, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return (H, W) metres, NaN where unknown, and the network's (H, W) confidence, if it has one."""
+    def prediction(self, stack: FocusStack, images: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return (H, W) metres, NaN where unknown, and the (H, W) confidence that the network itself has, if any.
+
+        ``images`` are those of ``estimate_unrounded``; by default the planes of the stack.
+        """
         if stack.K is None:
             raise InputError(
                 "FOSSA needs the camera's intrinsics for metric depth; give K in stack.json, --fx on the command line, "
@@ -96,7 +99,7 @@ class Predictor(Estimator):
             )
         scale = optics.canonical_scale(stack.K, stack.size[1])
         focus = torch.from_numpy(stack.focus_distances * scale).float()[None]
-        pixels = self._pinned(torch.from_numpy(np.ascontiguousarray(images)))
+        pixels = self._pinned(torch.from_numpy(np.ascontiguousarray(stack.images() if images is None else images)))
         with torch.inference_mode():
             depth, confidence = self._call(pixels, focus)
             metres = (depth[0, 0] / scale).cpu().numpy()

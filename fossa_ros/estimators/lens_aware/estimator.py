@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fossa_ros.core.all_in_focus import compose_all_in_focus
-from fossa_ros.core.errors import InputError
 from fossa_ros.core.resampling import enlarge_depth
 from fossa_ros.core.stack import DepthMap, FocusStack
 from fossa_ros.estimators.calibration_curve import CLOSE
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.evidence import Evidence, gray_evidence, stack_evidence
-from fossa_ros.estimators.fossa.checkpoints import check_keys, read_weights
+from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import describe_device, gpu_memory, resolve_device
+from fossa_ros.estimators.fossa.predictor import Predictor, create_predictor
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, sharpened
+from fossa_ros.estimators.lens_aware.prior import Prior, nano_prior
 
+SHIPPED = Path(__file__).parent / "weights" / "lens_aware.safetensors"  # its model card is beside it
 WIDTH = 640  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
 MULTIPLE = 16  # of the sides at half resolution
 
 
 class LensAwareEstimator(Estimator):
-    """Estimate depth by pooling the evidence of a stack along surfaces.
+    """Estimate depth by pooling the evidence of a stack along surfaces, with the depth of nano where it tells little.
 
     If the stack has intrinsics, focal length and f-number, the blur of every depth is known. Otherwise the blur per
     dioptre is estimated from the stack itself.
@@ -32,8 +37,9 @@ class LensAwareEstimator(Estimator):
 
     name = "lens_aware"
 
-    def __init__(self, network: EvidenceNetwork, device: torch.device | str = "cpu"):
+    def __init__(self, network: EvidenceNetwork, nano: Predictor, device: torch.device | str = "cpu"):
         self.network = network.to(device, memory_format=torch.channels_last).eval()
+        self.nano = nano
         self.device = torch.device(device)
 
     def estimate(self, stack: FocusStack) -> DepthMap:
@@ -45,7 +51,7 @@ class LensAwareEstimator(Estimator):
             InputError: all planes are focused at the same distance.
         """
         evidence = stack_evidence(stack, self.network.config.levels, WIDTH)
-        power, confidence = self.posterior(evidence)
+        power, confidence = self.posterior(evidence, nano_prior(self.nano, stack, evidence.steepness.shape))
         depth = 1.0 / power
         if depth.shape != stack.size:
             depth, confidence = enlarge_depth(depth, stack.size), enlarge_depth(confidence, stack.size)
@@ -68,19 +74,34 @@ class LensAwareEstimator(Estimator):
         scale = min(1.0, WIDTH / width)
         gray = np.full((max(planes, 2), round(scale * height), round(scale * width)), 128.0, np.float32)
         focus = np.linspace(2.0, 1.0, len(gray))
-        self.posterior(gray_evidence(gray, focus, np.full(len(gray), 4.0), self.network.config.levels))
+        evidence = gray_evidence(gray, focus, np.full(len(gray), 4.0), self.network.config.levels)
+        known = np.full(evidence.steepness.shape, 1.5, np.float32)
+        self.posterior(evidence, Prior(known, known))
+        self.nano.warm_up(size, len(gray))
 
-    def posterior(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    def posterior(self, evidence: Evidence, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
         """Return (H, W) float32 dioptres and confidence at the size of the evidence's images."""
         height, width = evidence.gray.shape[1:]
-        inputs = Inputs(*(part.to(self.device) for part in padded(network_inputs(evidence))))
+        inputs = Inputs(*(part.to(self.device) for part in padded(network_inputs(evidence, prior))))
         first, step = float(evidence.levels[0]), float(evidence.levels[1] - evidence.levels[0])
         with torch.inference_mode():
             outputs = self.network(inputs)
             power = first + step * outputs.full
             close = probability_of(outputs.logits, outputs.position, first, step)
             confidence = sharpened(close, outputs.weights).clamp(0, 1)
-        return tuple(x[0, :height, :width].float().cpu().numpy() for x in (power, confidence))
+        power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in (power, confidence))
+        return hedged(power, confidence, evidence.surfaces.power, prior.power), confidence
+
+
+def hedged(power: np.ndarray, confidence: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Return the (H, W) power drawn to the mean of itself and of ``others``, by as much as it is doubtful.
+
+    Errors of the network are rarer than those of its inputs, and larger: in a scene unlike those of its training it
+    may take a bare ceiling for a far wall. Where it doubts, the mean of three has the least expected error.
+    """
+    height, width = power.shape
+    mean = (power + sum(cv2.resize(other, (width, height)) for other in others)) / (1 + len(others))
+    return confidence * power + (1 - confidence) * mean
 
 
 def probability_of(logits: Tensor, position: Tensor, first: float, step: float) -> Tensor:
@@ -95,10 +116,13 @@ def probability_of(logits: Tensor, position: Tensor, first: float, step: float) 
     return (logits.softmax(1) * inside).sum(1)
 
 
-def padded(inputs: Inputs) -> Inputs:
-    """Extend the maps to multiples of ``MULTIPLE``: no evidence, and the image continued."""
+def padded(inputs: Inputs, size: tuple[int, ...] | None = None) -> Inputs:
+    """Extend the maps to ``size`` (h, w), or to multiples of ``MULTIPLE``: no evidence, and the image continued."""
     height, width = inputs.total.shape[2:]
-    below, right = -height % MULTIPLE, -width % MULTIPLE
+    if size is None:
+        below, right = -height % MULTIPLE, -width % MULTIPLE
+    else:
+        below, right = size[0] - height, size[1] - width
     tall = 2 * (height + below) - inputs.guides.shape[2]
     wide = 2 * (width + right) - inputs.guides.shape[3]
     zero, edge = (0, right, 0, below), (0, wide, 0, tall)
@@ -107,6 +131,7 @@ def padded(inputs: Inputs) -> Inputs:
         F.pad(inputs.finest, zero),
         F.pad(inputs.guides, edge, mode="replicate"),
         F.pad(inputs.surface, zero, mode="replicate"),
+        F.pad(inputs.prior, zero, mode="replicate"),
         F.pad(inputs.sides, zero),
         inputs.settings,
         inputs.origin,
@@ -117,22 +142,14 @@ def create_lens_aware(*, checkpoint: str | None = None, device: str = "auto") ->
     """Return the estimator with trained weights: the ``lens_aware`` of ``create_estimator``.
 
     Args:
-        checkpoint: a ``.safetensors`` file that ``fossa train`` wrote for a network of the default sizes. No weights
-            ship with the package yet: docs/notes/lens-aware.md says why.
+        checkpoint: a ``.safetensors`` file that ``fossa train`` wrote for a network of the default sizes. None or
+            empty selects the weights that ship with the package.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
 
     Raises:
-        InputError: no checkpoint is given, the weights cannot be read or are those of another network, or the device
-            does not exist.
+        InputError: the weights cannot be read or are those of another network, or the device does not exist.
     """
-    if not checkpoint:
-        raise InputError(
-            "Estimator lens_aware has no weights in this package yet; give checkpoint, the weights.safetensors of a "
-            "run of fossa train config/training/lens_aware.yaml, or choose estimator classical."
-        )
     chosen = resolve_device(device)
     network = EvidenceNetwork()
-    state, source = read_weights(checkpoint)
-    check_keys(network, state, source)
-    network.load_state_dict(state)
-    return LensAwareEstimator(network, chosen)
+    load_weights(network, checkpoint or SHIPPED)
+    return LensAwareEstimator(network, create_predictor(device=device), chosen)

@@ -1,0 +1,46 @@
+"""Variations of a rendered stack: fewer planes, a noisier sensor, and lenses that are not quite what they are said."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from fossa_ros.core.stack import FocusPlane, FocusStack
+
+FEWER = 0.6  # share of the variations with fewer planes
+NOISE = (0.5, 4.0)  # grey levels at half of full scale, in half of the variations; grows as shot noise does
+FOCUS_ERROR = 0.03  # largest relative error of focus distances, in half of the variations
+APERTURE_ERROR = 0.04  # standard deviation of the F-number's relative error, in half of the variations
+FLICKER = 0.01  # standard deviation of a plane's brightness, in 30 % of the variations
+JPEG = 0.2  # share of the planes that were compressed, with a quality of 75 to 95
+
+
+def varied(stack: FocusStack, rng: np.random.Generator) -> FocusStack:
+    """Return a variation of a stack as another sensor and another lens would have delivered it."""
+    planes = _fewer(stack.planes, rng) if rng.random() < FEWER else stack.planes
+    noise = rng.choice([0.0, rng.uniform(*NOISE)])
+    misread = rng.choice([0.0, rng.uniform(0.0, FOCUS_ERROR)])
+    gain, flicker = rng.uniform(0.6, 1.1), FLICKER * (rng.random() < 0.3)
+    changed = []
+    for plane in planes:
+        image = plane.image * (gain * (1 + flicker * rng.standard_normal()))
+        image += rng.standard_normal(image.shape) * noise * np.sqrt(np.maximum(image, 8.0) / 128)
+        image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        if rng.random() < JPEG:
+            quality = int(rng.integers(75, 96))
+            image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        changed.append(FocusPlane(image, plane.focus_distance * float(1 + misread * rng.standard_normal())))
+    f_number = stack.f_number
+    if f_number is not None and rng.random() < 0.5:
+        f_number *= float(1 + APERTURE_ERROR * rng.standard_normal())
+    return FocusStack(tuple(changed), stack.K, f_number, stack.focal_length)
+
+
+def _fewer(planes: tuple[FocusPlane, ...], rng: np.random.Generator) -> tuple[FocusPlane, ...]:
+    """Return at least two planes, evenly chosen in half of the cases."""
+    count = int(rng.integers(2, len(planes) + 1))
+    if rng.random() < 0.5:
+        chosen = np.rint(np.linspace(0, len(planes) - 1, count)).astype(int)
+    else:
+        chosen = np.sort(rng.choice(len(planes), count, replace=False))
+    return tuple(planes[i] for i in chosen)
