@@ -15,7 +15,7 @@ import click
 import numpy as np
 from confidence_sets import samples
 
-from fossa_ros.estimators import create_estimator
+from fossa_ros.commands.evaluate import make_estimator
 from fossa_ros.estimators.calibration_curve import CLOSE, CalibrationCurve
 
 BINS = np.linspace(0, 1, 11)
@@ -52,8 +52,7 @@ def main(sets, model, stated, picture):
         from fossa_ros.estimators.classical import estimator as classical
 
         classical.CALIBRATION = IDENTITY
-    options = {} if model == "classical" else {"device": "cpu"}
-    estimator = create_estimator("fossa" if model == "nano" else model, **options)
+    estimator, _ = make_estimator(model, None, None if model == "classical" else "cpu", None)
     curves = {}
     for name in sets:
         kind, _, folder = name.partition(":")

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 from confidence_sets import samples
 
+from fossa_ros.commands.evaluate import make_estimator
 from fossa_ros.core.all_in_focus import compose_all_in_focus
-from fossa_ros.estimators import create_estimator
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, write_picture
 
-ESTIMATORS = {"classical": "classical", "nano": "fossa", "lens_aware": "lens_aware"}
+MODELS = ("classical", "nano", "lens_aware")
 
 
 @click.command()
@@ -25,8 +25,7 @@ ESTIMATORS = {"classical": "classical", "nano": "fossa", "lens_aware": "lens_awa
 def main(data, out, names):
     """Write a row for every stack: all in focus, true depth, and depth and AbsRel of every estimator."""
     estimators = {
-        name: create_estimator(kind, **({} if kind == "classical" else {"device": "cpu"}))
-        for name, kind in ESTIMATORS.items()
+        model: make_estimator(model, None, None if model == "classical" else "cpu", None)[0] for model in MODELS
     }
     kind, _, folder = data.partition(":")
     panels = []

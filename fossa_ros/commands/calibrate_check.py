@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -52,7 +52,7 @@ def check(recordings, calibration, printed, port, backend, power_offset, pairs, 
         raise click.UsageError("give recordings of the board, or --port of the lens that is to be swept now.")
     known = read_calibration(calibration)
     if port is None:
-        source = _recorded(recordings, known, **reading)
+        source = nullcontext(_recorded(recordings, known, **reading))
     else:
         lens = opened_lens(backend or known.device.backend, port, power_offset, pairs)
         source = _swept(lens, port, _around(known, sweeping), record, printed, sweeps, known)
@@ -67,9 +67,8 @@ def check(recordings, calibration, printed, port, backend, power_offset, pairs, 
         raise SystemExit(1)
 
 
-@contextmanager
-def _recorded(recordings: Sequence[Path], known, **reading) -> Iterator[list]:
-    """Yield the series of folders and bags."""
+def _recorded(recordings: Sequence[Path], known, **reading) -> list:
+    """Return the series of folders and bags."""
     refuse_repeated(recordings)
     for path in recordings:
         if not path.exists():
@@ -84,7 +83,7 @@ def _recorded(recordings: Sequence[Path], known, **reading) -> Iterator[list]:
     if bags:
         device = known.device
         series += read_bags(((None, path) for path in bags), **reading, backend=device.backend, unit=device.unit)[0]
-    yield series
+    return series
 
 
 @contextmanager

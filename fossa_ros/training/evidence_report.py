@@ -44,6 +44,9 @@ class EvidenceReporter:
         """
         self._run, self._every = run, every
         self._files = read_validation(validation) if validation else {}
+        if self._files:  # the averaged weights change in place
+            nano = create_predictor(device=str(run.device))
+            self._estimator = LensAwareEstimator(run.average, nano, run.device)
         self._unseen = [open_evidence(cache, stack) for stack in unseen]
         self._started = time.monotonic()
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -69,8 +72,7 @@ class EvidenceReporter:
         write_picture(run.folder / "unseen.jpg", contact_sheet(panels, columns=4, width=320))
         line = f"step {run.step}: unseen {figures_line(found)}"
         if self._files:
-            estimator = LensAwareEstimator(run.average, create_predictor(device=str(run.device)), run.device)
-            rows = [depth_metrics(estimator.estimate(f.stack).depth, f.truth) for f in self._files.values()]
+            rows = [depth_metrics(self._estimator.estimate(f.stack).depth, f.truth) for f in self._files.values()]
             mean = mean_metrics(rows)
             line += f"; validation {figures_line(mean)}"
             found |= {f"validation_{name}": mean[name] for name in FIGURES}

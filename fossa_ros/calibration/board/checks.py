@@ -152,7 +152,7 @@ def weaknesses(result: BoardCalibration, bent: Adjustment, unseen: Sequence[str]
                 f"{temperature.uncertainty * warmed:.2f} D; put the board where it was first once more, and sweep "
                 "again while the lens is warm."
             )
-    if result.pupil.moves and abs(_pupil_error(result)) > _SAME_PLACE:
+    if result.pupil.moves and _pupil_error(result) > _SAME_PLACE:
         yield (
             f"The entrance pupil moves by {1000 * abs(result.pupil.shift or 0.0):.2f} mm a dioptre of focus, which is "
             f"not modelled: at {result.pupil.nearest:.2f} m distances are off by up to {_pupil_error(result):.1%}; "

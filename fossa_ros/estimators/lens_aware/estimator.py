@@ -119,10 +119,8 @@ def probability_of(logits: Tensor, position: Tensor, first: float, step: float) 
 def padded(inputs: Inputs, size: tuple[int, ...] | None = None) -> Inputs:
     """Extend the maps to ``size`` (h, w), or to multiples of ``MULTIPLE``: no evidence, and the image continued."""
     height, width = inputs.total.shape[2:]
-    if size is None:
-        below, right = -height % MULTIPLE, -width % MULTIPLE
-    else:
-        below, right = size[0] - height, size[1] - width
+    whole = size or tuple(side + -side % MULTIPLE for side in (height, width))
+    below, right = whole[0] - height, whole[1] - width
     tall = 2 * (height + below) - inputs.guides.shape[2]
     wide = 2 * (width + right) - inputs.guides.shape[3]
     zero, edge = (0, right, 0, below), (0, wide, 0, tall)

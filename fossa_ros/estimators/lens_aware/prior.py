@@ -10,6 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fossa_ros.core.optics import dioptres
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.fossa.predictor import Predictor
 
@@ -34,5 +35,5 @@ def nano_prior(nano: Predictor, stack: FocusStack, size: tuple[int, ...]) -> Pri
         stack = FocusStack(stack.planes, K)
     depth, confidence = nano.prediction(stack)
     assert confidence is not None
-    power = np.nan_to_num(1.0 / depth, nan=float(np.min(1.0 / stack.focus_distances)))
+    power = np.nan_to_num(dioptres(depth), nan=float(dioptres(stack.focus_distances).min()))
     return Prior(*(cv2.resize(np.float32(x), size[::-1], interpolation=cv2.INTER_AREA) for x in (power, confidence)))
