@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, writ
 from fossa_ros.io.stack_files import load_stack, save_npz
 
 TINY = ("breakfast", "living_room", "workbench")
+CONSOLE = Console(stderr=True)
 
 
 @click.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
 @click.option("--scene", "names", multiple=True, help="Only this scene; repeatable.  [default: all]")
 @click.option("--rooms", type=click.IntRange(1), help="Instead, this many scenes drawn at random, for training.")
+@click.option("--views", default=2, show_default=True, type=click.IntRange(1, 9), help="Views of each of --rooms.")
 @click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 4096), help="Light paths per pixel.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the surfaces.")
 @click.option(
@@ -33,50 +36,83 @@ TINY = ("breakfast", "living_room", "workbench")
     "--sheet", type=click.Path(path_type=Path), help="Also draw the stacks of the folder to a PNG or JPEG file."
 )
 @click.option("--threads", default=0, show_default=True, help="Threads; 0 is one per core.")
-def main(out, names, rooms, samples, seed, size, tiny, sheet, threads):
+@click.option(
+    "--variant",
+    default="scalar_rgb",
+    show_default=True,
+    help="Variant of Mitsuba; llvm_ad_rgb needs LLVM 16 or newer and renders --rooms twice as fast.",
+)
+def main(out, names, rooms, views, samples, seed, size, tiny, sheet, threads, variant):
     """Render focus stacks with known depth with Mitsuba, one for each scene."""
     try:
-        _render(out, names, rooms, samples, seed, size, tiny, sheet, threads)
+        _use(variant, threads)
+        if rooms:
+            _render_rooms(out, rooms, views, samples, seed, size)
+        else:
+            _render_scenes(out, names, samples, seed, size, tiny)
+        if sheet is not None:
+            _draw(sheet, sorted(out.glob("*.npz")))
     except FossaError as error:
         sys.exit(f"path_traced: {error}")
 
 
-def _render(out, names, rooms, samples, seed, size, tiny, sheet, threads):
+def _use(variant: str, threads: int) -> None:
+    with suppress(ModuleNotFoundError):  # the import of the scenes says what to install
+        import mitsuba as mi
+
+        if variant not in mi.variants():
+            raise click.BadParameter(f"Mitsuba has no variant {variant!r}; choose from {', '.join(mi.variants())}")
+        mi.set_variant(variant)
+    from fossa_ros.evaluation.path_traced.render import use_threads
+
+    use_threads(threads)
+
+
+def _render_scenes(out: Path, names, samples, seed, size, tiny) -> None:
     from fossa_ros.evaluation.path_traced.outdoors import OUTDOORS
-    from fossa_ros.evaluation.path_traced.render import render_path_traced, use_threads
-    from fossa_ros.evaluation.path_traced.rooms import random_scene
     from fossa_ros.evaluation.path_traced.scenes import FURTHER, INDOORS
     from fossa_ros.evaluation.path_traced.world import World
 
-    use_threads(threads)
-    if rooms:
-        scenes = {f"room_{number:04d}": random_scene for number in range(rooms)}
-    else:
-        scenes = {scene.__name__: scene for scene in (*INDOORS, *OUTDOORS, *FURTHER)}
+    scenes = {scene.__name__: scene for scene in (*INDOORS, *OUTDOORS, *FURTHER)}
     names = names or (TINY if tiny else tuple(scenes))
     if unknown := set(names) - set(scenes):
         raise click.BadParameter(f"there is no scene {min(unknown)!r}; choose from {', '.join(scenes)}")
-    out.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True)
-    for name in track(names, "Rendering", console=console):
-        began = time.perf_counter()
-        number = list(scenes).index(name)
-        if rooms and (out / f"{name}.npz").exists():
-            continue  # so that the same command continues, and adds rooms
-        world = World(np.random.default_rng([seed, number]))
+    for name in track(names, "Rendering", console=CONSOLE):
+        world = World(np.random.default_rng([seed, list(scenes).index(name)]))
         view = scenes[name](world)
         if tiny:
             view = replace(view.resized(0.5), planes=5)
-        paths = 4 * samples if tiny else samples  # as many as in the same part of the large image
-        if rooms:
-            paths = max(int(samples * 2.0 ** world.rng.uniform(-1.0, 0.5)), 1)  # some are noisier than others
-        stack, truth = render_path_traced(world, view.resized(size), paths, seed)
-        save_npz(out / f"{name}.npz", stack, truth, compressed=True)
-        focus = ", ".join(f"{s:.2f}" for s in stack.focus_distances)
-        depth = f"{np.nanmin(truth):.2f} to {np.nanmax(truth):.2f} m"
-        console.print(f"{name}: {depth}, focused at {focus} m, {time.perf_counter() - began:.1f} s")
-    if sheet is not None:
-        _draw(sheet, sorted(out.glob("*.npz")))
+        # A tiny image has as many paths as the same part of a large one.
+        _write(out / f"{name}.npz", world, view.resized(size), 4 * samples if tiny else samples, seed)
+
+
+def _render_rooms(out: Path, rooms: int, views: int, samples: int, seed: int, size: float) -> None:
+    """Render what is missing, so that the same command continues, and adds rooms."""
+    from fossa_ros.evaluation.path_traced.rooms import random_views
+    from fossa_ros.evaluation.path_traced.world import World
+
+    for number in track(range(rooms), "Rendering", console=CONSOLE):
+        files = [out / f"room_{number:04d}_{view}.npz" for view in range(views)]
+        if all(file.exists() for file in files):
+            continue
+        world = World(np.random.default_rng([seed, number]))
+        drawn = random_views(world, views)
+        paths = max(int(samples * 2.0 ** world.rng.uniform(-1.0, 0.5)), 1)  # some are noisier than others
+        for file, view in zip(files, drawn, strict=True):
+            if not file.exists():
+                _write(file, world, view.resized(size), paths, seed)
+
+
+def _write(file: Path, world, view, samples: int, seed: int) -> None:
+    from fossa_ros.evaluation.path_traced.render import render_path_traced
+
+    began = time.perf_counter()
+    stack, truth = render_path_traced(world, view, samples, seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_npz(file, stack, truth, compressed=True)
+    focus = ", ".join(f"{s:.2f}" for s in stack.focus_distances)
+    depth = f"{np.nanmin(truth):.2f} to {np.nanmax(truth):.2f} m"
+    CONSOLE.print(f"{file.stem}: {depth}, focused at {focus} m, {time.perf_counter() - began:.1f} s")
 
 
 def _draw(sheet, files):

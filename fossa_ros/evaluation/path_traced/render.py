@@ -92,8 +92,12 @@ def exact_depth(scene, view: View) -> np.ndarray:
     rows, columns = np.mgrid[: camera.height, : camera.width].astype(np.float64)
     rays = np.stack([(columns - camera.K[0, 2]) / camera.fx, (rows - camera.K[1, 2]) / camera.fx, rows * 0 + 1], -1)
     origin = mi.ScalarPoint3f(list(view.origin))
+    directions = (rays @ axes.T).reshape(-1, 3)
     # The directions have a z of 1, so that the distance in their units is the z-depth.
-    z = [scene.ray_intersect_preliminary(mi.Ray3f(origin, d)).t for d in (rays @ axes.T).reshape(-1, 3).tolist()]
+    if _one_ray_at_a_time():
+        z = [scene.ray_intersect_preliminary(mi.Ray3f(origin, d)).t for d in directions.tolist()]
+    else:
+        z = scene.ray_intersect_preliminary(mi.Ray3f(mi.Point3f(origin), mi.Vector3f(directions.T))).t
     z = np.array(z, dtype=np.float32).reshape(camera.height, camera.width)
     return np.where(np.isfinite(z), z, np.float32(np.nan))
 
@@ -105,7 +109,7 @@ def _sensor(view, focus_distance, samples):
     # The film of Mitsuba does not move. A focusing lens moves away from the sensor, which magnifies image and blur.
     # The image keeps its scale (registered planes, as in SimulatedCamera); the blur gets its full size.
     aperture = camera.aperture * float(optics.magnification(focus_distance, camera.focal_length))
-    return mi.load_dict(
+    sensor = mi.load_dict(
         {
             "type": "thinlens",
             "to_world": mi.ScalarTransform4f(pose),
@@ -126,3 +130,15 @@ def _sensor(view, focus_distance, samples):
             },
         }
     )
+    if not _one_ray_at_a_time():
+        # Values that are not baked into the compiled code, which then serves all planes and views of a scene.
+        parameters = mi.traverse(sensor)
+        for name in ("to_world", "aperture_radius", "focus_distance"):
+            drjit.make_opaque(parameters[name])
+            parameters[name] = parameters[name]
+        parameters.update()
+    return sensor
+
+
+def _one_ray_at_a_time() -> bool:
+    return mi.variant().startswith("scalar")

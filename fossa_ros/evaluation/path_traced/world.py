@@ -14,7 +14,8 @@ try:
 except ModuleNotFoundError as error:
     raise InputError("Path-traced scenes need the Python package mitsuba; install fossa-ros[validation].") from error
 
-mi.set_variant("scalar_rgb")  # the variant that needs neither LLVM nor a GPU
+if mi.variant() is None:
+    mi.set_variant("scalar_rgb")  # the variant that needs neither LLVM nor a GPU
 
 Frame = mi.ScalarTransform4f
 
