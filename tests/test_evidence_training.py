@@ -209,3 +209,17 @@ def test_a_configuration_that_cannot_be_used_is_a_sentence(tmp_path, text, said)
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(InputError, match=said):
         load_evidence_config(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "said"),
+    [
+        ("lens_aware", ["--preview", "stacks.png"], "path_traced --sheet"),
+        ("nano", ["--rooms", str(ROOMS)], "--rooms is for model: lens_aware"),
+    ],
+)
+def test_an_option_of_the_other_kind_of_training_is_refused(tmp_path, model, asked, said):
+    (tmp_path / "run.yaml").write_text(f"model: {model}\n")
+    done = CliRunner().invoke(main, ["train", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run"), *asked])
+    assert done.exit_code == 2 and said in " ".join(done.output.replace("│", " ").split())
+    assert not (tmp_path / "run").exists()

@@ -41,8 +41,15 @@ def command(config, out, rooms, preview, device, workers, steps, minutes, log_ev
     several processes train together.
     """
     if load_yaml(config, "give a configuration such as those in config/training").get("model") == "lens_aware":
+        if preview is not None:
+            raise click.UsageError(
+                "--preview draws procedural stacks, and lens_aware is trained on rooms; draw those with "
+                "python -m fossa_ros.evaluation.path_traced --sheet."
+            )
         train_on_evidence(config, rooms, out, device, workers, steps, minutes, log_every, save_every, validation)
         return
+    if rooms is not None:
+        raise click.UsageError("--rooms is for model: lens_aware; other models are trained on procedural stacks.")
     from fossa_ros.training.config import load_config
     from fossa_ros.training.loop import Run, render_block
     from fossa_ros.training.report import PICTURED, UNSEEN_BLOCK, Reporter, picture_stacks

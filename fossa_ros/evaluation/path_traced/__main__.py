@@ -69,11 +69,12 @@ def _use(variant: str, threads: int) -> None:
 
 
 def _render_scenes(out: Path, names, samples, seed, size, tiny) -> None:
+    from fossa_ros.evaluation.path_traced.buildings import BUILDINGS
     from fossa_ros.evaluation.path_traced.outdoors import OUTDOORS
     from fossa_ros.evaluation.path_traced.scenes import FURTHER, INDOORS
     from fossa_ros.evaluation.path_traced.world import World
 
-    scenes = {scene.__name__: scene for scene in (*INDOORS, *OUTDOORS, *FURTHER)}
+    scenes = {scene.__name__: scene for scene in (*INDOORS, *OUTDOORS, *FURTHER, *BUILDINGS)}
     names = names or (TINY if tiny else tuple(scenes))
     if unknown := set(names) - set(scenes):
         raise click.BadParameter(f"there is no scene {min(unknown)!r}; choose from {', '.join(scenes)}")

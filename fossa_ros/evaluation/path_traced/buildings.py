@@ -1,0 +1,98 @@
+"""Scenes of the report that no network and no constant was chosen by: a kitchen, an attic and a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fossa_ros.evaluation.path_traced import patterns as p
+from fossa_ros.evaluation.path_traced.outdoors import BLUE
+from fossa_ros.evaluation.path_traced.render import View
+from fossa_ros.evaluation.path_traced.scenes import BOWL, CUP, VASE, lens, scaled
+from fossa_ros.evaluation.path_traced.world import World
+
+
+def kitchen(w: World) -> View:
+    """A worktop along the wall under plain cupboards, with bottles and bowls, 0.5 to 3 m."""
+    w.floor(w.matte(p.checks, 4), (-3, 3), (-1, 4))
+    w.card((0, 2.6, 1.3), (6, 2.8), w.matte(p.mosaic, 5))
+    w.card((1.9, 1, 1.3), (6, 2.8), w.matte(p.flat), turn=90)
+    front = w.matte(p.flat)
+    for x in np.arange(-2.1, 1.9, 0.6):
+        w.standing(x, 2.3, (0.585, 0.55, 0.86), front)
+        w.rod((x + 0.2, 2.0, 0.72), (x + 0.2, 2.0, 0.5), 0.008, w.metal())
+        if x < -0.4 or x > 0.7:
+            w.box((x, 2.42, 1.75), (0.585, 0.33, 0.65), front)
+    w.box((0, 2.28, 0.89), (5, 0.62, 0.04), w.glossy(p.terrazzo, (4, 1)))
+    w.box((-0.45, 0.95, 0.88), (1.2, 0.6, 0.05), w.glossy(p.end_grain, 2), turn=-12)
+    for x, y, size in ((-0.75, 0.85, 0.05), (-0.3, 0.75, 0.045), (-0.15, 1.05, 0.06)):
+        w.turned((x, y, 0.905), scaled(w.any(CUP, VASE), size), w.glossy(w.any(p.flat, p.arcs)))
+    w.turned((-0.5, 1.0, 0.905), scaled(BOWL, 0.12), w.matte(p.flat))
+    for angle in (0.3, 2.4, 4.4):
+        w.ball((-0.5 + 0.05 * np.cos(angle), 1.0 + 0.05 * np.sin(angle), 0.99), 0.045, w.matte(p.corroded))
+    for x, height in ((0.15, 0.3), (0.28, 0.24), (0.5, 0.33), (1.2, 0.2)):
+        w.rod((x, 2.2, 0.91), (x, 2.2, 0.91 + height), 0.036, w.glossy(w.any(p.flat, p.stripes, p.scribbles)))
+    w.rod((-0.35, 1.0, 1.55), (-0.35, 1.0, 2.6), 0.004, w.metal("Cu"))
+    w.turned((-0.35, 1.0, 1.45), scaled([(1.3, 0.0), (0.5, 0.7), (0.1, 0.9)], 0.12), w.matte(p.flat))
+    w.sky(0.35)
+    w.lamp((0.3, 1.2, 2.5), 0.8, 9)
+    return View((0.1, 0, 1.35), (0.0, 1.6, 1.08), lens(270, 0.028, 1.4), 6)
+
+
+def attic(w: World) -> View:
+    """Beams and boxes under two plain slanted ceilings, 0.8 to 7 m."""
+    w.floor(w.matte(p.end_grain, (3, 8)), (-3, 3), (-1, 7.5))
+    w.card((0, 7.2, 1.5), (6, 3.2), w.matte(p.flat), turn=-3)
+    w.card((0.4, 7.1, 1.1), (0.7, 0.9), w.matte(p.mosaic), turn=-3)
+    for side in (-1, 1):
+        run, rise = 2.4, 2.4
+        for y in np.arange(0.6, 7, 1.2):
+            w.rod((side * run, y, 0.1), (side * 0.05, y, rise), 0.06, w.matte(p.end_grain, (1, 6)))
+        rows = np.linspace(0, 1, 2)[:, None, None]
+        along = np.linspace(-1, 7.5, 2)[None, :, None]
+        roof = rows * [side * 0.0, 0, rise + 0.1] + (1 - rows) * [side * run * 1.05, 0, 0] + along * [0, 1, 0]
+        w.sheet(roof, w.matte(p.flat))
+    w.rod((0, -1, 1.95), (0, 7.2, 1.95), 0.08, w.matte(p.end_grain, (1, 12)))
+    for x, y, size in ((-0.8, 2.2, 0.5), (-0.9, 3.4, 0.7), (0.9, 2.8, 0.45), (0.6, 4.9, 0.8), (-0.5, 5.6, 0.5)):
+        top = w.standing(x, y, (size, 0.8 * size, 0.7 * size), w.matte(w.any(p.flat, p.bits, p.camouflage)), 15 * x)
+        w.standing(x + 0.03, y, (0.6 * size, 0.5 * size, 0.4 * size), w.matte(w.any(p.flat, p.stripes)), 9, on=top)
+    w.turned((0.35, 1.3, 0), scaled(VASE, 0.13), w.glossy(p.flat))
+    w.rod((-0.35, 1.0, 0), (-0.3, 1.1, 1.7), 0.012, w.metal())
+    w.ball((0.1, 3.6, 0.2), 0.2, w.matte(p.checks, 2))
+    w.sky(0.3)
+    w.lamp((0.3, 2.0, 1.85), 0.3, 40)
+    w.lamp((-0.2, 5.5, 1.85), 0.3, 40)
+    return View((0.05, 0, 1.25), (0, 4, 0.95), lens(290, 0.045, 1.4), 5)
+
+
+def platform(w: World) -> View:
+    """A railway platform: columns under a plain roof on the left, tracks on the right, 1.2 to 18 m."""
+    w.floor(w.matte(p.gravel, 9), (-8, 12), (-1, 24), height=-0.9)
+    w.box((-2.2, 11, -0.45), (4.4, 26, 0.9), w.matte(p.cobbles, (2, 12)))
+    w.box((-0.35, 11, 0.005), (0.3, 26, 0.02), w.matte(p.flat))
+    for x in (1.0, 2.4):
+        w.box((x, 11, -0.82), (0.08, 26, 0.14), w.metal())
+    for y in np.arange(1.5, 22, 0.7):
+        w.box((1.7, y, -0.88), (2.3, 0.25, 0.12), w.matte(p.corroded, (3, 1)))
+    for y in (2.6, 5.4, 8.2, 11.0, 13.8):
+        w.rod((-1.5, y, 0), (-1.5, y, 3.0), 0.09, w.matte(p.flat))
+        w.rod((-1.5, y, 2.4), (-0.7, y, 3.0), 0.04, w.metal())
+    w.box((-2.4, 9, 3.08), (4.0, 16, 0.12), w.matte(p.flat))
+    w.card((-4.3, 10, 1.5), (24, 3), w.matte(p.herringbone, (12, 2)), turn=90)
+    for y in (3.9, 9.5):
+        w.box((-2.3, y, 0.45), (0.5, 1.8, 0.06), w.matte(p.end_grain, (1, 3)))
+        w.box((-2.55, y, 0.8), (0.05, 1.8, 0.35), w.matte(p.end_grain, (1, 3)))
+        for end in (-0.8, 0.8):
+            w.standing(-2.3, y + end, (0.4, 0.06, 0.42), w.metal())
+    w.card((-1.0, 6.8, 2.2), (0.9, 0.45), w.matte(p.scribbles), turn=4)
+    w.standing(-0.8, 1.9, (0.32, 0.22, 0.6), w.matte(p.flat), turn=24)
+    w.rod((-0.75, 1.9, 0.6), (-0.75, 1.9, 1.0), 0.01, w.metal())
+    w.box((4.8, 16, 0.9), (2.8, 14, 3.2), w.glossy(p.stripes, (6, 1)))
+    w.card((3, 22, 2), (26, 7), w.matte(p.camouflage, 4))
+    w.sky(0.7, BLUE)
+    w.sun((-0.7, 0.5, -0.8), 2.0)
+    return View((-0.4, 0, 1.5), (-0.2, 8, 1.0), lens(310, 0.06, 1.4), 6)
+
+
+BUILDINGS: tuple[Callable[[World], View], ...] = (kitchen, attic, platform)
