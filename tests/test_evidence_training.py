@@ -16,6 +16,7 @@ from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.estimators.fossa.predictor import create_predictor
+from fossa_ros.estimators.lens_aware.estimator import SHIPPED
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, NetworkConfig, Outputs
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.stack_files import load_stack
@@ -173,6 +174,12 @@ def test_a_run_that_is_stopped_continues_as_if_it_had_not_been(cache, tmp_path):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
     with pytest.raises(InputError, match="was started with another batch"):
         EvidenceRun(EvidenceTraining(**{**CONFIG.__dict__, "batch": 3}), tmp_path / "whole", "cpu")
+
+
+def test_a_run_may_start_from_the_weights_that_ship(tmp_path):
+    run = EvidenceRun(EvidenceTraining(weights="shipped"), tmp_path, "cpu")
+    shipped = load_file(SHIPPED)
+    assert all(torch.equal(value, shipped[name].float()) for name, value in run.average.state_dict().items())
 
 
 def test_the_rate_rises_stays_and_falls():

@@ -140,33 +140,34 @@ class EvidenceCache:
         ]
         if not self._samples:
             raise InputError(f"The inputs of all stacks in '{folder}' have an error above {hardest:g}; raise hardest.")
-        shapes = [fields["total"].shape[2:] for fields in opened]
-        self._size = tuple(-(-max(sides) // MULTIPLE) * MULTIPLE for sides in zip(*shapes, strict=True))
 
     def draw(self, rng: RandomSource, count: int) -> tuple[Inputs, Tensor, Tensor, Tensor]:
-        """Draw whole stacks, mirrored, and changed in brightness; all are continued to one size.
+        """Draw whole stacks, mirrored, and changed in brightness; all are continued to the size of the largest.
 
         Returns:
             The inputs, (B, H, W) true depth in levels, NaN where unknown, (B, 2) level 0 and the step of levels in
             dioptres, and (B,) the error that is possible without the network.
         """
-        samples = [self._sample(rng) for _ in range(count)]
+        drawn = [rng.choice(self._samples) for _ in range(count)]
+        shapes = [fields["total"].shape[2:] for fields, _ in drawn]
+        size = tuple(-(-max(sides) // MULTIPLE) * MULTIPLE for sides in zip(*shapes, strict=True))
+        samples = [_sample(rng, fields, index, size) for fields, index in drawn]
         inputs, truth, scale, possible = zip(*samples, strict=True)
         return Inputs(*map(torch.cat, zip(*inputs, strict=True))), *map(torch.stack, (truth, scale, possible))
 
-    def _sample(self, rng: RandomSource) -> tuple[Inputs, Tensor, Tensor, Tensor]:
-        fields, index = rng.choice(self._samples)
-        inputs, truth, scale, possible = decoded(fields, index)
-        inputs = padded(inputs, self._size)
-        below, right = (2 * whole - side for whole, side in zip(self._size, truth.shape, strict=True))
-        truth = F.pad(truth, (0, right, 0, below), value=torch.nan)
-        axes = [axis for axis, share in ((-1, 0.5), (-2, 0.15)) if rng.chance(share)]
-        if axes:
-            maps = ("total", "finest", "guides", "surface", "prior", "sides")
-            inputs = inputs._replace(**{name: getattr(inputs, name).flip(axes) for name in maps})
-            truth = truth.flip(axes)
-        guides = (1 - inputs.guides if rng.chance(0.3) else inputs.guides) * rng.uniform(0.6, 1.3)
-        return inputs._replace(guides=guides), truth, scale, possible
+
+def _sample(rng: RandomSource, fields, index: int, size: tuple[int, ...]) -> tuple[Inputs, Tensor, Tensor, Tensor]:
+    inputs, truth, scale, possible = decoded(fields, index)
+    inputs = padded(inputs, size)
+    below, right = (2 * whole - side for whole, side in zip(size, truth.shape, strict=True))
+    truth = F.pad(truth, (0, right, 0, below), value=torch.nan)
+    axes = [axis for axis, share in ((-1, 0.5), (-2, 0.15)) if rng.chance(share)]
+    if axes:
+        maps = ("total", "finest", "guides", "surface", "prior", "sides")
+        inputs = inputs._replace(**{name: getattr(inputs, name).flip(axes) for name in maps})
+        truth = truth.flip(axes)
+    guides = (1 - inputs.guides if rng.chance(0.3) else inputs.guides) * rng.uniform(0.6, 1.3)
+    return inputs._replace(guides=guides), truth, scale, possible
 
 
 def open_evidence(folder: Path, stack: str) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ class EvidenceTraining:
     Attributes:
         model: ``lens_aware``.
         network: sizes of the network.
+        weights: file to start from, or ``shipped``; None starts from random weights.
         seed: seed of all random numbers.
         variations: of every stack: itself, and with other planes, noise and faults. Their evidence is cached and drawn
             from again and again.
@@ -34,6 +35,7 @@ class EvidenceTraining:
 
     model: str = "lens_aware"
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    weights: str | None = None
     seed: int = 0
     variations: int = 3
     held_out: int = 8

@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import resolve_device
+from fossa_ros.estimators.lens_aware.estimator import SHIPPED
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs
 from fossa_ros.training.evidence_cache import EvidenceCache
 from fossa_ros.training.evidence_config import EvidenceTraining
@@ -38,6 +40,8 @@ class EvidenceRun:
         self.device = resolve_device(device)
         torch.manual_seed(config.seed)
         network = EvidenceNetwork(config.network)
+        if config.weights is not None:
+            load_weights(network, SHIPPED if config.weights == "shipped" else config.weights)
         self.model = network.to(self.device, memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimisers = make_optimisers(self.model, config)
