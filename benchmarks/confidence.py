@@ -41,7 +41,7 @@ def measured(estimator, kind: str, folder: str) -> tuple[np.ndarray, np.ndarray,
     "sets",
     multiple=True,
     required=True,
-    help="KIND:DIR, a set of fossa evaluate, or generator:N; repeatable.",
+    help="KIND:DIR, a set of fossa evaluate; repeatable.",
 )
 @click.option("--model", type=click.Choice(["classical", "nano", "lens_aware"]), default="classical", show_default=True)
 @click.option("--stated", is_flag=True, help="Show the confidence of classical before calibration.")

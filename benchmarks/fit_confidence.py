@@ -1,10 +1,9 @@
 """Fit the confidence of nano: weights of fossa_ros/estimators/agreement.py, a logistic regression of right pixels.
 
-    python benchmarks/fit_confidence.py --data stacks:choosing --data photographs:rgbd --data generator:128
+    python benchmarks/fit_confidence.py --data stacks:choosing --data photographs:rgbd --data stacks:rooms
 
-Right is a relative error below 10 %. Every set weighs the same, and the procedural stacks of ``generator`` half as
-much, as their lenses have faults that no estimator knows of. Each scene of a set is also predicted by weights that were
-fitted without it, which is how columns were chosen.
+Right is a relative error below 10 %. Every set weighs the same. Each scene of a set is also predicted by weights that
+were fitted without it, which is how columns were chosen.
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ from __future__ import annotations
 import click
 import cv2
 import numpy as np
-from confidence_sets import GENERATOR, samples
+from confidence_sets import samples
 from scipy.optimize import minimize
 
 from fossa_ros.estimators import agreement, create_estimator
 from fossa_ros.estimators.calibration_curve import CLOSE
 from fossa_ros.estimators.evidence import stack_evidence
 
-GENERATOR_WEIGHT = 0.5
 PIXELS = 2500  # of a stack
 RIDGE = 1e-3
 
@@ -47,7 +45,7 @@ def calibration_error(probability: np.ndarray, right: np.ndarray, weight: np.nda
 
 
 @click.command()
-@click.option("--data", "sets", multiple=True, help="KIND:DIR, a set of fossa evaluate, or generator:N; repeatable.")
+@click.option("--data", "sets", multiple=True, help="KIND:DIR, a set of fossa evaluate; repeatable.")
 def main(sets):
     """Print the calibration error of each set, its scenes left out in turn, and the weights of all."""
     cv2.setNumThreads(1)
@@ -67,8 +65,7 @@ def main(sets):
             both = rng.choice(both, min(len(both), PIXELS), replace=False)
             right = np.abs(found.ravel()[both] / true.ravel()[both] - 1) < CLOSE
             parts.append((f"{source} {name}", columns.reshape(-1, columns.shape[-1])[both], right))
-        share = (GENERATOR_WEIGHT if kind == GENERATOR else 1.0) / len(parts)
-        rows += [(source, *part, np.full(len(part[2]), share / len(part[2]))) for part in parts]
+        rows += [(source, *part, np.full(len(part[2]), 1 / len(parts) / len(part[2]))) for part in parts]
     columns, right, weight = (np.concatenate([row[i] for row in rows]) for i in (2, 3, 4))
     group, scene = (np.repeat([row[i] for row in rows], [len(row[3]) for row in rows]) for i in (0, 1))
     for source in sets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -395,6 +396,17 @@ def test_disturbed_stacks(tmp_path):
     assert (other.focus_distances != wrong.focus_distances).all()
     blind = Disturbance(blind=True).apply(sample, 0).stack
     assert blind.f_number is blind.focal_length is None and blind.K is not None
+    slower = Disturbance(aperture=0.2).apply(sample, 0).stack
+    assert slower.f_number == pytest.approx(1.2 * 1.4) and slower.focal_length == sample.stack.focal_length
+    noisy = Disturbance(noise=3.0).apply(sample, 0)
+    added = noisy.unrounded - sample.unrounded
+    assert added.std() == pytest.approx(3.0, rel=0.02) and abs(added.mean()) < 0.05
+    assert (noisy.stack.images() == np.rint(noisy.unrounded).clip(0, 255)).all()
+    recorded = Disturbance(noise=3.0).apply(replace(sample, unrounded=None), 0)
+    assert recorded.unrounded is None and (recorded.stack.images() != sample.stack.images()).mean() > 0.5
+    for wrong in ({"misstated": 1.0}, {"aperture": -1.0}, {"noise": -0.1}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            Disturbance(**wrong)
     assert Disturbance().as_dict() == {} and Disturbance(True, 0.1).as_dict() == {"shuffled": True, "misstated": 0.1}
 
 

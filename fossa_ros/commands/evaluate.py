@@ -46,7 +46,17 @@ NUMBERS, COUNTS, WORDS = Values("numbers", finite_number), Values("counts", int)
 )
 @click.option("--blind", is_flag=True, help="Withhold f-number and focal length from the model.")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of --shuffle and --misstate."
+    "--misstate-aperture",
+    default=0.0,
+    show_default=True,
+    type=Number(-1, 10, min_open=True),
+    help="Relative error of the f-number that the model gets.",
+)
+@click.option(
+    "--noise", default=0.0, show_default=True, type=Number(0, 255), help="White noise on the planes, grey levels."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of order, errors and noise."
 )
 @click.option("--limit", type=click.IntRange(1), help="Evaluate the first N images only.")
 @click.option("--images", "each", is_flag=True, help="Print the figures of every image too.")
@@ -86,7 +96,14 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
 
             check_plot(plot)
         estimator, described = make_estimator(model, checkpoint, device, precision)
-    disturbance = Disturbance(options["shuffle"], options["misstate"], options["blind"], options["seed"])
+    disturbance = Disturbance(
+        options["shuffle"],
+        options["misstate"],
+        options["blind"],
+        options["seed"],
+        options["misstate_aperture"],
+        options["noise"],
+    )
     with progress_bar(MofNCompleteColumn()) as bar:
         what = f"{benchmark.title}, {model}"
         task = bar.add_task(what, total=len(settings) * len(benchmark.names[:limit]))

@@ -20,7 +20,7 @@ EDGE_REACH = 9  # px likewise: width of the window in which depth edges are look
 NEIGHBOURS = 8.0  # px likewise: standard deviation of the window of neighbours
 LEAST = 1e-3  # probability; logarithms end there
 # Of the columns of `agreement`, and a constant: benchmarks/fit_confidence.py, for nano with its shipped weights.
-WEIGHTS = np.array([1.0497, -0.3466, 0.3065, 0.0489, -0.385, 0.5384, 0.4956, 1.18, -1.6201, -2.1757])
+WEIGHTS = np.array([0.6904, -0.5418, 0.3845, 0.0811, -0.3432, 0.4339, 0.5108, 1.1296, -1.7885, -2.1818])
 
 
 def agreement_confidence(stack: FocusStack, depth: np.ndarray) -> np.ndarray:

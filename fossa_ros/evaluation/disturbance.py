@@ -1,4 +1,4 @@
-"""Disturbances of a focus stack: shuffled planes, wrong focus distances, an unknown lens."""
+"""Disturbances of a focus stack: shuffled planes, noise, wrong focus distances or F-number, an unknown lens."""
 
 from __future__ import annotations
 
@@ -19,21 +19,30 @@ class Disturbance:
         shuffled: whether to shuffle the planes.
         misstated: largest relative error of the focus distances; every plane has its own.
         blind: whether to remove f-number and focal length.
-        seed: seed of order and errors, which differ from image to image.
+        seed: seed of order, errors and noise, which differ from image to image.
+        aperture: relative error of the f-number, the same for every image.
+        noise: standard deviation of white noise that is added to the planes, grey levels.
 
     Raises:
-        InputError: ``misstated`` is not in 0..1.
+        InputError: ``misstated`` is not in 0..1, ``aperture`` is not above -1, or ``noise`` is negative.
     """
 
     shuffled: bool = False
     misstated: float = 0.0
     blind: bool = False
     seed: int = 0
+    aperture: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self):
         if not 0 <= self.misstated < 1:
             raise InputError(
                 f"misstated, a relative error, must be from 0 to below 1, not {self.misstated}; correct it."
+            )
+        if self.aperture <= -1 or self.noise < 0:
+            raise InputError(
+                f"aperture, a relative error, must be above -1, and noise at least 0, not {self.aperture} and "
+                f"{self.noise}; correct them."
             )
 
     def as_dict(self) -> dict[str, float | bool]:
@@ -43,13 +52,26 @@ class Disturbance:
     def apply(self, sample: Sample, index: int) -> Sample:
         """Return image ``index`` of a set, disturbed."""
         rng = np.random.default_rng([self.seed, index])
-        stack, unrounded = sample.stack, sample.unrounded
+        stack = sample.stack
         order = rng.permutation(len(stack)) if self.shuffled else np.arange(len(stack))
-        factors = 1 + self.misstated * rng.uniform(-1, 1, len(stack))
-        planes = tuple(
-            FocusPlane(stack.planes[i].image, float(stack.planes[i].focus_distance * factor))
-            for i, factor in zip(order, factors, strict=True)
+        focus = stack.focus_distances[order] * (1 + self.misstated * rng.uniform(-1, 1, len(stack)))
+        images = [stack.planes[i].image for i in order]
+        unrounded = None if sample.unrounded is None else sample.unrounded[order]
+        if self.noise:
+            exact = np.float32(images) if unrounded is None else unrounded
+            exact = exact + rng.normal(0, self.noise, exact.shape).astype(np.float32)
+            images = list(np.rint(exact).clip(0, 255).astype(np.uint8))
+            unrounded = None if unrounded is None else exact
+        lens = (stack.f_number, stack.focal_length)
+        if self.blind:
+            lens = (None, None)
+        elif stack.f_number is not None:
+            lens = (stack.f_number * (1 + self.aperture), stack.focal_length)
+        stack = replace(
+            stack,
+            planes=tuple(FocusPlane(image, float(distance)) for image, distance in zip(images, focus, strict=True)),
+            reference=None if self.shuffled else stack.reference,
+            f_number=lens[0],
+            focal_length=lens[1],
         )
-        lens = {"f_number": None, "focal_length": None} if self.blind else {}
-        stack = replace(stack, planes=planes, reference=None if self.shuffled else stack.reference, **lens)
-        return replace(sample, stack=stack, unrounded=None if unrounded is None else unrounded[order])
+        return replace(sample, stack=stack, unrounded=unrounded)
