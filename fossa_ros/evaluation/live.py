@@ -82,6 +82,7 @@ class LiveRig:
             limits=config.limits,
             focus_check=output.focus_check,
             region=config.roi,
+            still=output.still,
         )
         self._capture = SweepCapture(
             config.sweep.plan,

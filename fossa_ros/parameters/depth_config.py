@@ -12,6 +12,7 @@ from fossa_ros.motion import MotionConfig
 from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.region import Region
 from fossa_ros.pipeline.result_format import ResultFormat
+from fossa_ros.pipeline.still_average import StillAverage
 from fossa_ros.pipeline.temporal_filter import TemporalConfig
 
 
@@ -51,6 +52,14 @@ class OutputConfig:
         "move, a frame that repeats, another order",
         live=True,
     )
+    still_sweeps: int = parameter(
+        1,
+        "Sweeps whose images are averaged before depth is estimated, where nothing moves; it helps where images are "
+        "noisy; 1 takes each sweep on its own",
+        minimum=1,
+        maximum=50,
+        live=True,
+    )
     temporal_memory: float = parameter(
         0.0,
         "Share of the past averaged into each depth map where both show the same surface; 0 leaves each map unchanged",
@@ -65,6 +74,11 @@ class OutputConfig:
         maximum=3600.0,
         live=True,
     )
+
+    @property
+    def still(self) -> StillAverage | None:
+        """A new average of the sweeps of a still view; None if each is taken on its own."""
+        return StillAverage(self.still_sweeps) if self.still_sweeps > 1 else None
 
     @property
     def temporal(self) -> TemporalConfig | None:

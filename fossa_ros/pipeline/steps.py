@@ -20,6 +20,7 @@ from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.region import Region, cut_depth, cut_stack, surroundings
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.stack_check import StackFindings, check_stack, repeated_frames
+from fossa_ros.pipeline.still_average import StillAverage
 from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.sweep import CapturedSweep
 
@@ -89,6 +90,7 @@ def estimate_depth(
     temporal: TemporalFilter | None = None,
     limits: DepthLimits | None = None,
     region: Region | None = None,
+    still: StillAverage | None = None,
 ) -> SweepResult:
     """Estimate the depth of a sweep that passed the checks.
 
@@ -98,6 +100,7 @@ def estimate_depth(
         temporal: filters successive depth maps; None leaves each as it is.
         limits: depth outside them is unknown; None keeps all.
         region: of interest, in which alone depth is made; None for the whole view.
+        still: averages the planes of successive sweeps; None takes each sweep on its own.
 
     Returns:
         The result with its depth in the rectified view, or with verdict ``failed`` and the reason.
@@ -107,6 +110,8 @@ def estimate_depth(
     started = time.perf_counter()
     try:
         stack, valid, window, around = result.stack, result.valid, None, None
+        if still is not None:
+            stack = still.add(stack)
         if region is not None and not region.is_whole:
             window = region.window(stack.size)
             around = surroundings(window, stack)

@@ -14,6 +14,7 @@ from fossa_ros.pipeline.region import Region, surroundings
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.stage import Stage
 from fossa_ros.pipeline.steps import check_focus, check_motion, estimate_depth
+from fossa_ros.pipeline.still_average import StillAverage
 from fossa_ros.pipeline.temporal_filter import TemporalConfig, TemporalFilter
 from fossa_ros.sweep import CapturedSweep, DecodePlane
 
@@ -38,6 +39,7 @@ class DepthWorker:
         limits: of confidence and range; None publishes all depth.
         focus_check: whether sweeps whose blur contradicts their focus distances are refused.
         region: of interest; None for the whole view.
+        still: averages the planes of successive sweeps; None takes each sweep on its own.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class DepthWorker:
         limits: DepthLimits | None = None,
         focus_check: bool = False,
         region: Region | None = None,
+        still: StillAverage | None = None,
     ):
         self._region = self._filtered = region or Region()  # from the next estimate on, and that of the last one
         self._motion = motion
@@ -61,6 +64,7 @@ class DepthWorker:
         self._clock = clock
         self._max_age_ns = max_age_ns
         self._temporal = temporal
+        self._still = still
         self._limits = limits
         self._focus_check = focus_check
         self._motion_lock = threading.Lock()  # the check is used by two stages and is not thread-safe
@@ -76,6 +80,8 @@ class DepthWorker:
         self._motion.reset()
         if self._temporal is not None:
             self._temporal.reset()
+        if self._still is not None:
+            self._still.reset()
         self._estimating.start()
         self._checking.start()
         self._comparing.start()
@@ -88,6 +94,7 @@ class DepthWorker:
         limits: DepthLimits | None = None,
         focus_check: bool = False,
         region: Region | None = None,
+        still_sweeps: int = 1,
     ) -> None:
         """Use other thresholds from the next sweep on; returns at once, from any thread.
 
@@ -98,6 +105,7 @@ class DepthWorker:
             limits: of confidence and range; None publishes all depth.
             focus_check: whether sweeps whose blur contradicts their focus distances are refused.
             region: of interest; None for the whole view.
+            still_sweeps: number of sweeps whose planes are averaged where nothing moves; 1 takes each on its own.
         """
         self._region = region or Region()
         self._motion_config = motion
@@ -110,6 +118,12 @@ class DepthWorker:
             self._temporal = TemporalFilter(temporal)
         else:
             self._temporal.config = temporal  # the past stays
+        if still_sweeps == 1:
+            self._still = None
+        elif self._still is None:
+            self._still = StillAverage(still_sweeps)
+        else:
+            self._still.sweeps = still_sweeps
 
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Prepare the estimator for ``planes`` images of ``size`` (H, W), so that the first stack need not wait.
@@ -193,7 +207,7 @@ class DepthWorker:
                 temporal.reset()  # its past shows another part of the view
             self._filtered = region
             with self._estimator_lock:
-                result = estimate_depth(result, self._estimator, temporal, self._limits, region)
+                result = estimate_depth(result, self._estimator, temporal, self._limits, region, self._still)
             if result.depth is not None:
                 result = self._limit_age(result, result.depth.stamp_ns)
         self._on_result(result)

@@ -63,6 +63,7 @@ class DepthComponent:
             limits=config.limits,
             focus_check=config.depth.focus_check,
             region=config.roi,
+            still=config.depth.still,
         )
         self._outputs = Outputs(self._node, config.format)
         return estimator.name
@@ -77,6 +78,7 @@ class DepthComponent:
                 config.limits,
                 config.depth.focus_check,
                 config.roi,
+                config.depth.still_sweeps,
             )
             self._outputs.format = config.format
 
