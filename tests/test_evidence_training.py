@@ -113,6 +113,17 @@ def test_draws_are_whole_stacks_continued_to_a_size_the_network_takes(cache):
     torch.testing.assert_close(again[1], truth, equal_nan=True)
 
 
+def test_the_depth_of_nano_may_be_withheld(cache):
+    whole = EvidenceCache(cache, SEEN, 1.0).draw(RandomSource(1), 6)[0]
+    drawn = EvidenceCache(cache, SEEN, 1.0, prior_dropout=0.5).draw(RandomSource(1), 6)[0]
+    alone = (drawn.prior == drawn.surface[:, :1]).all((1, 2, 3))
+    assert 0 < alone.sum() < 6
+    assert (drawn.sides[alone, -1] == 0).all()
+    for name in ("prior", "sides"):
+        torch.testing.assert_close(getattr(drawn, name)[~alone], getattr(whole, name)[~alone])
+    torch.testing.assert_close(drawn.sides[:, :-1], whole.sides[:, :-1])
+
+
 def test_depth_that_cannot_be_known_is_left_out(cache):
     worst = max(float(np.load(field_file(cache, name, "possible")).max()) for name in SEEN)
     draw = EvidenceCache(cache, SEEN, 0.99 * worst).draw

@@ -27,7 +27,7 @@ from fossa_ros.estimators.evidence import stack_evidence
 from fossa_ros.estimators.fossa.predictor import Predictor, create_predictor
 from fossa_ros.estimators.lens_aware.estimator import MULTIPLE, WIDTH, padded
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
-from fossa_ros.estimators.lens_aware.network import Inputs
+from fossa_ros.estimators.lens_aware.network import Inputs, without_prior
 from fossa_ros.estimators.lens_aware.prior import nano_prior
 from fossa_ros.io.atomic import replacing
 from fossa_ros.io.stack_files import load_stack
@@ -128,12 +128,19 @@ def fill_cache(folder: Path, config: EvidenceTraining, sources: list[Path], work
 class EvidenceCache:
     """The evidence of a run's stacks, mapped from disk."""
 
-    def __init__(self, folder: str | Path, stacks: list[str], hardest: float):
-        """Open the stacks of these names, and leave out variations whose better input has a larger error.
+    def __init__(self, folder: str | Path, stacks: list[str], hardest: float, prior_dropout: float = 0.0):
+        """Open the stacks of these names.
+
+        Args:
+            folder: of the cache.
+            stacks: names.
+            hardest: mean relative error of the better input above which variations are left out.
+            prior_dropout: share of the drawn stacks whose depth of nano is withheld.
 
         Raises:
             InputError: a stack is missing or cannot be read, or all variations are left out.
         """
+        self._prior_dropout = prior_dropout
         opened = [open_evidence(Path(folder), stack) for stack in stacks]
         self._samples = [
             (fields, index) for fields in opened for index in np.flatnonzero(fields["possible"] <= hardest).tolist()
@@ -153,6 +160,7 @@ class EvidenceCache:
         size = tuple(-(-max(sides) // MULTIPLE) * MULTIPLE for sides in zip(*shapes, strict=True))
         samples = [_sample(rng, fields, index, size) for fields, index in drawn]
         inputs, truth, scale, possible = zip(*samples, strict=True)
+        inputs = [without_prior(each) if rng.chance(self._prior_dropout) else each for each in inputs]
         return Inputs(*map(torch.cat, zip(*inputs, strict=True))), *map(torch.stack, (truth, scale, possible))
 
 

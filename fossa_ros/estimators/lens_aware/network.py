@@ -88,6 +88,12 @@ class Outputs(NamedTuple):
     weights: Tensor
 
 
+def without_prior(inputs: Inputs) -> Inputs:
+    """Return the inputs with depth along surfaces in place of the prior's, and no trust in it."""
+    sides = torch.cat([inputs.sides[:, :-1], torch.zeros_like(inputs.sides[:, -1:])], 1)
+    return inputs._replace(prior=inputs.surface[:, :1], sides=sides)
+
+
 def squash(evidence: Tensor) -> Tensor:
     """Compress log-likelihoods below the best level (0) to a few units."""
     return -torch.log1p(-evidence / 4) / 2
