@@ -26,6 +26,15 @@ CONSOLE = Console(stderr=True)
 @click.option("--scene", "names", multiple=True, help="Only this scene; repeatable.  [default: all]")
 @click.option("--rooms", type=click.IntRange(1), help="Instead, this many scenes drawn at random, for training.")
 @click.option("--views", default=2, show_default=True, type=click.IntRange(1, 9), help="Views of each of --rooms.")
+@click.option(
+    "--blur",
+    nargs=2,
+    type=click.FloatRange(0.1, 50),
+    help="Least and largest blur radius of --rooms, px.  [default: 1.2 9]",
+)
+@click.option(
+    "--scales", nargs=2, type=click.FloatRange(0.2, 2), help="Least and largest scale of --rooms.  [default: 0.6 1]"
+)
 @click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 4096), help="Light paths per pixel.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the surfaces.")
 @click.option(
@@ -42,12 +51,13 @@ CONSOLE = Console(stderr=True)
     show_default=True,
     help="Variant of Mitsuba; llvm_ad_rgb needs LLVM 16 or newer and renders --rooms twice as fast.",
 )
-def main(out, names, rooms, views, samples, seed, size, tiny, sheet, threads, variant):
+def main(out, names, rooms, views, blur, scales, samples, seed, size, tiny, sheet, threads, variant):
     """Render focus stacks with known depth with Mitsuba, one for each scene."""
     try:
         _use(variant, threads)
         if rooms:
-            _render_rooms(out, rooms, views, samples, seed, size)
+            drawn = {name: value for name, value in (("blur", blur), ("sizes", scales)) if value}
+            _render_rooms(out, rooms, views, drawn, samples, seed, size)
         else:
             _render_scenes(out, names, samples, seed, size, tiny)
         if sheet is not None:
@@ -87,7 +97,7 @@ def _render_scenes(out: Path, names, samples, seed, size, tiny) -> None:
         _write(out / f"{name}.npz", world, view.resized(size), 4 * samples if tiny else samples, seed)
 
 
-def _render_rooms(out: Path, rooms: int, views: int, samples: int, seed: int, size: float) -> None:
+def _render_rooms(out: Path, rooms: int, views: int, ranges: dict, samples: int, seed: int, size: float) -> None:
     """Render what is missing, so that the same command continues, and adds rooms."""
     from fossa_ros.evaluation.path_traced.rooms import random_views
     from fossa_ros.evaluation.path_traced.world import World
@@ -97,7 +107,7 @@ def _render_rooms(out: Path, rooms: int, views: int, samples: int, seed: int, si
         if all(file.exists() for file in files):
             continue
         world = World(np.random.default_rng([seed, number]))
-        drawn = random_views(world, views)
+        drawn = random_views(world, views, **ranges)
         paths = max(int(samples * 2.0 ** world.rng.uniform(-1.0, 0.5)), 1)  # some are noisier than others
         for file, view in zip(files, drawn, strict=True):
             if not file.exists():

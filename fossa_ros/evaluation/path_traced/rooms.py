@@ -47,17 +47,24 @@ class Stage:
     fx: float
 
 
-def random_views(w: World, count: int) -> list[View]:
+def random_views(
+    w: World, count: int, blur: tuple[float, float] = BLUR, sizes: tuple[float, float] = SIZES
+) -> list[View]:
     """Fill a world with a room, a table or open ground, and return views of it.
 
     The first is from the front, the others from beside it and nearer, each with its own aperture and planes. All have
     the same size.
+
+    Args:
+        w: an empty world.
+        count: number of views.
+        blur, sizes: ranges that blur and size are drawn from, see ``BLUR`` and ``SIZES``.
     """
     draw = w.rng.random()
     build = _room if draw < 0.6 else _table if draw < 0.8 else _open_ground
     stage = build(w)
-    size = float(np.exp(w.rng.uniform(*np.log(SIZES))))
-    return [_view(w, stage, number > 0, size) for number in range(count)]
+    size = float(np.exp(w.rng.uniform(*np.log(sizes))))
+    return [_view(w, stage, number > 0, size, blur) for number in range(count)]
 
 
 def _room(w: World) -> Stage:
@@ -181,12 +188,12 @@ def _skin(w: World, bare: float, repeat: float):
     return make(pattern, repeat * w.rng.uniform(0.4, 1.6))
 
 
-def _view(w: World, stage: Stage, moved: bool, size: float) -> View:
+def _view(w: World, stage: Stage, moved: bool, size: float, blur: tuple[float, float]) -> View:
     aside, ahead = w.rng.uniform(-1, 1), w.rng.uniform(0.0, 0.4)
     origin = (aside * stage.half * stage.near, ahead * stage.near, stage.eye) if moved else (0.0, 0.0, stage.eye)
     fx = size * stage.fx
     span = 1.0 / (stage.near - origin[1]) - 1.0 / (stage.far - origin[1])
-    radius = float(np.exp(w.rng.uniform(*np.log(BLUR))))
+    radius = float(np.exp(w.rng.uniform(*np.log(blur))))
     aperture = min(2.0 * radius / (fx * span), WIDEST)
     turn = 0.35 * stage.half if moved else 0.1
     target = (w.rng.uniform(-turn, turn) * stage.far, stage.far, stage.eye - w.rng.uniform(-0.05, 0.25) * stage.far)
