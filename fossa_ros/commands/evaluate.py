@@ -97,12 +97,12 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
             check_plot(plot)
         estimator, described = make_estimator(model, checkpoint, device, precision)
     disturbance = Disturbance(
-        options["shuffle"],
-        options["misstate"],
-        options["blind"],
-        options["seed"],
-        options["misstate_aperture"],
-        options["noise"],
+        shuffled=options["shuffle"],
+        misstated=options["misstate"],
+        blind=options["blind"],
+        seed=options["seed"],
+        aperture=options["misstate_aperture"],
+        noise=options["noise"],
     )
     with progress_bar(MofNCompleteColumn()) as bar:
         what = f"{benchmark.title}, {model}"

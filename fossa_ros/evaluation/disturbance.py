@@ -62,16 +62,14 @@ class Disturbance:
             exact = exact + rng.normal(0, self.noise, exact.shape).astype(np.float32)
             images = list(np.rint(exact).clip(0, 255).astype(np.uint8))
             unrounded = None if unrounded is None else exact
-        lens = (stack.f_number, stack.focal_length)
-        if self.blind:
-            lens = (None, None)
-        elif stack.f_number is not None:
-            lens = (stack.f_number * (1 + self.aperture), stack.focal_length)
+        f_number, focal_length = (None, None) if self.blind else (stack.f_number, stack.focal_length)
+        if f_number is not None:
+            f_number *= 1 + self.aperture
         stack = replace(
             stack,
             planes=tuple(FocusPlane(image, float(distance)) for image, distance in zip(images, focus, strict=True)),
             reference=None if self.shuffled else stack.reference,
-            f_number=lens[0],
-            focal_length=lens[1],
+            f_number=f_number,
+            focal_length=focal_length,
         )
         return replace(sample, stack=stack, unrounded=unrounded)

@@ -82,7 +82,7 @@ class LiveRig:
             limits=config.limits,
             focus_check=output.focus_check,
             region=config.roi,
-            still=output.still,
+            still_sweeps=output.still_sweeps,
         )
         self._capture = SweepCapture(
             config.sweep.plan,

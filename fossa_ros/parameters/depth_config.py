@@ -12,7 +12,6 @@ from fossa_ros.motion import MotionConfig
 from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.region import Region
 from fossa_ros.pipeline.result_format import ResultFormat
-from fossa_ros.pipeline.still_average import StillAverage
 from fossa_ros.pipeline.temporal_filter import TemporalConfig
 
 
@@ -74,11 +73,6 @@ class OutputConfig:
         maximum=3600.0,
         live=True,
     )
-
-    @property
-    def still(self) -> StillAverage | None:
-        """A new average of the sweeps of a still view; None if each is taken on its own."""
-        return StillAverage(self.still_sweeps) if self.still_sweeps > 1 else None
 
     @property
     def temporal(self) -> TemporalConfig | None:

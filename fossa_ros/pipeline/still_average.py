@@ -26,10 +26,10 @@ class StillAverage:
     Not thread-safe.
 
     Args:
-        sweeps: number of sweeps that are averaged at most.
+        sweeps: number of sweeps that are averaged at most; 1 takes each on its own. It may change between stacks.
     """
 
-    def __init__(self, sweeps: int):
+    def __init__(self, sweeps: int = 1):
         self.sweeps = sweeps
         self._focus = np.zeros(0)  # (N,) metres, near to far; none before the first stack
         self._mean = np.zeros((0, 0, 0, 3), np.float32)  # (N, H, W, 3) of those planes
@@ -41,6 +41,9 @@ class StillAverage:
 
     def add(self, stack: FocusStack) -> FocusStack:
         """Return the stack with its planes averaged with those before, at the pixels where no plane changed."""
+        if self.sweeps == 1:
+            self.reset()
+            return stack
         order = np.argsort(stack.focus_distances)  # a sweep may run either way
         images, focus = stack.images()[order].astype(np.float32), stack.focus_distances[order]
         same_lens = focus.shape == self._focus.shape and np.allclose(focus, self._focus, rtol=SAME_FOCUS)

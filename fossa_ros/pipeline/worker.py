@@ -39,7 +39,7 @@ class DepthWorker:
         limits: of confidence and range; None publishes all depth.
         focus_check: whether sweeps whose blur contradicts their focus distances are refused.
         region: of interest; None for the whole view.
-        still: averages the planes of successive sweeps; None takes each sweep on its own.
+        still_sweeps: number of sweeps whose planes are averaged where nothing moves; 1 takes each on its own.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class DepthWorker:
         limits: DepthLimits | None = None,
         focus_check: bool = False,
         region: Region | None = None,
-        still: StillAverage | None = None,
+        still_sweeps: int = 1,
     ):
         self._region = self._filtered = region or Region()  # from the next estimate on, and that of the last one
         self._motion = motion
@@ -64,7 +64,7 @@ class DepthWorker:
         self._clock = clock
         self._max_age_ns = max_age_ns
         self._temporal = temporal
-        self._still = still
+        self._still = StillAverage(still_sweeps)
         self._limits = limits
         self._focus_check = focus_check
         self._motion_lock = threading.Lock()  # the check is used by two stages and is not thread-safe
@@ -80,8 +80,7 @@ class DepthWorker:
         self._motion.reset()
         if self._temporal is not None:
             self._temporal.reset()
-        if self._still is not None:
-            self._still.reset()
+        self._still.reset()
         self._estimating.start()
         self._checking.start()
         self._comparing.start()
@@ -118,12 +117,7 @@ class DepthWorker:
             self._temporal = TemporalFilter(temporal)
         else:
             self._temporal.config = temporal  # the past stays
-        if still_sweeps == 1:
-            self._still = None
-        elif self._still is None:
-            self._still = StillAverage(still_sweeps)
-        else:
-            self._still.sweeps = still_sweeps
+        self._still.sweeps = still_sweeps
 
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Prepare the estimator for ``planes`` images of ``size`` (H, W), so that the first stack need not wait.

@@ -63,7 +63,7 @@ class DepthComponent:
             limits=config.limits,
             focus_check=config.depth.focus_check,
             region=config.roi,
-            still=config.depth.still,
+            still_sweeps=config.depth.still_sweeps,
         )
         self._outputs = Outputs(self._node, config.format)
         return estimator.name

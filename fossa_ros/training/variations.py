@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from fossa_ros.core.stack import FocusPlane, FocusStack
+from fossa_ros.evaluation.protocol import spread
 
 FEWER = 0.6  # share of the variations with fewer planes
 NOISE = (0.5, 4.0)  # grey levels at half of full scale, in half of the variations; grows as shot noise does
@@ -40,7 +41,7 @@ def _fewer(planes: tuple[FocusPlane, ...], rng: np.random.Generator) -> tuple[Fo
     """Return at least two planes, evenly chosen in half of the cases."""
     count = int(rng.integers(2, len(planes) + 1))
     if rng.random() < 0.5:
-        chosen = np.rint(np.linspace(0, len(planes) - 1, count)).astype(int)
+        chosen = spread(len(planes), count)
     else:
-        chosen = np.sort(rng.choice(len(planes), count, replace=False))
+        chosen = sorted(rng.choice(len(planes), count, replace=False).tolist())
     return tuple(planes[i] for i in chosen)
