@@ -58,8 +58,8 @@ $(COLCON_INSTALLED): | $(VENV)/installed
 	@touch $@
 
 # Groups and their order: tests/conftest.py.
-test: venv lint ## lint, then run the tests in two processes; skipped ones say why
-	$(VENV)/bin/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+test: venv lint ## lint, then run the tests in three processes; skipped ones say why
+	$(VENV)/bin/pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 lint: venv ## check style, formatting, imports and types: ruff, import-linter and mypy
 	$(VENV)/bin/ruff check

@@ -1,9 +1,9 @@
 """Isolate the tests' use of ROS (domain, network, logs), and distribute the tests over the workers of pytest-xdist.
 
-``make test`` runs two workers. Tests marked ``real_time`` depend on the clock: one worker runs them one after the
-other, while the other worker runs the tests that compute, at a lower priority. Numerical libraries use one thread in
-each test process, so that two processes fit two cores. Property tests draw the same examples in every run: a failure
-then comes from a change of the code.
+``make test`` runs three workers. Tests marked ``real_time`` depend on the clock, and mostly wait: two workers run them,
+each its share of the files, while the third runs the tests that compute, at a lower priority. Numerical libraries use
+one thread in each test process, so that the processes fit two cores. Property tests draw the same examples in every
+run: a failure then comes from a change of the code.
 """
 
 from __future__ import annotations
@@ -49,8 +49,13 @@ def pytest_collection_modifyitems(items):
     """Group the real-time tests, which run first, and the tests of builds, which run last."""
     items.sort(key=lambda item: GROUPS.index(group(item)))
     if WORKER is not None:
+        real_time = sorted({item.path for item in items if group(item) == "real_time"})
+        # There and back, 0 1 1 0, so that neither has the larger file of each pair.
+        share = {path: ((number + 1) // 2) % 2 for number, path in enumerate(real_time)}
         for item in items:
-            if group(item) is not None:
+            if group(item) == "real_time":
+                item.add_marker(pytest.mark.xdist_group(f"real_time_{share[item.path]}"))
+            elif group(item) is not None:
                 item.add_marker(pytest.mark.xdist_group(group(item)))
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import rclpy
@@ -16,13 +17,14 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import NodeNameNonExistentError
 from rclpy.parameter import Parameter, parameter_value_to_python
 
 from fossa_ros.ros import environment, qos
 
 CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
 TIMEOUT_S = 60.0
-PATIENCE_S = 3.0  # for an answer that may be dropped
+PATIENCE_S = 1.0  # for an answer that may be dropped
 
 
 class Listener:
@@ -53,34 +55,54 @@ class Listener:
         return heard
 
     def client(self, kind, service, timeout=TIMEOUT_S):
-        """Return the client of a service, the same at every call, once the service has been discovered."""
+        """Return the client of a service, the same at every call, once its server will answer it."""
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, service)
         client = self._clients[service]
         self.wait_until(client.service_is_ready, f"service {service}", timeout)
+        self.wait_until_discovered(client.service_name)
         return client
+
+    def wait_until_discovered(self, service):
+        """Wait until the server of a service has discovered the clients that this node has made so far.
+
+        A server drops the answer to a client that it has not discovered yet, though the client has discovered it. A
+        process learns of another's clients in the order in which they were made, so an answer to a client made now
+        shows that the server knows all those before it. The server is another one after its node was restarted.
+
+        Args:
+            service: name with its namespace.
+        """
+        servers = []
+        self.wait_until(lambda: servers.extend(self._servers(service)) or servers, f"a node with {service}")
+        for server in servers:
+            probe = self.node.create_client(GetParameters, f"{server}/get_parameters")
+            self.wait_until(partial(self._answers, probe), f"an answer of {server}")
+            self.node.destroy_client(probe)
+
+    def _servers(self, service):
+        for name, space in self.node.get_node_names_and_namespaces():
+            with suppress(NodeNameNonExistentError):  # it has ended meanwhile
+                if service in dict(self.node.get_service_names_and_types_by_node(name, space)):
+                    yield f"{space.rstrip('/')}/{name}"
+
+    def _answers(self, probe):
+        answer = probe.call_async(GetParameters.Request())
+        with suppress(AssertionError):
+            self.wait_until(answer.done, "answer of a probe", PATIENCE_S)
+        return answer.done()
 
     def call(self, kind, service, request, timeout=TIMEOUT_S):
         answer = self.client(kind, service, timeout).call_async(request)
         self.wait_until(answer.done, f"answer of {service}", timeout)
         return answer.result()
 
-    def ask(self, kind, service, request):
-        """Call a service that changes nothing, and call it again where no answer comes.
-
-        A server drops the answer to a client that it has not discovered yet, though the client has discovered it.
-        """
-        for _ in range(round(TIMEOUT_S / PATIENCE_S) - 1):
-            with suppress(AssertionError):
-                return self.call(kind, service, request, PATIENCE_S)
-        return self.call(kind, service, request, PATIENCE_S)
-
     def change(self, node, transition):
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, f"{node}/change_state", request).success
 
     def state(self, node):
-        return self.ask(GetState, f"{node}/get_state", GetState.Request()).current_state.id
+        return self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
 
     def slowest_answer(self, node, condition):
         """Ask a node for its state until ``condition()``; return the longest wait for an answer in seconds."""
@@ -108,7 +130,7 @@ class Listener:
 
     def get(self, node, name):
         request = GetParameters.Request(names=[name])
-        answer = self.ask(GetParameters, f"{node}/get_parameters", request)
+        answer = self.call(GetParameters, f"{node}/get_parameters", request)
         return parameter_value_to_python(answer.values[0])
 
     def close(self):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
 
 import pytest
 from action_msgs.msg import GoalStatus
@@ -18,7 +17,7 @@ from fossa_ros.messages.fields import nanoseconds
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.capture_config import SweepParameters
 from fossa_ros.ros import qos
-from node_processes import PATIENCE_S, process, simulated_rig
+from node_processes import process, simulated_rig
 
 DONE, CANCELLED, ABORTED = GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED
 LATE = ("late", "No frame")  # what a sweep says on a busy machine
@@ -31,15 +30,7 @@ class Client:
         self._listener = listener
         self._client = ActionClient(listener.node, Capture, "capture")
         listener.wait_until(self._client.server_is_ready, "the action capture")
-        # A server drops the answer to a client that it has not discovered yet; a refused goal shows that it has.
-        for _ in range(10):
-            with suppress(AssertionError):
-                sent = self._client.send_goal_async(Capture.Goal(planes=100))
-                listener.wait_until(sent.done, "the answer to a goal", PATIENCE_S)
-                result = sent.result().get_result_async()
-                listener.wait_until(result.done, "the result of a goal", PATIENCE_S)
-                return
-        raise AssertionError("no goal was answered")
+        listener.wait_until_discovered("/capture/_action/send_goal")
 
     def send(self, **goal):
         """Send a goal; return its handle, the future of its result, and the list that its feedback goes to."""

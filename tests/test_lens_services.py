@@ -26,7 +26,7 @@ def rig(tmp_path_factory):
 
 def test_what_is_known_of_the_lens_and_how_it_is_opened_again(rig, listener, tmp_path):
     def info():
-        return listener.ask(LensInfo, "lens_info", LensInfo.Request())
+        return listener.call(LensInfo, "lens_info", LensInfo.Request())
 
     def reset():
         return listener.call(Trigger, "reset", Trigger.Request())
@@ -89,7 +89,7 @@ def test_a_lens_of_another_node_is_not_ours_to_describe(listener, tmp_path):
     with process("fossa_node", tmp_path / "node.log", **external):
         assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
         sentence = "Another node drives the lens (sweep.mode external or counted); see lens/state and lens/trigger."
-        lens = listener.ask(LensInfo, "lens_info", LensInfo.Request())
+        lens = listener.call(LensInfo, "lens_info", LensInfo.Request())
         assert (lens.success, lens.message) == (False, sentence)
         reset = listener.call(Trigger, "reset", Trigger.Request())
         assert (reset.success, reset.message) == (True, sentence)

@@ -31,8 +31,8 @@ def rig(tmp_path_factory):
 
 def dump(listener, node):
     """Return what ``ros2 param dump`` writes: it lists all parameters, then asks for all values at once, and nests."""
-    listed = listener.ask(ListParameters, f"{node}/list_parameters", ListParameters.Request()).result.names
-    answer = listener.ask(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=listed))
+    listed = listener.call(ListParameters, f"{node}/list_parameters", ListParameters.Request()).result.names
+    answer = listener.call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=listed))
     values = map(parameter_value_to_python, answer.values)
     plain = [list(value) if isinstance(value, array.array | list) else value for value in values]
     assert len(plain) == len(listed)

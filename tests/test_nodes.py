@@ -206,7 +206,7 @@ def test_a_capture_in_waiting_is_answered_when_the_node_is_shut_down(rig, listen
     active = State.PRIMARY_STATE_ACTIVE
     with process("fossa_node", tmp_path / "node.log", autostart=False, lens__port=rig, sweep__settling=10.0):
         # Answered, so that both ends of the service have found each other: a later request is taken at once.
-        assert "not active" in listener.ask(Trigger, "capture", Trigger.Request()).message
+        assert "not active" in listener.call(Trigger, "capture", Trigger.Request()).message
         assert listener.change("fossa_node", Transition.TRANSITION_CONFIGURE)
         assert listener.change("fossa_node", Transition.TRANSITION_ACTIVATE)
         answer = listener.client(Trigger, "capture").call_async(Trigger.Request())

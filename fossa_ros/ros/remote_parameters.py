@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,7 +17,8 @@ from fossa_ros.core.errors import LensError
 from fossa_ros.ros.isolated_node import IsolatedNode
 from fossa_ros.ros.lens_claim import claim_lens
 
-DISCOVERY_S = 5.0  # time to discover a node that has just started
+DISCOVERY_S = 5.0  # time to discover a node that has just started, and to be discovered by it
+REPEAT_S = 0.2  # between requests to a node that may not have discovered this one: it drops its answers until then
 
 Value = bool | int | float | str
 
@@ -57,6 +59,7 @@ class RemoteParameters:
                         f"There is no camera node {self.camera!r}; start {driver}, or set port to its name, "
                         f"namespace included. Nodes seen: {', '.join(self._nodes()) or 'none'}."
                     )
+            self._wait_until_discovered()
         except BaseException:
             self.close()
             raise
@@ -110,15 +113,27 @@ class RemoteParameters:
         parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         return SetParametersAtomically.Request(parameters=parameters)
 
+    def _wait_until_discovered(self) -> None:
+        """Return once the node has answered; it knows the other clients then, which were made before this one."""
+        answered = threading.Event()
+        deadline = time.monotonic() + DISCOVERY_S
+        while not answered.is_set():
+            if time.monotonic() > deadline:
+                raise self._no_answer(DISCOVERY_S)
+            future = self._describe.call_async(DescribeParameters.Request())
+            future.add_done_callback(lambda _: answered.set())
+            answered.wait(REPEAT_S)
+
+    def _no_answer(self, seconds: float) -> LensError:
+        return LensError(f"The camera {self.camera!r} did not answer within {seconds:g} s; check that it still runs.")
+
     def _call(self, client: Client, request: Any) -> Any:
         done = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
         if not done.wait(self._timeout):
             client.remove_pending_request(future)
-            raise LensError(
-                f"The camera {self.camera!r} did not answer within {self._timeout:g} s; check that it still runs."
-            )
+            raise self._no_answer(self._timeout)
         return future.result()
 
     def _nodes(self) -> list[str]:
