@@ -17,7 +17,6 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import NodeNameNonExistentError
 from rclpy.parameter import Parameter, parameter_value_to_python
 
 from fossa_ros.ros import environment, qos
@@ -38,6 +37,7 @@ class Listener:
         self.executor.add_node(self.node)
         self.heard: dict[str, list] = {}
         self._clients: dict[str, Client] = {}
+        self._discovered: set[tuple] = set()  # services and the servers that know this node's clients of them
 
     def subscribe(self, kind, topic, profile=qos.RESULTS):
         heard = self.heard.setdefault(topic, [])
@@ -64,27 +64,29 @@ class Listener:
         return client
 
     def wait_until_discovered(self, service):
-        """Wait until the server of a service has discovered the clients that this node has made so far.
+        """Wait until the server of a service has discovered the clients that this node has made for it.
 
         A server drops the answer to a client that it has not discovered yet, though the client has discovered it. A
         process learns of another's clients in the order in which they were made, so an answer to a client made now
-        shows that the server knows all those before it. The server is another one after its node was restarted.
+        shows that the server knows all those before it.
 
         Args:
             service: name with its namespace.
         """
-        servers = []
-        self.wait_until(lambda: servers.extend(self._servers(service)) or servers, f"a node with {service}")
-        for server in servers:
-            probe = self.node.create_client(GetParameters, f"{server}/get_parameters")
-            self.wait_until(partial(self._answers, probe), f"an answer of {server}")
-            self.node.destroy_client(probe)
+        answers = f"rr{service}Reply"  # the topic of DDS, https://design.ros2.org/articles/topic_and_service_names.html
+        self.wait_until(partial(self._servers, answers), f"a server of {service}")
+        for server in self._servers(answers):
+            identity = service, tuple(server.endpoint_gid)  # another one once the server's node was restarted
+            if identity not in self._discovered:
+                name = f"{server.node_namespace.rstrip('/')}/{server.node_name}"
+                probe = self.node.create_client(GetParameters, f"{name}/get_parameters")
+                self.wait_until(partial(self._answers, probe), f"an answer of {name}")
+                self.node.destroy_client(probe)
+                self._discovered.add(identity)
 
-    def _servers(self, service):
-        for name, space in self.node.get_node_names_and_namespaces():
-            with suppress(NodeNameNonExistentError):  # it has ended meanwhile
-                if service in dict(self.node.get_service_names_and_types_by_node(name, space)):
-                    yield f"{space.rstrip('/')}/{name}"
+    def _servers(self, answers):
+        found = self.node.get_publishers_info_by_topic(answers, no_mangle=True)
+        return [server for server in found if "UNKNOWN" not in server.node_name]  # where only the topic is known yet
 
     def _answers(self, probe):
         answer = probe.call_async(GetParameters.Request())
