@@ -23,7 +23,7 @@ from fossa_ros.ros import environment, qos
 
 CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
 TIMEOUT_S = 60.0
-PATIENCE_S = 1.0  # for an answer that may be dropped
+PATIENCE_S = 0.3  # for an answer that may be dropped
 
 
 class Listener:
