@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -22,8 +23,26 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 from fossa_ros.ros import environment, qos
 
 CONFIG = Path(__file__).parent.parent / "config" / "rig.yaml"
+ANNOUNCEMENTS = Path(__file__).parent / "data" / "fastdds_announcements.xml"
 TIMEOUT_S = 60.0
 PATIENCE_S = 0.3  # for an answer that may be dropped
+
+
+@contextmanager
+def announced_often():
+    """Have the participants of this process announced often; in force from the first one on, and not for children.
+
+    Two processes that start together often miss the first announcement of each other, and find each other at the next
+    one, by default after 3 s.
+    """
+    if any(name in os.environ for name in environment.PROFILE_VARIABLES):
+        yield
+        return
+    os.environ[environment.PROFILE_VARIABLES[0]] = str(ANNOUNCEMENTS)
+    try:
+        yield
+    finally:
+        del os.environ[environment.PROFILE_VARIABLES[0]]
 
 
 class Listener:
@@ -32,7 +51,8 @@ class Listener:
     def __init__(self):
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
-        self.node = rclpy.create_node("listener", context=self.context)
+        with announced_often():
+            self.node = rclpy.create_node("listener", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.heard: dict[str, list] = {}
@@ -147,7 +167,8 @@ def spinning(*makers):
     context = rclpy.Context()
     rclpy.init(args=[], context=context)
     executor = SingleThreadedExecutor(context=context)
-    nodes = [make(context=context) for make in makers]
+    with announced_often():
+        nodes = [make(context=context) for make in makers]
     for node in nodes:
         executor.add_node(node)
     ended = threading.Event()
