@@ -3,12 +3,15 @@
     python benchmarks/confidence.py --data stacks:validation --data photographs:rgbd --model classical --picture out.png
 
 Every stack weighs the same. A pixel is right if its relative error is below 10 %; confidence is to be the probability
-of that. ``--stated`` shows that of ``classical`` before it was calibrated, from which its curve was read; that of
-``nano`` was fitted by benchmarks/fit_confidence.py; that of ``lens_aware`` is its posterior.
+of that. AbsRel follows by decile of confidence, and by how much defocus there is to tell depth by: the blur of a
+surface in the plane where it is largest. ``--stated`` shows the confidence of ``classical`` before it was calibrated,
+from which its curve was read; that of ``nano`` was fitted by benchmarks/fit_confidence.py; that of ``lens_aware`` is
+its posterior.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -16,23 +19,45 @@ import numpy as np
 from confidence_sets import samples
 
 from fossa_ros.commands.evaluate import make_estimator
+from fossa_ros.core import optics
+from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.calibration_curve import CLOSE, CalibrationCurve
 
 BINS = np.linspace(0, 1, 11)
 LIMITS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+BLURS = (0.5, 1.0, 2.0, 4.0, 8.0)  # px; between the bins
 IDENTITY = CalibrationCurve((0.0, 1.0), (0.0, 1.0))
 
 
-def measured(estimator, kind: str, folder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return confidence, relative error and weight of every pixel whose depth is known and estimated."""
+def measured(estimator, kind: str, folder: str) -> tuple[np.ndarray, ...]:
+    """Return confidence, relative error, weight and largest blur of every pixel with known and estimated depth."""
     parts = []
     for _, stack, truth in samples(kind, folder):
         found = estimator.estimate(stack)
         known = np.isfinite(truth) & (truth > 0)
         both = known & np.isfinite(found.depth)
         error = np.abs(found.depth[both] / truth[both] - 1)
-        parts.append((found.confidence[both], error, np.full(error.shape, 1 / known.sum())))
+        weight = np.full(error.shape, 1 / known.sum())
+        parts.append((found.confidence[both], error, weight, largest_blur(stack, truth[both])))
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def largest_blur(stack: FocusStack, depth: np.ndarray) -> np.ndarray:
+    """Return the blur radius (px) of each of (M,) depths in the plane where it is largest; NaN without a known lens."""
+    if stack.K is None or stack.focal_length is None or stack.f_number is None:
+        return np.full(depth.shape, np.nan)
+    pitch = stack.focal_length / stack.K[0, 0]
+    radii = [optics.blur_radius(depth, s, stack.focal_length, stack.f_number, pitch) for s in stack.focus_distances]
+    return np.max(radii, axis=0)
+
+
+def print_bins(what: str, number: np.ndarray, labels: list[str], weight: np.ndarray, error: np.ndarray) -> None:
+    """Print the AbsRel and the share of the pixels of each bin."""
+    share = np.bincount(number, weight, len(labels))
+    rel = np.bincount(number, weight * error, len(labels)) / np.maximum(share, 1e-12)
+    for label, part, each in zip(labels, share, rel, strict=True):
+        if part > 1e-4:
+            print(f"  {what} {label}: AbsRel {each:.3f}, {100 * part:5.1f} % of the pixels")
 
 
 @click.command()
@@ -56,7 +81,7 @@ def main(sets, model, stated, picture):
     curves = {}
     for name in sets:
         kind, _, folder = name.partition(":")
-        confidence, error, weight = measured(estimator, kind, folder)
+        confidence, error, weight, blur = measured(estimator, kind, folder)
         weight = weight / weight.sum()
         number = np.clip(np.digitize(confidence, BINS) - 1, 0, len(BINS) - 2)
         share = np.bincount(number, weight, len(BINS) - 1)
@@ -71,6 +96,13 @@ def main(sets, model, stated, picture):
             within = (weight[kept] * (error[kept] < 0.25)).sum() / left
             rel = (weight[kept] * error[kept]).sum() / left
             print(f"  from {limit}: {100 * left:5.1f} % left, {100 * within:.1f} % within 25 %, AbsRel {rel:.3f}")
+        ascending = np.argsort(confidence, kind="stable")
+        decile = np.empty(len(weight), np.int64)
+        decile[ascending] = np.minimum(10 * np.cumsum(weight[ascending]), 9).astype(np.int64)
+        print_bins("decile of confidence", decile, [str(i + 1) for i in range(10)], weight, error)
+        if np.isfinite(blur).all():
+            edges = [f"{low:g} to {high:g} px" for low, high in pairwise((0.0, *BLURS))] + [f"above {BLURS[-1]:g} px"]
+            print_bins("largest blur", np.digitize(blur, BLURS), edges, weight, error)
         curves[kind] = mean, right, share
     if picture is not None:
         draw(curves, model, picture)
