@@ -40,6 +40,7 @@ CONSOLE = Console(stderr=True)
 @click.option(
     "--size", default=1.0, show_default=True, type=click.FloatRange(0.1, 8), help="Scale of the images; 1 is 320x240."
 )
+@click.option("--planes", type=click.IntRange(2, 32), help="Planes of every scene.  [default: its own, 5 to 9]")
 @click.option("--tiny", is_flag=True, help="Render the three small stacks of the tests.")
 @click.option(
     "--sheet", type=click.Path(path_type=Path), help="Also draw the stacks of the folder to a PNG or JPEG file."
@@ -51,7 +52,7 @@ CONSOLE = Console(stderr=True)
     show_default=True,
     help="Variant of Mitsuba; llvm_ad_rgb needs LLVM 16 or newer and renders --rooms twice as fast.",
 )
-def main(out, names, rooms, views, blur, scales, samples, seed, size, tiny, sheet, threads, variant):
+def main(out, names, rooms, views, blur, scales, samples, seed, size, planes, tiny, sheet, threads, variant):
     """Render focus stacks with known depth with Mitsuba, one for each scene."""
     try:
         _use(variant, threads)
@@ -59,7 +60,7 @@ def main(out, names, rooms, views, blur, scales, samples, seed, size, tiny, shee
             drawn = {name: value for name, value in (("blur", blur), ("sizes", scales)) if value}
             _render_rooms(out, rooms, views, drawn, samples, seed, size)
         else:
-            _render_scenes(out, names, samples, seed, size, tiny)
+            _render_scenes(out, names, samples, seed, size, planes, tiny)
         if sheet is not None:
             _draw(sheet, sorted(out.glob("*.npz")))
     except FossaError as error:
@@ -78,7 +79,7 @@ def _use(variant: str, threads: int) -> None:
     use_threads(threads)
 
 
-def _render_scenes(out: Path, names, samples, seed, size, tiny) -> None:
+def _render_scenes(out: Path, names, samples, seed, size, planes, tiny) -> None:
     from fossa_ros.evaluation.path_traced.buildings import BUILDINGS
     from fossa_ros.evaluation.path_traced.outdoors import OUTDOORS
     from fossa_ros.evaluation.path_traced.scenes import FURTHER, INDOORS
@@ -93,6 +94,7 @@ def _render_scenes(out: Path, names, samples, seed, size, tiny) -> None:
         view = scenes[name](world)
         if tiny:
             view = replace(view.resized(0.5), planes=5)
+        view = replace(view, planes=planes or view.planes)
         # A tiny image has as many paths as the same part of a large one.
         _write(out / f"{name}.npz", world, view.resized(size), 4 * samples if tiny else samples, seed)
 

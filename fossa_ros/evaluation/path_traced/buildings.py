@@ -1,4 +1,4 @@
-"""Scenes of the report that no network and no constant was chosen by: a kitchen, an attic and a platform."""
+"""Scenes of the reports, first rendered for one: a kitchen, an attic, a platform, a garage and a market."""
 
 from __future__ import annotations
 
@@ -95,4 +95,66 @@ def platform(w: World) -> View:
     return View((-0.4, 0, 1.5), (-0.2, 8, 1.0), lens(310, 0.06, 1.4), 6)
 
 
-BUILDINGS: tuple[Callable[[World], View], ...] = (kitchen, attic, platform)
+def garage(w: World) -> View:
+    """A car from behind between plain walls, a shelf with boxes beside it, 0.9 to 7 m."""
+    w.floor(w.matte(p.corroded, (2, 4)), (-3.2, 3.2), (-1, 7.2))
+    w.card((0, 7.0, 1.3), (6.4, 2.8), w.matte(p.flat), turn=2)
+    for side in (-1, 1):
+        w.card((side * 2.9, 3, 1.3), (9, 2.8), w.matte(p.flat), turn=90)
+    w.card((0, 3, 2.6), (6.4, 9), w.matte(p.flat), lean=90)
+    paint = w.glossy(p.flat)
+    w.box((0.5, 4.4, 0.62), (1.75, 4.0, 0.6), paint)
+    w.box((0.5, 4.6, 1.15), (1.5, 2.2, 0.5), paint)
+    w.card((0.5, 3.49, 1.17), (1.3, 0.38), w.metal())
+    for x in (-0.2, 1.2):
+        w.card((x, 2.39, 0.75), (0.25, 0.14), w.matte(p.dots))
+        w.rod((x - 0.1, 2.9, 0.32), (x + 0.12, 2.9, 0.32), 0.31, w.matte(p.litter))
+    w.card((0.5, 2.38, 0.62), (0.5, 0.11), w.matte(p.scribbles, (2, 1)))
+    for x, y in ((-2.7, 1.6), (-2.7, 4.6), (-2.2, 1.6), (-2.2, 4.6)):
+        w.standing(x, y, (0.04, 0.04, 2.0), w.metal())
+    for height in (0.4, 0.95, 1.5, 2.0):
+        w.box((-2.45, 3.1, height), (0.52, 3.1, 0.03), w.matte(p.end_grain, (1, 6)))
+        for y in np.arange(1.9, 4.5, 0.55):
+            size = w.rng.uniform(0.6, 1, 3) * (0.42, 0.45, 0.42)
+            w.standing(-2.42, y, size, w.matte(w.any(p.flat, p.bits, p.stripes, p.mosaic)), on=height + 0.015)
+    w.rod((2.6, 2.2, 0), (2.8, 2.2, 1.9), 0.02, w.matte(p.end_grain, (1, 5)))
+    w.standing(2.4, 3.4, (0.6, 0.7, 0.9), w.matte(p.camouflage), 12)
+    w.turned((-1.3, 1.5, 0), scaled(BOWL, 0.2), w.matte(p.flat))
+    w.ball((-1.25, 2.6, 0.13), 0.13, w.matte(p.checks, 2))
+    w.sky(0.35)
+    w.lamp((0.2, 2.2, 2.5), 0.8, 14)
+    w.lamp((0.2, 5.6, 2.5), 0.8, 14)
+    return View((-0.5, 0, 1.45), (-0.2, 4, 0.85), lens(280, 0.05, 1.4), 5)
+
+
+def market(w: World) -> View:
+    """Two rows of stalls with crates of fruit under plain awnings, 1 to 14 m."""
+    w.floor(w.matte(p.cobbles, (5, 9)), (-7, 7), (-1, 20))
+    for side in (-1, 1):
+        for y in (2.2, 5.2, 8.2, 11.2):
+            x = 1.9 * side + w.rng.uniform(-0.15, 0.15)
+            w.box((x, y, 0.75), (1.5, 2.0, 0.08), w.matte(p.end_grain, (1, 4)))
+            w.card((x - 0.75 * side, y, 0.37), (2.0, 0.72), w.matte(w.any(p.flat, p.stripes), (4, 1)), turn=90)
+            w.card((x, y, 2.25), (1.9, 2.3), w.matte(w.any(p.flat, p.stripes), (3, 1)), lean=90 - 8)
+            for corner in (-1, 1):
+                w.rod((x - 0.8 * side, y + 0.95 * corner, 0), (x - 0.8 * side, y + 0.95 * corner, 2.2), 0.02, w.metal())
+            for row in np.arange(-0.7, 0.8, 0.5):
+                top = w.standing(x - 0.3 * side, y + row, (0.6, 0.42, 0.16), w.matte(p.end_grain), on=0.79)
+                skin = w.matte(w.any(p.flat, p.corroded, p.arcs))
+                for place in w.rng.uniform(-0.2, 0.2, (7, 2)) * (1.2, 0.8):
+                    w.ball((x - 0.3 * side + place[0], y + row + place[1], top + 0.03), 0.065, skin)
+    w.standing(0.5, 3.1, (0.4, 0.3, 0.45), w.matte(p.flat), 20)
+    w.rod((-0.5, 4.4, 0), (-0.5, 4.4, 1.7), 0.05, w.matte(p.camouflage))
+    w.ball((-0.5, 4.4, 1.85), 0.16, w.matte(p.flat))
+    w.wire((-2.5, 3.0, 2.6), (2.5, 3.4, 2.6), 0.25, 0.006, w.matte(p.flat))
+    for x in (-1.4, -0.6, 0.3, 1.2):
+        w.ball((x, 3.2, 2.33), 0.07, w.glossy(p.flat))
+    w.card((0, 17, 3.5), (22, 9), w.matte(p.herringbone, (6, 3)))
+    for x in (-4.5, -1.5, 1.5, 4.5):
+        w.card((x, 16.9, 3.6), (1.1, 1.7), w.matte(p.flat))
+    w.sky(0.65, BLUE)
+    w.sun((0.5, 0.6, -0.9), 1.8)
+    return View((0.1, 0, 1.55), (0.0, 6, 1.05), lens(300, 0.055, 1.4), 6)
+
+
+BUILDINGS: tuple[Callable[[World], View], ...] = (kitchen, attic, platform, garage, market)
