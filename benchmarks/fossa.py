@@ -23,9 +23,9 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parent))
 from straightforward import StraightforwardFossa
 
-from fossa_ros.estimators.fossa import create_model
 from fossa_ros.estimators.fossa.bench import summary, synchronise, timed
 from fossa_ros.estimators.fossa.devices import describe_device, resolve_device
+from fossa_ros.estimators.fossa.factory import create_model
 
 
 def random_weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:

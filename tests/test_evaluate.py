@@ -21,7 +21,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.factory import create_estimator
-from fossa_ros.estimators.fossa import create_model
+from fossa_ros.estimators.fossa.factory import create_model
 from fossa_ros.evaluation import zedd_submission
 from fossa_ros.evaluation.comparison import compare_runs, mean_interval
 from fossa_ros.evaluation.coverage import curve_of

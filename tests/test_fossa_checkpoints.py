@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fossa_ros.core.errors import InputError
-from fossa_ros.estimators.fossa import checkpoints, create_model
+from fossa_ros.estimators.fossa import checkpoints
+from fossa_ros.estimators.fossa.factory import create_model
 
 
 class Net(nn.Module):

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
-from fossa_ros.estimators.fossa import create_model, export
+from fossa_ros.estimators.fossa import export
 from fossa_ros.estimators.fossa.export import export_onnx
+from fossa_ros.estimators.fossa.factory import create_model
 from fossa_ros.estimators.fossa.vit import Fossa, ViTConfig
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the export is optional: pip install 'fossa-ros[export]'")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fossa_golden import CASES, case, recipe_state_dict, reference_shapes
-from fossa_ros.estimators.fossa import MODELS, create_model
+from fossa_ros.estimators.fossa.factory import MODELS, create_model
 from fossa_ros.estimators.fossa.vit import Fossa
 
 TOLERANCE = 2e-4

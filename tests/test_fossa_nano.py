@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fossa_ros.core.errors import InputError
-from fossa_ros.estimators.fossa import create_model
+from fossa_ros.estimators.fossa.factory import create_model
 from fossa_ros.estimators.fossa.focus_volume import concentration, reading_weights
 from fossa_ros.estimators.fossa.nano import Nano, NanoConfig, network_size
 from fossa_ros.estimators.fossa.sharpness import CHANNELS, log_sharpness

@@ -10,9 +10,10 @@ from torch import nn
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.factory import create_estimator
-from fossa_ros.estimators.fossa import Predictor, create_model, create_predictor
 from fossa_ros.estimators.fossa.confidence import bracketing_confidence
+from fossa_ros.estimators.fossa.factory import create_model
 from fossa_ros.estimators.fossa.network import DepthNetwork, Prediction
+from fossa_ros.estimators.fossa.predictor import Predictor, create_predictor
 from fossa_ros.estimators.fossa.preprocessing import normalise
 from fossa_ros.estimators.fossa.vit import Fossa, ViTConfig
 

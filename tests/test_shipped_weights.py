@@ -9,7 +9,7 @@ import pytest
 
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.factory import create_estimator
-from fossa_ros.estimators.fossa.checkpoints import SHIPPED
+from fossa_ros.estimators.shipped import SHIPPED
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.stack_files import load_stack
 

@@ -21,9 +21,9 @@ def command(out, model, checkpoint, planes, height, width):
     The file OUT has fixed shapes and is checked against PyTorch on the CPU of onnxruntime; docs/fossa.md lists its
     inputs and outputs.
     """
-    from fossa_ros.estimators.fossa import create_model
     from fossa_ros.estimators.fossa.checkpoints import chosen_checkpoint
     from fossa_ros.estimators.fossa.export import export_onnx
+    from fossa_ros.estimators.fossa.factory import create_model
 
     with stages("Exporting and comparing with PyTorch", 1):
         network = create_model(model, device="cpu", weights=chosen_checkpoint(model, checkpoint))

@@ -23,8 +23,8 @@ def command():
 @command.command("list")
 def list_():
     """List the weights that ship with the package, and the published ones, with those in the hub's cache."""
-    from fossa_ros.estimators.fossa.checkpoints import SHIPPED
     from fossa_ros.estimators.fossa.hub import PUBLISHED, cached_checkpoint, repository_of
+    from fossa_ros.estimators.shipped import SHIPPED
 
     table = Table("checkpoint", "model", "size", "where", title="Weights", title_justify="left")
     for model, path in SHIPPED.items():

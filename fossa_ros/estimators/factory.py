@@ -59,7 +59,7 @@ def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator
 
         return create_lens_aware(**options)
     if name == "fossa":
-        from fossa_ros.estimators.fossa import create_predictor
+        from fossa_ros.estimators.fossa.predictor import create_predictor
 
         return create_predictor(**options)
     return _from_entry_point(name)

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa.hub import HUB_FILE, cached_checkpoint, repository_of
+from fossa_ros.estimators.shipped import SHIPPED
 
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
-# By model; each file has a model card beside it.
-SHIPPED = {"nano": Path(__file__).parent / "weights" / "nano.safetensors"}
 MAX_NAMED = 3  # keys that an error message lists
 
 Weights = Mapping[str, Tensor] | str | PathLike
@@ -30,10 +29,10 @@ def chosen_checkpoint(model: str, checkpoint: Weights | None) -> Weights:
     """
     if checkpoint:
         return checkpoint
-    if model not in SHIPPED:
+    if model != "nano":
         raise InputError(
             f"Model {model} has no weights in this package; give checkpoint, a .pth or .safetensors file or a hub name "
-            f"such as fossa-vits, or model {' or '.join(SHIPPED)}."
+            "such as fossa-vits, or model nano."
         )
     return SHIPPED[model]
 

@@ -1,0 +1,10 @@
+"""The weights that ship with the package, by name; each file has a model card beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SHIPPED = {
+    "nano": Path(__file__).parent / "fossa" / "weights" / "nano.safetensors",
+    "lens_aware": Path(__file__).parent / "lens_aware" / "weights" / "lens_aware.safetensors",
+}
