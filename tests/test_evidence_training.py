@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.classical import ClassicalEstimator
-from fossa_ros.estimators.fossa.predictor import create_predictor
-from fossa_ros.estimators.lens_aware.estimator import SHIPPED
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, NetworkConfig, Outputs
+from fossa_ros.estimators.shipped import SHIPPED
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.stack_files import load_stack
 from fossa_ros.training.evidence_cache import EvidenceCache, encoded, field_file, fill_cache, stack_sources
@@ -89,17 +88,13 @@ def test_a_variation_has_planes_of_the_stack_and_differs_as_a_sensor_and_a_lens_
 
 def test_the_cache_holds_what_the_estimator_would_compute(cache):
     file = load_stack(ROOMS / "living_room.npz")
-    nano = create_predictor(device="cpu")
-    fields = encoded(file.stack, file.truth, 32, nano)
+    fields = encoded(file.stack, file.truth, 32)
     stored = {name: np.load(field_file(cache, "living_room", name)) for name in fields}
     for name, value in fields.items():
         np.testing.assert_allclose(stored[name][0], value, rtol=1e-3, atol=1e-3)
     assert stored["total"].max() == 0 and stored["total"].shape == (2, 32, 60, 80)
-    errors = [
-        depth_metrics(estimator.estimate(file.stack).depth, file.truth)["abs_rel"]
-        for estimator in (ClassicalEstimator(), nano)
-    ]
-    assert stored["possible"][0] == pytest.approx(min(errors), rel=0.1)  # at half resolution, with other levels
+    error = depth_metrics(ClassicalEstimator().estimate(file.stack).depth, file.truth)["abs_rel"]
+    assert stored["possible"][0] == pytest.approx(error, rel=0.1)  # at half resolution, with other levels
 
 
 def test_draws_are_whole_stacks_continued_to_a_size_the_network_takes(cache):
@@ -111,17 +106,6 @@ def test_draws_are_whole_stacks_continued_to_a_size_the_network_takes(cache):
     torch.testing.assert_close(inputs.origin, scale[:, 0] / scale[:, 1])
     again = drawn.draw(RandomSource(1), 6)
     torch.testing.assert_close(again[1], truth, equal_nan=True)
-
-
-def test_the_depth_of_nano_may_be_withheld(cache):
-    whole = EvidenceCache(cache, SEEN, 1.0).draw(RandomSource(1), 6)[0]
-    drawn = EvidenceCache(cache, SEEN, 1.0, prior_dropout=0.5).draw(RandomSource(1), 6)[0]
-    alone = (drawn.prior == drawn.surface[:, :1]).all((1, 2, 3))
-    assert 0 < alone.sum() < 6
-    assert (drawn.sides[alone, -1] == 0).all()
-    for name in ("prior", "sides"):
-        torch.testing.assert_close(getattr(drawn, name)[~alone], getattr(whole, name)[~alone])
-    torch.testing.assert_close(drawn.sides[:, :-1], whole.sides[:, :-1])
 
 
 def test_depth_that_cannot_be_known_is_left_out(cache):
@@ -189,7 +173,7 @@ def test_a_run_that_is_stopped_continues_as_if_it_had_not_been(cache, tmp_path):
 
 def test_a_run_may_start_from_the_weights_that_ship(tmp_path):
     run = EvidenceRun(EvidenceTraining(weights="shipped"), tmp_path, "cpu")
-    shipped = load_file(SHIPPED)
+    shipped = load_file(SHIPPED["lens_aware"])
     assert all(torch.equal(value, shipped[name].float()) for name, value in run.average.state_dict().items())
 
 

@@ -13,7 +13,6 @@ from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators import create_estimator
-from fossa_ros.estimators.fossa.predictor import create_predictor
 from fossa_ros.estimators.lens_aware.estimator import LensAwareEstimator, hedged, padded, probability_of
 from fossa_ros.estimators.lens_aware.network import (
     EvidenceNetwork,
@@ -25,7 +24,6 @@ from fossa_ros.estimators.lens_aware.network import (
     sharpened,
     squash,
 )
-from fossa_ros.estimators.lens_aware.prior import nano_prior
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.stack_files import load_stack
 
@@ -42,8 +40,7 @@ def drawn_inputs(height, width, levels=8, seed=0, batch=1) -> Inputs:
         squash(-50 * rand(batch, levels, height, width)),
         rand(batch, 4, 2 * height, 2 * width),
         torch.cat([levels * rand(batch, 1, height, width), 4 * rand(batch, 1, height, width)], 1),
-        levels * rand(batch, 1, height, width),
-        rand(batch, 5, height, width),
+        rand(batch, 4, height, width),
         rand(batch, levels + 4),
         5 + rand(batch),
     )
@@ -54,8 +51,7 @@ def test_untrained_it_is_a_fixed_mixture_of_the_evidence_summed_at_each_scale():
     with torch.inference_mode():
         outputs = EvidenceNetwork(SMALL).eval()(inputs)
         found, deviation = inputs.surface.split(1, 1)
-        expected = np.log1p(np.exp(1.0)) * position_evidence(found, deviation.clamp(0.5, 3.0), 8)
-        expected += np.log1p(np.exp(2.0)) * position_evidence(inputs.prior, 1.0, 8)
+        expected = np.log1p(np.exp(2.0)) * position_evidence(found, deviation.clamp(0.5, 3.0), 8)
         for part, bias in zip(evidence_sums(inputs.total, 5), (-3.0, -1.5, -1.5, -3.0, -3.0), strict=True):
             weight = np.log1p(np.exp(bias))
             expected += 4 * weight * torch.nn.functional.interpolate(squash(part), (32, 48), mode="bilinear")
@@ -128,12 +124,12 @@ def test_what_is_added_to_reach_a_size_the_network_takes_is_no_evidence(size):
     torch.testing.assert_close(out.total[..., : size[0], : size[1]], inputs.total)
 
 
-def test_doubtful_depth_is_drawn_to_the_mean_of_it_and_of_its_inputs():
+def test_doubtful_depth_is_drawn_to_the_mean_of_it_and_of_that_along_surfaces():
     power, confidence = np.full((4, 6), 2.0, np.float32), np.zeros((4, 6), np.float32)
     confidence[:, 3:] = 1.0
-    found = hedged(power, confidence, np.full((2, 3), 1.0, np.float32), np.full((2, 3), 0.6, np.float32))
+    found = hedged(power, confidence, np.full((2, 3), 1.0, np.float32))
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found[:, :3], 1.2)
+    np.testing.assert_allclose(found[:, :3], 1.5)
     np.testing.assert_allclose(found[:, 3:], 2.0)
 
 
@@ -142,7 +138,7 @@ def test_any_size_number_and_order_of_planes(height, width, planes):
     rng = np.random.default_rng(planes)
     focus = np.linspace(2.0, 1.0, planes)
     images = [rng.integers(0, 255, (height, width, 3), np.uint8) for _ in focus]
-    estimator = LensAwareEstimator(EvidenceNetwork(), create_predictor(device="cpu"))
+    estimator = LensAwareEstimator(EvidenceNetwork())
 
     def stack(order):
         chosen = tuple(FocusPlane(images[i], float(optics.metres(focus[i]))) for i in order)
@@ -166,17 +162,7 @@ def test_weights_from_a_file_load_and_warm_up_for_any_size(tmp_path):
         estimator.warm_up(size, planes)
 
 
-def test_a_stack_without_intrinsics_gets_the_prior_of_a_usual_lens():
-    rng = np.random.default_rng(0)
-    planes = tuple(FocusPlane(rng.integers(0, 255, (96, 128, 3), np.uint8), 1 / power) for power in (2.0, 1.5, 1.0))
-    nano, K = create_predictor(device="cpu"), np.array([[128.0, 0, 64], [0, 128, 48], [0, 0, 1]])
-    unknown = nano_prior(nano, FocusStack(planes), (48, 64))
-    known = nano_prior(nano, FocusStack(planes, K), (48, 64))
-    np.testing.assert_array_equal(unknown.power, known.power)
-    assert unknown.power.shape == (48, 64) and unknown.power.min() > 0.1 and unknown.power.max() < 20
-
-
-def test_the_shipped_weights_are_better_than_both_of_their_inputs():
+def test_the_shipped_weights_are_better_than_nano_and_than_depth_along_surfaces():
     files = [load_stack(DATA / f"{name}.npz") for name in ("breakfast", "living_room", "workbench")]
 
     def mean_error(name, **options):

@@ -131,7 +131,7 @@ def train_on_evidence(config, rooms, out, device, workers, steps, minutes, log_e
             return minutes is None or time.monotonic() - started < 60 * minutes
 
         try:
-            run.train(EvidenceCache(cache, seen, settings.hardest, settings.prior_dropout), end, after_step)
+            run.train(EvidenceCache(cache, seen, settings.hardest), end, after_step)
         finally:
             run.save()
         bar.console.print(report.figures())

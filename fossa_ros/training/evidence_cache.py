@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
@@ -24,11 +23,9 @@ from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.evidence import stack_evidence
-from fossa_ros.estimators.fossa.predictor import Predictor, create_predictor
 from fossa_ros.estimators.lens_aware.estimator import MULTIPLE, WIDTH, padded
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
-from fossa_ros.estimators.lens_aware.network import Inputs, without_prior
-from fossa_ros.estimators.lens_aware.prior import nano_prior
+from fossa_ros.estimators.lens_aware.network import Inputs
 from fossa_ros.io.atomic import replacing
 from fossa_ros.io.stack_files import load_stack
 from fossa_ros.training.evidence_config import EvidenceTraining
@@ -37,37 +34,30 @@ from fossa_ros.training.random_source import RandomSource
 from fossa_ros.training.variations import varied
 
 # The total is written last: a stack that has it is whole.
-FIELDS = ("finest", "guides", "surface", "prior", "sides", "settings", "truth", "scale", "possible", "total")
+FIELDS = ("finest", "guides", "surface", "sides", "settings", "truth", "scale", "possible", "total")
 FINEST_STEPS = 60.0  # of a squashed log-likelihood, which lies in -4.2..0, as a byte
 LEAST = -6e4  # of a log-likelihood, as float16
 
 
-def encoded(stack: FocusStack, truth: np.ndarray, levels: int, nano: Predictor) -> dict[str, np.ndarray]:
+def encoded(stack: FocusStack, truth: np.ndarray, levels: int) -> dict[str, np.ndarray]:
     """Return the inputs of the network and the true depth of one stack, in the number formats of the cache."""
     evidence = stack_evidence(stack, levels, WIDTH)
-    prior = nano_prior(nano, stack, evidence.steepness.shape)
-    inputs = Inputs(*(part[0].numpy() for part in network_inputs(evidence, prior)))
+    inputs = Inputs(*(part[0].numpy() for part in network_inputs(evidence)))
     first, step = evidence.levels[0], evidence.levels[1] - evidence.levels[0]
     true_power = optics.dioptres(truth)
     half = true_power[::2, ::2]
-    errors = [np.nanmean(np.abs(half / power - 1)) for power in (evidence.surfaces.power, prior.power)]
+    possible = np.nanmean(np.abs(half / evidence.surfaces.power - 1))
     return {
         "total": np.maximum(inputs.total, LEAST).astype(np.float16),
         "finest": np.clip(np.rint(-FINEST_STEPS * inputs.finest), 0, 255).astype(np.uint8),
         "guides": np.rint(255 * inputs.guides).astype(np.uint8),
         "surface": inputs.surface.astype(np.float16),
-        "prior": inputs.prior.astype(np.float16),
         "sides": inputs.sides.astype(np.float16),
         "settings": inputs.settings,
         "truth": ((true_power - first) / step).astype(np.float32),
         "scale": np.array([first, step], np.float32),
-        "possible": np.array(min(errors), np.float32),
+        "possible": np.array(possible, np.float32),
     }
-
-
-@cache
-def _nano() -> Predictor:
-    return create_predictor(device="cpu")
 
 
 def write_evidence(folder: Path, config: EvidenceTraining, source: Path) -> None:
@@ -80,7 +70,7 @@ def write_evidence(folder: Path, config: EvidenceTraining, source: Path) -> None
     for variation in range(config.variations):
         rng = np.random.default_rng([config.seed, crc32(source.stem.encode()), variation])
         stack = varied(file.stack, rng) if variation else file.stack
-        made.append(encoded(stack, file.truth, config.network.levels, _nano()))
+        made.append(encoded(stack, file.truth, config.network.levels))
     for name in FIELDS:
         with replacing(field_file(folder, source.stem, name)) as partial, open(partial, "wb") as out:
             np.save(out, np.stack([one[name] for one in made]))
@@ -128,19 +118,17 @@ def fill_cache(folder: Path, config: EvidenceTraining, sources: list[Path], work
 class EvidenceCache:
     """The evidence of a run's stacks, mapped from disk."""
 
-    def __init__(self, folder: str | Path, stacks: list[str], hardest: float, prior_dropout: float = 0.0):
+    def __init__(self, folder: str | Path, stacks: list[str], hardest: float):
         """Open the stacks of these names.
 
         Args:
             folder: of the cache.
             stacks: names.
-            hardest: mean relative error of the better input above which variations are left out.
-            prior_dropout: share of the drawn stacks whose depth of nano is withheld.
+            hardest: mean relative error of depth along surfaces above which variations are left out.
 
         Raises:
             InputError: a stack is missing or cannot be read, or all variations are left out.
         """
-        self._prior_dropout = prior_dropout
         opened = [open_evidence(Path(folder), stack) for stack in stacks]
         self._samples = [
             (fields, index) for fields in opened for index in np.flatnonzero(fields["possible"] <= hardest).tolist()
@@ -160,7 +148,6 @@ class EvidenceCache:
         size = tuple(-(-max(sides) // MULTIPLE) * MULTIPLE for sides in zip(*shapes, strict=True))
         samples = [_sample(rng, fields, index, size) for fields, index in drawn]
         inputs, truth, scale, possible = zip(*samples, strict=True)
-        inputs = [without_prior(each) if rng.chance(self._prior_dropout) else each for each in inputs]
         return Inputs(*map(torch.cat, zip(*inputs, strict=True))), *map(torch.stack, (truth, scale, possible))
 
 
@@ -171,7 +158,7 @@ def _sample(rng: RandomSource, fields, index: int, size: tuple[int, ...]) -> tup
     truth = F.pad(truth, (0, right, 0, below), value=torch.nan)
     axes = [axis for axis, share in ((-1, 0.5), (-2, 0.15)) if rng.chance(share)]
     if axes:
-        maps = ("total", "finest", "guides", "surface", "prior", "sides")
+        maps = ("total", "finest", "guides", "surface", "sides")
         inputs = inputs._replace(**{name: getattr(inputs, name).flip(axes) for name in maps})
         truth = truth.flip(axes)
     guides = (1 - inputs.guides if rng.chance(0.3) else inputs.guides) * rng.uniform(0.6, 1.3)
@@ -204,7 +191,6 @@ def decoded(fields: dict[str, np.ndarray], index: int) -> tuple[Inputs, Tensor, 
         part("finest")[None] / -FINEST_STEPS,
         part("guides")[None] / 255,
         part("surface")[None],
-        part("prior")[None],
         part("sides")[None],
         part("settings")[None],
         (scale[0] / scale[1])[None],

@@ -23,8 +23,7 @@ class EvidenceTraining:
         variations: of every stack: itself, and with other planes, noise and faults. Their evidence is cached and drawn
             from again and again.
         held_out: stacks, the last ones by name, that are not trained on.
-        hardest: mean relative error of the better input above which a stack is left out: its depth cannot be known.
-        prior_dropout: share of the stacks whose depth of nano is withheld.
+        hardest: mean relative error of depth along surfaces above which a stack is left out: its depth cannot be known.
         steps: optimiser steps of the whole run.
         batch: stacks per step.
         optimiser, learning_rate, encoder_rate, weight_decay, clip: as in ``TrainingConfig``.
@@ -41,7 +40,6 @@ class EvidenceTraining:
     variations: int = 3
     held_out: int = 8
     hardest: float = 0.5
-    prior_dropout: float = 0.0
     steps: int = 2000
     batch: int = 6
     optimiser: str = "muon"
@@ -64,7 +62,6 @@ class EvidenceTraining:
             (self.hardest > 0, "hardest must be above 0"),
             (self.optimiser in ("adamw", "muon"), "optimiser must be adamw or muon"),
             (0 < self.learning_rate < 1, "learning_rate must be between 0 and 1"),
-            (0 <= self.prior_dropout <= 1, "prior_dropout must be from 0 to 1"),
             (0 <= self.decay <= 1, "decay must be from 0 to 1"),
             (0 <= self.ema < 1, "ema must be from 0 to below 1"),
             (self.precision in ("fp32", "bf16"), "precision must be fp32 or bf16"),

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fossa_ros.estimators.fossa.predictor import create_predictor
 from fossa_ros.estimators.lens_aware.estimator import LensAwareEstimator, padded
 from fossa_ros.estimators.lens_aware.network import Inputs
 from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
@@ -45,8 +44,7 @@ class EvidenceReporter:
         self._run, self._every = run, every
         self._files = read_validation(validation) if validation else {}
         if self._files:  # the averaged weights change in place
-            nano = create_predictor(device=str(run.device))
-            self._estimator = LensAwareEstimator(run.average, nano, run.device)
+            self._estimator = LensAwareEstimator(run.average, run.device)
         self._unseen = [open_evidence(cache, stack) for stack in unseen]
         self._started = time.monotonic()
         run.folder.mkdir(parents=True, exist_ok=True)

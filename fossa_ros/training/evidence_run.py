@@ -14,8 +14,8 @@ from torch import nn
 
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import resolve_device
-from fossa_ros.estimators.lens_aware.estimator import SHIPPED
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs
+from fossa_ros.estimators.shipped import SHIPPED
 from fossa_ros.training.evidence_cache import EvidenceCache
 from fossa_ros.training.evidence_config import EvidenceTraining
 from fossa_ros.training.optimisers import learning_rate, make_optimisers
@@ -41,7 +41,7 @@ class EvidenceRun:
         torch.manual_seed(config.seed)
         network = EvidenceNetwork(config.network)
         if config.weights is not None:
-            load_weights(network, SHIPPED if config.weights == "shipped" else config.weights)
+            load_weights(network, SHIPPED["lens_aware"] if config.weights == "shipped" else config.weights)
         self.model = network.to(self.device, memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimisers = make_optimisers(self.model, config)

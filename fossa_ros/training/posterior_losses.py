@@ -26,7 +26,7 @@ def posterior_losses(outputs: Outputs, truth: Tensor, scale: Tensor, possible: T
         outputs: of the network.
         truth: (B, H, W) true depth in levels, NaN where unknown; depth beyond the levels counts as the last one.
         scale: (B, 2) level 0 and step of the levels in dioptres.
-        possible: (B,) mean relative error of the better input.
+        possible: (B,) mean relative error of depth along surfaces.
     """
     levels = outputs.logits.shape[1]
     known = truth.isfinite()

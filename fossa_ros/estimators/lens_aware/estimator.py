@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
@@ -18,18 +16,16 @@ from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.evidence import Evidence, gray_evidence, stack_evidence
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import describe_device, gpu_memory, resolve_device
-from fossa_ros.estimators.fossa.predictor import Predictor, create_predictor
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, sharpened
-from fossa_ros.estimators.lens_aware.prior import Prior, nano_prior
+from fossa_ros.estimators.shipped import SHIPPED
 
-SHIPPED = Path(__file__).parent / "weights" / "lens_aware.safetensors"  # its model card is beside it
 WIDTH = 640  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
 MULTIPLE = 16  # of the sides at half resolution
 
 
 class LensAwareEstimator(Estimator):
-    """Estimate depth by pooling the evidence of a stack along surfaces, with the depth of nano where it tells little.
+    """Estimate depth by pooling the evidence of a stack along surfaces.
 
     If the stack has intrinsics, focal length and f-number, the blur of every depth is known. Otherwise the blur per
     dioptre is estimated from the stack itself.
@@ -37,9 +33,8 @@ class LensAwareEstimator(Estimator):
 
     name = "lens_aware"
 
-    def __init__(self, network: EvidenceNetwork, nano: Predictor, device: torch.device | str = "cpu"):
+    def __init__(self, network: EvidenceNetwork, device: torch.device | str = "cpu"):
         self.network = network.to(device, memory_format=torch.channels_last).eval()
-        self.nano = nano
         self.device = torch.device(device)
 
     def estimate(self, stack: FocusStack) -> DepthMap:
@@ -51,7 +46,7 @@ class LensAwareEstimator(Estimator):
             InputError: all planes are focused at the same distance.
         """
         evidence = stack_evidence(stack, self.network.config.levels, WIDTH)
-        power, confidence = self.posterior(evidence, nano_prior(self.nano, stack, evidence.steepness.shape))
+        power, confidence = self.posterior(evidence)
         depth = 1.0 / power
         if depth.shape != stack.size:
             depth, confidence = enlarge_depth(depth, stack.size), enlarge_depth(confidence, stack.size)
@@ -75,14 +70,12 @@ class LensAwareEstimator(Estimator):
         gray = np.full((max(planes, 2), round(scale * height), round(scale * width)), 128.0, np.float32)
         focus = np.linspace(2.0, 1.0, len(gray))
         evidence = gray_evidence(gray, focus, np.full(len(gray), 4.0), self.network.config.levels)
-        known = np.full(evidence.steepness.shape, 1.5, np.float32)
-        self.posterior(evidence, Prior(known, known))
-        self.nano.warm_up(size, len(gray))
+        self.posterior(evidence)
 
-    def posterior(self, evidence: Evidence, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
+    def posterior(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
         """Return (H, W) float32 dioptres and confidence at the size of the evidence's images."""
         height, width = evidence.gray.shape[1:]
-        inputs = Inputs(*(part.to(self.device) for part in padded(network_inputs(evidence, prior))))
+        inputs = Inputs(*(part.to(self.device) for part in padded(network_inputs(evidence))))
         first, step = float(evidence.levels[0]), float(evidence.levels[1] - evidence.levels[0])
         with torch.inference_mode():
             outputs = self.network(inputs)
@@ -90,17 +83,16 @@ class LensAwareEstimator(Estimator):
             close = probability_of(outputs.logits, outputs.position, first, step)
             confidence = sharpened(close, outputs.weights).clamp(0, 1)
         power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in (power, confidence))
-        return hedged(power, confidence, evidence.surfaces.power, prior.power), confidence
+        return hedged(power, confidence, evidence.surfaces.power), confidence
 
 
-def hedged(power: np.ndarray, confidence: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    """Return the (H, W) power drawn to the mean of itself and of ``others``, by as much as it is doubtful.
+def hedged(power: np.ndarray, confidence: np.ndarray, surfaces: np.ndarray) -> np.ndarray:
+    """Return the (H, W) power drawn to the mean of itself and of that along surfaces, by as much as it is doubtful.
 
-    Errors of the network are rarer than those of its inputs, and larger: in a scene unlike those of its training it
-    may take a bare ceiling for a far wall. Where it doubts, the mean of three has the least expected error.
+    Errors of the network are rarer than those along surfaces, and larger: in a scene unlike those of its training it
+    may take a bare ceiling for a far wall. Where it doubts, the mean of both has the least expected error.
     """
-    height, width = power.shape
-    mean = (power + sum(cv2.resize(other, (width, height)) for other in others)) / (1 + len(others))
+    mean = (power + cv2.resize(surfaces, power.shape[::-1])) / 2
     return confidence * power + (1 - confidence) * mean
 
 
@@ -129,7 +121,6 @@ def padded(inputs: Inputs, size: tuple[int, ...] | None = None) -> Inputs:
         F.pad(inputs.finest, zero),
         F.pad(inputs.guides, edge, mode="replicate"),
         F.pad(inputs.surface, zero, mode="replicate"),
-        F.pad(inputs.prior, zero, mode="replicate"),
         F.pad(inputs.sides, zero),
         inputs.settings,
         inputs.origin,
@@ -149,5 +140,5 @@ def create_lens_aware(*, checkpoint: str | None = None, device: str = "auto") ->
     """
     chosen = resolve_device(device)
     network = EvidenceNetwork()
-    load_weights(network, checkpoint or SHIPPED)
-    return LensAwareEstimator(network, create_predictor(device=device), chosen)
+    load_weights(network, checkpoint or SHIPPED["lens_aware"])
+    return LensAwareEstimator(network, chosen)

@@ -9,13 +9,11 @@ from torch import Tensor
 from fossa_ros.estimators.classical.bands import gaussian
 from fossa_ros.estimators.evidence import Evidence
 from fossa_ros.estimators.lens_aware.network import Inputs, squash
-from fossa_ros.estimators.lens_aware.prior import Prior
 
-BEYOND = 2.0  # levels that the prior's depth may lie beyond the first and the last
 SHARP_REACH = 3.0  # px at half resolution over which evidence is summed to choose the sharpest plane
 
 
-def network_inputs(evidence: Evidence, prior: Prior) -> Inputs:
+def network_inputs(evidence: Evidence) -> Inputs:
     """Return the inputs of one stack, B = 1; height and width of the images are even."""
     total = evidence.total - evidence.total.max(axis=0)
     finest = evidence.finest - evidence.finest.max(axis=0)
@@ -23,9 +21,7 @@ def network_inputs(evidence: Evidence, prior: Prior) -> Inputs:
     first, step = evidence.levels[0], evidence.levels[1] - evidence.levels[0]
     position = (evidence.surfaces.power - first) / step
     deviation = np.sqrt(evidence.surfaces.variance) / step
-    guessed = ((prior.power - first) / step).clip(-BEYOND, len(evidence.levels) - 1 + BEYOND)
-    support, trust = evidence.surfaces.support, prior.confidence
-    sides = np.stack([strength, evidence.steepness / 4, support, np.log1p(deviation) / 2, trust])
+    sides = np.stack([strength, evidence.steepness / 4, evidence.surfaces.support, np.log1p(deviation) / 2])
     planes = len(evidence.focus)
     guides = np.stack([all_in_focus(evidence), *(evidence.gray[i] for i in (0, planes // 2, planes - 1))])
     return Inputs(
@@ -33,7 +29,6 @@ def network_inputs(evidence: Evidence, prior: Prior) -> Inputs:
         squash(torch.from_numpy(finest))[None],
         torch.from_numpy(guides.clip(0, 255) / 255).float()[None],
         torch.from_numpy(np.stack([position, deviation]).astype(np.float32))[None],
-        torch.from_numpy(guessed.astype(np.float32))[None, None],
         torch.from_numpy(sides.astype(np.float32))[None],
         settings(evidence)[None],
         torch.tensor([first / step], dtype=torch.float32),

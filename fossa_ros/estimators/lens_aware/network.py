@@ -1,10 +1,10 @@
 """A U-Net on evidence: log-likelihoods of depth levels in, their log-posterior out.
 
 The evidence of a surface is the sum of that of its pixels. The network gets it summed over 1, 2, 4, 8 and 16 pixels of
-the half resolution, one sum at each of its scales, depth along surfaces as the classical estimator finds it, and the
-depth of nano, which knows rooms and things but not the lens. Each pixel mixes these by weights that the network
-predicts, and a learned correction is added. Untrained, the network is a fixed mixture. Depth is the median of the
-posterior weighted by dioptres, which has the least expected relative error.
+the half resolution, one sum at each of its scales, and depth along surfaces as the classical estimator finds it. Each
+pixel mixes these by weights that the network predicts, and a learned correction is added, which knows how rooms and
+things look. Untrained, the network is a fixed mixture. Depth is the median of the posterior weighted by dioptres, which
+has the least expected relative error.
 It is brought to full resolution by convex combinations of neighbours (Teed and Deng, RAFT, ECCV 2020), so that edges
 stay sharp.
 
@@ -22,12 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GUIDES = 4  # full-resolution images: all in focus, and the nearest, the middle and the farthest plane
-SIDES = 5  # strength of the evidence, steepness of the spectrum, support and deviation along surfaces, trust in nano
+SIDES = 4  # strength of the evidence, steepness of the spectrum, support and deviation along surfaces
 SETTINGS = 4  # numbers that describe the stack, beside the position of its planes among the levels
 LEAST_MASS = 0.05  # of the level in which the median lies, so that gradients stay finite
 LEAST_DEVIATION, MOST_DEVIATION = 0.5, 3.0  # levels, of the depth along surfaces
-PRIOR_DEVIATION = 1.0  # levels, of nano's depth
-MIXTURE = (-3.0, -1.5, -1.5, -3.0, -3.0, 1.0, 2.0)  # biases: evidence at each scale, depth along surfaces, nano
+MIXTURE = (-3.0, -1.5, -1.5, -3.0, -3.0, 2.0)  # biases: evidence at each scale, depth along surfaces
 FULL_SUMS = 2  # scales up to which the sums of overlapping windows count fully
 
 
@@ -56,7 +55,6 @@ class Inputs(NamedTuple):
         finest: (B, L, h, w) of the finest octave, squashed by ``squash``.
         guides: (B, GUIDES, H, W) in 0..1.
         surface: (B, 2, h, w) depth along surfaces and its standard deviation, in levels.
-        prior: (B, 1, h, w) depth of nano, in levels.
         sides: (B, SIDES, h, w).
         settings: (B, L + SETTINGS).
         origin: (B,) dioptres of level 0, in steps of the levels.
@@ -66,7 +64,6 @@ class Inputs(NamedTuple):
     finest: Tensor
     guides: Tensor
     surface: Tensor
-    prior: Tensor
     sides: Tensor
     settings: Tensor
     origin: Tensor
@@ -86,12 +83,6 @@ class Outputs(NamedTuple):
     position: Tensor
     full: Tensor
     weights: Tensor
-
-
-def without_prior(inputs: Inputs) -> Inputs:
-    """Return the inputs with depth along surfaces in place of the prior's, and no trust in it."""
-    sides = torch.cat([inputs.sides[:, :-1], torch.zeros_like(inputs.sides[:, -1:])], 1)
-    return inputs._replace(prior=inputs.surface[:, :1], sides=sides)
 
 
 def squash(evidence: Tensor) -> Tensor:
@@ -136,7 +127,7 @@ class EvidenceNetwork(nn.Module):
         self.config = c = config or NetworkConfig()
         ch, scales = c.channels, len(c.channels)
         guide = 4 * GUIDES
-        entering = [4 * c.levels] + [3 * c.levels + GUIDES + SIDES] * (scales - 1)
+        entering = [3 * c.levels] + [2 * c.levels + GUIDES + SIDES] * (scales - 1)
         self.enter = nn.ModuleList(nn.Conv2d(n, k, 1) for n, k in zip(entering, ch, strict=True))
         self.look = nn.Conv2d(guide + SIDES, ch[0], 3, padding=1)
         self.settings = nn.ModuleList(nn.Linear(c.levels + SETTINGS, k) for k in ch)
@@ -149,13 +140,13 @@ class EvidenceNetwork(nn.Module):
             nn.Sequential(*(Residual(k) for _ in range(n))) for k, n in zip(ch, c.decoder_blocks, strict=False)
         )
         self.correct = nn.ModuleList(nn.Conv2d(k, c.levels, 1) for k in ch[:3])
-        self.mix = nn.Conv2d(ch[0], scales + 2, 3, padding=1)
+        self.mix = nn.Conv2d(ch[0], scales + 1, 3, padding=1)
         self.sharpen = nn.Conv2d(ch[0], 9 * 4, 3, padding=1)
         for layer in (*self.correct, self.mix, self.sharpen):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
-            self.mix.bias.copy_(torch.tensor([*MIXTURE[:scales], *MIXTURE[-2:]]))
+            self.mix.bias.copy_(torch.tensor([*MIXTURE[:scales], MIXTURE[-1]]))
 
     def forward(self, inputs: Inputs) -> Outputs:
         """Return the log-posterior and the depth in levels; h and w must be multiples of 16."""
@@ -163,10 +154,7 @@ class EvidenceNetwork(nn.Module):
         sums = evidence_sums(inputs.total.float(), scales)
         squashed = [squash(part) for part in sums]
         position, deviation = inputs.surface.float().split(1, 1)
-        found = [
-            position_evidence(position, deviation.clamp(LEAST_DEVIATION, MOST_DEVIATION), self.config.levels),
-            position_evidence(inputs.prior.float(), PRIOR_DEVIATION, self.config.levels),
-        ]
+        found = position_evidence(position, deviation.clamp(LEAST_DEVIATION, MOST_DEVIATION), self.config.levels)
         *skips, x = self._encode(squashed, found, inputs)
         logits = None
         for i in reversed(range(scales - 1)):
@@ -176,24 +164,24 @@ class EvidenceNetwork(nn.Module):
                 part = self.correct[i](x)
                 logits = part if logits is None else part + enlarged(logits, part.shape[2:])
         mixture = F.softplus(self.mix(x).float())
-        logits = logits.float() + mixture[:, -2:-1] * found[0] + mixture[:, -1:] * found[1]
+        logits = logits.float() + mixture[:, -1:] * found
         for i, part in enumerate(squashed):
             logits = logits + 4 * mixture[:, i : i + 1] * enlarged(part, logits.shape[2:])
         weights = self.sharpen(x).float().unflatten(1, (9, 4)).softmax(1)
         position = median_position(logits, inputs.origin)
         return Outputs(logits, position, sharpened(position, weights), weights)
 
-    def _encode(self, squashed: list[Tensor], found: list[Tensor], inputs: Inputs) -> list[Tensor]:
+    def _encode(self, squashed: list[Tensor], found: Tensor, inputs: Inputs) -> list[Tensor]:
         guides = inputs.guides - inputs.guides[:, :1].mean((2, 3), keepdim=True)
         sides, features, x = inputs.sides, [], None
         for i, evidence in enumerate(squashed):
             if i == 0:
-                parts = [evidence, *found, inputs.finest]
+                parts = [evidence, found, inputs.finest]
                 x = self.look(channels_last(F.pixel_unshuffle(guides, 2), sides))
                 guides = F.avg_pool2d(guides, 2)
             else:
-                guides, sides, *found = (F.avg_pool2d(part, 2) for part in (guides, sides, *found))
-                parts = [evidence, *found, guides, sides]
+                guides, sides, found = (F.avg_pool2d(part, 2) for part in (guides, sides, found))
+                parts = [evidence, found, guides, sides]
             entering = self.enter[i](channels_last(*parts)) + self.settings[i](inputs.settings)[:, :, None, None]
             x = self.encode[i]((self.down[i - 1](x) if i else x) + entering)
             features.append(x)
