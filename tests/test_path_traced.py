@@ -117,6 +117,13 @@ def test_without_mitsuba_a_sentence_says_what_to_install():
         importlib.import_module("fossa_ros.evaluation.path_traced.world")
 
 
+def test_planes_are_not_for_rooms(tmp_path):
+    from fossa_ros.evaluation.path_traced.__main__ import main
+
+    done = CliRunner().invoke(main, ["--out", str(tmp_path / "rooms"), "--rooms", "1", "--planes", "9"])
+    assert done.exit_code == 2 and "--planes is for the scenes" in done.output and not list(tmp_path.iterdir())
+
+
 @needs_mitsuba
 def test_rooms_are_drawn_at_random_and_the_same_command_adds_more(tmp_path):
     from fossa_ros.evaluation.path_traced.__main__ import main

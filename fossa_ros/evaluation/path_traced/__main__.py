@@ -54,6 +54,8 @@ CONSOLE = Console(stderr=True)
 )
 def main(out, names, rooms, views, blur, scales, samples, seed, size, planes, tiny, sheet, threads, variant):
     """Render focus stacks with known depth with Mitsuba, one for each scene."""
+    if rooms and planes:
+        raise click.UsageError("--planes is for the scenes; --rooms draws the number of planes of each view.")
     try:
         _use(variant, threads)
         if rooms:
