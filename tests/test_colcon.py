@@ -14,9 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import rclpy
 from lifecycle_msgs.msg import State
-from lifecycle_msgs.srv import GetState
 
 import builds
 import sweep_report_exchange as exchange
@@ -100,23 +98,12 @@ def test_command_line_runs_from_the_path(workspace, sourced):
     assert run(command, "--version", env=sourced, cwd=workspace).split()[-1] == version("fossa-ros")
 
 
-def test_node_answers_on_the_graph_and_ends_in_order(workspace, sourced):
+def test_node_answers_on_the_graph_and_ends_in_order(workspace, sourced, listener):
     executable = workspace / "install" / "fossa_ros" / "lib" / "fossa_ros" / "fossa_node"
     process = subprocess.Popen([executable], env=sourced, cwd=workspace)
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("asker", context=context)
-    executor = rclpy.executors.SingleThreadedExecutor(context=context)
-    executor.add_node(node)
     try:
-        client = node.create_client(GetState, "/fossa_node/get_state")
-        assert client.wait_for_service(timeout_sec=60)
-        answer = client.call_async(GetState.Request())
-        executor.spin_until_future_complete(answer, timeout_sec=30)
-        assert answer.result().current_state.id == State.PRIMARY_STATE_UNCONFIGURED
+        assert listener.state("/fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
     finally:
         process.kill()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
