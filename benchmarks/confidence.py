@@ -46,9 +46,9 @@ def largest_blur(stack: FocusStack, depth: np.ndarray) -> np.ndarray:
     """Return the blur radius (px) of each of (M,) depths in the plane where it is largest; NaN without a known lens."""
     if stack.K is None or stack.focal_length is None or stack.f_number is None:
         return np.full(depth.shape, np.nan)
-    pitch = stack.focal_length / stack.K[0, 0]
-    radii = [optics.blur_radius(depth, s, stack.focal_length, stack.f_number, pitch) for s in stack.focus_distances]
-    return np.max(radii, axis=0)
+    pitch = optics.pixel_size(stack.focal_length, stack.K[0, 0])
+    focus = stack.focus_distances[:, None]
+    return optics.blur_radius(depth, focus, stack.focal_length, stack.f_number, pitch).max(axis=0)
 
 
 def print_bins(what: str, number: np.ndarray, labels: list[str], weight: np.ndarray, error: np.ndarray) -> None:

@@ -53,10 +53,11 @@ def pytest_collection_modifyitems(items):
         # There and back, 0 1 1 0, so that neither has the larger file of each pair.
         share = {path: ((number + 1) // 2) % 2 for number, path in enumerate(real_time)}
         for item in items:
-            if group(item) == "real_time":
-                item.add_marker(pytest.mark.xdist_group(f"real_time_{share[item.path]}"))
-            elif group(item) is not None:
-                item.add_marker(pytest.mark.xdist_group(group(item)))
+            name = group(item)
+            if name == "real_time":
+                name += f"_{share[item.path]}"
+            if name is not None:
+                item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session", autouse=True)
