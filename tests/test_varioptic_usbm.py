@@ -163,6 +163,16 @@ def test_half_a_frame_left_by_another_program(port):
             assert lens.move_to_command(30.0).command == pytest.approx(30.0)
 
 
+def test_the_first_handshake_is_swallowed(device, port):
+    """As by half a frame that the device has not yet dropped when the first command comes."""
+    device.inject(LineFault(silent=True), replies=1)
+    with open_lens("varioptic_usbm", port, timeout=TIMEOUT) as lens:
+        assert lens.move_to_command(30.0).command == pytest.approx(30.0)
+    device.inject(LineFault(silent=True), replies=2)
+    with pytest.raises(LensError, match="sent nothing"):
+        open_lens("varioptic_usbm", port, timeout=TIMEOUT)
+
+
 @pytest.mark.parametrize("kept", [0, 3])
 def test_a_cable_pulled_in_mid_frame_and_plugged_in_again(device, tmp_path, kept):
     link = tmp_path / "lens"

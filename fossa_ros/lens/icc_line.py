@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from fossa_ros.core.errors import LensError
 from fossa_ros.lens import icc_protocol as icc
-from fossa_ros.lens.serial_line import SerialLine, hex_excerpt
-
-HANDSHAKES = 2  # the first may complete half a line that another program left behind
+from fossa_ros.lens.serial_line import HANDSHAKES, SerialLine, hex_excerpt
 
 
 class IccLine(SerialLine):

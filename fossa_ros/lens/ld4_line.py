@@ -7,9 +7,7 @@ from typing import Any
 
 from fossa_ros.core.errors import LensError
 from fossa_ros.lens import ld4_protocol as ld4
-from fossa_ros.lens.serial_line import SerialLine, hex_excerpt
-
-HANDSHAKES = 2  # programs that probe new serial ports (modem managers) may have left half a command behind
+from fossa_ros.lens.serial_line import HANDSHAKES, SerialLine, hex_excerpt
 
 
 class Ld4Line(SerialLine):

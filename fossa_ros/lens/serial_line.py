@@ -10,6 +10,7 @@ from fossa_ros.core.errors import LensError
 from fossa_ros.lens.serial_port import FAILURES, open_serial_port
 
 LOG = logging.getLogger(__name__)
+HANDSHAKES = 2  # half a command left by a program that probes new serial ports (modem managers) may swallow the first
 QUIET = 0.02  # seconds of silence after which no late reply is expected
 
 

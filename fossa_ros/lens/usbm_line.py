@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fossa_ros.core.errors import LensError
 from fossa_ros.lens import usbm_protocol as usbm
-from fossa_ros.lens.serial_line import SerialLine, hex_excerpt
+from fossa_ros.lens.serial_line import HANDSHAKES, SerialLine, hex_excerpt
 
 PROBE = usbm.Read(usbm.MODE, 1)  # its reply cannot be mistaken for an ACK
 
@@ -20,6 +20,23 @@ class UsbMLine(SerialLine):
         """Open ``port``; a reply must be complete ``timeout`` seconds after its command."""
         super().__init__(port, usbm.BAUD_RATE, timeout)
 
+    def shake_hands(self) -> None:
+        """Verify that a lens driver answers.
+
+        Raises:
+            LensError: something else answers, or nothing, for twice the timeout.
+        """
+        for last in range(1, HANDSHAKES + 1):
+            self.await_silence()  # the device drops an incomplete frame meanwhile
+            try:
+                self._exchange(PROBE)
+            except LensError:
+                if last == HANDSHAKES or not self.is_open:
+                    raise
+            else:
+                self.disturbed = False
+                return
+
     def exchange(self, command: usbm.Read | usbm.Write) -> bytes:
         """Send a command and return the registers it reads.
 
@@ -28,8 +45,7 @@ class UsbMLine(SerialLine):
         """
         if self.disturbed and self.is_open:
             self.await_late_reply()
-            self.disturbed = False
-            self._exchange(PROBE)
+            self.shake_hands()
         self.drain()
         return self._exchange(command)
 

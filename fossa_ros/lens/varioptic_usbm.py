@@ -45,8 +45,7 @@ class VariopticUsbM(CommandLens):
         settles = SettlingModel(settling)
         self._line = UsbMLine(port, timeout)
         try:
-            self._line.await_silence()  # the device drops an incomplete command of another program meanwhile
-            self._line.exchange(usbm.Read(usbm.FAULT, 1))
+            self._line.shake_hands()
             greatest = usbm.voltage_of(usbm.GREATEST_COUNT)
             self._set_capabilities(
                 f"Corning Varioptic USB-M at {port}",
