@@ -109,7 +109,7 @@ def test_full_resolution_is_a_convex_combination_of_neighbours():
 def test_the_confidence_is_the_mass_within_ten_per_cent():
     """Levels from 1 D in steps of 0.02 D; at 2 D the limits are 1.818 and 2.222 D: 20.2 of the bins."""
     flat = torch.zeros(1, 101, 1, 1)
-    found = probability_of(flat, torch.tensor([[[50.0]]]), 1.0, 0.02)
+    found = probability_of(flat, torch.tensor([[[[50.0]]]]), 1.0, 0.02)
     assert float(found) == pytest.approx((2 / 0.9 - 2 / 1.1) / 0.02 / 101, rel=1e-4)
 
 

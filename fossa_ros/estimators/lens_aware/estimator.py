@@ -17,7 +17,7 @@ from fossa_ros.estimators.evidence import Evidence, gray_evidence, stack_evidenc
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import describe_device, gpu_memory, resolve_device
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
-from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, sharpened
+from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, by_rows, sharpened
 from fossa_ros.estimators.shipped import SHIPPED
 
 WIDTH = 640  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
@@ -80,8 +80,12 @@ class LensAwareEstimator(Estimator):
         with torch.inference_mode():
             outputs = self.network(inputs)
             power = first + step * outputs.full
-            close = probability_of(outputs.logits, outputs.position, first, step)
-            confidence = sharpened(close, outputs.weights).clamp(0, 1)
+            (close,) = by_rows(
+                lambda logits, position: [probability_of(logits, position, first, step)],
+                outputs.logits,
+                outputs.position[:, None],
+            )
+            confidence = sharpened(close[:, 0], outputs.weights).clamp(0, 1)
         power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in (power, confidence))
         return hedged(power, confidence, evidence.surfaces.power), confidence
 
@@ -97,15 +101,15 @@ def hedged(power: np.ndarray, confidence: np.ndarray, surfaces: np.ndarray) -> n
 
 
 def probability_of(logits: Tensor, position: Tensor, first: float, step: float) -> Tensor:
-    """Return (B, h, w): the posterior mass of the levels within ``CLOSE`` of the depth at ``position``.
+    """Return the posterior mass of the levels within ``CLOSE`` of the depth at ``position``; both are (B, 1, h, w).
 
     Levels are bins of one step; a bin that the limits cut counts in part.
     """
     levels = torch.arange(logits.shape[1], device=logits.device, dtype=torch.float32).view(1, -1, 1, 1)
-    power = (first + step * position)[:, None]
+    power = first + step * position
     lowest, highest = ((power / (1 + sign * CLOSE) - first) / step for sign in (1, -1))
     inside = (torch.minimum(highest, levels + 0.5) - torch.maximum(lowest, levels - 0.5)).clamp(0, 1)
-    return (logits.softmax(1) * inside).sum(1)
+    return (logits.softmax(1) * inside).sum(1, keepdim=True)
 
 
 def padded(inputs: Inputs, size: tuple[int, ...] | None = None) -> Inputs:

@@ -13,7 +13,9 @@ Shapes: B stacks, L levels, (h, w) half resolution, (H, W) = (2 h, 2 w) full res
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ SETTINGS = 4  # numbers that describe the stack, beside the position of its plan
 LEAST_MASS = 0.05  # of the level in which the median lies, so that gradients stay finite
 LEAST_DEVIATION, MOST_DEVIATION = 0.5, 3.0  # levels, of the depth along surfaces
 MIXTURE = (-3.0, -1.5, -1.5, -3.0, -3.0, 2.0)  # biases: evidence at each scale, depth along surfaces
+ROWS = 8  # at a time where every pixel is worked on alone, so that what is in between stays in the cache
 FULL_SUMS = 2  # scales up to which the sums of overlapping windows count fully
 
 
@@ -116,7 +119,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, h, w) to the same shape."""
-        return x + self.second(F.relu(self.first(F.relu(self.norm(x)))))
+        inner = self.first(F.relu(self.norm(x), inplace=True))
+        return self.second(F.relu(inner, inplace=True)).add_(x)
 
 
 class EvidenceNetwork(nn.Module):
@@ -151,10 +155,8 @@ class EvidenceNetwork(nn.Module):
     def forward(self, inputs: Inputs) -> Outputs:
         """Return the log-posterior and the depth in levels; h and w must be multiples of 16."""
         scales = len(self.config.channels)
-        sums = evidence_sums(inputs.total.float(), scales)
-        squashed = [squash(part) for part in sums]
-        position, deviation = inputs.surface.float().split(1, 1)
-        found = position_evidence(position, deviation.clamp(LEAST_DEVIATION, MOST_DEVIATION), self.config.levels)
+        squashed = [squash(part) for part in self.pooled(inputs)]
+        found = self.along_surfaces(inputs)
         *skips, x = self._encode(squashed, found, inputs)
         logits = None
         for i in reversed(range(scales - 1)):
@@ -164,12 +166,20 @@ class EvidenceNetwork(nn.Module):
                 part = self.correct[i](x)
                 logits = part if logits is None else part + enlarged(logits, part.shape[2:])
         mixture = F.softplus(self.mix(x).float())
-        logits = logits.float() + mixture[:, -1:] * found
-        for i, part in enumerate(squashed):
-            logits = logits + 4 * mixture[:, i : i + 1] * enlarged(part, logits.shape[2:])
+        evidence = [enlarged(part, logits.shape[2:]) for part in squashed]
+        logits, position = by_rows(partial(posterior, inputs.origin), logits.float(), mixture, found, *evidence)
+        position = position[:, 0]
         weights = self.sharpen(x).float().unflatten(1, (9, 4)).softmax(1)
-        position = median_position(logits, inputs.origin)
         return Outputs(logits, position, sharpened(position, weights), weights)
+
+    def pooled(self, inputs: Inputs) -> list[Tensor]:
+        """Return the evidence summed for each scale."""
+        return evidence_sums(inputs.total.float(), len(self.config.channels))
+
+    def along_surfaces(self, inputs: Inputs) -> Tensor:
+        """Return the (B, L, h, w) log-likelihoods of depth along surfaces."""
+        position, deviation = inputs.surface.float().split(1, 1)
+        return position_evidence(position, deviation.clamp(LEAST_DEVIATION, MOST_DEVIATION), self.config.levels)
 
     def _encode(self, squashed: list[Tensor], found: Tensor, inputs: Inputs) -> list[Tensor]:
         guides = inputs.guides - inputs.guides[:, :1].mean((2, 3), keepdim=True)
@@ -177,20 +187,29 @@ class EvidenceNetwork(nn.Module):
         for i, evidence in enumerate(squashed):
             if i == 0:
                 parts = [evidence, found, inputs.finest]
-                x = self.look(channels_last(F.pixel_unshuffle(guides, 2), sides))
+                seen = torch.cat((F.pixel_unshuffle(guides, 2), sides), 1)
+                x = self.look(seen.contiguous(memory_format=torch.channels_last))
                 guides = F.avg_pool2d(guides, 2)
             else:
                 guides, sides, found = (F.avg_pool2d(part, 2) for part in (guides, sides, found))
                 parts = [evidence, found, guides, sides]
-            entering = self.enter[i](channels_last(*parts)) + self.settings[i](inputs.settings)[:, :, None, None]
-            x = self.encode[i]((self.down[i - 1](x) if i else x) + entering)
+            entering = pointwise(self.enter[i], self.settings[i](inputs.settings), parts)
+            x = self.encode[i](entering.add_(self.down[i - 1](x) if i else x))
             features.append(x)
         return features
 
 
-def channels_last(*parts: Tensor) -> Tensor:
-    """Concatenate (B, C, h, w) maps; convolutions on a CPU are faster if the channels of a pixel lie together."""
-    return torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)
+def pointwise(layer: nn.Conv2d, shift: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """Return the 1 x 1 convolution of (B, ..., h, w) maps as if they were concatenated, with (B, C) ``shift`` added.
+
+    To concatenate the maps and to change their layout would take longer than the convolution.
+    """
+    result = (layer.bias + shift)[:, :, None]
+    weights = layer.weight.flatten(1).split([part.shape[1] for part in parts], 1)
+    for weight, part in zip(weights, parts, strict=True):
+        result = torch.baddbmm(result, weight.expand(len(part), -1, -1), part.flatten(2))
+    # Convolutions on a CPU are faster if the channels of a pixel lie together.
+    return result.unflatten(2, parts[0].shape[2:]).contiguous(memory_format=torch.channels_last)
 
 
 def evidence_sums(total: Tensor, scales: int) -> list[Tensor]:
@@ -207,6 +226,25 @@ def evidence_sums(total: Tensor, scales: int) -> list[Tensor]:
 def enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Interpolate (B, C, h, w) maps to ``size``."""
     return x if x.shape[2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+def by_rows(function: Callable[..., Sequence[Tensor]], *maps: Tensor) -> list[Tensor]:
+    """Return what ``function`` makes of (B, ..., h, w) maps, computed ``ROWS`` rows at a time: maps likewise."""
+    parts = [function(*rows) for rows in zip(*(each.split(ROWS, 2) for each in maps), strict=True)]
+    return [torch.cat(rows, 2) for rows in zip(*parts, strict=True)]
+
+
+def posterior(
+    origin: Tensor, correction: Tensor, mixture: Tensor, found: Tensor, *evidence: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the (B, L, h, w) log-posterior, not normalised, and its median (B, 1, h, w).
+
+    ``mixture`` has the weights of the evidence of each scale, and last of depth along surfaces, (B, scales + 1, h, w).
+    """
+    logits = correction + mixture[:, -1:] * found
+    for i, part in enumerate(evidence):
+        logits = logits + 4 * mixture[:, i : i + 1] * part
+    return logits, median_position(logits, origin)[:, None]
 
 
 def position_evidence(position: Tensor, deviation: Tensor | float, levels: int) -> Tensor:
