@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from fossa_ros.commands.cli import main
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.classical import ClassicalEstimator
+from fossa_ros.estimators.evidence import stack_evidence
+from fossa_ros.estimators.lens_aware.estimator import WIDTH
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, NetworkConfig, Outputs
 from fossa_ros.estimators.shipped import SHIPPED
 from fossa_ros.evaluation.metrics import depth_metrics
@@ -88,7 +90,7 @@ def test_a_variation_has_planes_of_the_stack_and_differs_as_a_sensor_and_a_lens_
 
 def test_the_cache_holds_what_the_estimator_would_compute(cache):
     file = load_stack(ROOMS / "living_room.npz")
-    fields = encoded(file.stack, file.truth, 32)
+    fields = encoded(stack_evidence(file.stack, 32, WIDTH), file.truth)
     stored = {name: np.load(field_file(cache, "living_room", name)) for name in fields}
     for name, value in fields.items():
         np.testing.assert_allclose(stored[name][0], value, rtol=1e-3, atol=1e-3)

@@ -85,11 +85,11 @@ def gray_evidence(
     if gains is None:
         gains = depth_profile.estimate_blur_gains(moments, slopes, hypotheses, focus)
     total, finest, peaks = depth_profile.log_likelihoods(moments, slopes, hypotheses, focus, gains, scale)
-    surfaces = regressed_surfaces(peaks, _small(gray, slopes.shape), focus, hypotheses, CONFIG)
+    surfaces = regressed_surfaces(peaks, small_images(gray, slopes.shape), focus, hypotheses, CONFIG)
     return Evidence(hypotheses, total, finest, slopes, surfaces, gray, focus, gains, noise)
 
 
-def _small(gray: np.ndarray, size: tuple[int, ...]) -> list[np.ndarray]:
+def small_images(gray: np.ndarray, size: tuple[int, ...]) -> list[np.ndarray]:
     """Return (N, H, W) luminance as (h, w, 3) uint8 images of ``size``."""
     small = (cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in gray)
     return [np.repeat(np.rint(image.clip(0, 255)).astype(np.uint8)[..., None], 3, axis=2) for image in small]

@@ -22,7 +22,7 @@ from torch import Tensor
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
-from fossa_ros.estimators.evidence import stack_evidence
+from fossa_ros.estimators.evidence import Evidence, stack_evidence
 from fossa_ros.estimators.lens_aware.estimator import MULTIPLE, WIDTH, padded
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import Inputs
@@ -39,9 +39,8 @@ FINEST_STEPS = 60.0  # of a squashed log-likelihood, which lies in -4.2..0, as a
 LEAST = -6e4  # of a log-likelihood, as float16
 
 
-def encoded(stack: FocusStack, truth: np.ndarray, levels: int) -> dict[str, np.ndarray]:
+def encoded(evidence: Evidence, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Return the inputs of the network and the true depth of one stack, in the number formats of the cache."""
-    evidence = stack_evidence(stack, levels, WIDTH)
     inputs = Inputs(*(part[0].numpy() for part in network_inputs(evidence)))
     first, step = evidence.levels[0], evidence.levels[1] - evidence.levels[0]
     true_power = optics.dioptres(truth)
@@ -61,18 +60,33 @@ def encoded(stack: FocusStack, truth: np.ndarray, levels: int) -> dict[str, np.n
 
 
 def write_evidence(folder: Path, config: EvidenceTraining, source: Path) -> None:
-    """Compute the evidence of a stack and of its variations; a function of the seed and of the stack's name."""
+    """Compute the evidence of a stack and of its variations."""
     cv2.setNumThreads(1)
+    stacks, truth = variations(source, config)
+    write_fields(
+        folder, source.stem, [encoded(stack_evidence(stack, config.network.levels, WIDTH), truth) for stack in stacks]
+    )
+
+
+def variations(source: Path, config: EvidenceTraining) -> tuple[list[FocusStack], np.ndarray]:
+    """Return a stack and its variations, a function of the seed and of the stack's name, and their (H, W) depth in m.
+
+    Raises:
+        InputError: the stack has no depth, or cannot be read.
+    """
     file = load_stack(source)
     if file.truth is None:
         raise InputError(f"'{source}' has no depth; give a folder of stacks that were rendered with depth.")
-    made = []
-    for variation in range(config.variations):
-        rng = np.random.default_rng([config.seed, crc32(source.stem.encode()), variation])
-        stack = varied(file.stack, rng) if variation else file.stack
-        made.append(encoded(stack, file.truth, config.network.levels))
+    generators = (
+        np.random.default_rng([config.seed, crc32(source.stem.encode()), index]) for index in range(config.variations)
+    )
+    return [varied(file.stack, rng) if index else file.stack for index, rng in enumerate(generators)], file.truth
+
+
+def write_fields(folder: Path, stack: str, made: list[dict[str, np.ndarray]]) -> None:
+    """Write what ``encoded`` returned for the variations of a stack."""
     for name in FIELDS:
-        with replacing(field_file(folder, source.stem, name)) as partial, open(partial, "wb") as out:
+        with replacing(field_file(folder, stack, name)) as partial, open(partial, "wb") as out:
             np.save(out, np.stack([one[name] for one in made]))
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import resolve_device
-from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs
+from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, NetworkConfig
 from fossa_ros.estimators.shipped import SHIPPED
 from fossa_ros.training.evidence_cache import EvidenceCache
 from fossa_ros.training.evidence_config import EvidenceTraining
@@ -30,8 +30,20 @@ log = logging.getLogger(__name__)
 class EvidenceRun:
     """A run in a folder: network, averaged weights, optimisers and current step."""
 
-    def __init__(self, config: EvidenceTraining, folder: Path, device: str = "auto"):
+    def __init__(
+        self,
+        config: EvidenceTraining,
+        folder: Path,
+        device: str = "auto",
+        make: Callable[[NetworkConfig], EvidenceNetwork] = EvidenceNetwork,
+    ):
         """Start a run, or resume from the state in the folder.
+
+        Args:
+            config: of the run.
+            folder: of the run.
+            device: as of ``create_lens_aware``.
+            make: makes the network.
 
         Raises:
             InputError: the configuration differs from that of the state.
@@ -39,7 +51,7 @@ class EvidenceRun:
         self.config, self.folder, self.step = config, folder, 0
         self.device = resolve_device(device)
         torch.manual_seed(config.seed)
-        network = EvidenceNetwork(config.network)
+        network = make(config.network)
         if config.weights is not None:
             load_weights(network, SHIPPED["lens_aware"] if config.weights == "shipped" else config.weights)
         self.model = network.to(self.device, memory_format=torch.channels_last).train()

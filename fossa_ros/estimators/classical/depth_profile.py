@@ -101,7 +101,7 @@ def most_likely(
     ordered = np.empty((3, order.size), np.float32)
     for index, here in _blocks(kind):
         scores = _products(moments[:, here], _spectrum_weights(*planes, *kinds[index]))
-        ordered[:, here] = _peaks(scores, levels)
+        ordered[:, here] = score_peaks(scores, levels)
     results = np.empty_like(ordered)
     results[:, order] = ordered
     return results.reshape(3, *steepness.shape)
@@ -137,7 +137,7 @@ def log_likelihoods(
     for index, here in _blocks(kind):
         weights = _spectrum_weights(*planes, *kinds[index])
         ordered[0, here] = scores = _products(moments[:, here], weights)
-        peaks[:, here] = _peaks(scores, levels)
+        peaks[:, here] = score_peaks(scores, levels)
         ordered[1, here] = _products(moments[:pairs, here], weights[:pairs])
     back = np.empty_like(order)
     back[order] = np.arange(order.size)
@@ -225,8 +225,8 @@ def _products(moments: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _peaks(scores: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (P,) position, precision and significance of the peak of (P, L) log-likelihoods."""
+def score_peaks(scores: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (P,) power, precision and significance of the peak of (P, L) log-likelihoods."""
     best = scores.argmax(axis=1)
     inner = np.clip(best, 1, scores.shape[1] - 2)
     pixel = np.arange(0, scores.size, scores.shape[1])
