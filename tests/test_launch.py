@@ -10,13 +10,10 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import pytest
-import rclpy
 from lifecycle_msgs.msg import State
-from lifecycle_msgs.srv import GetState
 
 from fossa_ros.msg import SweepReport
 from fossa_ros.ros import environment, qos
@@ -89,23 +86,6 @@ def wait_for(log, words):
     while words not in log.read_text():
         assert time.monotonic() < deadline, f"no '{words}' in:\n{log.read_text()}"
         time.sleep(0.1)
-
-
-def lifecycle_state(node_name):
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("asking", context=context)
-    executor = rclpy.executors.SingleThreadedExecutor(context=context)
-    try:
-        client = node.create_client(GetState, f"{node_name}/get_state")
-        assert client.wait_for_service(TIMEOUT_S)
-        answer = client.call_async(GetState.Request())
-        executor.add_node(node)
-        executor.spin_until_future_complete(answer, TIMEOUT_S)
-        return answer.result().current_state.id
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +184,7 @@ def test_no_node_outlives_its_launch(tmp_path, number, moment):
     assert not (tmp_path / "lens").is_symlink() and "Traceback" not in log.read_text()
 
 
-def test_a_node_that_crashed_is_started_again(tmp_path):
+def test_a_node_that_crashed_is_started_again(tmp_path, listener):
     log = tmp_path / "launch.log"
     with launched(log, "fossa.launch.py", "respawn:=true", "respawn_delay:=0.5", "autostart:=false", clean=False):
         wait_for(log, "process started with pid")
@@ -215,7 +195,7 @@ def test_a_node_that_crashed_is_started_again(tmp_path):
         while log.read_text().count("process started with pid") < 2:
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        assert lifecycle_state("/fossa/fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
+        assert listener.state("/fossa/fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
 
 
 def test_the_simulated_graph_gives_depth_and_ends_in_order():
@@ -239,22 +219,22 @@ def test_a_missing_lens_is_said_once_and_the_node_waits_for_it(tmp_path):
     assert words.count("Estimator classical") == 1
 
 
-def test_without_autostart_the_node_waits_for_a_lifecycle_manager(tmp_path):
+def test_without_autostart_the_node_waits_for_a_lifecycle_manager(tmp_path, listener):
     log = tmp_path / "launch.log"
     with launched(log, "fossa.launch.py", "autostart:=false", "namespace:=waiting", f"lens_port:={tmp_path}/no_lens"):
         wait_for(log, "process started with pid")
         time.sleep(3.0)
-        assert lifecycle_state("/waiting/fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
+        assert listener.state("/waiting/fossa_node") == State.PRIMARY_STATE_UNCONFIGURED
     assert "no_lens" not in log.read_text()
 
 
 @pytest.mark.parametrize(("half", "started"), [("sweep", 1), ("depth", 1), ("both", 2)])
-def test_each_half_starts_where_it_is_wanted(tmp_path, half, started):
+def test_each_half_starts_where_it_is_wanted(tmp_path, listener, half, started):
     log = tmp_path / "launch.log"
     with launched(log, "split.launch.py", f"half:={half}", "autostart:=false", f"namespace:=split_{half}"):
         for node in ("sweep_node", "depth_node"):
             if half in ("both", node.removesuffix("_node")):
-                assert lifecycle_state(f"/split_{half}/{node}") == State.PRIMARY_STATE_UNCONFIGURED
+                assert listener.state(f"/split_{half}/{node}") == State.PRIMARY_STATE_UNCONFIGURED
     assert log.read_text().count("process started with pid") == started
 
 
@@ -270,7 +250,7 @@ def test_ending_while_the_scene_is_rendered_leaves_nothing_behind(tmp_path, tmp_
 
 
 @pytest.mark.timeout(300)
-def test_two_cameras_in_two_namespaces_of_one_launch_give_depth_each(tmp_path):
+def test_two_cameras_in_two_namespaces_of_one_launch_give_depth_each(tmp_path, listener):
     names, log, file = ("left", "right"), tmp_path / "launch.log", tmp_path / "two.launch.py"
     file.write_text(
         "from launch import LaunchDescription\n"
@@ -281,26 +261,13 @@ def test_two_cameras_in_two_namespaces_of_one_launch_give_depth_each(tmp_path):
         "    return LaunchDescription([IncludeLaunchDescription(sim, launch_arguments=[('namespace', name),"
         f" ('params_file', small)]) for name in {names}])\n"
     )
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("watching_both", context=context)
-    executor = rclpy.executors.SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    accepted = dict.fromkeys(names, 0)
-
-    def on_sweep(report, name):
-        accepted[name] += report.accepted
-
     for name in names:
-        node.create_subscription(SweepReport, f"/{name}/sweep", partial(on_sweep, name=name), qos.REPORTS)
-    try:
-        with launched(log, file):
-            deadline = time.monotonic() + 8 * TIMEOUT_S  # two scenes are rendered at once
-            while min(accepted.values()) < 2:
-                assert time.monotonic() < deadline, accepted
-                executor.spin_once(timeout_sec=0.1)
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+        listener.subscribe(SweepReport, f"/{name}/sweep", qos.REPORTS)
+
+    def two_accepted():
+        return all(sum(report.accepted for report in listener.heard[f"/{name}/sweep"]) >= 2 for name in names)
+
+    with launched(log, file):
+        listener.wait_until(two_accepted, "two sweeps of each", 8 * TIMEOUT_S)  # two scenes are rendered at once
     assert "Traceback" not in log.read_text()
     assert len(set(re.findall(r"Lens driver at (\S+)", log.read_text()))) == 2
