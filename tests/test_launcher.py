@@ -26,7 +26,7 @@ time.sleep(600)
 
 def is_running(pid):
     try:
-        return "depth_node" in Path(f"/proc/{pid}/cmdline").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -40,17 +40,19 @@ def test_a_node_ends_when_its_launch_is_killed(moment, tmp_path):
             [sys.executable, "-c", LAUNCH], stdout=subprocess.PIPE, stderr=log, env=environ, text=True
         )
         pid = int(launch.stdout.readline())
-        time.sleep(moment)
-        assert is_running(pid)
-        launch.kill()
-        launch.wait()
-        launch.stdout.close()
         try:
+            time.sleep(moment)
+            assert is_running(pid)
+            launch.kill()
+            launch.wait()
             deadline = time.monotonic() + ENDS_S
             while is_running(pid):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         finally:
+            launch.kill()
+            launch.wait()
+            launch.stdout.close()
             if is_running(pid):
                 os.kill(pid, signal.SIGKILL)
     words = (tmp_path / "log").read_text()

@@ -93,3 +93,19 @@ def test_a_cable_pulled_while_the_port_is_opened_is_a_sentence_too():
         cable.join()
         os.close(slave)
     assert opened and opened + refused == 600
+
+
+def test_a_command_that_a_busy_machine_sends_late_was_sent(monkeypatch):
+    """As if the process stood still for three timeouts while it wrote."""
+    timeout, written = 0.1, os.write
+
+    def late(descriptor, data):
+        monkeypatch.setattr(os, "write", written)
+        sent = written(descriptor, data)
+        time.sleep(3 * timeout)
+        return sent
+
+    device = PseudoTerminal(SimulatedLd4(LensDynamics()))
+    with device as terminal, open_lens("optotune_ld4", terminal.port, timeout=timeout) as lens:
+        monkeypatch.setattr(os, "write", late)
+        assert lens.move_to_command(1.0).command == pytest.approx(1.0, abs=0.01)

@@ -15,11 +15,12 @@ from fossa_ros.lens.lock_holder import lock_holder
 
 FAILURES = (OSError, termios.error)
 """What pyserial raises when a port fails: a pulled cable may be a termios.error, which is not an OSError."""
+WRITE_TIMEOUT = 3.0  # seconds; pyserial takes a command that was sent late, on a busy machine, for one that was not
 USB_ADDRESS = re.compile(r"usb:([0-9a-f]{4}):([0-9a-f]{4})(?::(.+))?", re.IGNORECASE)
 
 
 def open_serial_port(port: str, baud_rate: int, timeout: float) -> serial.Serial:
-    """Open ``port`` (8N1) for this process alone; reads and writes give up after ``timeout`` seconds.
+    """Open ``port`` (8N1) for this process alone; reads give up after ``timeout`` seconds.
 
     Args:
         port: a device path, or ``usb:VID:PID`` or ``usb:VID:PID:SERIAL`` with hexadecimal ids, which stay the same when
@@ -34,7 +35,7 @@ def open_serial_port(port: str, baud_rate: int, timeout: float) -> serial.Serial
     path = find_serial_port(port)
     try:
         # exclusive: locks out other programs that use pyserial or flock.
-        return serial.Serial(path, baud_rate, timeout=timeout, write_timeout=timeout, exclusive=True)
+        return serial.Serial(path, baud_rate, timeout=timeout, write_timeout=WRITE_TIMEOUT, exclusive=True)
     except (*FAILURES, ValueError) as error:  # SerialException is an OSError
         raise LensError(_why_not(path, error)) from error
 
