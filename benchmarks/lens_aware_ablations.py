@@ -118,7 +118,14 @@ class StackAttention(EvidenceNetwork):
     A token is a plane at a patch of 8 pixels, to which the place of the plane among the levels is added. A plane's
     score at a pixel counts for the levels near the plane, as sharpness does in depth from focus; the mean over the
     planes corrects that. The U-Net is the same as with evidence.
+
+    Attributes:
+        attends: whether tokens attend to those of the other planes; else each counts alone.
+        embeds: whether the places of the planes are added to their tokens.
     """
+
+    attends = True
+    embeds = True
 
     def __init__(self, config: NetworkConfig):
         super().__init__(config)
@@ -154,16 +161,30 @@ class StackAttention(EvidenceNetwork):
         images = planes - planes.mean((2, 3), keepdim=True)
         features = self.features(F.pixel_unshuffle(images.flatten(0, 1)[:, None], 2))
         patches = F.avg_pool2d(features, PATCH).unflatten(0, size).permute(0, 3, 4, 1, 2)  # (B, h, w, N, TOKEN)
-        tokens = self.norm(patches + self.place(near)[:, None, None])
+        tokens = self.norm(patches + self.place(near)[:, None, None] if self.embeds else patches)
         affinity = self.query(tokens) @ self.key(tokens).transpose(-1, -2) / TOKEN**0.5
         affinity = affinity.masked_fill(~there[:, None, None, None], -torch.inf)
-        related = self.out(affinity.softmax(-1) @ self.value(tokens)).permute(0, 3, 4, 1, 2).flatten(0, 1)
+        values = self.value(tokens)
+        related = self.out(affinity.softmax(-1) @ values if self.attends else values)
+        related = related.permute(0, 3, 4, 1, 2).flatten(0, 1)
         features = F.relu(features + enlarged(related, features.shape[2:]))
         scores = self.score(features).unflatten(0, size) * there[..., None, None, None]
         mean = (features.unflatten(0, size) * there[..., None, None, None]).sum(1) / there.sum(1)[:, None, None, None]
         levels = torch.einsum("bnkhw,bnl->bklhw", scores, near.to(scores)) + self.mean(mean).unflatten(1, (2, -1))
         total, finest = levels.float().unbind(1)
         return SCORE * total, finest
+
+
+class PlanesAlone(StackAttention):
+    """Features of each plane, without attention across planes."""
+
+    attends = False
+
+
+class Unplaced(StackAttention):
+    """Stack attention that is not told where the planes are focused."""
+
+    embeds = False
 
 
 def spacing(places: Tensor, there: Tensor) -> Tensor:
@@ -239,6 +260,8 @@ VARIANTS = {
     "no correction": Variant(without_correction),
     "no images": Variant(Unguided),
     "stack attention, no evidence": Variant(StackAttention, with_planes),
+    "the same, no attention": Variant(PlanesAlone, with_planes),
+    "the same, no focus distances": Variant(Unplaced, with_planes),
 }
 
 
@@ -306,7 +329,7 @@ def main(rooms, data, out, steps, seeds, names, workers, plot):
     sources = stack_sources(rooms, config)
     files = [load_stack(path) for path in sorted(data.glob("*.npz"))]
     variants = {name: VARIANTS[name] for name in names or VARIANTS}
-    rows = []
+    rows, shown = [], {}
     with progress_bar() as bar:
         for seed in range(seeds):
             for name, variant in variants.items():
@@ -319,8 +342,11 @@ def main(rooms, data, out, steps, seeds, names, workers, plot):
                 cache = EvidenceCache(folder, [source.stem for source in sources], config.hardest)
                 run.train(cache, config.steps, lambda _losses, task=task: bar.advance(task) or True)
                 run.save()
-                encodings = [variant.encode(file.stack, file.truth, config.network.levels) for file in files]
-                rows.append({"variant": name, "seed": seed, **figures_of(run.average, encodings)})
+                if variant.see not in shown:
+                    shown[variant.see] = [
+                        variant.encode(file.stack, file.truth, config.network.levels) for file in files
+                    ]
+                rows.append({"variant": name, "seed": seed, **figures_of(run.average, shown[variant.see])})
                 bar.console.print(f"{name}, seed {seed}: AbsRel {rows[-1]['abs_rel']:.3f}")
     with open(out / "figures.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
@@ -365,7 +391,7 @@ def draw(rows: list[dict], reference: dict[str, float], path: Path) -> None:
             values = [row[key] for row in rows if row["variant"] == name]
             axis.plot(values, [place] * len(values), "o", markersize=5, alpha=0.7)
         axis.set_xlabel(f"mean AbsRel {title}")
-        axis.set_xlim(left=0)
+        axis.set_xlim(0, 1.1 * max(row[key] for row in rows))
         axis.grid(axis="x", color="0.92")
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
