@@ -22,7 +22,7 @@ class EstimatorConfig:
     name: str = parameter(
         DEFAULT_ESTIMATOR,
         "What turns a focus stack into depth: auto is fossa on a GPU, else classical; lens_aware is the most accurate "
-        "on scenes with bare surfaces, and five times as slow as classical on a CPU; other packages can add theirs",
+        "on scenes with bare surfaces, and six times as slow as classical on a CPU; other packages can add theirs",
         choices=ESTIMATORS,
         name="estimator",
     )
