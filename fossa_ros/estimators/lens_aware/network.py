@@ -229,7 +229,9 @@ def enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def by_rows(function: Callable[..., Sequence[Tensor]], *maps: Tensor) -> list[Tensor]:
-    """Return what ``function`` makes of (B, ..., h, w) maps, computed ``ROWS`` rows at a time: maps likewise."""
+    """Return what ``function`` makes of (B, ..., h, w) maps, on a CPU ``ROWS`` rows at a time: maps likewise."""
+    if maps[0].device.type != "cpu":  # many small kernels would take a GPU longer
+        return list(function(*maps))
     parts = [function(*rows) for rows in zip(*(each.split(ROWS, 2) for each in maps), strict=True)]
     return [torch.cat(rows, 2) for rows in zip(*parts, strict=True)]
 
