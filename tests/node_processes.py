@@ -64,9 +64,10 @@ class Listener:
         return self.node.create_subscription(kind, topic, heard.append, profile)
 
     def wait_until(self, condition, what, timeout=TIMEOUT_S):
+        """Spin until ``condition()``; ``what`` is missing else, words or a function that returns them."""
         deadline = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
+            assert time.monotonic() < deadline, f"{what() if callable(what) else what}: not within {timeout} s"
             self.executor.spin_once(timeout_sec=0.05)
 
     def wait_for(self, topic, count=1, timeout=TIMEOUT_S):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from fossa_ros.messages.fields import depth_from_message, nanoseconds
 from fossa_ros.msg import FocusStack, LensState, SweepReport
+from fossa_ros.parameters.thresholds import OK
 from fossa_ros.ros import qos
 from fossa_ros.ros.conversions import time_message
 from node_processes import process, simulated_rig
@@ -121,7 +123,8 @@ def test_both_halves_together_answer_report_and_diagnose_as_one_node(rig, imu, l
         listener.wait_until(
             lambda: len(states) > resting + 2 and np.isnan(states[-1].focus_distance), "the lens is parked again"
         )
-        listener.wait_until(lambda: _levels(listener, "sweep_node", "depth_node") == {b"\0"}, "both are well")
+        faults = partial(_faults, listener, "sweep_node", "depth_node")
+        listener.wait_until(lambda: not faults(), lambda: f"both are well, but {faults()}")
         last = reports[-1]
         stack = next(one for one in listener.heard["focus_stack"] if one.sweep == last.sweep)
     numbers = [report.sweep for report in reports]
@@ -200,12 +203,14 @@ def arrived(report, depths):
     return not report.accepted or all(stamp in by_stamp for by_stamp in depths.values())
 
 
-def _levels(listener, *nodes):
+def _faults(listener, *nodes):
+    """Return what the last statuses of these nodes say beside that all is well."""
     latest = {}
     for message in listener.heard["/diagnostics"]:
         for status in message.status:
-            latest[status.name.split("/")[-1]] = status.level
-    return {level for name, level in latest.items() if name.partition(":")[0] in nodes} or {None}
+            latest[status.name.split("/")[-1]] = status
+    found = [status for name, status in latest.items() if name.partition(":")[0] in nodes]
+    return [f"{status.name}: {status.message}" for status in found if status.level != OK] if found else ["no status"]
 
 
 def _quiet(heard, seconds=1.5):
