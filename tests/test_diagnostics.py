@@ -113,6 +113,14 @@ def test_each_threshold_warns_and_errs_by_its_name_and_zero_means_never(now, par
     assert set(others.values()) == {DiagnosticStatus.OK}
 
 
+@pytest.mark.parametrize(("uncertainty_ms", "level"), [(1, DiagnosticStatus.WARN), (4, DiagnosticStatus.OK)])
+def test_a_clock_offset_that_may_be_smaller_than_it_seems_is_no_fault(now, uncertainty_ms, level):
+    """8 ms against a threshold of 5 ms."""
+    health = Health("a lens", "classical")
+    health.clock_offset = ClockOffset(-8_000_000, uncertainty_ms * 1_000_000, 12, True)
+    assert status(health, Part.CAMERA)[0] == level
+
+
 def test_silence_is_a_warning_then_an_error_with_the_last_reason_but_not_at_rest(now):
     health = Health("a lens", "classical")
     health.on_result(result(Verdict.INCOMPLETE, "no frame"))

@@ -222,7 +222,7 @@ class Health:
             case Part.CAMERA:
                 found.append(self.camera_fault)
                 if self.clock_offset is not None and self.clock_offset.certain:
-                    found.append(CLOCK_OFFSET.level(abs(self.clock_offset.offset_ns) / 1e9, thresholds))
+                    found.append(CLOCK_OFFSET.level(self.clock_offset.least_ns / 1e9, thresholds))
             case Part.LENS if self.lens_failure:
                 found.append((ERROR, f"lens lost: {self.lens_failure}"))
             case Part.LENS if self.lens is not None:
