@@ -9,12 +9,9 @@ stacks that neither training nor any choice has seen. A run is a folder in OUT; 
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -43,18 +40,16 @@ from fossa_ros.estimators.lens_aware.network import (
 from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
 from fossa_ros.io.stack_files import load_stack
 from fossa_ros.training.evidence_cache import (
-    FIELDS,
     EvidenceCache,
     decoded,
     encoded,
-    field_file,
+    fill_cache,
     stack_sources,
     variations,
     write_fields,
 )
 from fossa_ros.training.evidence_config import EvidenceTraining, load_evidence_config
 from fossa_ros.training.evidence_run import EvidenceRun
-from fossa_ros.training.pool import prepare_worker
 from fossa_ros.training.posterior_losses import near_edges
 
 CONFIGURATION = Path(__file__).parents[1] / "config/training/lens_aware_ablation.yaml"
@@ -195,21 +190,20 @@ def spacing(places: Tensor, there: Tensor) -> Tensor:
     return (nearest - farthest) / (count - 1)
 
 
-def as_shipped(stack: FocusStack, levels: int) -> tuple[Evidence, dict]:
+def as_shipped(evidence: Evidence) -> tuple[Evidence, dict]:
     """Return the evidence of a stack, and no further fields."""
-    return stack_evidence(stack, levels, WIDTH), {}
+    return evidence, {}
 
 
-def focus_only(stack: FocusStack, levels: int) -> tuple[Evidence, dict]:
+def focus_only(evidence: Evidence) -> tuple[Evidence, dict]:
     """Return evidence that knows the focus distances and not the lens: sharpness, interpolated between the planes."""
-    evidence = stack_evidence(stack, levels, WIDTH)
     statistics = focus_measure.band_statistics(evidence.gray, evidence.noise, CONFIG.window)
     moments = depth_profile.normalised_moments(statistics, CONFIG.model_error)
     count = len(evidence.focus)
     own = np.flatnonzero(np.equal(*np.triu_indices(count)))
     sharpness = moments.reshape(len(statistics.products), -1, moments.shape[1])[:, own]
     order = np.argsort(evidence.focus)
-    near = np.stack([np.interp(evidence.levels, evidence.focus[order], row) for row in np.eye(count)[order][:, order]])
+    near = np.stack([np.interp(evidence.levels, evidence.focus[order], row) for row in np.eye(count)])
     scores = np.einsum("bnp,nl->bpl", sharpness[:, order], near).astype(np.float32)
     total = scores.sum(0)
     shape = evidence.total.shape
@@ -225,9 +219,8 @@ def focus_only(stack: FocusStack, levels: int) -> tuple[Evidence, dict]:
     return changed, {}
 
 
-def with_planes(stack: FocusStack, levels: int) -> tuple[Evidence, dict]:
+def with_planes(evidence: Evidence) -> tuple[Evidence, dict]:
     """Return the evidence, and the planes and their places as further channels of the images and of the settings."""
-    evidence = stack_evidence(stack, levels, WIDTH)
     step = evidence.levels[1] - evidence.levels[0]
     count = len(evidence.focus)
     planes = np.zeros((MOST_PLANES, *evidence.gray.shape[1:]), np.uint8)
@@ -242,12 +235,15 @@ class Variant:
     """A variant of the network: how it is made, what it sees of a stack, and the folder of that."""
 
     make: Callable[[NetworkConfig], EvidenceNetwork] = EvidenceNetwork
-    see: Callable[[FocusStack, int], tuple[Evidence, dict]] = as_shipped
+    see: Callable[[Evidence], tuple[Evidence, dict]] = as_shipped
 
     def encode(self, stack: FocusStack, truth: np.ndarray, levels: int) -> Encoding:
-        """Return what the variant is trained on or measured by."""
-        evidence, further = self.see(stack, levels)
-        made = encoded(evidence, truth)
+        """Return what the variant is trained on or measured by; how hard a stack is is the same for every variant."""
+        evidence = stack_evidence(stack, levels, WIDTH)
+        seen, further = self.see(evidence)
+        made = encoded(seen, truth)
+        if seen is not evidence:
+            made["possible"] = encoded(evidence, truth)["possible"]
         for name, channels in further.items():
             made[name] = np.concatenate((made[name], channels))
         return made
@@ -265,26 +261,10 @@ VARIANTS = {
 }
 
 
-def write_encodings(folder: Path, variant: Variant, config: EvidenceTraining, source: Path) -> None:
-    """Write what a variant sees of a stack and its variations; how hard they are is the same for every variant."""
-    levels = config.network.levels
+def write_encodings(variant: Variant, folder: Path, config: EvidenceTraining, source: Path) -> None:
+    """Write what a variant sees of a stack and its variations."""
     stacks, truth = variations(source, config)
-    made = [variant.encode(stack, truth, levels) for stack in stacks]
-    for one, stack in zip(made, stacks, strict=True):
-        one["possible"] = encoded(stack_evidence(stack, levels, WIDTH), truth)["possible"]
-    write_fields(folder, source.stem, made)
-
-
-def fill(folder: Path, variant: Variant, config: EvidenceTraining, sources: list[Path], bar, workers: int) -> None:
-    """Compute what is missing of a variant's cache."""
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [source for source in sources if not field_file(folder, source.stem, FIELDS[-1]).exists()]
-    if not missing:
-        return
-    task = bar.add_task(f"stacks, {folder.name}", total=len(sources), completed=len(sources) - len(missing))
-    with ProcessPoolExecutor(workers, get_context("spawn"), prepare_worker, (os.getpid(),)) as executor:
-        for _ in executor.map(partial(write_encodings, folder, variant, config), missing):
-            bar.advance(task)
+    write_fields(folder, source.stem, [variant.encode(stack, truth, config.network.levels) for stack in stacks])
 
 
 def measured(depth: np.ndarray, truth: np.ndarray, levels: np.ndarray) -> dict[str, float]:
@@ -334,7 +314,9 @@ def main(rooms, data, out, steps, seeds, names, workers, plot):
         for seed in range(seeds):
             for name, variant in variants.items():
                 folder = out / variant.see.__name__
-                fill(folder, variant, config, sources, bar, workers)
+                task = bar.add_task(f"stacks, {folder.name}", total=len(sources))
+                for done in fill_cache(folder, config, sources, workers, partial(write_encodings, variant)):
+                    bar.update(task, completed=done)
                 run = EvidenceRun(
                     replace(config, seed=seed), out / f"{name.replace(' ', '-')}-{seed}", "cpu", variant.make
                 )
@@ -352,17 +334,17 @@ def main(rooms, data, out, steps, seeds, names, workers, plot):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    reference = mean_metrics([classical_figures(file, config) for file in files])
+    encodings = next(iter(shown.values()))  # all have the same levels
+    classical = ClassicalEstimator()
+    reference = mean_metrics(
+        [
+            measured(classical.estimate(file.stack).depth, file.truth, encoding["truth"])
+            for file, encoding in zip(files, encodings, strict=True)
+        ]
+    )
     print_table(rows, reference)
     if plot is not None:
         draw(rows, reference, plot)
-
-
-def classical_figures(file, config: EvidenceTraining) -> dict[str, float]:
-    """Return the figures of the classical estimator."""
-    evidence = stack_evidence(file.stack, config.network.levels, WIDTH)
-    levels = (1 / file.truth - evidence.levels[0]) / (evidence.levels[1] - evidence.levels[0])
-    return measured(ClassicalEstimator().estimate(file.stack).depth, file.truth, levels.astype(np.float32))
 
 
 def print_table(rows: list[dict], reference: dict[str, float]) -> None:

@@ -7,7 +7,7 @@ of 240x180 px takes 2 MB.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -110,8 +110,14 @@ def stack_sources(rooms: Path, config: EvidenceTraining) -> list[Path]:
     return found
 
 
-def fill_cache(folder: Path, config: EvidenceTraining, sources: list[Path], workers: int) -> Iterator[int]:
-    """Compute the evidence that is missing, in ``workers`` processes; yield the number of whole stacks as it grows."""
+def fill_cache(
+    folder: Path,
+    config: EvidenceTraining,
+    sources: list[Path],
+    workers: int,
+    write: Callable[[Path, EvidenceTraining, Path], None] = write_evidence,
+) -> Iterator[int]:
+    """``write`` what is missing, in ``workers`` processes; yield the number of whole stacks as it grows."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [source for source in sources if not field_file(folder, source.stem, FIELDS[-1]).exists()]
     done = len(sources) - len(missing)
@@ -119,7 +125,7 @@ def fill_cache(folder: Path, config: EvidenceTraining, sources: list[Path], work
     if not missing:
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), prepare_worker, (os.getpid(),)) as executor:
-        futures = [executor.submit(write_evidence, folder, config, source) for source in missing]
+        futures = [executor.submit(write, folder, config, source) for source in missing]
         try:
             for future in as_completed(futures):
                 future.result()
