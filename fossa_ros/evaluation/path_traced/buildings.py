@@ -1,4 +1,4 @@
-"""Scenes of the reports, first rendered for one: a kitchen, an attic, a platform, a garage and a market."""
+"""Scenes first rendered for a report: kitchen, attic, platform, garage, market, workshop and playground."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fossa_ros.evaluation.path_traced import patterns as p
-from fossa_ros.evaluation.path_traced.outdoors import BLUE
+from fossa_ros.evaluation.path_traced.outdoors import BLUE, plant, terrain
 from fossa_ros.evaluation.path_traced.render import View
 from fossa_ros.evaluation.path_traced.scenes import BOWL, CUP, VASE, lens, scaled
 from fossa_ros.evaluation.path_traced.world import World
@@ -157,4 +157,67 @@ def market(w: World) -> View:
     return View((0.1, 0, 1.55), (0.0, 6, 1.05), lens(300, 0.055, 1.4), 6)
 
 
-BUILDINGS: tuple[Callable[[World], View], ...] = (kitchen, attic, platform, garage, market)
+def workshop(w: World) -> View:
+    """A bench before a wall of hanging tools, a lamp on an arm, and bare plaster, 0.6 to 4 m."""
+    w.floor(w.matte(p.gravel, 3), (-3, 3), (-1, 5))
+    w.card((0, 3.6, 1.4), (7, 3), w.matte(p.flat), turn=6)
+    w.card((-2.1, 1.5, 1.4), (6, 3), w.matte(p.flat), turn=85)
+    w.box((0.2, 2.9, 0.86), (2.6, 0.7, 0.08), w.matte(p.end_grain, (2, 1)), turn=6)
+    for x, y in ((-0.95, 2.5), (1.35, 2.75), (-1.0, 3.05), (1.3, 3.3)):
+        w.standing(x, y, (0.09, 0.09, 0.82), w.matte(p.flat), 6)
+    w.box((0.15, 3.5, 1.62), (1.9, 0.03, 0.8), w.matte(p.dots, (6, 3)), turn=6)
+    for x in np.linspace(-0.65, 0.95, 9):
+        y, z, length = 3.43 + 0.1 * x, w.rng.uniform(1.55, 1.9), w.rng.uniform(0.15, 0.4)
+        w.rod((x, y, z), (x + w.rng.normal(0, 0.02), y, z - length), w.rng.uniform(0.006, 0.02), w.metal())
+        w.box((x, y, z), (w.rng.uniform(0.04, 0.12), 0.04, 0.06), w.matte(w.any(p.flat, p.corroded)))
+    w.standing(-0.45, 2.75, (0.3, 0.2, 0.22), w.glossy(p.flat), 25, on=0.9)
+    w.standing(0.85, 2.8, (0.42, 0.3, 0.18), w.matte(p.bits), -12, on=0.9)
+    for x, y in ((0.15, 2.65), (0.3, 2.72), (0.24, 2.9)):
+        w.turned((x, y, 0.9), scaled(CUP, w.rng.uniform(0.05, 0.09)), w.glossy(w.any(p.flat, p.stripes)))
+    w.rod((-0.75, 2.9, 0.9), (-0.85, 2.75, 1.35), 0.012, w.metal())
+    w.rod((-0.85, 2.75, 1.35), (-0.4, 2.5, 1.55), 0.012, w.metal())
+    w.turned((-0.4, 2.5, 1.45), scaled([(1.2, 0.0), (0.6, 0.6), (0.2, 1.0)], 0.1), w.matte(p.flat))
+    w.rod((0.4, 0.95, 0), (0.45, 1.0, 1.9), 0.02, w.matte(p.end_grain, (1, 10)))
+    w.standing(-0.55, 1.3, (0.5, 0.4, 0.7), w.matte(p.flat), 35)
+    w.ball((-0.5, 1.3, 0.79), 0.09, w.matte(p.mosaic))
+    w.sky(0.3)
+    w.lamp((0.4, 1.4, 2.9), 0.7, 11)
+    return View((0, 0, 1.4), (0.05, 2.4, 1.18), lens(280, 0.03, 1.4), 6)
+
+
+def playground(w: World) -> View:
+    """A climbing frame, swings and a slide on sand before trees and houses, 2 to 16 m."""
+    height = terrain(w, -1, 18, 12, 0.1, w.matte(p.gravel, (9, 12)))
+    bars, size = w.matte(p.flat), 0.8
+    for i in range(4):
+        for j in range(3):
+            x, y = -1.9 + size * i, 4.2 + size * j
+            w.rod((x, y, -0.1), (x, y, 2.0), 0.025, bars)
+    for z in (0.7, 1.35, 2.0):
+        for i in range(4):
+            w.rod((-1.9 + size * i, 4.2, z), (-1.9 + size * i, 4.2 + 2 * size, z), 0.025, bars)
+        for j in range(3):
+            w.rod((-1.9, 4.2 + size * j, z), (-1.9 + 3 * size, 4.2 + size * j, z), 0.025, bars)
+    for x in (1.5, 3.7):
+        w.rod((x - 0.5, 6.5, -0.1), (x, 6.5, 2.3), 0.05, w.matte(p.corroded, (1, 6)))
+        w.rod((x + 0.5, 6.5, -0.1), (x, 6.5, 2.3), 0.05, w.matte(p.corroded, (1, 6)))
+    w.rod((1.5, 6.5, 2.3), (3.7, 6.5, 2.3), 0.05, w.matte(p.corroded, (1, 6)))
+    for x in (2.1, 3.1):
+        for end in (-0.2, 0.2):
+            w.rod((x + end, 6.5, 2.3), (x + end, 6.2, 0.5), 0.008, w.metal())
+        w.box((x, 6.2, 0.5), (0.45, 0.2, 0.03), w.matte(p.flat))
+    w.box((0.9, 3.1, 0.75), (0.5, 1.9, 0.03), w.glossy(p.flat), turn=-30, tilt=-32)
+    w.ball((-0.35, 2.3, height(-0.35, 2.3) + 0.14), 0.15, w.matte(p.stripes))
+    w.standing(-1.0, 2.9, (1.1, 0.35, 0.4), w.matte(p.end_grain, (3, 1)), 20)
+    for x, y in ((-4.2, 9.5), (0.3, 11.0), (4.8, 10.0)):
+        w.rod((x, y, -0.2), (x + w.rng.normal(0, 0.2), y, 4.5), 0.16, w.matte(p.corroded, (1, 3)))
+        for _ in range(3):
+            plant(w, (x + w.rng.normal(0, 0.5), y, w.rng.uniform(1.9, 2.8)), 1.3, 14, w.matte(p.litter))
+    for x, turn, pattern in ((-5.5, 8, p.flat), (1.0, -4, p.herringbone), (7.5, 10, p.flat)):
+        w.box((x, 16, 2), (6, 2.5, 5), w.matte(pattern, 3), turn)
+    w.sky(0.65, BLUE)
+    w.sun((-0.5, 0.6, -0.8), 2.0)
+    return View((0, 0, 1.3), (0.1, 6, 1.05), lens(310, 0.05, 1.3), 6)
+
+
+BUILDINGS: tuple[Callable[[World], View], ...] = (kitchen, attic, platform, garage, market, workshop, playground)
