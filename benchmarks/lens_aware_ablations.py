@@ -38,6 +38,7 @@ from fossa_ros.estimators.lens_aware.network import (
     enlarged,
 )
 from fossa_ros.evaluation.metrics import depth_metrics, mean_metrics
+from fossa_ros.io.atomic import replacing
 from fossa_ros.io.stack_files import load_stack
 from fossa_ros.training.evidence_cache import (
     EvidenceCache,
@@ -63,7 +64,15 @@ FIGURES = ("abs_rel", "delta_1.25", "edge", "elsewhere")
 Encoding = dict[str, np.ndarray]
 
 
-class Unpooled(EvidenceNetwork):
+class WithoutSurfaces(EvidenceNetwork):
+    """A network that is not told depth along surfaces."""
+
+    def along_surfaces(self, inputs: Inputs) -> Tensor:
+        """Return no evidence."""
+        return torch.zeros_like(inputs.total, dtype=torch.float32)
+
+
+class Unpooled(WithoutSurfaces):
     """Evidence of single pixels only: neither sums over more of them nor depth along surfaces."""
 
     def __init__(self, config: NetworkConfig):
@@ -74,10 +83,6 @@ class Unpooled(EvidenceNetwork):
         """Return the evidence of each pixel, and none at the other scales."""
         first, *others = super().pooled(inputs)
         return [first, *map(torch.zeros_like, others)]
-
-    def along_surfaces(self, inputs: Inputs) -> Tensor:
-        """Return no evidence."""
-        return torch.zeros_like(inputs.total, dtype=torch.float32)
 
     def forward(self, inputs: Inputs):
         """Withhold what the classical estimator says of surfaces as well."""
@@ -107,7 +112,7 @@ def without_correction(config: NetworkConfig) -> EvidenceNetwork:
     return network
 
 
-class StackAttention(EvidenceNetwork):
+class StackAttention(WithoutSurfaces):
     """Features of each plane, related by attention across planes (FOSSA, arXiv 2603.26658), instead of evidence.
 
     A token is a plane at a patch of 8 pixels, to which the place of the plane among the levels is added. A plane's
@@ -133,10 +138,6 @@ class StackAttention(EvidenceNetwork):
         self.score = nn.Conv2d(TOKEN, 2, 1)
         self.mean = nn.Conv2d(TOKEN, 2 * config.levels, 1)
         begin_with(self, 1)
-
-    def along_surfaces(self, inputs: Inputs) -> Tensor:
-        """Return no evidence."""
-        return torch.zeros_like(inputs.total, dtype=torch.float32)
 
     def forward(self, inputs: Inputs):
         """Replace the evidence by what attention makes of the planes."""
@@ -330,7 +331,7 @@ def main(rooms, data, out, steps, seeds, names, workers, plot):
                     ]
                 rows.append({"variant": name, "seed": seed, **figures_of(run.average, shown[variant.see])})
                 bar.console.print(f"{name}, seed {seed}: AbsRel {rows[-1]['abs_rel']:.3f}")
-    with open(out / "figures.csv", "w", newline="") as file:
+    with replacing(out / "figures.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)

@@ -66,7 +66,7 @@ def test_depth_node_gives_the_very_depth_of_fossa_node_for_the_same_stacks(rig, 
     reports = {report.sweep: report for report in heard["sweep"]}
     # The node may end after it published a stack and before it reported it. While it ends nothing is taken here, and
     # more depths may come than are kept.
-    stacks = [stack for stack in heard["focus_stack"] if arrived(reports.get(stack.sweep), whole)]
+    stacks = [stack for stack in heard["focus_stack"] if _arrived(reports.get(stack.sweep), whole)]
     for messages in heard.values():
         messages.clear()
     with process("depth_node", tmp_path / "depth.log", autostart=False):
@@ -195,7 +195,7 @@ def _without_gap(numbers):
     return max(numbers) - min(numbers) + 1 == len(numbers)
 
 
-def arrived(report, depths):
+def _arrived(report, depths):
     """Tell whether the report of a sweep is there, and its depth if it has any."""
     if report is None:
         return False
