@@ -13,7 +13,13 @@ from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators import create_estimator
-from fossa_ros.estimators.lens_aware.estimator import LensAwareEstimator, hedged, padded, probability_of
+from fossa_ros.estimators.lens_aware.estimator import (
+    LensAwareEstimator,
+    hedged,
+    padded,
+    power_and_confidence,
+    probability_of,
+)
 from fossa_ros.estimators.lens_aware.network import (
     EvidenceNetwork,
     Inputs,
@@ -151,6 +157,22 @@ def test_any_size_number_and_order_of_planes(height, width, planes):
     assert 0.999 / nearest <= first.depth.min() and first.depth.max() <= 1.5
     assert first.confidence.min() >= 0 and first.confidence.max() <= 1
     np.testing.assert_allclose(first.depth, second.depth, rtol=1e-3)
+
+
+def test_on_another_device_nothing_is_made_on_the_cpu():
+    # A tensor of the CPU beside one of this device, which computes shapes only, is an error, as beside one of a GPU.
+    network = EvidenceNetwork(SMALL).eval().to("meta")
+    inputs = Inputs(*(part.to("meta") for part in drawn_inputs(32, 48)))
+    power, confidence = power_and_confidence(network, inputs, 1.0, 0.1)
+    assert power.device.type == confidence.device.type == "meta" and power.shape == confidence.shape == (1, 64, 96)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and this machine has none")
+def test_on_a_gpu_depth_is_that_of_the_cpu():
+    stack = load_stack(DATA / "workbench.npz").stack
+    cpu, gpu = (create_estimator("lens_aware", device=device).estimate(stack) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(gpu.depth, cpu.depth, rtol=5e-3)
+    np.testing.assert_allclose(gpu.confidence, cpu.confidence, atol=5e-3)
 
 
 def test_weights_from_a_file_load_and_warm_up_for_any_size(tmp_path):

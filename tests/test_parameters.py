@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,7 @@ from rclpy.parameter import Parameter as RosParameter
 from fossa_ros.calibration.configured_lens import configured_lens
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.parameter import check_ranges, parameter, seconds, within
-from fossa_ros.estimators.factory import create_estimator, gpu_available
+from fossa_ros.estimators.factory import gpu_available
 from fossa_ros.estimators.fossa.devices import resolve_precision
 from fossa_ros.estimators.fossa.factory import MODELS
 from fossa_ros.lens.config import LensConfig
@@ -53,14 +54,19 @@ def test_the_defaults_are_the_librarys():
     config = build(FossaNodeConfig, DEFAULTS)
     assert config == FossaNodeConfig() and config.camera == CameraConfig(focal_length=None, f_number=None)
     assert config.sweep.timing == SweepTiming() and config.motion == MotionConfig()
-    assert config.estimator.create().name == ("fossa-nano" if gpu_available() else "classical")
+    assert config.estimator.create().name == ("lens_aware" if gpu_available() else "classical")
 
 
-def test_auto_is_the_network_where_there_is_a_gpu_that_it_may_use(monkeypatch):
+def test_auto_is_the_network_where_there_is_a_gpu_that_it_may_use(monkeypatch, tmp_path, caplog):
     assert gpu_available() == torch.cuda.is_available()
     monkeypatch.setattr("fossa_ros.estimators.factory.gpu_available", lambda: True)
-    assert create_estimator("auto", device="auto").name == "fossa-nano"
-    assert create_estimator("auto", device="cpu", model="nano").name == "classical"
+    assert EstimatorConfig().create().name == "lens_aware"
+    assert EstimatorConfig(device="cpu").create().name == "classical"
+    for wanted in ({"checkpoint": str(tmp_path / "missing")}, {"model": "vits"}):  # those of FOSSA
+        caplog.clear()
+        with caplog.at_level("INFO"), suppress(InputError):
+            EstimatorConfig(**wanted).create()
+        assert "estimator auto: fossa" in caplog.messages
 
 
 def test_focus_distances_given_one_by_one_replace_near_and_far():

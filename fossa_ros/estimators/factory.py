@@ -14,6 +14,7 @@ from typing import Any
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.estimator import Estimator
+from fossa_ros.estimators.shipped import SHIPPED
 
 GROUP = "fossa_ros.estimators"
 BUILT_IN = ("auto", "classical", "lens_aware", "fossa")
@@ -34,10 +35,11 @@ def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator
     """Make an estimator by name. Only ``fossa`` and ``lens_aware`` import torch.
 
     Args:
-        name: one of ``ESTIMATORS``; ``auto`` is ``fossa`` on a machine with a GPU, else ``classical``, which is
-            several times as fast on a CPU.
+        name: one of ``ESTIMATORS``. ``auto`` is ``classical`` on a CPU, where it is several times as fast as the
+            networks. On a GPU it is ``fossa`` if the options name a published model or a checkpoint, else
+            ``lens_aware``, which is more accurate than the small model that ships.
         options: ``NETWORK_OPTIONS`` as ``fossa_ros.estimators.fossa.create_predictor`` explains them, for ``fossa``
-            and for ``auto``, which ignores them if it selects ``classical``; ``checkpoint`` and ``device`` for
+            and for ``auto``, which drops those that its choice does not have; ``checkpoint`` and ``device`` for
             ``lens_aware``. None means the default.
 
     Raises:
@@ -48,7 +50,8 @@ def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator
     if unknown := [option for option in options if option not in estimator_options(name)]:
         raise InputError(f"Estimator '{name}' has no option {unknown[0]}; remove it, or choose estimator fossa.")
     if name == "auto":
-        name = "fossa" if options.get("device") != "cpu" and gpu_available() else "classical"
+        name = _automatic(options)
+        options = {option: value for option, value in options.items() if option in estimator_options(name)}
         LOG.info("estimator auto: %s", name)
     if name == "classical":
         from fossa_ros.estimators.classical import ClassicalEstimator
@@ -63,6 +66,13 @@ def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator
 
         return create_predictor(**options)
     return _from_entry_point(name)
+
+
+def _automatic(options: dict[str, Any]) -> str:
+    if options.get("device") == "cpu" or not gpu_available():
+        return "classical"
+    published = options.get("checkpoint") or options.get("model", "nano") not in SHIPPED
+    return "fossa" if published else "lens_aware"
 
 
 def _from_entry_point(name: str) -> Estimator:

@@ -21,8 +21,9 @@ class EstimatorConfig:
 
     name: str = parameter(
         DEFAULT_ESTIMATOR,
-        "What turns a focus stack into depth: auto is fossa on a GPU, else classical; lens_aware is the most accurate "
-        "on scenes with bare surfaces, and six times as slow as classical on a CPU; other packages can add theirs",
+        "What turns a focus stack into depth: auto is classical on a CPU; on a GPU it is fossa if model or checkpoint "
+        "names a published network, else lens_aware; lens_aware is the most accurate on scenes with bare surfaces, "
+        "and six times as slow as classical on a CPU; other packages can add theirs",
         choices=ESTIMATORS,
         name="estimator",
     )

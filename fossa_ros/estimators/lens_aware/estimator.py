@@ -78,16 +78,23 @@ class LensAwareEstimator(Estimator):
         inputs = Inputs(*(part.to(self.device) for part in padded(network_inputs(evidence))))
         first, step = float(evidence.levels[0]), float(evidence.levels[1] - evidence.levels[0])
         with torch.inference_mode():
-            outputs = self.network(inputs)
-            power = first + step * outputs.full
-            (close,) = by_rows(
-                lambda logits, position: [probability_of(logits, position, first, step)],
-                outputs.logits,
-                outputs.position[:, None],
-            )
-            confidence = sharpened(close[:, 0], outputs.weights).clamp(0, 1)
-        power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in (power, confidence))
+            found = power_and_confidence(self.network, inputs, first, step)
+        power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in found)
         return hedged(power, confidence, evidence.surfaces.power), confidence
+
+
+def power_and_confidence(network: EvidenceNetwork, inputs: Inputs, first: float, step: float) -> tuple[Tensor, Tensor]:
+    """Return (B, H, W) dioptres and confidence, on the device of the network and of the inputs.
+
+    ``first`` is level 0 and ``step`` that of the levels, dioptres.
+    """
+    outputs = network(inputs)
+    (close,) = by_rows(
+        lambda logits, position: [probability_of(logits, position, first, step)],
+        outputs.logits,
+        outputs.position[:, None],
+    )
+    return first + step * outputs.full, sharpened(close[:, 0], outputs.weights).clamp(0, 1)
 
 
 def hedged(power: np.ndarray, confidence: np.ndarray, surfaces: np.ndarray) -> np.ndarray:
