@@ -11,7 +11,8 @@ from fossa_ros.sweep.cadence import Cadence, off_grid
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.timing import SweepTiming
 
-LEARNED = 4  # frames from which the usual delay is learned
+LEARNED = 4  # frames from which the usual delay is learned, at least,
+LEARNING_NS = 90_000_000  # and for how long: a busy machine may keep this process from running for some tens of ms
 DELAYS = 256  # remembered
 AGREEING = 16  # frames that must agree before a clock that jumped is trusted again
 GRID = 0.15  # of a period: the least deviation from regular stamps that counts
@@ -156,7 +157,8 @@ class StampGuard:
         """Hold the first frames until there are enough to know the usual delay."""
         self._held.append(seen)
         self._note_prompt(seen)
-        if len(self._delays) < LEARNED:
+        learning_ns = seen.frame.arrival_ns - self._held[0].frame.arrival_ns
+        if len(self._delays) < LEARNED or learning_ns < LEARNING_NS:
             return []
         self._phase = Phase.TRUST
         floor = min(self._delays)
