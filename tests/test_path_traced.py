@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,24 @@ def test_planes_are_not_for_rooms(tmp_path):
 
     done = CliRunner().invoke(main, ["--out", str(tmp_path / "rooms"), "--rooms", "1", "--planes", "9"])
     assert done.exit_code == 2 and "--planes is for the scenes" in done.output and not list(tmp_path.iterdir())
+
+
+@needs_mitsuba
+def test_a_view_that_cannot_be_rendered_is_left_out_and_the_others_are_written(tmp_path, monkeypatch):
+    from fossa_ros.evaluation.path_traced import rooms
+    from fossa_ros.evaluation.path_traced.__main__ import main
+
+    draw = rooms.random_views
+
+    def one_of_the_sky(world, count, **ranges):
+        first, *others = draw(world, count, **ranges)
+        return [replace(first, target=(0.01, 0.02, 1000.0), origin=(0.0, 0.0, 900.0)), *others]
+
+    monkeypatch.setattr(rooms, "random_views", one_of_the_sky)
+    options = ["--out", str(tmp_path), "--size", "0.1", "--samples", "1", "--seed", "5", "--threads", "1"]
+    done = CliRunner().invoke(main, [*options, "--rooms", "2"])
+    assert done.exit_code == 0 and "room_0001_0: left out: The view shows no surface" in done.output
+    assert sorted(path.stem for path in tmp_path.glob("*.npz")) == ["room_0000_1", "room_0001_1"]
 
 
 @needs_mitsuba

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from fossa_ros.core.errors import FossaError
+from fossa_ros.core.errors import FossaError, InputError
 from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, write_picture
 from fossa_ros.io.stack_files import load_stack, save_npz
 
@@ -115,7 +115,10 @@ def _render_rooms(out: Path, rooms: int, views: int, ranges: dict, samples: int,
         paths = max(int(samples * 2.0 ** world.rng.uniform(-1.0, 0.5)), 1)  # some are noisier than others
         for file, view in zip(files, drawn, strict=True):
             if not file.exists():
-                _write(file, world, view.resized(size), paths, seed)
+                try:
+                    _write(file, world, view.resized(size), paths, seed)
+                except InputError as error:  # of one view among thousands
+                    CONSOLE.print(f"{file.stem}: left out: {error}")
 
 
 def _write(file: Path, world, view, samples: int, seed: int) -> None:

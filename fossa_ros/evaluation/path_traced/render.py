@@ -9,6 +9,7 @@ import drjit
 import numpy as np
 
 from fossa_ros.core import optics
+from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.evaluation.path_traced.world import World, mi
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
@@ -66,9 +67,14 @@ def render_path_traced(world: World, view: View, samples: int, seed: int, focus_
 
     Returns:
         The stack, and (H, W) float32 z-depth in metres at the pixel centres, NaN where rays hit nothing.
+
+    Raises:
+        InputError: the view shows no surface, or the planes are nearer than the lens can be focused.
     """
     scene, camera = mi.load_dict(world.scene), view.camera
     truth = exact_depth(scene, view)
+    if not np.isfinite(truth).any():
+        raise InputError("The view shows no surface; aim it at some.")
     if focus_distances is None:
         far, near = np.quantile(optics.dioptres(truth[np.isfinite(truth)]), (0.05, 0.95))
         focus_distances = optics.dioptre_space(1 / near, 1 / far, view.planes)

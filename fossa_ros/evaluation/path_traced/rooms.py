@@ -19,7 +19,7 @@ from fossa_ros.evaluation.path_traced.world import World
 F_NUMBER = 1.4
 BLUR = (1.2, 9.0)  # px: radius in the nearest plane of the farthest surface, log-uniform
 SIZES = (0.6, 1.0)  # scale of the images, log-uniform; the blur of a small one is as many pixels as that of a large one
-WIDEST = 0.08  # m; the widest aperture
+WIDEST = 0.08  # m; the widest aperture, of a focal length that is at most a tenth of the nearest distance
 PLANES = (3, 4, 5, 5, 6, 7, 9)
 
 
@@ -102,10 +102,10 @@ def _open_ground(w: World) -> Stage:
 def _view(w: World, stage: Stage, moved: bool, size: float, blur: tuple[float, float]) -> View:
     aside, ahead = w.rng.uniform(-1, 1), w.rng.uniform(0.0, 0.4)
     origin = (aside * stage.half * stage.near, ahead * stage.near, stage.eye) if moved else (0.0, 0.0, stage.eye)
-    fx = size * stage.fx
-    span = 1.0 / (stage.near - origin[1]) - 1.0 / (stage.far - origin[1])
+    fx, nearest = size * stage.fx, stage.near - origin[1]
+    span = 1.0 / nearest - 1.0 / (stage.far - origin[1])
     radius = float(np.exp(w.rng.uniform(*np.log(blur))))
-    aperture = min(2.0 * radius / (fx * span), WIDEST)
+    aperture = min(2.0 * radius / (fx * span), WIDEST, 0.1 * nearest / F_NUMBER)
     turn = 0.35 * stage.half if moved else 0.1
     target = (w.rng.uniform(-turn, turn) * stage.far, stage.far, stage.eye - w.rng.uniform(-0.05, 0.25) * stage.far)
     view = View(origin, target, lens(stage.fx, F_NUMBER * aperture, F_NUMBER), int(w.rng.choice(PLANES)))

@@ -74,7 +74,7 @@ def screen(w: World, stage: Stage) -> Stage:
     draw, lean, material = w.rng.random(), w.rng.uniform(-0.3, 0.3), skin(w, 0.4, 3)
     if draw < 0.3:
         _twigs(w, (0.0, y, stage.eye), wide, material)
-        return replace(stage, near=y)
+        return replace(stage, near=0.7 * y)
     directions = [angle] if draw < 0.55 else [angle, angle + np.radians(w.rng.uniform(50, 130))]
     reach = 0.5 * (wide + high)
     for direction in directions:
@@ -92,15 +92,21 @@ def _on_screen(direction: float, lean: float) -> np.ndarray:
 
 
 def _twigs(w: World, middle, wide: float, material) -> None:
-    """Let twigs with leaves hang into the view from its borders."""
+    """Let twigs with leaves hang into the view from its borders, at about one distance."""
+    flat = np.array([1.0, 0.3, 1.0])
     green = w.matte(w.any(p.grass, p.litter, p.camouflage, p.flat))
     for _ in range(w.rng.integers(2, 7)):
         angle = w.rng.uniform(0, 2 * np.pi)
-        start = np.asarray(middle) + 0.55 * wide * np.array([np.cos(angle), w.rng.uniform(-0.2, 0.2), np.sin(angle)])
-        end = np.asarray(middle) + wide * w.rng.normal(0, 0.12, 3)
+        start = np.asarray(middle) + 0.55 * wide * np.array([np.cos(angle), w.rng.uniform(-0.1, 0.1), np.sin(angle)])
+        end = np.asarray(middle) + wide * w.rng.uniform(-0.25, 0.25, 3) * flat
         w.rod(start, end, wide * w.rng.uniform(0.002, 0.012), material)
         for share in w.rng.uniform(0.2, 1.0, w.rng.integers(2, 9)):
             base = start + share * (end - start)
             leaf(
-                w, base, w.rng.normal(0, 1, 3), wide * w.rng.uniform(0.05, 0.2), wide * w.rng.uniform(0.01, 0.06), green
+                w,
+                base,
+                flat * w.rng.normal(0, 1, 3),
+                wide * w.rng.uniform(0.05, 0.2),
+                wide * w.rng.uniform(0.01, 0.06),
+                green,
             )
