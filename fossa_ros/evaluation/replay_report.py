@@ -153,7 +153,7 @@ def _latency(sweeps: list[SweepFigures]) -> Figure | None:
         label = f"{name}, median {np.median(values):.0f} ms"
         axes.hist(values, np.geomspace(low, high, 40), label=label, alpha=0.7)
     _logarithmic(axes)
-    axes.legend(loc="upper center", frameon=False)
+    axes.legend(loc="upper left", frameon=False)  # sweeps, the most and the longest, are on the right
     axes.set_title("Latency")
     return figure
 
