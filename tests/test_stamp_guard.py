@@ -67,3 +67,7 @@ def test_a_fast_camera_is_not_judged_by_a_moment_in_which_the_machine_was_busy(e
     after = play(guard, 100 + 4 * every, 60, delay=1 * MS, period=5 * MS)
     assert not any(drop for _, drop in after) and not guard.jumped
     assert all(passed for passed, _ in after[20:])
+
+
+def test_a_camera_slower_than_frames_are_held_is_learned_from_four_frames():
+    assert all(passed for passed, _ in play(StampGuard(TIMING), 100, 20, period=700 * MS)[3:])

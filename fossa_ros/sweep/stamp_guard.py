@@ -85,6 +85,7 @@ class StampGuard:
         self._delays: deque[int] = deque(maxlen=DELAYS)  # of the frames that passed
         self._recent: deque[_Seen] = deque(maxlen=COMPARED)
         self._held: list[_Seen] = []
+        self._first_ns: int | None = None  # arrival of the first frame that is learned from
         self._newest_ns: int | None = None
         self._agreeing: deque[int] = deque(maxlen=AGREEING)  # delays since the clock jumped
         self._jumped_ns = 0  # arrival of the frame that showed it
@@ -157,8 +158,9 @@ class StampGuard:
         """Hold the first frames until there are enough to know the usual delay."""
         self._held.append(seen)
         self._note_prompt(seen)
-        learning_ns = seen.frame.arrival_ns - self._held[0].frame.arrival_ns
-        if len(self._delays) < LEARNED or learning_ns < LEARNING_NS:
+        if self._first_ns is None:
+            self._first_ns = seen.frame.arrival_ns
+        if len(self._delays) < LEARNED or seen.frame.arrival_ns - self._first_ns < LEARNING_NS:
             return []
         self._phase = Phase.TRUST
         floor = min(self._delays)
