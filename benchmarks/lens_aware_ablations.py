@@ -45,6 +45,7 @@ from fossa_ros.training.evidence_cache import (
     decoded,
     encoded,
     fill_cache,
+    possible_error,
     stack_sources,
     variations,
     write_fields,
@@ -242,9 +243,7 @@ class Variant:
         """Return what the variant is trained on or measured by; how hard a stack is is the same for every variant."""
         evidence = stack_evidence(stack, levels, WIDTH)
         seen, further = self.see(evidence)
-        made = encoded(seen, truth)
-        if seen is not evidence:
-            made["possible"] = encoded(evidence, truth)["possible"]
+        made = encoded(seen, truth) | {"possible": possible_error(evidence, truth)}
         for name, channels in further.items():
             made[name] = np.concatenate((made[name], channels))
         return made

@@ -44,8 +44,6 @@ def encoded(evidence: Evidence, truth: np.ndarray) -> dict[str, np.ndarray]:
     inputs = Inputs(*(part[0].numpy() for part in network_inputs(evidence)))
     first, step = evidence.levels[0], evidence.levels[1] - evidence.levels[0]
     true_power = optics.dioptres(truth)
-    half = true_power[::2, ::2]
-    possible = np.nanmean(np.abs(half / evidence.surfaces.power - 1))
     return {
         "total": np.maximum(inputs.total, LEAST).astype(np.float16),
         "finest": np.clip(np.rint(-FINEST_STEPS * inputs.finest), 0, 255).astype(np.uint8),
@@ -55,8 +53,14 @@ def encoded(evidence: Evidence, truth: np.ndarray) -> dict[str, np.ndarray]:
         "settings": inputs.settings,
         "truth": ((true_power - first) / step).astype(np.float32),
         "scale": np.array([first, step], np.float32),
-        "possible": np.array(possible, np.float32),
+        "possible": possible_error(evidence, truth),
     }
+
+
+def possible_error(evidence: Evidence, truth: np.ndarray) -> np.ndarray:
+    """Return the () float32 mean relative error of depth along surfaces, the one that is possible without a network."""
+    half = optics.dioptres(truth)[::2, ::2]
+    return np.array(np.nanmean(np.abs(half / evidence.surfaces.power - 1)), np.float32)
 
 
 def write_evidence(folder: Path, config: EvidenceTraining, source: Path) -> None:

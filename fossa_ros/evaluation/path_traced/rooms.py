@@ -6,8 +6,6 @@ touch and shade, and how much of them is bare, is what the procedural stacks of 
 
 from __future__ import annotations
 
-import numpy as np
-
 from fossa_ros.evaluation.path_traced import patterns as p
 from fossa_ros.evaluation.path_traced.outdoors import BLUE, plant, terrain
 from fossa_ros.evaluation.path_traced.render import View
@@ -41,16 +39,16 @@ def random_views(
     stage = build(w)
     if w.rng.random() < 0.25:
         stage = screen(w, stage)
-    size = float(np.exp(w.rng.uniform(*np.log(sizes))))
+    size = w.log_uniform(*sizes)
     return [_view(w, stage, number > 0, size, blur) for number in range(count)]
 
 
 def _room(w: World) -> Stage:
-    far = float(np.exp(w.rng.uniform(np.log(1.8), np.log(12))))
+    far = w.log_uniform(1.8, 12)
     near, bare, fx = far * w.rng.uniform(0.1, 0.3), w.rng.uniform(0.2, 0.8), w.rng.uniform(240, 340)
     scale, half = far / 4.5, 160 / fx
     # Corridors, halls and low rooms too.
-    width, height = 2 * half * far * np.exp(w.rng.uniform(*np.log((0.2, 1.5)))), far * w.rng.uniform(0.18, 0.75)
+    width, height = 2 * half * far * w.log_uniform(0.2, 1.5), far * w.rng.uniform(0.18, 0.75)
     w.floor(skin(w, 0.3, 6), (-width, width), (-1, far + 1))
     w.card((0, far, height / 2), (3 * width, 2 * height), skin(w, bare, 4), turn=w.rng.uniform(-20, 20))
     for side in (-1, 1):
@@ -84,7 +82,7 @@ def _table(w: World) -> Stage:
 
 
 def _open_ground(w: World) -> Stage:
-    far, fx = float(np.exp(w.rng.uniform(np.log(5), np.log(18)))), w.rng.uniform(270, 340)
+    far, fx = w.log_uniform(5, 18), w.rng.uniform(270, 340)
     ground = terrain(w, -1, 1.2 * far, far, 0.01 * far, skin(w, 0.0, 8))
     near, bare, eye = far * w.rng.uniform(0.08, 0.2), w.rng.uniform(0.0, 0.4), w.rng.uniform(0.5, 1.5)
     stage = Stage(near, far, 160 / fx, ground, bare, eye, fx)
@@ -104,7 +102,7 @@ def _view(w: World, stage: Stage, moved: bool, size: float, blur: tuple[float, f
     origin = (aside * stage.half * stage.near, ahead * stage.near, stage.eye) if moved else (0.0, 0.0, stage.eye)
     fx, nearest = size * stage.fx, stage.near - origin[1]
     span = 1.0 / nearest - 1.0 / (stage.far - origin[1])
-    radius = float(np.exp(w.rng.uniform(*np.log(blur))))
+    radius = w.log_uniform(*blur)
     aperture = min(2.0 * radius / (fx * span), WIDEST, 0.1 * nearest / F_NUMBER)
     turn = 0.35 * stage.half if moved else 0.1
     target = (w.rng.uniform(-turn, turn) * stage.far, stage.far, stage.eye - w.rng.uniform(-0.05, 0.25) * stage.far)

@@ -14,7 +14,7 @@ from fossa_ros.evaluation.path_traced.world import World
 
 def street(w: World) -> Stage:
     """Build a street between facades, which step forward and back, up to a wall or the sky."""
-    far, fx = float(np.exp(w.rng.uniform(np.log(4), np.log(18)))), w.rng.uniform(250, 340)
+    far, fx = w.log_uniform(4, 18), w.rng.uniform(250, 340)
     near, bare, eye = far * w.rng.uniform(0.08, 0.2), w.rng.uniform(0.1, 0.7), w.rng.uniform(0.6, 1.8)
     stage = Stage(near, far, 160 / fx, lambda x, y: 0.0, bare, eye, fx)
     half = far * w.rng.uniform(0.1, 0.35)
@@ -54,7 +54,7 @@ def _facades(w: World, stage: Stage, side: int, half: float) -> None:
 
 
 def _wire(w: World, stage: Stage, half: float) -> None:
-    """Hang a wire across or along the street, or between two places."""
+    """Hang a wire across the street, or along it."""
     x, y = place(w, stage)
     high = stage.eye * w.rng.uniform(0.9, 2.5)
     start = np.array([-half, y, high])

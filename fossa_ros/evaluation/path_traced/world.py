@@ -40,6 +40,10 @@ class World:
         """Draw one of ``choices``."""
         return choices[self.rng.integers(len(choices))]
 
+    def log_uniform(self, low: float, high: float) -> float:
+        """Draw a number whose logarithm is uniformly distributed."""
+        return float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
+
     def matte(self, pattern: Callable | None = None, repeat=1.0) -> mi.BSDF:
         """Make a diffuse material, painted ``repeat`` times along u and v, by default with a random rich pattern."""
         return _both_sides({"type": "diffuse", "reflectance": self._painted(pattern, repeat)})
