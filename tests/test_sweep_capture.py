@@ -91,6 +91,11 @@ class Rig:
         assert len(found) >= count, [sweep.reason for sweep in self.sweeps[:count]]
         return found
 
+    def stack_after(self, failed):
+        """Return the first sweep with a stack after a failed one."""
+        before = sum(sweep.stack is not None for sweep in self.sweeps if sweep.number <= failed.number)
+        return self.stacks(before + 1)[before]
+
     def close(self):
         self.capture.close()
         self._closing.set()
@@ -240,7 +245,7 @@ def test_a_camera_that_stops_ends_the_sweep_with_a_reason_and_it_goes_on_by_itse
     assert failed.stack is None
     assert "No frame for the plane" in failed.reason and "sweep.frame_timeout" in failed.reason
     rig.running = True
-    assert rig.stacks(1 + sum(sweep.stack is not None for sweep in rig.sweeps))[-1].number > failed.number
+    rig.stack_after(failed)
 
 
 def test_a_silent_lens_ends_the_sweep_and_is_opened_again(rig):
@@ -252,8 +257,7 @@ def test_a_silent_lens_ends_the_sweep_and_is_opened_again(rig):
         time.sleep(0.01)
     failed = next(sweep for sweep in rig.sweeps if sweep.reason.startswith("Lens: "))
     assert failed.stack is None and None in rig.states
-    before = sum(sweep.stack is not None for sweep in rig.sweeps[: failed.number + 1])
-    assert rig.stacks(before + 1)[-1].number > failed.number
+    rig.stack_after(failed)
 
 
 def test_a_lens_that_is_reset_after_its_last_move_gives_no_stack(rig):

@@ -42,15 +42,19 @@ def _facades(w: World, stage: Stage, side: int, half: float) -> None:
         x = side * (half * w.rng.uniform(0.9, 1.4) + deep / 2)
         w.standing(x, y + length / 2, (deep, length, height), skin(w, stage.bare, 3), w.rng.normal(0, 2))
         if w.rng.random() < 0.35:
-            under = stage.eye * w.rng.uniform(1.15, 1.9)
-            reach = half * w.rng.uniform(0.2, 0.8)
-            inner = x - side * (deep / 2 + reach / 2)
-            tilt = w.rng.uniform(-10, 10)
-            w.box((inner, y + length / 2, under), (reach, length, 0.02), skin(w, stage.bare, 2), tilt=tilt)
-            for end in (0.05, 0.95):
-                foot = inner - side * 0.45 * reach, y + end * length
-                w.rod((*foot, 0), (*foot, under), stage.eye * w.rng.uniform(0.01, 0.05), skin(w, stage.bare, 1))
+            _awning(w, stage, x - side * deep / 2, -side * half, (y, y + length))
         y += length * w.rng.uniform(1.0, 1.4)
+
+
+def _awning(w: World, stage: Stage, wall: float, towards: float, along: tuple[float, float]) -> None:
+    """Put an awning on two posts at a wall, from one y to the other, which reaches ``towards`` the street in part."""
+    (start, end), under = along, stage.eye * w.rng.uniform(1.15, 1.9)
+    reach = towards * w.rng.uniform(0.2, 0.8)
+    middle, tilt = (wall + reach / 2, (start + end) / 2, under), w.rng.uniform(-10, 10)
+    w.box(middle, (abs(reach), end - start, 0.02), skin(w, stage.bare, 2), tilt=tilt)
+    for share in (0.05, 0.95):
+        foot = wall + 0.95 * reach, start + share * (end - start)
+        w.rod((*foot, 0), (*foot, under), stage.eye * w.rng.uniform(0.01, 0.05), skin(w, stage.bare, 1))
 
 
 def _wire(w: World, stage: Stage, half: float) -> None:
