@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fossa_ros.training.psf import RADII, kernels
+from fossa_ros.training.psf import RADII, transfer
 from fossa_ros.training.surfaces import Surfaces
 
 MARGIN = 20  # px on each side that the blur consumes: RADII[-1], rounded up
@@ -33,23 +33,22 @@ def render_planes(
         surfaces: the scene, with a margin of :data:`MARGIN` pixels on each side.
         radius: (S, N, C, h, w) float32 at the size of the images: radius (px) of the blur of each surface in each
             plane and colour channel, at each pixel; limited to ``RADII[-1]``.
-        psf_power, cats_eye, direction: the point spread, see ``fossa_ros.training.psf.kernels``.
+        psf_power, cats_eye, direction: the point spread, see ``fossa_ros.training.psf.transfer``.
     """
     device = surfaces.colour.device
     height, width = surfaces.cover.shape[1:]
     inner = slice(MARGIN, height - MARGIN), slice(MARGIN, width - MARGIN)
-    ladder = torch.tensor(RADII)
-    psf = kernels(ladder, psf_power, 2 * MARGIN + 1, cats_eye=cats_eye, direction=direction, device=device)
-    padded = torch.zeros(len(psf), height, width, device=device)
-    padded[:, : psf.shape[1], : psf.shape[2]] = psf
-    spectra = torch.fft.rfft2(padded.roll((-MARGIN, -MARGIN), (1, 2)))
-    squares = (ladder.to(device)).square()
+    ladder = torch.tensor(RADII, device=device)
+    squares = ladder.square()
+    first, last = ladder_range(radius, squares)
+    spectra = transfer(ladder[first : last + 1], psf_power, (height, width), cats_eye=cats_eye, direction=direction)
 
     image = None
     for colour, cover, surface_radius in zip(surfaces.colour, surfaces.cover, radius, strict=True):
         lowest, highest = ladder_range(surface_radius, squares)
         layer = torch.fft.rfft2(torch.cat([colour * cover, cover[None]]))
-        blurred = torch.fft.irfft2(layer * spectra[lowest : highest + 1, None], s=(height, width))
+        needed = spectra[lowest - first : highest + 1 - first, None]
+        blurred = torch.fft.irfft2(layer * needed, s=(height, width))
         blurred = blurred[..., inner[0], inner[1]]  # (steps, C + 1, h, w)
         r2 = surface_radius.square().clamp_max(squares[-1])
         step = torch.searchsorted(squares[1:-1], r2)  # index of the step at or below it

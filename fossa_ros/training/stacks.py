@@ -48,7 +48,7 @@ class Imperfections:
     Attributes:
         curvature: dioptres by which the focal surface is nearer at the corner of the image.
         chromatic: dioptres by which red and blue focus nearer than green.
-        cats_eye: cat's eye at the corner, as in ``fossa_ros.training.psf.kernels``.
+        cats_eye: cat's eye at the corner, as in ``fossa_ros.training.psf.transfer``.
         vignetting: share of the light that is lost at the corner.
         breathing: scale between the nearest and the farthest plane, minus 1.
         shift: (N, 2) shift of each plane (px).
