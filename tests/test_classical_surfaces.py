@@ -113,14 +113,17 @@ def test_ramps_and_noise_have_no_depth(sigma, contrast):
 
 
 def test_filling_stops_at_its_reach():
+    def half_bare(rng, height, width, texel):
+        image = textures.granite(rng, height, width, texel)
+        image[:, width // 2 :] = image.mean(axis=(0, 1))
+        return image
+
     # Texture left of column 60, nothing right of it, one depth.
-    stack, truth = render_stack(Scene((wall(np.random.default_rng(0), 1.0),)), CAMERA, PLANES, rng=2)
-    blank = []
-    for plane in stack.planes:
-        image = plane.image.copy()
-        image[:, 60:] = image[:, 50:60].mean(axis=(0, 1)).astype(np.uint8)
-        blank.append(image)
-    stack = stack.with_images(blank)
+    builder, middle = Builder(np.random.default_rng(0)), (60 - CAMERA.K[0, 2]) / CAMERA.fx
+    card = builder.rectangle(
+        np.array([middle - 4, -4, 1.0]), np.array([8.0, 0, 0]), np.array([0, 8.0, 0]), (half_bare,)
+    )
+    stack, truth = render_stack(Scene((card,)), CAMERA, PLANES, rng=2)
     filled = {}
     for reach in (10.0, 40.0):
         result = ClassicalEstimator(ClassicalConfig(reach=reach)).estimate(stack)

@@ -7,6 +7,7 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -404,7 +405,10 @@ def test_disturbed_stacks(tmp_path):
     assert (noisy.stack.images() == np.rint(noisy.unrounded).clip(0, 255)).all()
     recorded = Disturbance(noise=3.0).apply(replace(sample, unrounded=None), 0)
     assert recorded.unrounded is None and (recorded.stack.images() != sample.stack.images()).mean() > 0.5
-    for wrong in ({"misstated": 1.0}, {"aperture": -1.0}, {"noise": -0.1}):
+    soft = Disturbance(softness=2.0).apply(sample, 0)
+    assert (soft.stack.images() == np.rint(soft.unrounded).clip(0, 255)).all()
+    np.testing.assert_allclose(soft.unrounded[1], cv2.GaussianBlur(sample.unrounded[1], (0, 0), 2.0), atol=1e-3)
+    for wrong in ({"misstated": 1.0}, {"aperture": -1.0}, {"noise": -0.1}, {"softness": -1.0}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             Disturbance(**wrong)
     assert Disturbance().as_dict() == {} and Disturbance(True, 0.1).as_dict() == {"shuffled": True, "misstated": 0.1}

@@ -56,6 +56,13 @@ NUMBERS, COUNTS, WORDS = Values("numbers", finite_number), Values("counts", int)
     "--noise", default=0.0, show_default=True, type=Number(0, 255), help="White noise on the planes, grey levels."
 )
 @click.option(
+    "--soften",
+    default=0.0,
+    show_default=True,
+    type=Number(0, 50),
+    help="Gaussian blur of all planes, px, before noise.",
+)
+@click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of order, errors and noise."
 )
 @click.option("--limit", type=click.IntRange(1), help="Evaluate the first N images only.")
@@ -103,6 +110,7 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
         seed=options["seed"],
         aperture=options["misstate_aperture"],
         noise=options["noise"],
+        softness=options["soften"],
     )
     with progress_bar(MofNCompleteColumn()) as bar:
         what = f"{benchmark.title}, {model}"

@@ -82,9 +82,8 @@ def gray_evidence(
     moments = depth_profile.normalised_moments(statistics, CONFIG.model_error)
     hypotheses = depth_profile.dioptre_levels(focus, levels, MARGIN, CONFIG.near_share)
     slopes = statistics.steepness
-    if gains is None:
-        gains = depth_profile.estimate_blur_gains(moments, slopes, hypotheses, focus)
-    total, finest, peaks = depth_profile.log_likelihoods(moments, slopes, hypotheses, focus, gains, scale)
+    gains, softness = depth_profile.lens_of_stack(statistics, moments, hypotheses, focus, gains)
+    total, finest, peaks = depth_profile.log_likelihoods(moments, slopes, hypotheses, focus, gains, scale, softness)
     surfaces = regressed_surfaces(peaks, small_images(gray, slopes.shape), focus, hypotheses, CONFIG)
     return Evidence(hypotheses, total, finest, slopes, surfaces, gray, focus, gains, noise)
 

@@ -1,9 +1,10 @@
-"""Disturbances of a focus stack: shuffled planes, noise, wrong focus distances or F-number, an unknown lens."""
+"""Disturbances of a focus stack: shuffled or soft planes, noise, wrong focus distances or F-number, no lens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from fossa_ros.core.errors import InputError
@@ -22,9 +23,10 @@ class Disturbance:
         seed: seed of order, errors and noise, which differ from image to image.
         aperture: relative error of the f-number, the same for every image.
         noise: standard deviation of white noise that is added to the planes, grey levels.
+        softness: standard deviation (px) of the Gaussian by which all planes are blurred, before noise is added.
 
     Raises:
-        InputError: ``misstated`` is not in 0..1, ``aperture`` is not above -1, or ``noise`` is negative.
+        InputError: ``misstated`` is not in 0..1, ``aperture`` is not above -1, or ``noise`` or ``softness`` is below 0.
     """
 
     shuffled: bool = False
@@ -33,16 +35,17 @@ class Disturbance:
     seed: int = 0
     aperture: float = 0.0
     noise: float = 0.0
+    softness: float = 0.0
 
     def __post_init__(self):
         if not 0 <= self.misstated < 1:
             raise InputError(
                 f"misstated, a relative error, must be from 0 to below 1, not {self.misstated}; correct it."
             )
-        if self.aperture <= -1 or self.noise < 0:
+        if self.aperture <= -1 or self.noise < 0 or self.softness < 0:
             raise InputError(
-                f"aperture, a relative error, must be above -1, and noise at least 0, not {self.aperture} and "
-                f"{self.noise}; correct them."
+                f"aperture, a relative error, must be above -1, and noise and softness at least 0, not "
+                f"{self.aperture}, {self.noise} and {self.softness}; correct them."
             )
 
     def as_dict(self) -> dict[str, float | bool]:
@@ -57,8 +60,10 @@ class Disturbance:
         focus = stack.focus_distances[order] * (1 + self.misstated * rng.uniform(-1, 1, len(stack)))
         images = [stack.planes[i].image for i in order]
         unrounded = None if sample.unrounded is None else sample.unrounded[order]
-        if self.noise:
+        if self.noise or self.softness:
             exact = np.float32(images) if unrounded is None else unrounded
+            if self.softness:
+                exact = np.stack([cv2.GaussianBlur(image, (0, 0), self.softness) for image in exact])
             exact = exact + rng.normal(0, self.noise, exact.shape).astype(np.float32)
             images = list(np.rint(exact).clip(0, 255).astype(np.uint8))
             unrounded = None if unrounded is None else exact

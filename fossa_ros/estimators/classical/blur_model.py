@@ -1,8 +1,9 @@
 """The effect of defocus on each spatial frequency band: the signature of a depth across the planes of a stack.
 
 A point at power d (dioptres) is blurred in plane i by a disc of radius ``gain_i * |d - d_i|`` pixels, which scales a
-band of spatial frequencies by H_i(d). The normalised vector (H_1 .. H_N) depends on the depth alone: texture, contrast
-and any blur that all planes share cancel. The estimator searches the images for these signatures.
+band of spatial frequencies by H_i(d). The normalised vector (H_1 .. H_N) depends on the depth alone: texture and
+contrast cancel, and so would any blur that all planes share, if a band were one frequency. The estimator searches the
+images for these signatures.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ def disc_transfer(radius: np.ndarray, frequency: np.ndarray) -> np.ndarray:
 
     x = np.maximum(radius * frequency, 1e-6)
     return 2.0 * j1(x) / x * np.exp(-0.5 * (LENS_SOFTNESS * x) ** 2)
+
+
+def soft_transfer(softness: float) -> np.ndarray:
+    """Return the (F,) transfer function of a Gaussian of ``softness`` px at ``RADIAL_FREQUENCIES``."""
+    return np.exp(-0.5 * (softness * RADIAL_FREQUENCIES) ** 2)
 
 
 def known_blur_gains(stack: FocusStack, width: int) -> np.ndarray | None:
@@ -63,11 +69,12 @@ class BlurModel:
         levels: (L,) hypothesised depths in dioptres.
         focus: (N,) focus of the planes in dioptres.
         gains: (N,) blur radius in px per dioptre of defocus.
+        softness: of the images, as in ``BandStatistics``.
     """
 
-    def __init__(self, levels: npt.ArrayLike, focus: npt.ArrayLike, gains: npt.ArrayLike):
+    def __init__(self, levels: npt.ArrayLike, focus: npt.ArrayLike, gains: npt.ArrayLike, softness: float = 0.0):
         radius = np.asarray(gains) * np.abs(np.asarray(levels)[:, None] - np.asarray(focus))
-        transfer = disc_transfer(radius[..., None], RADIAL_FREQUENCIES)
+        transfer = disc_transfer(radius[..., None], RADIAL_FREQUENCIES) * soft_transfer(softness)
         self._pairs = transfer[:, :, None] * transfer[:, None]  # (L, N, N, F)
 
     def signatures(self, steepness: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from fossa_ros.estimators.classical.blur_model import BlurModel
-from fossa_ros.estimators.classical.focus_measure import BandStatistics
+from fossa_ros.estimators.classical.focus_measure import SOFTNESS, BandStatistics
 
 MAX_DISTANCE = 1.5  # in units of the farthest focus distance: beyond it defocus hardly changes
 MIN_POWER = 0.01  # dioptres; keeps depth finite where a plane is focused at infinity
@@ -18,6 +18,7 @@ STEEPNESS = np.arange(-2.0, 5.5, 0.75)  # of texture spectra, in the steps of th
 SCALE_STEP = 1.05  # ratio of the scales of blur that are told apart in images of a lens with distortion
 MOST_SCALES = 48  # for which the weights are kept
 NOISE_PEAK, TEXTURE_PEAK = 4.0, 12.0  # log-likelihood relative to no texture: noise stays below 3
+SAMPLES = 2000  # pixels that a property of the whole stack is told from
 BLOCK = 2048  # pixels per block: their scores stay in the cache
 PRODUCT = 2**18  # multiplications; OpenBLAS splits larger products over threads, which wait when processors are busy
 
@@ -49,20 +50,73 @@ def normalised_moments(statistics: BandStatistics, model_error: float) -> np.nda
     return moments.reshape(-1, moments.shape[-2] * moments.shape[-1])
 
 
+def lens_of_stack(
+    statistics: BandStatistics, moments: np.ndarray, levels: np.ndarray, focus: np.ndarray, gains: np.ndarray | None
+) -> tuple[np.ndarray, float]:
+    """Return the (N,) blur gains, estimated where they are not known, and the softness of the images.
+
+    Args:
+        statistics, moments: of the stack, and ``normalised_moments``.
+        levels, focus: as in ``BlurModel``.
+        gains: (N,) of a known lens, or None.
+    """
+    if gains is None:
+        gains = estimate_blur_gains(moments, statistics.steepness, levels, focus, statistics.softness)
+        return gains, statistics.softness
+    return gains, likely_softness(moments, statistics.steepness, levels, focus, gains, statistics.softness)
+
+
+def likely_softness(
+    moments: np.ndarray, steepness: np.ndarray, levels: np.ndarray, focus: np.ndarray, gains: np.ndarray, most: float
+) -> float:
+    """Return the softness, of those up to ``most``, that explains the stack best; the depth of every pixel is free.
+
+    Of a wall between two planes even the sharpest image is out of focus, which its spectrum alone cannot tell from
+    softness.
+    """
+    if most == 0.0:
+        return 0.0
+    strongest = _strongest(moments, len(focus), SAMPLES)
+    kind = _spectrum_kind(steepness.ravel()[strongest])
+    samples = [(float(STEEPNESS[k]), np.ascontiguousarray(moments[:, strongest[kind == k]])) for k in np.unique(kind)]
+    known = [softness for softness in SOFTNESS if softness <= most]
+    lens = tuple(levels[::2].tolist()), tuple(focus.tolist()), tuple(gains.tolist())
+    likelihood = [
+        sum(_products(each, _hypothesis_weights(*lens, softness, slope)).max(axis=1).sum() for slope, each in samples)
+        for softness in known
+    ]
+    return known[int(np.argmax(likelihood))]
+
+
+def _strongest(moments: np.ndarray, planes: int, count: int) -> np.ndarray:
+    """Return the indices of the ``count`` pixels with the most texture in the finest octave."""
+    texture = np.abs(moments[:planes]).sum(axis=0)
+    return np.argpartition(texture, -min(count, texture.size))[-count:]
+
+
+def _spectrum_kind(steepness: np.ndarray) -> np.ndarray:
+    """Return the index into ``STEEPNESS`` that is nearest to each value."""
+    return np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness).astype(np.uint8)
+
+
 def estimate_blur_gains(
-    moments: np.ndarray, steepness: np.ndarray, levels: np.ndarray, focus: np.ndarray, samples: int = 2000
+    moments: np.ndarray,
+    steepness: np.ndarray,
+    levels: np.ndarray,
+    focus: np.ndarray,
+    softness: float = 0.0,
+    samples: int = SAMPLES,
 ) -> np.ndarray:
     """Return the (N,) blur radius per dioptre (px / D) of an unknown lens: the gain that explains the stack best.
 
     The depth of every pixel is free: the likelihood of a gain is the sum over pixels of that of their best depth.
     """
-    texture = np.abs(moments[: len(focus)]).sum(axis=0)
-    strongest = np.argpartition(texture, -min(samples, texture.size))[-samples:]
+    strongest = _strongest(moments, len(focus), samples)
     levels = levels[::2]  # fine enough to rank the gains
     sample, usual = np.ascontiguousarray(moments[:, strongest]), np.median(steepness.ravel()[strongest])
     likelihood = np.array(
         [
-            _products(sample, _score_weights(BlurModel(levels, focus, np.full(len(focus), gain)), usual))
+            _products(sample, _score_weights(BlurModel(levels, focus, np.full(len(focus), gain), softness), usual))
             .max(axis=1)
             .sum()
             for gain in BLUR_GAINS
@@ -81,6 +135,7 @@ def most_likely(
     focus: np.ndarray,
     gains: np.ndarray,
     scale: np.ndarray | None = None,
+    softness: float = 0.0,
 ) -> np.ndarray:
     """Return the most likely power of every pixel, its precision and its significance.
 
@@ -89,12 +144,13 @@ def most_likely(
         steepness: (h, w) of the texture's spectrum.
         levels, focus, gains: as in ``BlurModel``.
         scale: (h, w) by which the gains are larger at each pixel; None for 1 everywhere.
+        softness: of the images, as in ``BandStatistics``.
 
     Returns:
         (3, h, w) float32: the power in dioptres; its precision in 1 / D^2, from the curvature of the likelihood; and
         its significance in 0..1, where 0 means that it may be noise without texture.
     """
-    kind, kinds = _kinds(steepness, gains, scale)
+    kind, kinds = _kinds(steepness, gains, scale, softness)
     order = np.argsort(kind, kind="stable")
     moments = np.take(moments, order, axis=1)
     planes = tuple(levels.tolist()), tuple(focus.tolist())
@@ -114,6 +170,7 @@ def log_likelihoods(
     focus: np.ndarray,
     gains: np.ndarray,
     scale: np.ndarray | None = None,
+    softness: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the log-likelihood of every depth level at every pixel, of all octaves and of the finest alone.
 
@@ -122,12 +179,13 @@ def log_likelihoods(
         steepness: (h, w) of the texture's spectrum.
         levels, focus, gains: as in ``BlurModel``.
         scale: (h, w) by which the gains are larger at each pixel; None for 1 everywhere.
+        softness: of the images, as in ``BandStatistics``.
 
     Returns:
         Two (L, h, w) float32 arrays, where 0 is the likelihood without texture, and the peaks of the first as
         ``most_likely`` returns them.
     """
-    kind, kinds = _kinds(steepness, gains, scale)
+    kind, kinds = _kinds(steepness, gains, scale, softness)
     order = np.argsort(kind, kind="stable")
     moments = np.take(moments, order, axis=1)
     planes = tuple(levels.tolist()), tuple(focus.tolist())
@@ -155,34 +213,40 @@ def _blocks(kind: np.ndarray) -> Iterator[tuple[int, slice]]:
 
 
 def _kinds(
-    steepness: np.ndarray, gains: np.ndarray, scale: np.ndarray | None
-) -> tuple[np.ndarray, list[tuple[tuple[float, ...], float]]]:
-    """Return the kind of every pixel, (h * w,) integers, and the gains and the steepness of each kind.
+    steepness: np.ndarray, gains: np.ndarray, scale: np.ndarray | None, softness: float
+) -> tuple[np.ndarray, list[tuple[tuple[float, ...], float, float]]]:
+    """Return the kind of every pixel, (h * w,) integers, and the gains, softness and steepness of each kind.
 
     Pixels of one kind have one signature, so that their scores are one matrix product.
     """
-    kind = np.searchsorted(0.5 * (STEEPNESS[1:] + STEEPNESS[:-1]), steepness.ravel()).astype(np.uint8)
+    kind = _spectrum_kind(steepness.ravel())
     scales = np.ones(1)
     if scale is not None:
         steps = np.rint(np.log(scale.ravel()) / np.log(SCALE_STEP)).astype(np.int16)
         scales = SCALE_STEP ** np.arange(steps.min(), steps.max() + 1.0)
         kind = kind + np.uint16(len(STEEPNESS)) * (steps - steps.min()).astype(np.uint16)
-    return kind, [(tuple((gains * each).tolist()), float(slope)) for each in scales for slope in STEEPNESS]
+    return kind, [(tuple((gains * each).tolist()), softness, float(slope)) for each in scales for slope in STEEPNESS]
 
 
 @lru_cache(maxsize=MOST_SCALES * len(STEEPNESS))
 def _spectrum_weights(
-    levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...], steepness: float
+    levels: tuple[float, ...],
+    focus: tuple[float, ...],
+    gains: tuple[float, ...],
+    softness: float,
+    steepness: float,
 ) -> np.ndarray:
     """Return `_score_weights` of a lens, read-only; they are the same for every sweep."""
-    weights = _score_weights(_blur_model(levels, focus, gains), steepness)
+    weights = _score_weights(_blur_model(levels, focus, gains, softness), steepness)
     weights.flags.writeable = False
     return weights
 
 
 @lru_cache(maxsize=MOST_SCALES)
-def _blur_model(levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...]) -> BlurModel:
-    return BlurModel(levels, focus, gains)
+def _blur_model(
+    levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...], softness: float
+) -> BlurModel:
+    return BlurModel(levels, focus, gains, softness)
 
 
 def _score_weights(model: BlurModel, steepness: float) -> np.ndarray:
@@ -194,21 +258,30 @@ def _score_weights(model: BlurModel, steepness: float) -> np.ndarray:
 
 
 def hypothesis_scores(
-    moments: np.ndarray, steepness: float, levels: np.ndarray, focus: np.ndarray, gains: np.ndarray
+    moments: np.ndarray,
+    steepness: float,
+    levels: np.ndarray,
+    focus: np.ndarray,
+    gains: np.ndarray,
+    softness: float = 0.0,
 ) -> np.ndarray:
     """Return the (M, L) log-likelihoods of every level for (B * P, M) moments of one spectrum, relative to no texture.
 
     The weights are kept apart from those of depth, which a stack's many hypotheses would push out.
     """
     lens = tuple(levels.tolist()), tuple(focus.tolist()), tuple(gains.tolist())
-    return _products(moments, _hypothesis_weights(*lens, steepness))
+    return _products(moments, _hypothesis_weights(*lens, softness, steepness))
 
 
 @lru_cache(maxsize=512)
 def _hypothesis_weights(
-    levels: tuple[float, ...], focus: tuple[float, ...], gains: tuple[float, ...], steepness: float
+    levels: tuple[float, ...],
+    focus: tuple[float, ...],
+    gains: tuple[float, ...],
+    softness: float,
+    steepness: float,
 ) -> np.ndarray:
-    weights = _score_weights(_blur_model(levels, focus, gains), steepness)
+    weights = _score_weights(_blur_model(levels, focus, gains, softness), steepness)
     weights.flags.writeable = False
     return weights
 

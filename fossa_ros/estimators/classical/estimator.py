@@ -52,14 +52,12 @@ class ClassicalEstimator(Estimator):
         statistics = focus_measure.band_statistics(gray, focus_measure.noise_sigma(gray), config.window)
         moments = depth_profile.normalised_moments(statistics, config.model_error)
         levels = depth_profile.dioptre_levels(focus, config.levels, config.margin, config.near_share)
-        gains = blur_model.known_blur_gains(stack, images[0].shape[1])
-        if gains is None:
-            gains = depth_profile.estimate_blur_gains(moments, statistics.steepness, levels, focus)
-        else:
-            gains = gains[order]
+        known = blur_model.known_blur_gains(stack, images[0].shape[1])
+        known = None if known is None else known[order]
+        gains, softness = depth_profile.lens_of_stack(statistics, moments, levels, focus, known)
         half = statistics.steepness.shape
         scale = blur_scale(stack, half)  # of a raw image, whose lens distorts blur too
-        peaks = depth_profile.most_likely(moments, statistics.steepness, levels, focus, gains, scale)
+        peaks = depth_profile.most_likely(moments, statistics.steepness, levels, focus, gains, scale, softness)
         small = [cv2.resize(image, half[::-1], interpolation=cv2.INTER_AREA) for image in images]
         surfaces = regressed_surfaces(peaks, small, focus, levels, config)
         confidence = CALIBRATION(_confidence(surfaces) * surfaces.support)

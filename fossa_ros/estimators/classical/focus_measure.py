@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
+from itertools import pairwise
 
 import cv2
 import numpy as np
 
-from fossa_ros.estimators.classical.bands import OCTAVES, band_noise, bandpass, gaussian, next_octave
+from fossa_ros.estimators.classical.bands import (
+    OCTAVES,
+    RADIAL_FREQUENCIES,
+    band_noise,
+    band_transfer,
+    bandpass,
+    gaussian,
+    next_octave,
+)
 
 FLICKER_GRID = 32, 24  # px, columns and rows of the reduced images by which brightness is compared
 MOST_FLICKER = 2.0  # ratio of brightness that is equalised; beyond it the sensor clips, or hardly sees
+SOFTNESS = (0.0, 0.5, 0.65, 0.8, 0.95, 1.1, 1.25, 1.45, 1.65)  # px; few, so that weights serve many sweeps
+EDGE_SLOPE = 2.0  # of the power spectrum of an edge, and of natural scenes on average
+SHARPEST = 0.25  # quantile of the textures that softness is told from
+CERTAIN = 10.0  # times the noise: texture in the finest octave from which softness is told
+LEAST_CERTAIN = 0.005  # of the image that such texture must cover
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
 
@@ -74,12 +89,15 @@ class BandStatistics:
         noise: (B,) variance of the noise in each band.
         steepness: (h, w) float32 ln(power in the coarsest band / power in the finest band), each in the plane where it
             is strongest; the median of the image where there is too little texture.
+        softness: standard deviation (px) of a Gaussian blur that all planes share, one of ``SOFTNESS``: demosaicing,
+            the lens's own aberrations, a sensor finer than its lens, a video codec.
     """
 
     products: np.ndarray
     energy: np.ndarray
     noise: np.ndarray
     steepness: np.ndarray
+    softness: float
 
 
 def band_statistics(gray: np.ndarray, noise: float, window: float) -> BandStatistics:
@@ -112,13 +130,39 @@ def band_statistics(gray: np.ndarray, noise: float, window: float) -> BandStatis
                 energy[octave] += out
                 out -= variances[octave]
         images = [next_octave(image) for image in images]
-    return BandStatistics(products, energy, variances, _steepness(products, count, variances))
-
-
-def _steepness(products: np.ndarray, count: int, variances: np.ndarray) -> np.ndarray:
     i, j = np.triu_indices(count)
     squares = np.flatnonzero(i == j)
-    finest, coarsest = (gaussian(reduce(cv2.max, (products[octave, k] for k in squares)), 2.0) for octave in (0, -1))
+    strongest = [gaussian(reduce(cv2.max, (octave[k] for k in squares)), 2.0) for octave in products]
+    softness = _softness(np.stack(strongest), variances)
+    return BandStatistics(products, energy, variances, _steepness(strongest[0], strongest[-1], variances), softness)
+
+
+def _softness(strongest: np.ndarray, variances: np.ndarray) -> float:
+    """Return the softness of images from the (B, h, w) power of each texture in the plane where it is strongest.
+
+    Softness makes the spectrum of the sharpest things steeper than that of edges, and it bends the spectrum of all:
+    from octave to octave the power falls faster. A texture may do either by itself; the softness is what both allow.
+    """
+    certain = strongest[0] > CERTAIN * variances[0]
+    if np.count_nonzero(certain) < LEAST_CERTAIN * certain.size:
+        return SOFTNESS[0]
+    finest, middle, coarse = np.log(np.maximum(strongest[:, certain], variances[:, None]))
+    slope = np.quantile(middle - finest, SHARPEST)
+    bend = np.quantile(2 * middle - finest - coarse, SHARPEST)
+    slopes, bends = _soft_edges()
+    return SOFTNESS[int(min(np.searchsorted(slopes, slope), np.searchsorted(bends, bend)))]
+
+
+@lru_cache(maxsize=1)
+def _soft_edges() -> tuple[np.ndarray, np.ndarray]:
+    """Return slope and bend of the spectrum of edges at the variances halfway between those of ``SOFTNESS``."""
+    middles = [math.sqrt((below**2 + above**2) / 2) for below, above in pairwise(SOFTNESS)]
+    bands = band_transfer() ** 2 * RADIAL_FREQUENCIES ** (1.0 - EDGE_SLOPE)
+    finest, middle, coarse = np.log(bands @ np.exp(-(np.outer(RADIAL_FREQUENCIES, middles) ** 2)))
+    return middle - finest, 2 * middle - finest - coarse
+
+
+def _steepness(finest: np.ndarray, coarsest: np.ndarray, variances: np.ndarray) -> np.ndarray:
     steepness = np.log(np.maximum(coarsest, variances[-1]) / np.maximum(finest, variances[0]))
     textured = finest > variances[0]
     steepness[~textured] = np.median(steepness[textured]) if textured.any() else 0.0

@@ -51,6 +51,7 @@ class StackLikelihood:
     energy: np.ndarray
     _moments: np.ndarray  # (B * P, M) of normalised_moments; pixels of like spectrum are beside each other
     _spectra: tuple[tuple[slice, tuple[float, ...]], ...]  # pixels and possible steepness of each group
+    _softness: float
 
     @classmethod
     def of(cls, images: Sequence[np.ndarray]) -> StackLikelihood:
@@ -59,7 +60,9 @@ class StackLikelihood:
         whole = focus_measure.band_statistics(gray, focus_measure.noise_sigma(gray), WINDOW)
         grid = np.s_[..., GRID // 2 :: GRID, GRID // 2 :: GRID]
         steepness = whole.steepness[grid]
-        sampled = focus_measure.BandStatistics(whole.products[grid], whole.energy[grid], whole.noise, steepness)
+        sampled = focus_measure.BandStatistics(
+            whole.products[grid], whole.energy[grid], whole.noise, steepness, whole.softness
+        )
         moments = depth_profile.normalised_moments(sampled, MODEL_ERROR)
         squares = _squares(len(images))
         energy = _over_bands(moments, len(images))[squares].sum(axis=0)
@@ -75,6 +78,7 @@ class StackLikelihood:
             energy=energy[textured],
             _moments=np.ascontiguousarray(moments[:, textured]),
             _spectra=_spectra(steepness.ravel()[textured], int(finest.sum())),
+            _softness=whole.softness,
         )
 
     def under(self, focus: np.ndarray, gains: np.ndarray) -> LensLikelihood:
@@ -102,7 +106,9 @@ class StackLikelihood:
         levels = _all_levels(focus)
         for pixels, spectra in self._spectra:
             moments = self._moments[:, pixels]
-            scores = [depth_profile.hypothesis_scores(moments, each, levels, focus, gains) for each in spectra]
+            scores = [
+                depth_profile.hypothesis_scores(moments, each, levels, focus, gains, self._softness) for each in spectra
+            ]
             yield pixels, max(scores, key=lambda each: float(each.max(axis=1).sum())) if len(scores) > 1 else scores[0]
 
     def equally_sharp(self) -> np.ndarray:
