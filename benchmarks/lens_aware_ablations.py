@@ -46,12 +46,11 @@ from fossa_ros.training.evidence_cache import (
     encoded,
     fill_cache,
     possible_error,
-    stack_sources,
-    variations,
     write_fields,
 )
 from fossa_ros.training.evidence_config import EvidenceTraining, load_evidence_config
 from fossa_ros.training.evidence_run import EvidenceRun
+from fossa_ros.training.evidence_sources import Source, find_sources
 from fossa_ros.training.posterior_losses import near_edges
 
 CONFIGURATION = Path(__file__).parents[1] / "config/training/lens_aware_ablation.yaml"
@@ -261,10 +260,10 @@ VARIANTS = {
 }
 
 
-def write_encodings(variant: Variant, folder: Path, config: EvidenceTraining, source: Path) -> None:
+def write_encodings(variant: Variant, folder: Path, config: EvidenceTraining, source: Source) -> None:
     """Write what a variant sees of a stack and its variations."""
-    stacks, truth = variations(source, config)
-    write_fields(folder, source.stem, [variant.encode(stack, truth, config.network.levels) for stack in stacks])
+    stacks, truth = source.stacks(config)
+    write_fields(folder, source.name, [variant.encode(stack, truth, config.network.levels) for stack in stacks])
 
 
 def measured(depth: np.ndarray, truth: np.ndarray, levels: np.ndarray) -> dict[str, float]:
@@ -306,7 +305,7 @@ def main(rooms, data, out, steps, seeds, names, workers, plot):
     """Train every variant, write OUT/figures.csv, and print the table."""
     config = load_evidence_config(CONFIGURATION)
     config = replace(config, steps=steps or config.steps)
-    sources = stack_sources(rooms, config)
+    sources = find_sources(rooms, config)
     files = [load_stack(path) for path in sorted(data.glob("*.npz"))]
     variants = {name: VARIANTS[name] for name in names or VARIANTS}
     rows, shown = [], {}
@@ -321,7 +320,7 @@ def main(rooms, data, out, steps, seeds, names, workers, plot):
                     replace(config, seed=seed), out / f"{name.replace(' ', '-')}-{seed}", "cpu", variant.make
                 )
                 task = bar.add_task(f"{name}, seed {seed}", total=config.steps, completed=run.step)
-                cache = EvidenceCache(folder, [source.stem for source in sources], config.hardest)
+                cache = EvidenceCache(folder, [source.name for source in sources], config.hardest)
                 run.train(cache, config.steps, lambda _losses, task=task: bar.advance(task) or True)
                 run.save()
                 if variant.see not in shown:

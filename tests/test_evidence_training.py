@@ -21,9 +21,10 @@ from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, NetworkConf
 from fossa_ros.estimators.shipped import SHIPPED
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.stack_files import load_stack
-from fossa_ros.training.evidence_cache import EvidenceCache, encoded, field_file, fill_cache, stack_sources
+from fossa_ros.training.evidence_cache import EvidenceCache, encoded, field_file, fill_cache
 from fossa_ros.training.evidence_config import EvidenceTraining, load_evidence_config
 from fossa_ros.training.evidence_run import EvidenceRun
+from fossa_ros.training.evidence_sources import find_sources
 from fossa_ros.training.lenses import draw_focus
 from fossa_ros.training.optimisers import learning_rate
 from fossa_ros.training.posterior_losses import posterior_losses
@@ -57,8 +58,8 @@ SEEN = NAMES[:2]
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evidence")
-    sources = stack_sources(ROOMS, CONFIG)
-    assert [source.stem for source in sources] == NAMES
+    sources = find_sources(ROOMS, CONFIG)
+    assert [source.name for source in sources] == NAMES
     assert list(fill_cache(folder, CONFIG, sources, 1)) == [0, 1, 2, 3]
     return folder
 
@@ -129,7 +130,7 @@ def test_evidence_that_is_missing_or_cut_short_is_refused(cache, tmp_path):
 
 def test_a_folder_with_too_few_stacks_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"3 \.npz stacks, and 3 are held out"):
-        stack_sources(ROOMS, replace(CONFIG, held_out=3))
+        find_sources(ROOMS, replace(CONFIG, held_out=3))
 
 
 def test_the_loss_is_least_at_the_truth_and_ignores_what_is_unknown():

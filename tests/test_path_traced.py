@@ -168,3 +168,32 @@ def test_rooms_are_drawn_at_random_and_the_same_command_adds_more(tmp_path):
         assert 0.06 < gain * span < 2.4  # a fifth of the 1.2 to 9 px of full size
         layouts.append((round(float(known.mean()), 3), len(file.stack.planes)))
     assert len(set(layouts)) == 8
+
+
+@needs_mitsuba
+def test_sharp_rooms_are_those_of_the_stacks_and_can_be_read_for_training(tmp_path):
+    from fossa_ros.evaluation.path_traced.__main__ import main
+    from fossa_ros.training.rgbd import RgbdFrames
+
+    options = ["--size", "0.3", "--samples", "64", "--seed", "5", "--threads", "1", "--rooms", "1", "--blur", "6", "9"]
+    done = CliRunner().invoke(main, [*options, "--out", str(tmp_path / "stacks")])
+    assert done.exit_code == 0, done.output
+    sheet = tmp_path / "sheet.png"
+    done = CliRunner().invoke(main, [*options, "--out", str(tmp_path / "sharp"), "--sharp", "--sheet", str(sheet)])
+    assert done.exit_code == 0 and sheet.exists(), done.output
+    frames = RgbdFrames("rooms", tmp_path / "sharp")
+    assert len(frames) == 2
+    for frame, name in zip(frames, ("room_0000_0", "room_0000_1"), strict=True):
+        rendered = load_stack(tmp_path / "stacks" / f"{name}.npz")
+        np.testing.assert_array_equal(frame.depth, rendered.truth)
+        assert frame.focal_length == pytest.approx(rendered.stack.K[0, 0] / rendered.stack.size[1])
+        images = [image.mean(axis=2) for image in (frame.colour, *rendered.stack.images())]
+        detail = [np.abs(np.diff(image, axis=1)).mean() for image in images]
+        assert detail[0] > max(detail[1:])  # everything is sharp at once
+
+
+def test_sharp_images_are_of_rooms_only(tmp_path):
+    from fossa_ros.evaluation.path_traced.__main__ import main
+
+    done = CliRunner().invoke(main, ["--out", str(tmp_path / "scenes"), "--sharp"])
+    assert done.exit_code == 2 and "--sharp is for --rooms" in done.output and not list(tmp_path.iterdir())

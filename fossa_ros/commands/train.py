@@ -94,16 +94,17 @@ def command(config, out, rooms, preview, device, workers, steps, minutes, log_ev
 
 def train_on_evidence(config, rooms, out, device, workers, steps, minutes, log_every, save_every, validation):
     """Train the lens-aware network: compute and cache the evidence of all stacks first, then train on it."""
-    from fossa_ros.training.evidence_cache import EvidenceCache, fill_cache, stack_sources
+    from fossa_ros.training.evidence_cache import EvidenceCache, fill_cache
     from fossa_ros.training.evidence_config import load_evidence_config
     from fossa_ros.training.evidence_report import EvidenceReporter
     from fossa_ros.training.evidence_run import EvidenceRun
+    from fossa_ros.training.evidence_sources import find_sources
 
     settings = load_evidence_config(config)
     if out is None or rooms is None:
         raise click.UsageError("Give --out, the folder of the run, and --rooms, the stacks to train on.")
-    sources = stack_sources(rooms, settings)
-    names = [source.stem for source in sources]
+    sources = find_sources(rooms, settings)
+    names = [source.name for source in sources]
     run = EvidenceRun(settings, out, device)
     if run.step >= settings.steps:
         raise InputError(f"The run in '{out}' has reached its last step, {run.step}; give another --out.")

@@ -1,6 +1,6 @@
 """Evidence of rendered stacks on disk, computed once and drawn from many times.
 
-The variations of a stack are one file per field, so that a draw reads only the rows it needs from mapped memory. One
+The stacks of a source are one file per field, so that a draw reads only the rows it needs from mapped memory. One
 of 240x180 px takes 2 MB.
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from zlib import crc32
 
 import cv2
 import numpy as np
@@ -21,19 +20,17 @@ from torch import Tensor
 
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
-from fossa_ros.core.stack import FocusStack
 from fossa_ros.estimators.evidence import Evidence, stack_evidence
 from fossa_ros.estimators.lens_aware.estimator import MULTIPLE, WIDTH, padded
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import Inputs
 from fossa_ros.io.atomic import replacing
-from fossa_ros.io.stack_files import load_stack
 from fossa_ros.training.evidence_config import EvidenceTraining
+from fossa_ros.training.evidence_sources import Source
 from fossa_ros.training.pool import prepare_worker
 from fossa_ros.training.random_source import RandomSource
-from fossa_ros.training.variations import varied
 
-# The total is written last: a stack that has it is whole.
+# The total is written last: a source that has it is whole.
 FIELDS = ("finest", "guides", "surface", "sides", "settings", "truth", "scale", "possible", "total")
 FINEST_STEPS = 60.0  # of a squashed log-likelihood, which lies in -4.2..0, as a byte
 LEAST = -6e4  # of a log-likelihood, as float16
@@ -63,67 +60,38 @@ def possible_error(evidence: Evidence, truth: np.ndarray) -> np.ndarray:
     return np.array(np.nanmean(np.abs(half / evidence.surfaces.power - 1)), np.float32)
 
 
-def write_evidence(folder: Path, config: EvidenceTraining, source: Path) -> None:
-    """Compute the evidence of a stack and of its variations."""
+def write_evidence(folder: Path, config: EvidenceTraining, source: Source) -> None:
+    """Compute the evidence of the stacks of a source."""
     cv2.setNumThreads(1)
-    stacks, truth = variations(source, config)
+    torch.set_num_threads(1)
+    stacks, truth = source.stacks(config)
     write_fields(
-        folder, source.stem, [encoded(stack_evidence(stack, config.network.levels, WIDTH), truth) for stack in stacks]
+        folder, source.name, [encoded(stack_evidence(stack, config.network.levels, WIDTH), truth) for stack in stacks]
     )
 
 
-def variations(source: Path, config: EvidenceTraining) -> tuple[list[FocusStack], np.ndarray]:
-    """Return a stack and its variations, a function of the seed and of the stack's name, and their (H, W) depth in m.
-
-    Raises:
-        InputError: the stack has no depth, or cannot be read.
-    """
-    file = load_stack(source)
-    if file.truth is None:
-        raise InputError(f"'{source}' has no depth; give a folder of stacks that were rendered with depth.")
-    generators = (
-        np.random.default_rng([config.seed, crc32(source.stem.encode()), index]) for index in range(config.variations)
-    )
-    return [varied(file.stack, rng) if index else file.stack for index, rng in enumerate(generators)], file.truth
-
-
-def write_fields(folder: Path, stack: str, made: list[dict[str, np.ndarray]]) -> None:
-    """Write what ``encoded`` returned for the variations of a stack."""
+def write_fields(folder: Path, source: str, made: list[dict[str, np.ndarray]]) -> None:
+    """Write what ``encoded`` returned for the stacks of a source."""
     for name in FIELDS:
-        with replacing(field_file(folder, stack, name)) as partial, open(partial, "wb") as out:
+        with replacing(field_file(folder, source, name)) as partial, open(partial, "wb") as out:
             np.save(out, np.stack([one[name] for one in made]))
 
 
-def field_file(folder: Path, stack: str, name: str) -> Path:
-    """Return the file of a field of a stack."""
-    return folder / f"{stack}.{name}.npy"
-
-
-def stack_sources(rooms: Path, config: EvidenceTraining) -> list[Path]:
-    """Return the .npz stacks of a folder, those that are held out last.
-
-    Raises:
-        InputError: there are no more than are held out.
-    """
-    found = sorted(rooms.glob("*.npz"))
-    if len(found) <= config.held_out:
-        raise InputError(
-            f"'{rooms}' has {len(found)} .npz stacks, and {config.held_out} are held out; render more with "
-            "python -m fossa_ros.evaluation.path_traced --rooms, or lower held_out."
-        )
-    return found
+def field_file(folder: Path, source: str, name: str) -> Path:
+    """Return the file of a field of the stacks of a source."""
+    return folder / f"{source}.{name}.npy"
 
 
 def fill_cache(
     folder: Path,
     config: EvidenceTraining,
-    sources: list[Path],
+    sources: list[Source],
     workers: int,
-    write: Callable[[Path, EvidenceTraining, Path], None] = write_evidence,
+    write: Callable[[Path, EvidenceTraining, Source], None] = write_evidence,
 ) -> Iterator[int]:
     """``write`` what is missing, in ``workers`` processes; yield the number of whole stacks as it grows."""
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [source for source in sources if not field_file(folder, source.stem, FIELDS[-1]).exists()]
+    missing = [source for source in sources if not field_file(folder, source.name, FIELDS[-1]).exists()]
     done = len(sources) - len(missing)
     yield done
     if not missing:

@@ -22,6 +22,8 @@ class EvidenceTraining:
         seed: seed of all random numbers.
         variations: of every stack: itself, and with other planes, noise and faults. Their evidence is cached and drawn
             from again and again.
+        rgbd: images with depth that further stacks are made of, ``{layout: folder}``, see ``fossa_ros.training.rgbd``.
+        refocused: stacks of every such image.
         held_out: stacks, the last ones by name, that are not trained on.
         hardest: mean relative error of depth along surfaces above which a stack is left out: its depth cannot be known.
         steps: optimiser steps of the whole run.
@@ -38,6 +40,8 @@ class EvidenceTraining:
     weights: str | None = None
     seed: int = 0
     variations: int = 3
+    rgbd: dict[str, str] = field(default_factory=dict)
+    refocused: int = 4
     held_out: int = 8
     hardest: float = 0.5
     steps: int = 2000
@@ -56,8 +60,8 @@ class EvidenceTraining:
         checks = (
             (self.model == "lens_aware", "model must be lens_aware"),
             (
-                min(self.variations, self.held_out, self.steps, self.batch) > 0,
-                "variations, held_out, steps and batch must be above 0",
+                min(self.variations, self.refocused, self.held_out, self.steps, self.batch) > 0,
+                "variations, refocused, held_out, steps and batch must be above 0",
             ),
             (self.hardest > 0, "hardest must be above 0"),
             (self.optimiser in ("adamw", "muon"), "optimiser must be adamw or muon"),

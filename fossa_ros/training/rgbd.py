@@ -6,6 +6,7 @@ the colours at its edge. The continuation is only visible through blurred edges.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fossa_ros.core.errors import InputError
+from fossa_ros.io.checked_arrays import open_npz
 from fossa_ros.training.surfaces import Surfaces
 
 LAYERS = 8
@@ -49,7 +51,7 @@ class RgbdFrames:
         """Find the frames.
 
         Args:
-            layout: ``hypersim`` or ``tartanair``.
+            layout: ``hypersim``, ``rooms`` or ``tartanair``.
             folder: folder of the data set or of a part of it; subfolders are searched.
 
         Raises:
@@ -57,8 +59,9 @@ class RgbdFrames:
         """
         if layout not in LAYOUTS:
             raise InputError(f"There is no RGB-D layout '{layout}'; choose one of {', '.join(LAYOUTS)}.")
-        self._find, self._read = LAYOUTS[layout]
-        self.paths = [pair for pair in self._find(Path(folder)) if pair[1].is_file()]
+        self.layout = layout
+        find, self._read = LAYOUTS[layout]
+        self.paths = [pair for pair in find(Path(folder)) if pair[1].is_file()]
         if not self.paths:
             raise InputError(f"'{folder}' holds no image with a depth in the layout of {layout}; see docs/training.md.")
 
@@ -120,7 +123,28 @@ def read_tartanair(image: Path, depth: Path) -> RgbdFrame:
     return checked(image, np.array(along, np.float32), TARTANAIR_FX)
 
 
-LAYOUTS = {"hypersim": (find_hypersim, read_hypersim), "tartanair": (find_tartanair, read_tartanair)}
+def find_rooms(folder: Path) -> list[tuple[Path, Path]]:
+    """Pair ``NAME.png`` with ``NAME.npz``, as ``python -m fossa_ros.evaluation.path_traced --sharp`` writes them."""
+    return [(image, image.with_suffix(".npz")) for image in sorted(folder.glob("**/*.png"))]
+
+
+def read_room(image: Path, depth: Path) -> RgbdFrame:
+    """Read a frame; depth is along the optical axis, and pixels are square."""
+
+    def check(shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if len(shape) != 2 or math.prod(shape) > 1 << 26 or dtype.kind != "f":
+            raise InputError(f"'{depth}' must hold a depth (H, W) and K (3, 3) in floating point; render it again.")
+
+    with open_npz(depth) as arrays:
+        along, K = (arrays.read(name, check) for name in ("depth", "K"))
+    return checked(image, along, float(K[0, 0]) / along.shape[1])
+
+
+LAYOUTS = {
+    "hypersim": (find_hypersim, read_hypersim),
+    "rooms": (find_rooms, read_room),
+    "tartanair": (find_tartanair, read_tartanair),
+}
 
 
 def checked(image: Path, depth: np.ndarray, focal_length: float) -> RgbdFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -12,6 +14,8 @@ FEWER = 0.6  # share of the variations with fewer planes
 NOISE = (0.5, 4.0)  # grey levels at half of full scale, in half of the variations; grows as shot noise does
 FOCUS_ERROR = 0.03  # largest relative error of focus distances, in half of the variations
 APERTURE_ERROR = 0.04  # standard deviation of the F-number's relative error, in half of the variations
+SOFT = 0.4  # share of the variations whose images are soft
+SOFTNESS = (0.3, 1.2)  # px
 FLICKER = 0.01  # standard deviation of a plane's brightness, in 30 % of the variations
 JPEG = 0.2  # share of the planes that were compressed, with a quality of 75 to 95
 
@@ -21,11 +25,13 @@ def varied(stack: FocusStack, rng: np.random.Generator) -> FocusStack:
     planes = _fewer(stack.planes, rng) if rng.random() < FEWER else stack.planes
     noise = rng.choice([0.0, rng.uniform(*NOISE)])
     misread = rng.choice([0.0, rng.uniform(0.0, FOCUS_ERROR)])
+    softness = rng.uniform(*SOFTNESS) if rng.random() < SOFT else 0.0
     gain, flicker = rng.uniform(0.6, 1.1), FLICKER * (rng.random() < 0.3)
     changed = []
     for plane in planes:
-        image = plane.image * (gain * (1 + flicker * rng.standard_normal()))
-        image += rng.standard_normal(image.shape) * noise * np.sqrt(np.maximum(image, 8.0) / 128)
+        image = noisy(
+            softened(plane.image, softness) * (gain * (1 + flicker * rng.standard_normal())), noise, rng.standard_normal
+        )
         image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
         if rng.random() < JPEG:
             quality = int(rng.integers(75, 96))
@@ -35,6 +41,20 @@ def varied(stack: FocusStack, rng: np.random.Generator) -> FocusStack:
     if f_number is not None and rng.random() < 0.5:
         f_number *= float(1 + APERTURE_ERROR * rng.standard_normal())
     return FocusStack(tuple(changed), stack.K, f_number, stack.focal_length)
+
+
+def softened(image: np.ndarray, softness: float) -> np.ndarray:
+    """Blur an image by a Gaussian of ``softness`` px, as demosaicing and the lens's aberrations do; float32."""
+    image = image.astype(np.float32)
+    return cv2.GaussianBlur(image, (0, 0), softness) if softness else image
+
+
+def noisy(image: np.ndarray, noise: float, normal: Callable[[tuple[int, ...]], np.ndarray]) -> np.ndarray:
+    """Add noise to code values: ``noise`` grey levels at half of full scale, growing as shot noise does.
+
+    ``normal`` draws standard normal numbers of a shape.
+    """
+    return image + normal(image.shape) * noise * np.sqrt(np.maximum(image, 8.0) / 128)
 
 
 def _fewer(planes: tuple[FocusPlane, ...], rng: np.random.Generator) -> tuple[FocusPlane, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from fossa_ros.core.errors import FossaError, InputError
+from fossa_ros.io.atomic import replacing
+from fossa_ros.io.photographs import read_photograph
 from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, write_picture
 from fossa_ros.io.stack_files import load_stack, save_npz
 
@@ -35,6 +38,11 @@ CONSOLE = Console(stderr=True)
 @click.option(
     "--scales", nargs=2, type=click.FloatRange(0.2, 2), help="Least and largest scale of --rooms.  [default: 0.6 1]"
 )
+@click.option(
+    "--sharp",
+    is_flag=True,
+    help="Only one sharp image of each view of --rooms, with depth, of which fossa train makes stacks itself.",
+)
 @click.option("--samples", default=64, show_default=True, type=click.IntRange(1, 4096), help="Light paths per pixel.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the surfaces.")
 @click.option(
@@ -52,15 +60,17 @@ CONSOLE = Console(stderr=True)
     show_default=True,
     help="Variant of Mitsuba; llvm_ad_rgb needs LLVM 16 or newer and renders --rooms twice as fast.",
 )
-def main(out, names, rooms, views, blur, scales, samples, seed, size, planes, tiny, sheet, threads, variant):
+def main(out, names, rooms, views, blur, scales, sharp, samples, seed, size, planes, tiny, sheet, threads, variant):
     """Render focus stacks with known depth with Mitsuba, one for each scene."""
     if rooms and planes:
         raise click.UsageError("--planes is for the scenes; --rooms draws the number of planes of each view.")
+    if sharp and not rooms:
+        raise click.UsageError("--sharp is for --rooms.")
     try:
         _use(variant, threads)
         if rooms:
             drawn = {name: value for name, value in (("blur", blur), ("sizes", scales)) if value}
-            _render_rooms(out, rooms, views, drawn, samples, seed, size)
+            _render_rooms(out, rooms, views, drawn, _write_sharp if sharp else _write, samples, seed, size)
         else:
             _render_scenes(out, names, samples, seed, size, planes, tiny)
         if sheet is not None:
@@ -101,7 +111,9 @@ def _render_scenes(out: Path, names, samples, seed, size, planes, tiny) -> None:
         _write(out / f"{name}.npz", world, view.resized(size), 4 * samples if tiny else samples, seed)
 
 
-def _render_rooms(out: Path, rooms: int, views: int, ranges: dict, samples: int, seed: int, size: float) -> None:
+def _render_rooms(
+    out: Path, rooms: int, views: int, ranges: dict, write: Callable[..., None], samples: int, seed: int, size: float
+) -> None:
     """Render what is missing, so that the same command continues, and adds rooms."""
     from fossa_ros.evaluation.path_traced.rooms import random_views
     from fossa_ros.evaluation.path_traced.world import World
@@ -116,7 +128,7 @@ def _render_rooms(out: Path, rooms: int, views: int, ranges: dict, samples: int,
         for file, view in zip(files, drawn, strict=True):
             if not file.exists():
                 try:
-                    _write(file, world, view.resized(size), paths, seed)
+                    write(file, world, view.resized(size), paths, seed)
                 except InputError as error:  # of one view among thousands
                     CONSOLE.print(f"{file.stem}: left out: {error}")
 
@@ -133,15 +145,40 @@ def _write(file: Path, world, view, samples: int, seed: int) -> None:
     CONSOLE.print(f"{file.stem}: {depth}, focused at {focus} m, {time.perf_counter() - began:.1f} s")
 
 
+def _write_sharp(file: Path, world, view, samples: int, seed: int) -> None:
+    """Write ``NAME.png`` and, last, ``NAME.npz``, as ``fossa_ros.training.rgbd`` reads them."""
+    from fossa_ros.evaluation.path_traced.render import render_sharp
+
+    began = time.perf_counter()
+    image, truth = render_sharp(world, view, samples, seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(file.with_suffix(".png"), image)
+    with replacing(file) as partial, open(partial, "wb") as out:
+        np.savez_compressed(out, depth=truth, K=view.camera.K)
+    CONSOLE.print(
+        f"{file.stem}: {np.nanmin(truth):.2f} to {np.nanmax(truth):.2f} m, {time.perf_counter() - began:.1f} s"
+    )
+
+
 def _draw(sheet, files):
-    panels = []
-    for file in files:
+    write_picture(sheet, contact_sheet([panel for file in files for panel in _panels(file)], 6, 170), quality=60)
+
+
+def _panels(file: Path) -> list[tuple[str, np.ndarray]]:
+    """Return the captions and pictures of a stack, or of a sharp image."""
+    image = file.with_suffix(".png")
+    if image.exists():
+        with np.load(file) as arrays:
+            truth = arrays["depth"]
+        found = [(file.stem, read_photograph(image).image)]
+    else:
         source = load_stack(file)
-        planes, focus = source.stack.planes, source.stack.focus_distances
-        panels.append((f"{file.stem}: {focus[0]:.2f} m", planes[0].image))
-        panels.append((f"{focus[-1]:.2f} m", planes[-1].image))
-        panels.append(("depth", colour_depth(source.truth, *depth_range(source.truth))))
-    write_picture(sheet, contact_sheet(panels, 6, 170), quality=60)
+        truth, planes = source.truth, source.stack.planes
+        found = [
+            (f"{file.stem}: {planes[0].focus_distance:.2f} m", planes[0].image),
+            (f"{planes[-1].focus_distance:.2f} m", planes[-1].image),
+        ]
+    return [*found, ("depth", colour_depth(truth, *depth_range(truth)))]
 
 
 if __name__ == "__main__":

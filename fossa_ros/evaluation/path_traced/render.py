@@ -15,6 +15,7 @@ from fossa_ros.evaluation.path_traced.world import World, mi
 from fossa_ros.simulation.camera import SimulatedCamera, encoded
 
 BOUNCES = 4
+PINHOLE = 1e4  # F-number through which everything is sharp
 BRIGHT = 0.8  # linear exposure of the 97th percentile of the pixels
 
 
@@ -72,21 +73,50 @@ def render_path_traced(world: World, view: View, samples: int, seed: int, focus_
         InputError: the view shows no surface, or the planes are nearer than the lens can be focused.
     """
     scene, camera = mi.load_dict(world.scene), view.camera
-    truth = exact_depth(scene, view)
-    if not np.isfinite(truth).any():
-        raise InputError("The view shows no surface; aim it at some.")
+    truth = _seen_depth(scene, view)
     if focus_distances is None:
         far, near = np.quantile(optics.dioptres(truth[np.isfinite(truth)]), (0.05, 0.95))
         focus_distances = optics.dioptre_space(1 / near, 1 / far, view.planes)
     focus_distances = camera.checked_focus(focus_distances)
-    integrator = mi.load_dict({"type": "path", "max_depth": BOUNCES})
-    light = [
-        np.array(mi.render(scene, sensor=_sensor(view, s, samples), integrator=integrator, seed=1000 * seed + n))
-        for n, s in enumerate(focus_distances)
-    ]
-    gain = BRIGHT / np.percentile(np.max(light[len(light) // 2], axis=2), 97)
-    planes = tuple(FocusPlane(encoded(gain * image), float(s)) for image, s in zip(light, focus_distances, strict=True))
+    light = [_light(scene, view, s, samples, 1000 * seed + n) for n, s in enumerate(focus_distances)]
+    planes = tuple(FocusPlane(image, float(s)) for image, s in zip(_exposed(light), focus_distances, strict=True))
     return FocusStack(planes, camera.K, camera.f_number, camera.focal_length), truth
+
+
+def render_sharp(world: World, view: View, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Render ``world`` through a pinhole.
+
+    Args:
+        world, view, samples, seed: as of ``render_path_traced``; aperture and planes of the view do not matter.
+
+    Returns:
+        (H, W, 3) uint8 sRGB, and (H, W) float32 z-depth in metres, NaN where rays hit nothing.
+
+    Raises:
+        InputError: the view shows no surface.
+    """
+    scene = mi.load_dict(world.scene)
+    truth = _seen_depth(scene, view)
+    pinhole = replace(view, camera=replace(view.camera, f_number=PINHOLE))
+    return _exposed([_light(scene, pinhole, 1.0, samples, seed)])[0], truth
+
+
+def _seen_depth(scene, view: View) -> np.ndarray:
+    truth = exact_depth(scene, view)
+    if not np.isfinite(truth).any():
+        raise InputError("The view shows no surface; aim it at some.")
+    return truth
+
+
+def _light(scene, view: View, focus_distance: float, samples: int, seed: int) -> np.ndarray:
+    integrator = mi.load_dict({"type": "path", "max_depth": BOUNCES})
+    return np.array(mi.render(scene, sensor=_sensor(view, focus_distance, samples), integrator=integrator, seed=seed))
+
+
+def _exposed(light: list[np.ndarray]) -> list[np.ndarray]:
+    """Return images of one exposure, which suits the middle one."""
+    gain = BRIGHT / np.percentile(np.max(light[len(light) // 2], axis=2), 97)
+    return [encoded(gain * image) for image in light]
 
 
 def exact_depth(scene, view: View) -> np.ndarray:
