@@ -133,7 +133,7 @@ def band_statistics(gray: np.ndarray, noise: float, window: float) -> BandStatis
     i, j = np.triu_indices(count)
     squares = np.flatnonzero(i == j)
     strongest = [gaussian(reduce(cv2.max, (octave[k] for k in squares)), 2.0) for octave in products]
-    softness = _softness(np.stack(strongest), variances)
+    softness = _softness(np.stack([octave[::2, ::2] for octave in strongest]), variances)  # neighbours are alike
     return BandStatistics(products, energy, variances, _steepness(strongest[0], strongest[-1], variances), softness)
 
 
