@@ -5,8 +5,7 @@
 Every stack weighs the same. A pixel is right if its relative error is below 10 %; confidence is to be the probability
 of that. AbsRel follows by decile of confidence, and by how much defocus there is to tell depth by: the blur of a
 surface in the plane where it is largest. ``--stated`` shows the confidence of ``classical`` before it was calibrated,
-from which its curve was read; that of ``nano`` was fitted by benchmarks/fit_confidence.py; that of ``lens_aware`` is
-its posterior.
+from which its curve was read; that of ``lens_aware`` is its posterior.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ def print_bins(what: str, number: np.ndarray, labels: list[str], weight: np.ndar
     required=True,
     help="KIND:DIR, a set of fossa evaluate; repeatable.",
 )
-@click.option("--model", type=click.Choice(["classical", "nano", "lens_aware"]), default="classical", show_default=True)
+@click.option("--model", type=click.Choice(["classical", "lens_aware"]), default="classical", show_default=True)
 @click.option("--stated", is_flag=True, help="Show the confidence of classical before calibration.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the reliability diagram.")
 def main(sets, model, stated, picture):

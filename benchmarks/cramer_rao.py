@@ -69,7 +69,7 @@ def rendered(power: float, coefficients, frequency, noise: float, rng: np.random
 
 
 @click.command()
-@click.option("--model", "models", multiple=True, default=("classical", "nano", "lens_aware"), show_default=True)
+@click.option("--model", "models", multiple=True, default=("classical", "lens_aware"), show_default=True)
 @click.option("--surfaces", default=8, show_default=True, type=click.IntRange(1), help="Surfaces for each noise.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw error against noise.")
 def main(models, surfaces, picture):

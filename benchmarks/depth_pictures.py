@@ -15,7 +15,7 @@ from fossa_ros.core.all_in_focus import compose_all_in_focus
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.pictures import colour_depth, contact_sheet, depth_range, write_picture
 
-MODELS = ("classical", "nano", "lens_aware")
+MODELS = ("classical", "lens_aware")
 
 
 @click.command()

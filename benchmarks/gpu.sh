@@ -7,5 +7,5 @@ PYTHON=${PYTHON:-.venv/bin/python}
 # Against the straightforward implementation, same weights, in turn.
 "$PYTHON" benchmarks/fossa.py --device cuda --precision fp32 bf16 fp16 --runs 50
 # The whole way from uint8 planes on the CPU to metres on the CPU, CUDA graphs included.
-"$PYTHON" -m fossa_ros.commands.cli bench --device cuda --model vits --model vitb --model nano \
+"$PYTHON" -m fossa_ros.commands.cli bench --device cuda --model vits --model vitb \
   --precision fp32 --precision bf16 --precision fp16 --runs 200

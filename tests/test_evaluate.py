@@ -21,7 +21,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.factory import create_estimator
-from fossa_ros.estimators.fossa.factory import create_model
+from fossa_ros.estimators.fossa.factory import MODELS
 from fossa_ros.evaluation import zedd_submission
 from fossa_ros.evaluation.comparison import compare_runs, mean_interval
 from fossa_ros.evaluation.coverage import curve_of
@@ -34,6 +34,7 @@ from fossa_ros.evaluation.results import Results, Run, read_results
 from fossa_ros.evaluation.study_plot import check_plot, draw_study
 from fossa_ros.io.photographs import read_photograph
 from published_layouts import make_ddff12, make_ibims, make_infinigen, make_zedd, uniformat
+from small_fossa import SMALL, small_fossa
 
 KEPT = Path(__file__).parent / "data" / "path_traced"
 RGBD = Path(__file__).parents[2] / "shared" / "data" / "rgbd"
@@ -334,11 +335,12 @@ def test_a_plot_has_a_panel_for_what_varies(tmp_path):
         check_plot(tmp_path / "p.bmp")
 
 
-def test_networks_are_given_unrounded_planes(tmp_path):
+def test_networks_are_given_unrounded_planes(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "vits", SMALL)
     make_ibims(tmp_path, 1)
-    model = create_model("nano", device="cpu")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "nano.safetensors")
-    predictor = create_estimator("fossa", model="nano", checkpoint=str(tmp_path / "nano.safetensors"), device="cpu")
+    weights = {name: value.contiguous() for name, value in small_fossa().state_dict().items()}
+    save_file(weights, tmp_path / "small.safetensors")
+    predictor = create_estimator("fossa", model="vits", checkpoint=str(tmp_path / "small.safetensors"), device="cpu")
     ibims = open_set("ibims", tmp_path)
     sample = ibims.sample(0, ibims.protocol)
     (result,) = evaluate(ibims, [ibims.protocol], predictor)
@@ -347,8 +349,8 @@ def test_networks_are_given_unrounded_planes(tmp_path):
     assert result.images["000000"]["abs_rel"] == pytest.approx(np.nanmean(fine), rel=1e-5)
     assert np.nanmean(fine) != pytest.approx(np.nanmean(coarse), rel=1e-7)
     done = run(
-        *("evaluate", "ibims", "--data", tmp_path, "--model", "nano", "--json", tmp_path / "f.json"),
-        *("--checkpoint", tmp_path / "nano.safetensors", "--device", "cpu"),
+        *("evaluate", "ibims", "--data", tmp_path, "--model", "vits", "--json", tmp_path / "f.json"),
+        *("--checkpoint", tmp_path / "small.safetensors", "--device", "cpu"),
     )
     assert done.exit_code == 0, done.output
     results = read_results(tmp_path / "f.json")

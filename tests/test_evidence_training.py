@@ -220,7 +220,7 @@ def test_a_configuration_that_cannot_be_used_is_a_sentence(tmp_path, text, said)
     ("model", "asked", "said"),
     [
         ("lens_aware", ["--preview", "stacks.png"], "path_traced --sheet"),
-        ("nano", ["--rooms", str(ROOMS)], "--rooms is for model: lens_aware"),
+        ("vits", ["--rooms", str(ROOMS)], "--rooms is for model: lens_aware"),
     ],
 )
 def test_an_option_of_the_other_kind_of_training_is_refused(tmp_path, model, asked, said):

@@ -14,6 +14,7 @@ from torch import nn
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa import checkpoints
 from fossa_ros.estimators.fossa.factory import create_model
+from small_fossa import SMALL
 
 
 class Net(nn.Module):
@@ -85,7 +86,7 @@ def test_wrong_contents_are_named(tmp_path, trained, change, said):
 
 def test_another_models_checkpoint_is_refused():
     with pytest.raises(InputError, match="choose the model"):
-        create_model("nano", device="cpu", weights=Net().state_dict())
+        create_model(SMALL, device="cpu", weights=Net().state_dict())
 
 
 class Bomb:
@@ -154,9 +155,9 @@ def test_what_is_neither_file_nor_hub_name(name):
     ("name", "options", "said"),
     [
         ("huge", {}, "model 'huge'"),
-        ("nano", {"precision": "int3"}, "precision 'int3'"),
-        ("nano", {"device": "abacus"}, "device 'abacus'"),
-        ("nano", {"device": "meta"}, "device 'meta'"),
+        (SMALL, {"precision": "int3"}, "precision 'int3'"),
+        (SMALL, {"device": "abacus"}, "device 'abacus'"),
+        (SMALL, {"device": "meta"}, "device 'meta'"),
     ],
 )
 def test_what_create_model_refuses(name, options, said):
@@ -167,8 +168,8 @@ def test_what_create_model_refuses(name, options, said):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_missing_gpu_is_an_error_and_auto_says_what_it_chose(caplog):
     with pytest.raises(InputError, match="set device to cpu"):
-        create_model("nano", device="cuda")
+        create_model(SMALL, device="cuda")
     with caplog.at_level("INFO"):
-        model = create_model("nano", device="auto")
+        model = create_model(SMALL, device="auto")
     assert next(model.parameters()).device.type == "cpu"
     assert "device auto: cpu" in caplog.text

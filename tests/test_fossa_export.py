@@ -14,22 +14,14 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa import export
 from fossa_ros.estimators.fossa.export import export_onnx
 from fossa_ros.estimators.fossa.factory import create_model
-from fossa_ros.estimators.fossa.vit import Fossa, ViTConfig
+from small_fossa import SMALL, small_fossa
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the export is optional: pip install 'fossa-ros[export]'")
 
 
-@pytest.fixture(scope="module", params=["nano", "published"])
-def model(request):
-    torch.manual_seed(0)
-    if request.param == "nano":
-        network = create_model("nano", device="cpu")
-    else:
-        network = Fossa(ViTConfig(64, 6, 2, (2, 3, 4, 5), 16, (8, 16, 32, 64))).eval()
-    for name, parameter in network.named_parameters():
-        if "proj_out" in name:  # zero in an untrained network, which would leave stack attention out
-            torch.nn.init.normal_(parameter, std=0.1)
-    return network
+@pytest.fixture(scope="module")
+def model():
+    return small_fossa()
 
 
 def test_an_exported_network_gives_the_same_depth_for_other_input(model, tmp_path):
@@ -48,13 +40,13 @@ def test_an_exported_network_gives_the_same_depth_for_other_input(model, tmp_pat
 def test_a_file_that_disagrees_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(InputError, match="not kept"):
-        export_onnx(create_model("nano", device="cpu"), tmp_path / "a.onnx", size=(32, 32), planes=2)
+        export_onnx(create_model(SMALL, device="cpu"), tmp_path / "a.onnx", size=(32, 32), planes=2)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_fp32_on_the_cpu_is_exported(tmp_path):
     with pytest.raises(InputError, match="fp32 on the CPU"):
-        export_onnx(create_model("nano", device="cpu", precision="bf16"), tmp_path / "x.onnx", size=(48, 64), planes=2)
+        export_onnx(create_model(SMALL, device="cpu", precision="bf16"), tmp_path / "x.onnx", size=(48, 64), planes=2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,4 +59,4 @@ def test_weights_that_are_not_there_are_not_exported_by_the_command(tmp_path):
 def test_a_missing_package_is_a_sentence(package, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=rf"needs the package {package}; install fossa-ros\[export\]"):
-        export_onnx(create_model("nano", device="cpu"), tmp_path / "a.onnx", size=(32, 32), planes=2)
+        export_onnx(create_model(SMALL, device="cpu"), tmp_path / "a.onnx", size=(32, 32), planes=2)

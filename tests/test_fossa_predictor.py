@@ -11,11 +11,10 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.factory import create_estimator
 from fossa_ros.estimators.fossa.confidence import bracketing_confidence
-from fossa_ros.estimators.fossa.factory import create_model
-from fossa_ros.estimators.fossa.network import DepthNetwork, Prediction
+from fossa_ros.estimators.fossa.factory import MODELS
 from fossa_ros.estimators.fossa.predictor import Predictor, create_predictor
 from fossa_ros.estimators.fossa.preprocessing import normalise
-from fossa_ros.estimators.fossa.vit import Fossa, ViTConfig
+from small_fossa import SMALL, small_fossa
 
 K = np.array([[80.0, 0, 31.5], [0, 78, 23.5], [0, 0, 1]])
 
@@ -27,34 +26,23 @@ def make_stack(distances=(0.5, 1.0, 2.0), size=(48, 64), K=K, **fields):
     return FocusStack(planes, K=K, **fields)
 
 
-def lively(model):
-    """Draw the weights that start at zero, or stack attention would do nothing."""
-    torch.manual_seed(0)
-    for name, parameter in model.named_parameters():
-        if "proj_out" in name or "residual.2" in name:
-            nn.init.normal_(parameter, std=0.05)
-    return model
-
-
 @pytest.fixture(scope="module")
-def models():
-    torch.manual_seed(0)
-    small = Fossa(ViTConfig(64, 6, 2, (2, 3, 4, 5), 16, (8, 16, 32, 64))).eval()
-    return {"published": lively(small), "nano": lively(create_model("nano", device="cpu"))}
+def model():
+    return small_fossa()
 
 
-class Readback(DepthNetwork):
+class Readback(nn.Module):
     """A network that records its input, to show the units it sees, and gives one depth everywhere."""
 
-    finite_focus = True
+    dtype = torch.float32
 
     def __init__(self, answer):
         super().__init__()
         self.answer = nn.Parameter(torch.tensor(answer))
 
-    def predict(self, stack, focus):
+    def forward(self, stack, focus):
         self.frames, self.focus = stack[0], focus
-        return Prediction(self.answer.expand(1, 1, *stack.shape[3:]).clone(), None)
+        return self.answer.expand(1, 1, *stack.shape[3:]).clone()
 
 
 def test_units():
@@ -88,23 +76,21 @@ def test_what_is_no_depth_is_nan(answer):
     assert (depth.confidence == 0).all()
 
 
-def test_intrinsics_are_required(models):
+def test_intrinsics_are_required(model):
     with pytest.raises(InputError, match=r"stack\.json.*--fx.*camera_info"):
-        Predictor(models["nano"]).estimate(make_stack(K=None))
+        Predictor(model).estimate(make_stack(K=None))
 
 
-def test_focus_at_infinity(models):
-    stack = make_stack((0.5, 1.0, np.inf))
+def test_focus_at_infinity(model):
     with pytest.raises(InputError, match="hyperfocal"):
-        Predictor(models["published"]).estimate(stack)
-    assert np.isfinite(Predictor(models["nano"]).estimate(stack).depth).all()
+        Predictor(model).estimate(make_stack((0.5, 1.0, np.inf)))
 
 
-def test_warm_up_leaves_no_trace(models):
-    predictor = Predictor(models["nano"])
+def test_warm_up_leaves_no_trace(model):
+    predictor = Predictor(model)
     predictor.warm_up((48, 64), 3)
     stack = make_stack()
-    np.testing.assert_array_equal(predictor.estimate(stack).depth, Predictor(models["nano"]).estimate(stack).depth)
+    np.testing.assert_array_equal(predictor.estimate(stack).depth, Predictor(model).estimate(stack).depth)
 
 
 def test_normalise_is_exact_at_the_ends():
@@ -121,35 +107,34 @@ def test_bracketing_confidence():
     np.testing.assert_allclose(trust, [[1, 1, 1, np.exp(-1 / 0.75), np.exp(-0.5 / 0.75), 0]], rtol=1e-5)
 
 
-def test_the_factory_wants_trained_weights(tmp_path):
+def test_the_factory_wants_trained_weights(model, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="give checkpoint"):
         create_estimator("fossa", model="vits", device="cpu", checkpoint=None)
-    torch.manual_seed(0)
-    torch.save(create_model("nano", device="cpu").state_dict(), tmp_path / "nano.pth")
-    options = {"model": "nano", "checkpoint": str(tmp_path / "nano.pth"), "device": "cpu", "compile": None}
-    estimator = create_estimator("fossa", **options)
-    assert estimator.name == "fossa-nano"
-    assert estimator.description.startswith("fossa-nano on cpu (") and estimator.description.endswith(", fp32")
-    depth = estimator.estimate(make_stack())
-    assert depth.estimator == "fossa-nano" and depth.depth.shape == (48, 64)
+    torch.save(model.state_dict(), tmp_path / "small.pth")
     with pytest.raises(InputError, match="choose the model"):
-        create_predictor(model="vits", checkpoint=tmp_path / "nano.pth", device="cpu")
+        create_predictor(model="vits", checkpoint=tmp_path / "small.pth", device="cpu")
+    monkeypatch.setitem(MODELS, "vits", SMALL)
+    options = {"model": "vits", "checkpoint": str(tmp_path / "small.pth"), "device": "cpu", "compile": None}
+    estimator = create_estimator("fossa", **options)
+    assert estimator.name == "fossa-vits"
+    assert estimator.description.startswith("fossa-vits on cpu (") and estimator.description.endswith(", fp32")
+    depth = estimator.estimate(make_stack())
+    assert depth.estimator == "fossa-vits" and depth.depth.shape == (48, 64)
 
 
-def test_compile_without_a_compiler_says_so(models, monkeypatch):
+def test_compile_without_a_compiler_says_so(model, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match=r"g\+\+"):
-        Predictor(models["nano"], compile=True)
+        Predictor(model, compile=True)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU, and this machine has none")
-@pytest.mark.parametrize("name", ["published", "nano"])
-def test_cuda_graphs_give_the_same_depth(models, name):
+def test_cuda_graphs_give_the_same_depth(model):
     stacks = [make_stack(), make_stack((0.4, 0.9)), make_stack()]
-    expected = [Predictor(models[name]).estimate(stack).depth for stack in stacks]
+    expected = [Predictor(model).estimate(stack).depth for stack in stacks]
     try:
-        predictor = Predictor(models[name].to("cuda"))
+        predictor = Predictor(model.to("cuda"))
         for stack, depth in zip(stacks, expected, strict=True):
             np.testing.assert_allclose(predictor.estimate(stack).depth, depth, rtol=2e-3)
     finally:
-        models[name].to("cpu")
+        model.to("cpu")

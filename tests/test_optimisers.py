@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from fossa_ros.estimators.fossa.nano import Nano
+from fossa_ros.estimators.lens_aware.network import EvidenceNetwork
 from fossa_ros.training.config import TrainingConfig
 from fossa_ros.training.optimisers import STEP, Muon, is_matrix, make_optimisers, orthogonalised
 
@@ -47,20 +47,20 @@ def test_decay_shrinks_by_rate_times_decay():
     assert torch.allclose(weight, torch.tensor(0.95))
 
 
-def test_every_weight_of_nano_has_one_optimiser():
-    model = Nano()
+def test_every_weight_of_a_network_has_one_optimiser():
+    model = EvidenceNetwork()
     muon, adamw = make_optimisers(model, MUON)
     taken = [{id(p) for group in optimiser.param_groups for p in group["params"]} for optimiser in (muon, adamw)]
     names = {name: id(p) for name, p in model.named_parameters()}
     assert taken[0].isdisjoint(taken[1]) and taken[0] | taken[1] == set(names.values())
     matrices = {name for name, number in names.items() if number in taken[0]}
-    assert "stem.0.conv2.weight" in matrices and "fused_blocks.0.attn.qkv.weight" in matrices
-    assert "position.weight" not in matrices  # a kernel for each channel alone
+    assert "encode.0.0.first.weight" in matrices and "look.weight" in matrices
     assert not any(name.endswith("bias") or "norm" in name for name in matrices)
-    assert sum(p.numel() for name, p in model.named_parameters() if name in matrices) > 1.7e6
+    assert sum(p.numel() for name, p in model.named_parameters() if name in matrices) > 1.9e6
     (alone,) = make_optimisers(model, dataclasses.replace(MUON, optimiser="adamw"))
     assert sum(len(group["params"]) for group in alone.param_groups) == len(names)
     assert not is_matrix(torch.zeros(1, 64)) and is_matrix(torch.zeros(32, 8, 3, 3))
+    assert not is_matrix(torch.zeros(32, 1, 3, 3))  # a kernel for each channel alone
 
 
 def distance_left(make) -> float:

@@ -22,7 +22,7 @@ from fossa_ros.evaluation.published import CHECKPOINTS
 from fossa_ros.evaluation.results import Results, write_results
 from fossa_ros.io.atomic import check_writable
 
-MODELS = ("classical", "lens_aware", "vits", "vitb", "vitl", "nano")
+MODELS = ("classical", "lens_aware", "vits", "vitb", "vitl")
 NUMBERS, COUNTS, WORDS = Values("numbers", finite_number), Values("counts", int), Values("words", one_of(*FOCUS))
 
 

@@ -19,7 +19,7 @@ from fossa_ros.pipeline.depth_limits import DepthLimits
 @click.command("predict")
 @click.argument("stack", type=PATH)
 @click.option("--estimator", default=DEFAULT_ESTIMATOR, show_default=True, help=f"One of {', '.join(ESTIMATORS)}.")
-@click.option("--model", help="Network of the fossa estimator: vits, vitb, vitl or nano.  [default: nano]")
+@click.option("--model", help="Network of the fossa estimator: vits, vitb or vitl.  [default: vits]")
 @click.option("--checkpoint", help="Weights of a network: a file or a name on the hub.  [default: those shipped]")
 @click.option("--device", help="Device of a network: auto, cpu, cuda or cuda:INDEX.  [default: auto]")
 @click.option("--precision", help="Precision of the fossa estimator: fp32, bf16 or fp16.  [default: fp32]")

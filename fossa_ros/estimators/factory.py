@@ -14,7 +14,6 @@ from typing import Any
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.estimator import Estimator
-from fossa_ros.estimators.shipped import SHIPPED
 
 GROUP = "fossa_ros.estimators"
 BUILT_IN = ("auto", "classical", "lens_aware", "fossa")
@@ -36,8 +35,7 @@ def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator
 
     Args:
         name: one of ``ESTIMATORS``. ``auto`` is ``classical`` on a CPU, where it is several times as fast as the
-            networks. On a GPU it is ``fossa`` if the options name a published model or a checkpoint, else
-            ``lens_aware``, which is more accurate than the small model that ships.
+            networks. On a GPU it is ``fossa`` if the options name a checkpoint, else ``lens_aware``.
         options: ``NETWORK_OPTIONS`` as ``fossa_ros.estimators.fossa.create_predictor`` explains them, for ``fossa``
             and for ``auto``, which drops those that its choice does not have; ``checkpoint`` and ``device`` for
             ``lens_aware``. None means the default.
@@ -71,8 +69,7 @@ def create_estimator(name: str = DEFAULT_ESTIMATOR, **options: Any) -> Estimator
 def _automatic(options: dict[str, Any]) -> str:
     if options.get("device") == "cpu" or not gpu_available():
         return "classical"
-    published = options.get("checkpoint") or options.get("model", "nano") not in SHIPPED
-    return "fossa" if published else "lens_aware"
+    return "fossa" if options.get("checkpoint") else "lens_aware"
 
 
 def _from_entry_point(name: str) -> Estimator:

@@ -5,6 +5,5 @@ from __future__ import annotations
 from pathlib import Path
 
 SHIPPED = {
-    "nano": Path(__file__).parent / "fossa" / "weights" / "nano.safetensors",
     "lens_aware": Path(__file__).parent / "lens_aware" / "weights" / "lens_aware.safetensors",
 }

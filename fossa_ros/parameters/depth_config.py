@@ -21,17 +21,17 @@ class EstimatorConfig:
 
     name: str = parameter(
         DEFAULT_ESTIMATOR,
-        "What turns a focus stack into depth: auto is classical on a CPU; on a GPU it is fossa if model or checkpoint "
-        "names a published network, else lens_aware; lens_aware is the most accurate on scenes with bare surfaces, "
+        "What turns a focus stack into depth: auto is classical on a CPU; on a GPU it is fossa if there is a "
+        "checkpoint, else lens_aware; lens_aware is the most accurate on scenes with bare surfaces, "
         "and six times as slow as classical on a CPU; other packages can add theirs",
         choices=ESTIMATORS,
         name="estimator",
     )
-    model: Literal["vits", "vitb", "vitl", "nano"] = parameter("nano", "FOSSA network, for estimator fossa and auto")
+    model: Literal["vits", "vitb", "vitl"] = parameter("vits", "FOSSA network, for estimator fossa and auto")
     checkpoint: str | None = parameter(
         None,
         "Weights of the network: a file, or for FOSSA a name on the Hugging Face hub that fossa weights fetch has "
-        "fetched; empty for those included, of nano and lens_aware",
+        "fetched; empty for those included, of lens_aware",
     )
     device: str | None = parameter("auto", "Where the network runs: auto, cpu, cuda or cuda:N")
     precision: Literal["fp32", "bf16", "fp16"] = parameter("fp32", "Arithmetic of the network")

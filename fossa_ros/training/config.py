@@ -18,7 +18,7 @@ class TrainingConfig:
 
     Attributes:
         model: network to train, a name of ``create_model``.
-        architecture: fields of ``NanoConfig`` that differ from the default; nano only.
+        architecture: fields of ``ViTConfig`` that differ from those of the model.
         weights: checkpoint to start from; None starts from random weights.
         seed: seed of all random numbers.
         steps: optimiser steps of the whole run.
@@ -40,14 +40,13 @@ class TrainingConfig:
         weight_decay: weight decay of matrices and kernels.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, which are evaluated and shipped.
-        focus_dropout: share of the stacks whose focus distances are hidden from stack attention.
         precision: ``fp32`` or ``bf16`` (autocast).
         loss: weights of the losses.
         rgbd: additional sources of stacks, ``{layout: folder}``, see ``fossa_ros.training.rgbd``.
         rgbd_share: share of the blocks from these sources.
     """
 
-    model: str = "nano"
+    model: str = "vits"
     architecture: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     seed: int = 0
@@ -70,16 +69,14 @@ class TrainingConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.998
-    focus_dropout: float = 0.15
     precision: str = "fp32"
-    loss: LossWeights = field(default_factory=lambda: LossWeights(log=1.0, planes=0.3, edges=0.3, scores=0.3))
+    loss: LossWeights = field(default_factory=lambda: LossWeights(log=1.0, planes=0.3, edges=0.3))
     rgbd: dict[str, str] = field(default_factory=dict)
     rgbd_share: float = 0.5
 
     def __post_init__(self) -> None:
         checks = (
             (self.model in MODELS, f"model must be one of {', '.join(MODELS)}"),
-            (not self.architecture or self.model == "nano", "architecture is for model nano"),
             (self.steps > 0 and self.batch > 0 and self.block > 0 and self.pool > 0 and self.reuse > 0, "steps, batch, "
              "block, pool and reuse must be above 0"),
             (16 <= self.crop <= self.side, "crop must be from 16 to side"),
@@ -89,7 +86,6 @@ class TrainingConfig:
             (0 < self.learning_rate < 1, "learning_rate must be between 0 and 1"),
             (0 <= self.decay <= 1, "decay must be from 0 to 1"),
             (0 <= self.ema < 1, "ema must be from 0 to below 1"),
-            (0 <= self.focus_dropout <= 1, "focus_dropout must be from 0 to 1"),
             (self.precision in ("fp32", "bf16"), "precision must be fp32 or bf16"),
             (0 <= self.rgbd_share <= 1, "rgbd_share must be from 0 to 1"),
         )  # fmt: skip

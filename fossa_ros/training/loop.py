@@ -19,10 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import resolve_device
-from fossa_ros.estimators.fossa.factory import create_model
-from fossa_ros.estimators.fossa.nano import Nano, NanoConfig
-from fossa_ros.estimators.fossa.network import resize
+from fossa_ros.estimators.fossa.factory import MODELS, create_model
 from fossa_ros.estimators.fossa.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from fossa_ros.estimators.fossa.vit import ViTConfig
 from fossa_ros.io.documents import convert
 from fossa_ros.training.config import TrainingConfig
 from fossa_ros.training.losses import LossWeights, total_loss
@@ -36,7 +35,7 @@ from fossa_ros.training.state import load_state, save_state
 
 log = logging.getLogger(__name__)
 
-FINITE_FOCUS = 100.0  # canonical metres, to which focus distances are clipped for networks that take metres
+FINITE_FOCUS = 100.0  # canonical metres, to which focus distances are clipped
 
 
 class TrainingStep(nn.Module):
@@ -48,24 +47,17 @@ class TrainingStep(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
-    def forward(self, images: Tensor, disparity: Tensor, truth: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, disparity: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Return the losses of a batch, by name.
 
         Args:
             images: (B, N, 3, H, W) in 0..1.
             disparity: (B, N) disparities the planes are focused at, 1 / canonical metres.
             truth: (B, H, W) true disparity, NaN where unknown.
-            hidden: (B,) bool, stacks whose focus distances stack attention does not get; nano only.
         """
         stack = (images - self.mean) / self.std
-        size = tuple(stack.shape[3:])
-        focus = 1 / disparity
-        if not isinstance(self.model, Nano):
-            depth, volume = self.model(stack, focus.clamp_max(FINITE_FOCUS)), None
-        else:
-            volume = self.model.focus_volume(stack, focus, hidden)
-            depth = resize(volume.depth, size)
-        return total_loss(self.weights, depth.float(), truth, disparity, volume)
+        depth = self.model(stack, (1 / disparity).clamp_max(FINITE_FOCUS))
+        return total_loss(self.weights, depth.float(), truth, disparity)
 
 
 class Run:
@@ -95,7 +87,10 @@ class Run:
         self.step = 0
         self._restore()
         self._losses = TrainingStep(self.model, config.loss).to(self.device)
-        self._parallel = DistributedDataParallel(self._losses) if self.world > 1 else self._losses
+        self._parallel: nn.Module = self._losses
+        if self.world > 1:
+            # The published checkpoints have weights that the network does not use.
+            self._parallel = DistributedDataParallel(self._losses, find_unused_parameters=True)
 
     def train(self, until: int, *, workers: int = 0, after_step: Callable[[dict[str, float]], bool]) -> None:
         """Train up to step ``until`` or the end of the run.
@@ -132,8 +127,7 @@ class Run:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["factor"]
-        hidden = RandomSource(config.seed, 5, self.step, self.rank).rand(len(batch[0])) < config.focus_dropout
-        batch = [part.to(self.device, non_blocking=True) for part in (*batch, hidden)]
+        batch = [part.to(self.device, non_blocking=True) for part in batch]
         bf16 = config.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext():
             losses = self._parallel(*batch)
@@ -173,10 +167,8 @@ class Run:
 
 def initial_model(config: TrainingConfig) -> nn.Module:
     """Return the network of a run with its initial weights."""
-    if config.model == "nano" and config.architecture:
-        model = create_model(convert(config.architecture, NanoConfig, "architecture", only_known=True), device="cpu")
-    else:
-        model = create_model(config.model, device="cpu")
+    sizes = {**asdict(MODELS[config.model]), **config.architecture}
+    model = create_model(convert(sizes, ViTConfig, "architecture", only_known=True), device="cpu")
     if config.weights is not None:
         load_weights(model, config.weights)
     return model

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fossa_ros.estimators.fossa.focus_volume import FocusVolume, plane_spacing
-from fossa_ros.estimators.fossa.network import resize
-
+MIN_SPACING = 1e-3  # of the planes, 1 / canonical metres
 MAX_ERROR = 3.0  # plane spacings at which the error is clipped, since depth far outside the sweep cannot be learnt
 
 
@@ -23,7 +21,6 @@ class LossWeights:
         log: mean absolute difference of logarithms of depth.
         planes: mean absolute difference of disparity in plane spacings.
         edges: gradient matching of disparity in plane spacings, which far walls do not dominate.
-        scores: cross-entropy of the planes' weights against a hat around the true disparity; nano only.
     """
 
     silog: float = 0.0
@@ -31,12 +28,9 @@ class LossWeights:
     log: float = 0.0
     planes: float = 0.0
     edges: float = 0.0
-    scores: float = 0.0
 
 
-def total_loss(
-    weights: LossWeights, depth: Tensor, truth: Tensor, focus: Tensor, volume: FocusVolume | None
-) -> dict[str, Tensor]:
+def total_loss(weights: LossWeights, depth: Tensor, truth: Tensor, focus: Tensor) -> dict[str, Tensor]:
     """Return every loss with a weight, by name, and their weighted sum ``total``.
 
     Args:
@@ -44,7 +38,6 @@ def total_loss(
         depth: (B, 1, H, W) float32 predicted depth in canonical metres.
         truth: (B, H, W) float32 true disparity in 1 / canonical metres; NaN where unknown.
         focus: (B, N) disparities the planes are focused at.
-        volume: output of nano's head; None for other networks.
     """
     truth = truth[:, None]
     known = truth.isfinite() & (truth > 0)
@@ -58,15 +51,11 @@ def total_loss(
     if weights.log:
         parts["log"] = mean_over((depth * disparity).log().abs(), known)
     if weights.planes or weights.edges:
-        predicted = 1 / depth if volume is None else resize(volume.disparity, depth.shape[2:])
-        residual = (predicted - disparity) / spacing
+        residual = (1 / depth - disparity) / spacing
         if weights.planes:
             parts["planes"] = mean_over(residual.abs().clamp_max(MAX_ERROR), known)
         if weights.edges:
             parts["edges"] = gradient_matching(residual, known)
-    if weights.scores and volume is not None:
-        half = tuple(-(-side // 2) for side in truth.shape[2:])
-        parts["scores"] = score_entropy(resize_nearest(volume.scores, half), truth[..., ::2, ::2], focus)
     parts["total"] = sum(getattr(weights, name) * value for name, value in parts.items())
     return parts
 
@@ -98,35 +87,7 @@ def gradient_matching(residual: Tensor, known: Tensor, scales: int = 2) -> Tenso
     return total
 
 
-def hat_target(truth: Tensor, focus: Tensor) -> Tensor:
-    """Return (B, N, h, w) target weights: the planes on both sides of the (B, 1, h, w) true disparity, linearly.
-
-    Beyond the outermost plane, that plane has weight 1.
-    """
-    order = focus.argsort(1)
-    planes = focus.gather(1, order)
-    inside = truth[:, 0].clamp(planes[:, :1, None], planes[:, -1:, None]).flatten(1)  # (B, h w)
-    if planes.shape[1] == 1:
-        return torch.ones_like(truth)
-    above = torch.searchsorted(planes, inside.contiguous()).clamp(1, planes.shape[1] - 1)
-    low, high = planes.gather(1, above - 1), planes.gather(1, above)
-    share = (inside - low) / (high - low).clamp_min(1e-9)
-    target = torch.zeros(len(focus), planes.shape[1], inside.shape[1], device=truth.device)
-    target.scatter_(1, above[:, None], share[:, None])
-    target.scatter_(1, above[:, None] - 1, 1 - share[:, None])
-    back = order.argsort(1)[:, :, None].expand_as(target)
-    return target.gather(1, back).unflatten(2, truth.shape[2:])
-
-
-def score_entropy(scores: Tensor, truth: Tensor, focus: Tensor) -> Tensor:
-    """Return the mean over known pixels of -sum(target * score); scores are (B, N, h, w) log weights."""
-    known = truth.isfinite() & (truth > 0)
-    target = hat_target(torch.where(known, truth, 1.0), focus)
-    return mean_over(-(target * scores).sum(1, keepdim=True), known)
-
-
-def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resample (B, C, h, w) maps to a size, which differs if nano padded the images to multiples of 16."""
-    if tuple(maps.shape[2:]) == tuple(size):
-        return maps
-    return torch.nn.functional.interpolate(maps, size=size, mode="nearest")
+def plane_spacing(disparity: Tensor) -> Tensor:
+    """Return the (B,) mean difference between neighbouring planes of (B, N) disparities."""
+    span = disparity.amax(1) - disparity.amin(1)
+    return (span / max(disparity.shape[1] - 1, 1)).clamp_min(MIN_SPACING)

@@ -1,7 +1,7 @@
 """The optimisers of a run: AdamW for all weights, or Muon for matrices and AdamW for the rest.
 
 Muon: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. torch.optim.Muon (since 2.9) supports only two
-dimensions and computes in bfloat16; most weights of nano are convolution kernels, and CPUs are slow in bfloat16.
+dimensions and computes in bfloat16; most weights of lens_aware are convolution kernels, and CPUs are slow in bfloat16.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.fossa.hub import HUB_FILE, cached_checkpoint, repository_of
-from fossa_ros.estimators.shipped import SHIPPED
 
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 MAX_NAMED = 3  # keys that an error message lists
@@ -21,20 +20,18 @@ MAX_NAMED = 3  # keys that an error message lists
 Weights = Mapping[str, Tensor] | str | PathLike
 
 
-def chosen_checkpoint(model: str, checkpoint: Weights | None) -> Weights:
-    """Return ``checkpoint``, or the weights that ship with the package if it is None or empty.
+def required(model: str, checkpoint: Weights | None) -> Weights:
+    """Return ``checkpoint``.
 
     Raises:
-        InputError: ``checkpoint`` is empty, and no weights ship for this model.
+        InputError: it is None or empty; no weights of FOSSA ship with this package.
     """
-    if checkpoint:
-        return checkpoint
-    if model != "nano":
+    if not checkpoint:
         raise InputError(
             f"Model {model} has no weights in this package; give checkpoint, a .pth or .safetensors file or a hub name "
-            "such as fossa-vits, or model nano."
+            "such as fossa-vits, or choose estimator lens_aware, whose weights are included."
         )
-    return SHIPPED[model]
+    return checkpoint
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:

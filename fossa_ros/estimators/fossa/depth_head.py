@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fossa_ros.estimators.fossa.network import resize
+from fossa_ros.estimators.fossa.resampling import resize
 
 
 class ResidualConvUnit(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,21 +13,20 @@ from fossa_ros.core import optics
 from fossa_ros.core.all_in_focus import compose_all_in_focus
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap, FocusStack
-from fossa_ros.estimators.agreement import agreement_confidence
 from fossa_ros.estimators.estimator import Estimator
-from fossa_ros.estimators.fossa.checkpoints import Weights, chosen_checkpoint
+from fossa_ros.estimators.fossa.checkpoints import Weights, required
 from fossa_ros.estimators.fossa.confidence import bracketing_confidence
 from fossa_ros.estimators.fossa.cuda_graphs import GraphedCall
 from fossa_ros.estimators.fossa.devices import PRECISIONS, describe_device, gpu_memory, resolve_device
 from fossa_ros.estimators.fossa.factory import create_model
-from fossa_ros.estimators.fossa.network import DepthNetwork
 from fossa_ros.estimators.fossa.preprocessing import normalise
+from fossa_ros.estimators.fossa.vit import Fossa
 
 
 class Predictor(Estimator):
     """Estimate depth from focus stacks with one of the networks."""
 
-    def __init__(self, model: DepthNetwork, *, name: str = "fossa", compile: bool = False):
+    def __init__(self, model: Fossa, *, name: str = "fossa", compile: bool = False):
         """Wrap a network of ``create_model``.
 
         Args:
@@ -43,7 +42,7 @@ class Predictor(Estimator):
         self.device = next(model.parameters()).device
         if compile and self.device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
             raise InputError("compile on a CPU needs a C++ compiler; install g++ or set compile to false.")
-        self._call: Callable[..., Sequence[Tensor | None]] = self._run
+        self._call: Callable[..., Tensor] = self._run
         if compile:
             self._call = torch.compile(self._call, dynamic=False)
         if self.device.type == "cuda":
@@ -57,15 +56,11 @@ class Predictor(Estimator):
         Raises:
             InputError: a stack without intrinsics, or focused at infinity, which the network cannot take.
         """
-        return self._depth_map(stack, *self.prediction(stack))
+        return self._depth_map(stack, self.depth(stack))
 
     def estimate_unrounded(self, stack: FocusStack, images: np.ndarray) -> DepthMap:
         """Do the same with (N, H, W, 3) float32 planes in 0..255 that were not rounded to 8 bits."""
-        return self._depth_map(stack, *self.prediction(stack, images))
-
-    def depth(self, stack: FocusStack) -> np.ndarray:
-        """Return ``estimate``'s depth alone: (H, W) float32 metres, NaN where unknown."""
-        return self.prediction(stack)[0]
+        return self._depth_map(stack, self.depth(stack, images))
 
     @property
     def description(self) -> str:
@@ -82,8 +77,8 @@ class Predictor(Estimator):
         with torch.inference_mode():
             self._call(self._pinned(images), torch.linspace(1.0, 2.0, planes)[None])
 
-    def prediction(self, stack: FocusStack, images: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return (H, W) metres, NaN where unknown, and the (H, W) confidence that the network itself has, if any.
+    def depth(self, stack: FocusStack, images: np.ndarray | None = None) -> np.ndarray:
+        """Return ``estimate``'s depth alone: (H, W) float32 metres, NaN where unknown.
 
         ``images`` are those of ``estimate_unrounded``; by default the planes of the stack.
         """
@@ -92,7 +87,7 @@ class Predictor(Estimator):
                 "FOSSA needs the camera's intrinsics for metric depth; give K in stack.json, --fx on the command line, "
                 "or a calibrated camera_info."
             )
-        if self.model.finite_focus and not np.isfinite(stack.focus_distances).all():
+        if not np.isfinite(stack.focus_distances).all():
             raise InputError(
                 "A plane is focused at infinity, which this network cannot take; give a finite focus distance, "
                 "such as the lens's hyperfocal distance, or leave the plane out."
@@ -101,27 +96,21 @@ class Predictor(Estimator):
         focus = torch.from_numpy(stack.focus_distances * scale).float()[None]
         pixels = self._pinned(torch.from_numpy(np.ascontiguousarray(stack.images() if images is None else images)))
         with torch.inference_mode():
-            depth, confidence = self._call(pixels, focus)
-            metres = (depth[0, 0] / scale).cpu().numpy()
+            metres = (self._call(pixels, focus)[0, 0] / scale).cpu().numpy()
         metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
-        return metres, None if confidence is None else confidence[0, 0].cpu().numpy()
+        return metres
 
-    def _run(self, images: Tensor, focus: Tensor) -> Sequence[Tensor | None]:
-        """Map (N, H, W, 3) pixels in 0..255 and (1, N) canonical focus distances to a prediction."""
-        return tuple(self.model.predict(normalise(images)[None], focus))
+    def _run(self, images: Tensor, focus: Tensor) -> Tensor:
+        """Map (N, H, W, 3) pixels in 0..255 and (1, N) canonical focus distances to (1, 1, H, W) canonical depth."""
+        return self.model(normalise(images)[None], focus)
 
     def _pinned(self, images: Tensor) -> Tensor:
         return images.pin_memory() if self.device.type == "cuda" else images
 
-    def _depth_map(self, stack: FocusStack, metres: np.ndarray, confidence: np.ndarray | None) -> DepthMap:
-        if confidence is None:
-            confidence = bracketing_confidence(metres, stack.focus_distances)
-        else:
-            # nano is sure of much that it gets wrong; images that contradict its depth tell.
-            confidence = agreement_confidence(stack, metres)
+    def _depth_map(self, stack: FocusStack, metres: np.ndarray) -> DepthMap:
         return DepthMap(
             depth=metres,
-            confidence=confidence,
+            confidence=bracketing_confidence(metres, stack.focus_distances),
             sharp_image=lambda: compose_all_in_focus(stack, metres),
             K=stack.K,
             stamp_ns=stack.stamp_ns,
@@ -131,7 +120,7 @@ class Predictor(Estimator):
 
 def create_predictor(
     *,
-    model: str = "nano",
+    model: str = "vits",
     checkpoint: Weights | None = None,
     device: str = "auto",
     precision: str = "fp32",
@@ -140,17 +129,15 @@ def create_predictor(
     """Return a predictor with trained weights: the ``fossa`` of ``create_estimator``.
 
     Args:
-        model: ``vits``, ``vitb``, ``vitl`` or ``nano``.
-        checkpoint: its weights: a ``.pth`` or ``.safetensors`` file, or a hub name such as ``fossa-vits``. None or
-            empty selects the weights that ship with the package, which only ``nano`` has.
+        model: ``vits``, ``vitb`` or ``vitl``.
+        checkpoint: its weights: a ``.pth`` or ``.safetensors`` file, or a hub name such as ``fossa-vits``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         compile: compile the network with ``torch.compile``.
 
     Raises:
-        InputError: no checkpoint where none ships, or anything that ``create_model`` and ``Predictor`` refuse.
+        InputError: no checkpoint, or anything that ``create_model`` and ``Predictor`` refuse.
     """
     where = resolve_device(device)
-    weights = chosen_checkpoint(model, checkpoint)
-    network = create_model(model, device=where, precision=precision, weights=weights)
+    network = create_model(model, device=where, precision=precision, weights=required(model, checkpoint))
     return Predictor(network, name=f"fossa-{model}", compile=compile)

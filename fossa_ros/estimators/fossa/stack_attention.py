@@ -23,11 +23,8 @@ class FocusEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(1, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
     def forward(self, focus: Tensor) -> Tensor:
-        """Map (...) distances to (..., dim); in training, NaN stands for a hidden distance and gives zeros."""
-        if not self.training:
-            return self.scale * self.mlp(focus[..., None].to(self.scale.dtype))
-        known = focus.isfinite()[..., None]
-        return known * self.scale * self.mlp(focus.nan_to_num(0.0)[..., None].to(self.scale.dtype))
+        """Map (...) distances to (..., dim)."""
+        return self.scale * self.mlp(focus[..., None].to(self.scale.dtype))
 
 
 class PlaneAttention(nn.Module):
@@ -42,13 +39,9 @@ class PlaneAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.fd_encoder = FocusEmbedding(dim)
 
-    def condition(self, h: Tensor, embedding: Tensor) -> Tensor:
-        """Add the embedded focus distances to the tokens."""
-        return h + embedding
-
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         """Transform (B, N, T, dim) tokens given the (B, N, 1, dim) embedded focus distances."""
-        h = self.condition(h, embedding)
+        h = h + embedding
         batch = len(h)
 
         def split(x: Tensor) -> Tensor:  # (B, N, T, dim) to (B * T, heads, N, dim / heads)
@@ -56,19 +49,6 @@ class PlaneAttention(nn.Module):
 
         mixed = F.scaled_dot_product_attention(split(self.to_q(h)), split(self.to_k(h)), split(self.to_v(h)))
         return self.to_out[0](mixed.unflatten(0, (batch, -1)).permute(0, 3, 1, 2, 4).flatten(3))
-
-
-class FilmAttention(PlaneAttention):
-    """An ablation of the paper: the focus distance scales and shifts the tokens (FiLM) instead of being added."""
-
-    def __init__(self, dim: int, heads: int):
-        super().__init__(dim, heads)
-        self.fd_encoder = FocusEmbedding(2 * dim)
-
-    def condition(self, h: Tensor, embedding: Tensor) -> Tensor:
-        """Scale and shift the tokens by the two halves of the embedding."""
-        gain, shift = embedding.chunk(2, dim=-1)
-        return h * (1 + gain) + shift
 
 
 class GatedGelu(nn.Module):
@@ -99,10 +79,9 @@ class FeedForward(nn.Module):
 class PlaneTransformer(nn.Module):
     """Two attentions across the planes and a feed-forward network, each on a normalised residual branch."""
 
-    def __init__(self, dim: int, heads: int, film: bool):
+    def __init__(self, dim: int, heads: int):
         super().__init__()
-        attention = FilmAttention if film else PlaneAttention
-        self.attention_blocks = nn.ModuleList(attention(dim, heads) for _ in range(2))
+        self.attention_blocks = nn.ModuleList(PlaneAttention(dim, heads) for _ in range(2))
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
         self.ff = FeedForward(dim)
         self.ff_norm = nn.LayerNorm(dim)
@@ -117,11 +96,11 @@ class PlaneTransformer(nn.Module):
 class StackAttention(nn.Module):
     """Mix the patch tokens of a stack's planes, position by position, and add the result to them."""
 
-    def __init__(self, dim: int, heads: int = 8, groups: int = 32, film: bool = False):
+    def __init__(self, dim: int, heads: int = 8, groups: int = 32):
         super().__init__()
         self.norm = nn.GroupNorm(groups, dim, eps=1e-6)
         self.proj_in = nn.Linear(dim, dim)
-        self.transformer_blocks = nn.ModuleList([PlaneTransformer(dim, heads, film)])
+        self.transformer_blocks = nn.ModuleList([PlaneTransformer(dim, heads)])
         self.proj_out = nn.Linear(dim, dim)
         # Untrained, frames do not affect each other.
         nn.init.zeros_(self.proj_out.weight)

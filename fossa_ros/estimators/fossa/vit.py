@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from fossa_ros.estimators.fossa.depth_head import DepthHead
 from fossa_ros.estimators.fossa.encoder import PATCH, Encoder
-from fossa_ros.estimators.fossa.network import DepthNetwork, Prediction, resize
+from fossa_ros.estimators.fossa.resampling import resize
 
 SHORT_EDGE = 518  # px
 
@@ -41,10 +42,11 @@ VITB = ViTConfig(768, 12, 12, (2, 5, 8, 11), 128, (96, 192, 384, 768))
 VITL = ViTConfig(1024, 24, 16, (4, 11, 17, 23), 256, (256, 512, 1024, 1024))
 
 
-class Fossa(DepthNetwork):
-    """FOSSA with a DINOv2 encoder. Attribute names are those of the published checkpoints."""
+class Fossa(nn.Module):
+    """FOSSA with a DINOv2 encoder: ``depth = model(stack, focus)``.
 
-    finite_focus = True  # the focus embedding takes metres
+    Attribute names are those of the published checkpoints.
+    """
 
     def __init__(self, config: ViTConfig):
         super().__init__()
@@ -52,14 +54,24 @@ class Fossa(DepthNetwork):
         self.pretrained = Encoder(c.dim, c.depth, c.heads, c.taps, c.stack_blocks, c.fuse_block)
         self.depth_head = DepthHead(c.dim, c.features, c.channels)
 
-    def predict(self, stack: Tensor, focus: Tensor) -> Prediction:
-        """Estimate (B, 1, H, W) canonical depth of a (B, N, 3, H, W) stack focused at (B, N) canonical metres."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type that weights and activations have."""
+        return next(self.parameters()).dtype
+
+    def forward(self, stack: Tensor, focus: Tensor) -> Tensor:
+        """Return (B, 1, H, W) float32 depth along the optical axis in canonical metres, positive.
+
+        Args:
+            stack: (B, N, 3, H, W) float32 RGB, normalised with the ImageNet mean and standard deviation.
+            focus: (B, N) float32 focus distances in canonical metres: metres times width / max(fx, fy), all finite.
+        """
         size = stack.shape[3:]
         height, width = network_size(*size)
         frames = resize(stack.flatten(0, 1), (height, width)).to(self.dtype)
         taps = self.pretrained(frames.unflatten(0, stack.shape[:2]), focus)
         depth = self.depth_head(taps, (height // PATCH, width // PATCH), (height, width))
-        return Prediction(resize(depth, size), None)
+        return resize(depth, size)
 
 
 def network_size(height: int, width: int) -> tuple[int, int]:
