@@ -76,22 +76,22 @@ def likely_softness(
     """
     if most == 0.0:
         return 0.0
-    strongest = _strongest(moments, len(focus), SAMPLES)
+    strongest = _strongest(moments, len(focus))
     kind = _spectrum_kind(steepness.ravel()[strongest])
     samples = [(float(STEEPNESS[k]), np.ascontiguousarray(moments[:, strongest[kind == k]])) for k in np.unique(kind)]
     known = [softness for softness in SOFTNESS if softness <= most]
-    lens = tuple(levels[::2].tolist()), tuple(focus.tolist()), tuple(gains.tolist())
+    levels = levels[::2]  # fine enough to rank the values
     likelihood = [
-        sum(_products(each, _hypothesis_weights(*lens, softness, slope)).max(axis=1).sum() for slope, each in samples)
+        sum(hypothesis_scores(each, slope, levels, focus, gains, softness).max(axis=1).sum() for slope, each in samples)
         for softness in known
     ]
     return known[int(np.argmax(likelihood))]
 
 
-def _strongest(moments: np.ndarray, planes: int, count: int) -> np.ndarray:
-    """Return the indices of the ``count`` pixels with the most texture in the finest octave."""
+def _strongest(moments: np.ndarray, planes: int) -> np.ndarray:
+    """Return the indices of the ``SAMPLES`` pixels with the most texture in the finest octave."""
     texture = np.abs(moments[:planes]).sum(axis=0)
-    return np.argpartition(texture, -min(count, texture.size))[-count:]
+    return np.argpartition(texture, -min(SAMPLES, texture.size))[-SAMPLES:]
 
 
 def _spectrum_kind(steepness: np.ndarray) -> np.ndarray:
@@ -105,13 +105,12 @@ def estimate_blur_gains(
     levels: np.ndarray,
     focus: np.ndarray,
     softness: float = 0.0,
-    samples: int = SAMPLES,
 ) -> np.ndarray:
     """Return the (N,) blur radius per dioptre (px / D) of an unknown lens: the gain that explains the stack best.
 
     The depth of every pixel is free: the likelihood of a gain is the sum over pixels of that of their best depth.
     """
-    strongest = _strongest(moments, len(focus), samples)
+    strongest = _strongest(moments, len(focus))
     levels = levels[::2]  # fine enough to rank the gains
     sample, usual = np.ascontiguousarray(moments[:, strongest]), np.median(steepness.ravel()[strongest])
     likelihood = np.array(

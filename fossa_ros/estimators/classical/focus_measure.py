@@ -20,6 +20,7 @@ from fossa_ros.estimators.classical.bands import (
     gaussian,
     next_octave,
 )
+from fossa_ros.estimators.classical.blur_model import soft_transfer
 
 FLICKER_GRID = 32, 24  # px, columns and rows of the reduced images by which brightness is compared
 MOST_FLICKER = 2.0  # ratio of brightness that is equalised; beyond it the sensor clips, or hardly sees
@@ -158,7 +159,8 @@ def _soft_edges() -> tuple[np.ndarray, np.ndarray]:
     """Return slope and bend of the spectrum of edges at the variances halfway between those of ``SOFTNESS``."""
     middles = [math.sqrt((below**2 + above**2) / 2) for below, above in pairwise(SOFTNESS)]
     bands = band_transfer() ** 2 * RADIAL_FREQUENCIES ** (1.0 - EDGE_SLOPE)
-    finest, middle, coarse = np.log(bands @ np.exp(-(np.outer(RADIAL_FREQUENCIES, middles) ** 2)))
+    soft = np.stack([soft_transfer(softness) for softness in middles], axis=1)
+    finest, middle, coarse = np.log(bands @ soft**2)
     return middle - finest, 2 * middle - finest - coarse
 
 
