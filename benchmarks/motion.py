@@ -4,6 +4,7 @@ The sweeps are those of ``benchmarks/moving_sweeps.py``: half of them stand stil
 errors; in the others the camera or an object moves by a known amount. docs/motion.md holds the figures.
 
     python benchmarks/motion.py [--sweeps 2000] [--cache DIR] [--out DIR]
+    python benchmarks/motion.py --knocks-only  # whether sweeps are still again after a knock
 
 Writes ``motion.md`` with the tables and ``roc.png``.
 """
@@ -40,6 +41,7 @@ from matplotlib import pyplot as plt
 SCENES = 20
 PX_AT_640 = 12.0  # of global motion, for which repair must work
 REFUSED = ("rejected", "unknown")
+AT_REST_PX = 0.2  # of true misalignment, after a knock
 
 
 def drawn(pool: ScenePool, seed: int, cache: Path | None) -> MovingSweep:
@@ -192,6 +194,43 @@ def scene_rows(scene: int, sweeps: int, cache: Path | None) -> list[dict]:
     cv2.setNumThreads(1)
     pool = ScenePool(SCENES)
     return [compare_with_truth(drawn(pool, seed, cache), seed) for seed in range(scene, sweeps, SCENES)]
+
+
+def knock_rows(scene: int, knocks: int) -> list[dict]:
+    """Check the sweeps around the knocks of one scene: the task of one process."""
+    cv2.setNumThreads(1)
+    pool = ScenePool(SCENES)
+    rows = []
+    for seed in range(scene, knocks, SCENES):
+        stacks, misalignment = pool.knocked(seed)
+        check = MotionCheck()
+        for number, (stack, true) in enumerate(zip(stacks, misalignment, strict=True)):
+            found = check.check(stack)
+            rows.append(
+                {
+                    "after": number - int(np.argmax(misalignment > AT_REST_PX)),
+                    "true_px": float(true),
+                    "px": found.motion_px,
+                    "verdict": found.verdict,
+                }
+            )
+    return rows
+
+
+def knock_summary(rows: list[dict]) -> str:
+    """Return how sweeps are judged before, during and after knocks."""
+    rest = [row for row in rows if row["true_px"] <= AT_REST_PX]
+    parts = {
+        "at rest, before the knock": [row for row in rest if row["after"] < 0],
+        "misaligned by more than 1.5 px": [row for row in rows if row["true_px"] > MotionConfig.still_px],
+        "at rest, after the knock": [row for row in rest if row["after"] > 0],
+    }
+    lines = []
+    for name, some in parts.items():
+        px = np.array([row["px"] for row in some])
+        still = _share(some, lambda row: row["verdict"] == "still")
+        lines.append([name, still, *(f"{each:.2f}" for each in (px.mean(), *np.percentile(px, (50, 95, 100))))])
+    return table(["sweeps", "still", "px found: mean", "p50", "p95", "largest"], lines)
 
 
 def roc(rows: list[dict]) -> tuple[np.ndarray, np.ndarray, float]:
@@ -354,9 +393,17 @@ def _rms(rows, name) -> float:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/motion"), show_default=True)
 @click.option("--movers-only", is_flag=True, help="Compare only masks, flow and memory.")
 @click.option("--follow-share", default=0.2, show_default=True, help="Largest mover that flow aligns there.")
+@click.option("--knocks-only", is_flag=True, help="Check only sweeps around knocks.")
+@click.option("--knocks", default=120, show_default=True, help="Knocks there.")
 @click.option("--cost-only", is_flag=True, help="Measure only the time of a check.")
-def main(sweeps, scenes, jobs, cache, out, movers_only, follow_share, cost_only):
+def main(sweeps, scenes, jobs, cache, out, movers_only, follow_share, knocks_only, knocks, cost_only):
     """Check sweeps with known motion, and measure the time of a check."""
+    if knocks_only:
+        with Progress() as bar, ProcessPoolExecutor(jobs) as pool:
+            futures = [pool.submit(knock_rows, scene, knocks) for scene in range(scenes)]
+            rows = [row for future in bar.track(futures, description="Scenes") for row in future.result()]
+        click.echo(knock_summary(rows))
+        return
     if movers_only:
         click.echo(compare_movers(sweeps, follow_share, cache))
         return

@@ -68,6 +68,10 @@ class Motion(StrEnum):
     SMALL_MOVER = "small mover"
 
 
+KNOCKED = 14
+"""Sweeps of `ScenePool.knocked`, ..."""
+QUIET = 3
+"""... of which this many begin before the knock."""
 CAMERA_TURNS = (Motion.DRIFT, Motion.VIBRATION, Motion.BUMP, Motion.TURN)
 OBJECT_MOVES = (Motion.CROSSING, Motion.SMALL_MOVER)
 
@@ -142,6 +146,14 @@ class ScenePool:
             share = [0.4, 0.05, 0.08, 0.08, 0.08, 0.08, 0.05, 0.1, 0.08]
             motion = kinds[rng.choice(len(kinds), p=share)]
         return _Drawing(self, seed, motion, rng).sweep()
+
+    def knocked(self, seed: int) -> tuple[list[FocusStack], np.ndarray]:
+        """Draw successive sweeps of a camera at rest that is knocked during the fourth or before it.
+
+        Returns:
+            KNOCKED sweeps, and (KNOCKED,) largest true misalignment of each, px at network resolution.
+        """
+        return _Drawing(self, seed, Motion.BUMP, np.random.default_rng([seed, 23])).knocked()
 
     def at_focus(self, seed: int, motion: Motion, taken_at: Sequence[int], moves: bool) -> FocusStack:
         """Take a sweep of the scene and sensor of ``draw(seed, motion)`` with a still camera.
@@ -267,6 +279,21 @@ class _Drawing:
         self.errs = rng.random() < 0.5
         self.mover_path = None
         return self.pool.seeds[self.seed % len(self.pool.seeds)]
+
+    def knocked(self) -> tuple[list[FocusStack], np.ndarray]:
+        rng, seed = self.rng, self._begin()
+        axis = rng.normal(0, 1, 3) * [1, 1, 0.3]
+        swing = np.exp(rng.uniform(np.log(5), np.log(75))) / (CAMERA.fx * NETWORK_SCALE)
+        at = _times()[0] + SWEEP_PERIOD * rng.uniform(0, 1)
+        rotation = axis / np.linalg.norm(axis) * swing
+        path = bump(at, rotation, frequency=rng.uniform(3, 8), decay=rng.uniform(0.05, 0.25))
+        stacks, misalignment = [], []
+        for number in range(KNOCKED):
+            since = SWEEP_PERIOD * (number - QUIET)
+            stacks.append(self._stack(seed, path, since, True, backwards=number % 2 == 1))
+            seen = [path(since).inverse() @ path(since + time) for time in _times()]
+            misalignment.append(max(_displacement(pose, self.pool.depth(seed)) for pose in seen))
+        return stacks, np.array(misalignment)
 
     def at_focus(self, taken_at: Sequence[int], moves: bool) -> FocusStack:
         seed = self._begin()

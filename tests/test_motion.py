@@ -78,6 +78,35 @@ def test_still_sweeps_are_still_despite_noise_flicker_and_focus_error():
             assert result.motion_px < 1.0 and result.moving_share < 0.02
 
 
+@pytest.mark.parametrize("focal_length", [300.0 * renders.NETWORK_SCALE, np.inf], ids=["known", "unknown"])
+def test_the_motion_of_a_homography_is_the_inverse_of_the_homography_of_a_motion(focal_length):
+    tiling = Tiling((240, 320), focal_length)
+    rng = np.random.default_rng(0)
+    for pixels in (0.3, 3.0, 20.0):
+        for _ in range(10):
+            amounts = rng.uniform(-pixels, pixels, 8) * [1, 1, 1, 1, 0.2, 0.2, 0.2, 0.2]
+            assert tiling.motion(tiling.homography(amounts)) == pytest.approx(amounts, abs=0.005)
+
+
+@pytest.mark.parametrize("scene", [TABLE, CARDS])
+@pytest.mark.parametrize("phase", range(3))
+def test_sweeps_are_still_again_after_a_knock(scene, phase):
+    """A damped swing by up to 67 px ends within five sweeps; the planes of those after it must not stay shifted."""
+    rng = np.random.default_rng(phase)
+    check, count = MotionCheck(), len(renders.FOCUS)
+    for number in range(12):
+        times = np.maximum(np.arange(count) + count * (number - 2) + phase, 0) / 30
+        swing = 110 * np.exp(-times / 0.12) * np.sin(2 * np.pi * 3.7 * times)
+        views = [renders.turn(pixels, direction=0.6) for pixels in swing]
+        result = check.check(renders.sweep(scene, rng, views, backwards=number % 2 == 1))
+        moved = np.ptp(swing)
+        if moved > 3.0:
+            assert result.verdict != "still"
+        if moved < 0.3:
+            assert (result.verdict, result.reason) == ("still", ""), f"sweep {number}: {result.motion_px:.1f} px"
+            assert result.motion_px < 0.8
+
+
 def test_an_exposure_step_and_a_turn_between_sweeps_are_still():
     rng = np.random.default_rng(0)
     check = MotionCheck()
