@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,12 +14,15 @@ from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators import create_estimator
+from fossa_ros.estimators.evidence import reduced_evidence, stack_evidence
 from fossa_ros.estimators.lens_aware.estimator import (
+    BARE_WIDTH,
     LensAwareEstimator,
     hedged,
     padded,
     power_and_confidence,
     probability_of,
+    texture,
 )
 from fossa_ros.estimators.lens_aware.network import (
     EvidenceNetwork,
@@ -157,6 +161,25 @@ def test_any_size_number_and_order_of_planes(height, width, planes):
     assert 0.999 / nearest <= first.depth.min() and first.depth.max() <= 1.5
     assert first.confidence.min() >= 0 and first.confidence.max() <= 1
     np.testing.assert_allclose(first.depth, second.depth, rtol=1e-3)
+
+
+def test_a_bare_surface_of_a_wide_image_is_judged_at_the_width_of_the_training_scenes():
+    rng = np.random.default_rng(0)
+    image = np.full((360, 500, 3), 128, np.uint8)
+    image[:, :250] = rng.integers(0, 255, (360, 250, 1), np.uint8)
+    sharp = [image, cv2.GaussianBlur(image, (0, 0), 1.5), cv2.GaussianBlur(image, (0, 0), 3.0)]
+    planes = tuple(FocusPlane(each, distance) for each, distance in zip(sharp, (0.4, 0.6, 1.2), strict=True))
+    stack = FocusStack(planes, np.diag([500.0, 500.0, 1.0]), f_number=1.4, focal_length=0.025)
+    estimator = create_estimator("lens_aware", device="cpu")
+    found = estimator.estimate(stack)
+    fine = stack_evidence(stack, 32, 500)
+    bare = reduced_evidence(fine, stack, BARE_WIDTH)
+    textured = texture(fine)
+    assert textured[:, :200].min() > 0.9 and textured[:, 300:].max() < 0.1
+    for evidence, part in ((fine, np.s_[:, :200]), (bare, np.s_[:, 300:])):
+        power, confidence = (cv2.resize(each, (500, 360)) for each in estimator.posterior(evidence))
+        np.testing.assert_allclose(1 / found.depth[part], power[part], rtol=0.1)
+        np.testing.assert_allclose(found.confidence[part], confidence[part], atol=0.1)
 
 
 def test_on_another_device_nothing_is_made_on_the_cpu():

@@ -62,8 +62,22 @@ def stack_evidence(stack: FocusStack, levels: int, width: int) -> Evidence:
     images = focus_measure.reduced([stack.planes[i].image for i in order], width)
     gains = blur_model.known_blur_gains(stack, images[0].shape[1])
     gray = focus_measure.luminance(images)
-    scale = blur_scale(stack, ((gray.shape[1] + 1) // 2, (gray.shape[2] + 1) // 2))
-    return gray_evidence(gray, focus, None if gains is None else gains[order], levels, scale)
+    return gray_evidence(gray, focus, None if gains is None else gains[order], levels, _blur_scale(stack, gray))
+
+
+def reduced_evidence(evidence: Evidence, stack: FocusStack, width: int) -> Evidence:
+    """Return the evidence of the same planes reduced to ``width`` px, with the blur gains that are known by now.
+
+    Windows are as many pixels, so that they reach farther over the scene.
+
+    Args:
+        evidence: at a larger size.
+        stack: of which it is.
+        width: px, less than that of ``evidence.gray``.
+    """
+    gray = np.stack(focus_measure.reduced(list(evidence.gray), width))
+    gains = evidence.gains * np.float64(gray.shape[2] / evidence.gray.shape[2])
+    return gray_evidence(gray, evidence.focus, gains, len(evidence.levels), _blur_scale(stack, gray))
 
 
 def gray_evidence(
@@ -86,6 +100,10 @@ def gray_evidence(
     total, finest, peaks = depth_profile.log_likelihoods(moments, slopes, hypotheses, focus, gains, scale, softness)
     surfaces = regressed_surfaces(peaks, small_images(gray, slopes.shape), focus, hypotheses, CONFIG)
     return Evidence(hypotheses, total, finest, slopes, surfaces, gray, focus, gains, noise)
+
+
+def _blur_scale(stack: FocusStack, gray: np.ndarray) -> np.ndarray | None:
+    return blur_scale(stack, ((gray.shape[1] + 1) // 2, (gray.shape[2] + 1) // 2))
 
 
 def small_images(gray: np.ndarray, size: tuple[int, ...]) -> list[np.ndarray]:

@@ -10,17 +10,21 @@ from torch import Tensor
 
 from fossa_ros.core.all_in_focus import compose_all_in_focus
 from fossa_ros.core.resampling import enlarge_depth
-from fossa_ros.core.stack import DepthMap, FocusStack
+from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.estimators.calibration_curve import CLOSE
 from fossa_ros.estimators.estimator import Estimator
-from fossa_ros.estimators.evidence import Evidence, gray_evidence, stack_evidence
+from fossa_ros.estimators.evidence import Evidence, reduced_evidence, stack_evidence
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import describe_device, gpu_memory, resolve_device
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, by_rows, sharpened
 from fossa_ros.estimators.shipped import SHIPPED
 
-WIDTH = 640  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
+WIDTH = 512  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
+BARE_WIDTH = 320  # px, at which bare surfaces are judged in images wider than MOST_ALONE
+MOST_ALONE = 400  # px
+TEXTURED = 40.0  # log-likelihood of the best level, at which both widths count the same
+VICINITY = 0.00625  # of the width: standard deviation of the window over which that is averaged
 MULTIPLE = 16  # of the sides at half resolution
 
 
@@ -47,9 +51,13 @@ class LensAwareEstimator(Estimator):
         """
         evidence = stack_evidence(stack, self.network.config.levels, WIDTH)
         power, confidence = self.posterior(evidence)
+        if power.shape[1] > MOST_ALONE:
+            bare = self.posterior(reduced_evidence(evidence, stack, BARE_WIDTH))
+            power, confidence = blended((power, confidence), bare, texture(evidence))
         depth = 1.0 / power
         if depth.shape != stack.size:
-            depth, confidence = enlarge_depth(depth, stack.size), enlarge_depth(confidence, stack.size)
+            depth = enlarge_depth(depth, stack.size)
+            confidence = cv2.resize(confidence, stack.size[::-1], interpolation=cv2.INTER_LINEAR)
         return DepthMap(
             depth, confidence, lambda: compose_all_in_focus(stack, depth), stack.K, stack.stamp_ns, self.name
         )
@@ -66,11 +74,10 @@ class LensAwareEstimator(Estimator):
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Run once on planes without texture, so that buffers and kernels are there when the first stack comes."""
         height, width = (max(side, 2) for side in size)
-        scale = min(1.0, WIDTH / width)
-        gray = np.full((max(planes, 2), round(scale * height), round(scale * width)), 128.0, np.float32)
-        focus = np.linspace(2.0, 1.0, len(gray))
-        evidence = gray_evidence(gray, focus, np.full(len(gray), 4.0), self.network.config.levels)
-        self.posterior(evidence)
+        image = np.full((height, width, 3), 128, np.uint8)
+        distances = np.geomspace(0.5, 1.0, max(planes, 2))
+        same = tuple(FocusPlane(image, float(distance)) for distance in distances)
+        self.estimate(FocusStack(same, np.diag([width, width, 1.0]), f_number=1.4, focal_length=0.025))
 
     def posterior(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
         """Return (H, W) float32 dioptres and confidence at the size of the evidence's images."""
@@ -81,6 +88,28 @@ class LensAwareEstimator(Estimator):
             found = power_and_confidence(self.network, inputs, first, step)
         power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in found)
         return hedged(power, confidence, evidence.surfaces.power), confidence
+
+
+def texture(evidence: Evidence) -> np.ndarray:
+    """Return how much the texture around each pixel tells of depth, (H, W) float32 0..1 at the size of the images."""
+    peak = np.maximum(evidence.total.max(axis=0), 0.0)
+    size = evidence.gray.shape[:0:-1]
+    peak = cv2.resize(cv2.GaussianBlur(peak, None, VICINITY * size[0]), size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(peak**2 / (peak**2 + TEXTURED**2))
+
+
+def blended(
+    fine: tuple[np.ndarray, np.ndarray], bare: tuple[np.ndarray, np.ndarray], textured: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return power and confidence, (H, W) float32: ``fine`` where there is texture, else ``bare``, a smaller one.
+
+    The network sees a fixed number of pixels, and its training scenes were ``BARE_WIDTH`` px wide. In wider images it
+    does not see the edges of a bare wall, by which it would know how the wall lies. Texture, on the other hand, tells
+    more of depth where it has more pixels.
+    """
+    small = (cv2.resize(part, textured.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in bare)
+    power, confidence = (textured * part + (1 - textured) * other for part, other in zip(fine, small, strict=True))
+    return power, confidence
 
 
 def power_and_confidence(network: EvidenceNetwork, inputs: Inputs, first: float, step: float) -> tuple[Tensor, Tensor]:
@@ -110,12 +139,14 @@ def hedged(power: np.ndarray, confidence: np.ndarray, surfaces: np.ndarray) -> n
 def probability_of(logits: Tensor, position: Tensor, first: float, step: float) -> Tensor:
     """Return the posterior mass of the levels within ``CLOSE`` of the depth at ``position``; both are (B, 1, h, w).
 
-    Levels are bins of one step; a bin that the limits cut counts in part.
+    Levels are bins of one step; a bin that the limits cut counts in part. The first and the last bin do not count: they
+    hold all that is farther or nearer than the levels, which may be at any such depth.
     """
     levels = torch.arange(logits.shape[1], device=logits.device, dtype=torch.float32).view(1, -1, 1, 1)
     power = first + step * position
     lowest, highest = ((power / (1 + sign * CLOSE) - first) / step for sign in (1, -1))
     inside = (torch.minimum(highest, levels + 0.5) - torch.maximum(lowest, levels - 0.5)).clamp(0, 1)
+    inside[:, [0, -1]] = 0.0
     return (logits.softmax(1) * inside).sum(1, keepdim=True)
 
 
