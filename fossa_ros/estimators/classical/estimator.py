@@ -60,7 +60,7 @@ class ClassicalEstimator(Estimator):
         peaks = depth_profile.most_likely(moments, statistics.steepness, levels, focus, gains, scale, softness)
         small = [cv2.resize(image, half[::-1], interpolation=cv2.INTER_AREA) for image in images]
         surfaces = regressed_surfaces(peaks, small, focus, levels, config)
-        confidence = CALIBRATION(_confidence(surfaces) * surfaces.support)
+        confidence = CALIBRATION(_confidence(surfaces) * surfaces.support) * surfaces.within
 
         power = cv2.resize(surfaces.power, (width, height), interpolation=cv2.INTER_LINEAR)
         confidence = cv2.resize(confidence, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -19,6 +19,7 @@ POOLED = 4.0  # px at half resolution: standard deviation of the window over whi
 # Least precision around a pixel, in units of that of "somewhere about the planes", from which blur tells depth. The
 # smoothing averages over many pixels, so less than 1 is of use; images of 64x48 px with next to no blur have 0.2-0.3.
 TOLD = 0.35
+BARE = 0.05  # significance around a pixel, below which texture says nothing of its depth being beyond the levels
 AGREEING = 4.0  # pixels with independent errors that the smoothing averages
 UNTOLD = 0.25  # standard deviation of a depth that nothing tells, in units of the range of the levels
 
@@ -31,11 +32,14 @@ class Surfaces:
         power: (h, w) float32 dioptres, known everywhere.
         variance: (h, w) float32 of its error, D^2.
         support: (h, w) float32 in 0..1, how well a pixel is coupled to pixels with texture.
+        within: (h, w) float32 in 0..1, the share of the texture around a pixel whose depth is among the levels, and
+            not beyond their ends.
     """
 
     power: np.ndarray
     variance: np.ndarray
     support: np.ndarray
+    within: np.ndarray
 
 
 def regressed_surfaces(
@@ -51,12 +55,14 @@ def regressed_surfaces(
         config: settings of the classical estimator.
     """
     measured, precision, texture = peaks
+    beyond = np.where(_among(measured, levels), np.float32(0.0), texture)
+    within = 1.0 - gaussian(beyond, POOLED) / (gaussian(texture, POOLED) + BARE)
     texture = np.where(_tells_depth(precision, focus, levels), texture, np.float32(0.0))
     sharp = blend_planes(images, focus, measured)
     couplings = filling.couplings(sharp, measured, precision, config)
     power = np.clip(filling.regress(measured, precision, couplings), float(levels[0]), float(levels[-1]))
     support = filling.support(texture, couplings, config.reach, config.slope)
-    return Surfaces(power, _variance(power, precision, levels), support)
+    return Surfaces(power, _variance(power, precision, levels), support, within)
 
 
 def _tells_depth(precision: np.ndarray, focus: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -68,6 +74,12 @@ def _tells_depth(precision: np.ndarray, focus: np.ndarray, levels: np.ndarray) -
     about = float(focus.max() - focus.min()) * (1.0 + 1.0 / (len(focus) - 1))  # and half a spacing on either side
     variance = min(about, float(levels[-1] - levels[0])) ** 2 / 12.0
     return np.asarray(gaussian(precision, POOLED) * variance > TOLD)
+
+
+def _among(measured: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return where a measured power (dioptres) is among the levels; at their ends it is a bound: depth is beyond."""
+    half = (levels[1] - levels[0]) / 2
+    return np.asarray((measured > levels[0] + half) & (measured < levels[-1] - half))
 
 
 def _variance(power: np.ndarray, precision: np.ndarray, levels: np.ndarray) -> np.ndarray:
