@@ -91,7 +91,8 @@ def test_planes_of_one_focus_are_refused():
 
 
 def test_reduced_evidence_is_that_of_the_reduced_planes(texture):
-    images = [np.repeat(np.rint(each.clip(0, 255)).astype(np.uint8)[..., None], 3, 2) for each in defocused(texture, 1.6)]
+    codes = (np.rint(each.clip(0, 255)).astype(np.uint8) for each in defocused(texture, 1.6))
+    images = (np.repeat(code[..., None], 3, axis=2) for code in codes)
     planes = tuple(FocusPlane(image, float(optics.metres(f))) for image, f in zip(images, FOCUS, strict=True))
     stack = FocusStack(planes, np.diag([120.0, 120.0, 1.0]), f_number=1.4, focal_length=0.025)
     expected = stack_evidence(stack, 32, 64)
