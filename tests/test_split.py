@@ -79,7 +79,8 @@ def test_depth_node_gives_the_very_depth_of_fossa_node_for_the_same_stacks(rig, 
             publisher.publish(stack)
             listener.wait_for("sweep", index + 1)
         again = [report for report in heard["sweep"] if report.accepted and reports[report.sweep].accepted]
-        listener.wait_until(lambda: all(len(heard[t]) >= len(again) for t in DEPTHS), "the last depth")
+        stamps = {nanoseconds(report.header.stamp) for report in again}
+        listener.wait_until(lambda: all(stamps <= _by_stamp(heard[t]).keys() for t in DEPTHS), "the last depth")
     assert [report.sweep for report in heard["sweep"]] == [stack.sweep for stack in stacks]
     assert len(again) >= 3
     for report in again:
