@@ -29,7 +29,7 @@ from fossa_ros.ros.recorder import Recorder, Run
 READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
 BUMP_AT = 0.5  # share of the run
 BUMP_AGAIN_S = 2.0  # after a knock between two sweeps, or within one that was incomplete anyway
-EXTENSION_S = 10.0  # of the run, for a busy machine on which no knock has met a complete sweep yet
+EXTENSION_S = 30.0  # of the run, for a busy machine on which no knock has met a complete sweep yet
 TICK_S = 0.1
 DISTORTION = (-0.35, 0.12, 0.001, -0.001, 0.0)
 """Of the rig's lens, plumb_bob: a corner of the raw image shows what a lens without it would show 87 px outside."""
@@ -54,7 +54,7 @@ def run_demo(
 
     Args:
         out: folder for summary.json, pictures, cloud, bag and logs.
-        seconds: duration of the run; up to ten seconds more until a sweep has been rejected because of a knock.
+        seconds: duration of the run; up to thirty seconds more until a sweep has been rejected because of a knock.
         scene: seed of the rig's scene.
         parameters: of fossa_node, in addition to config/rig.yaml.
         raw: whether the bag holds every frame and lens state in place of the node's results.
