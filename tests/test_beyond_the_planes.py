@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from disc_blur import blurred
 from fossa_ros.core import optics
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators import create_estimator
-from fossa_ros.estimators.classical.blur_model import disc_transfer
 
 HEIGHT, WIDTH, FX = 120, 160, 150.0
 FOCUS = (0.3, 0.4, 0.6, 1.0)  # m
@@ -21,12 +21,10 @@ def photographed(distance: float) -> FocusStack:
     """Return a stack of a textured wall at ``distance`` m, with noise of one grey level."""
     rng = np.random.default_rng(0)
     texture = cv2.GaussianBlur(rng.normal(128, 60, (HEIGHT, WIDTH)), (0, 0), 0.7)
-    frequency = np.hypot(*np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n) for n in texture.shape), indexing="ij"))
     pixel = optics.pixel_size(FOCAL_LENGTH, FX)
+    radii = (float(optics.blur_radius(distance, focus, FOCAL_LENGTH, F_NUMBER, pixel)) for focus in FOCUS)
     planes = []
-    for focus in FOCUS:
-        radius = float(optics.blur_radius(distance, focus, FOCAL_LENGTH, F_NUMBER, pixel))
-        image = np.fft.ifft2(np.fft.fft2(texture) * disc_transfer(np.array(radius), frequency)).real
+    for image, focus in zip(blurred(texture, radii), FOCUS, strict=True):
         code = np.rint(image + rng.normal(0, 1, image.shape)).clip(0, 255).astype(np.uint8)
         planes.append(FocusPlane(np.repeat(code[..., None], 3, axis=2), focus))
     K = np.array([[FX, 0, WIDTH / 2], [0, FX, HEIGHT / 2], [0, 0, 1.0]])

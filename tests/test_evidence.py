@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from disc_blur import blurred
 from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.classical import depth_profile, focus_measure
-from fossa_ros.estimators.classical.blur_model import BlurModel, disc_transfer
+from fossa_ros.estimators.classical.blur_model import BlurModel
 from fossa_ros.estimators.evidence import CONFIG, gray_evidence, reduced_evidence, stack_evidence
 
 FOCUS = np.array([2.0, 1.5, 1.0])
@@ -20,13 +21,7 @@ SIZE = 64, 96
 
 def defocused(texture: np.ndarray, power: float) -> np.ndarray:
     """Return (3, H, W) float32 planes of a texture at ``power`` dioptres, blurred by soft discs."""
-    frequency = np.hypot(*np.meshgrid(*(2 * np.pi * np.fft.fftfreq(n) for n in texture.shape), indexing="ij"))
-    spectrum = np.fft.fft2(texture)
-    planes = [
-        np.fft.ifft2(spectrum * disc_transfer(g * abs(power - f), frequency)).real
-        for f, g in zip(FOCUS, GAINS, strict=True)
-    ]
-    return np.stack(planes).astype(np.float32)
+    return blurred(texture, (g * abs(power - f) for f, g in zip(FOCUS, GAINS, strict=True))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
