@@ -119,4 +119,5 @@ def test_depth_of_a_bag_has_the_bags_time_and_continues_when_the_bag_restarts(li
             if "fossa_node" in status.name:
                 assert nanoseconds(message.header.stamp) < end_ns
     ages = np.array([report.age_ms for report in reports if report.accepted])
-    assert (ages[:2] > 0).all() and (np.abs(ages) < FRAMES * PERIOD_MS).all()  # in the bag's time
+    known = ages[np.isfinite(ages)]  # of all but those during which the bag began again
+    assert known.size and (known >= 0).all() and (known < FRAMES * PERIOD_MS).all(), ages  # in the bag's time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import replace
@@ -167,6 +168,16 @@ def test_depth_that_is_too_old_is_dropped_with_a_reason_and_any_other_tells_its_
     else:
         assert "0.40 s" in results[0].reason and "depth.max_age" in results[0].reason
         assert not estimator.begun.acquire(blocking=False)  # nothing was estimated for a result that is not used
+
+
+def test_no_age_is_told_where_the_clock_was_set_back_after_the_stamp():
+    results: list[SweepResult] = []
+    worker = DepthWorker(MotionCheck(), Constant(), results.append, clock=lambda: 10**9, max_age_ns=300_000_000)
+    worker.start()
+    worker.submit(sweep(7))  # stamped 7 ns later
+    wait_until(lambda: results)
+    worker.stop()
+    assert results[0].depth is not None and math.isnan(results[0].age_ms)
 
 
 def test_thresholds_change_from_the_next_sweep_on():

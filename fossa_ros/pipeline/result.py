@@ -43,7 +43,8 @@ class SweepResult:
         motion: what the motion check found; None if it did not run.
         findings: what the stack says about its own claim; None if it was not asked.
         window: of the view that the depth shows; None for all of it.
-        age_ms: from the stamp of the depth to when it was ready to be published; NaN without a depth or a clock.
+        age_ms: from the stamp of the depth to when it was ready to be published; NaN without a depth or a clock, and
+            where the clock reads less than the stamp.
     """
 
     sweep: CapturedSweep

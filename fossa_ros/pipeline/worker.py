@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -207,7 +208,10 @@ class DepthWorker:
         self._on_result(result)
 
     def _limit_age(self, result: SweepResult, stamp_ns: int | None) -> SweepResult:
-        """Set the age of a result; one that is too old loses its depth."""
+        """Set the age of a result; one that is too old loses its depth.
+
+        Where the clock reads less than the stamp (a bag began again while the depth was made), no age is known.
+        """
         if self._clock is None or stamp_ns is None:
             return result
         age_ns = self._clock() - stamp_ns
@@ -217,7 +221,7 @@ class DepthWorker:
                 "raise depth.max_age, or use a faster estimator."
             )
             return replace(result, verdict=Verdict.STALE, reason=reason, stack=None, depth=None)
-        return replace(result, age_ms=age_ns / 1e6)
+        return replace(result, age_ms=age_ns / 1e6 if age_ns >= 0 else math.nan)
 
     def _supersede(self, result: SweepResult, reason: str) -> None:
         self._on_result(replace(result, verdict=Verdict.SUPERSEDED, reason=reason, stack=None))
