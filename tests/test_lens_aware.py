@@ -123,6 +123,30 @@ def test_the_confidence_is_the_mass_within_ten_per_cent():
     assert float(found) == pytest.approx((2 / 0.9 - 2 / 1.1) / 0.02 / 101, rel=1e-4)
 
 
+@pytest.mark.parametrize("deviation", [0.15, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("half", [0.2, 0.4, 0.8, 1.6])
+def test_the_confidence_knows_depth_finer_than_the_levels(deviation, half):
+    """Depth is normally distributed, and split between levels as in training; 10 % of it are ``half`` levels.
+
+    Splitting hides a spread of less than half a level, so that there the confidence is too high by up to 0.2.
+    """
+    rng = np.random.default_rng(0)
+    for position in (15.0, 15.25, 15.5):
+        depths = position + deviation * rng.standard_normal(20_000)
+        mass = np.maximum(1 - np.abs(depths[:, None] - np.arange(32)), 0).mean(0)
+        step = 1 / half  # level 15 is at 10 D
+        logits = torch.tensor(np.log(mass + 1e-9), dtype=torch.float32).view(1, 32, 1, 1)
+        found = probability_of(logits, torch.tensor([[[[position]]]]), 10 - step * position, step)
+        assert float(found) == pytest.approx(np.mean(np.abs(depths - position) < half), abs=0.2)
+
+
+def test_a_certain_depth_is_certain_however_coarse_the_levels():
+    split = torch.full((1, 32, 1, 1), -30.0)
+    split[0, 3], split[0, 4] = float(np.log(0.75)), float(np.log(0.25))
+    found = probability_of(split, torch.tensor([[[[3.25]]]]), 0.1, 0.1)  # at 0.43 D a tenth is 0.4 levels
+    assert float(found) > 0.9
+
+
 @pytest.mark.parametrize("size", [(30, 44), (33, 47), (16, 16)])
 def test_what_is_added_to_reach_a_size_the_network_takes_is_no_evidence(size):
     inputs = drawn_inputs(*size)

@@ -25,6 +25,9 @@ BARE_WIDTH = 320  # px, at which bare surfaces are judged in images wider than M
 MOST_ALONE = 400  # px
 TEXTURED = 40.0  # log-likelihood of the best level, at which both widths count the same
 VICINITY = 0.00625  # of the width: standard deviation of the window over which that is averaged
+MODE_REACH = 2.0  # levels around the depth that belong to its mode, which ends one level further
+SPLIT = 0.25  # levels^2: most that splitting a depth between two levels adds to the variance
+LEAST_DEVIATION = 0.2  # levels, of a mode; measured on the choosing set of docs/validation.md
 MULTIPLE = 16  # of the sides at half resolution
 
 
@@ -137,17 +140,27 @@ def hedged(power: np.ndarray, confidence: np.ndarray, surfaces: np.ndarray) -> n
 
 
 def probability_of(logits: Tensor, position: Tensor, first: float, step: float) -> Tensor:
-    """Return the posterior mass of the levels within ``CLOSE`` of the depth at ``position``; both are (B, 1, h, w).
+    """Return the probability that depth is within ``CLOSE`` of that at ``position``; both are (B, 1, h, w).
 
-    Levels are bins of one step; a bin that the limits cut counts in part. The first and the last bin do not count: they
-    hold all that is farther or nearer than the levels, which may be at any such depth.
+    The mode around the position counts as normally distributed: training splits a depth between the two nearest levels,
+    so that a certain one has a variance too, and for far surfaces a tenth of the depth is less than a level. The other
+    levels count as bins of one step. The first and the last do not count: they hold all that is farther or nearer than
+    the levels, which may be at any such depth. A mode of which they have a part is as doubtful as that part is large.
     """
-    levels = torch.arange(logits.shape[1], device=logits.device, dtype=torch.float32).view(1, -1, 1, 1)
+    mass = logits.softmax(1)
+    apart = torch.arange(logits.shape[1], device=logits.device, dtype=torch.float32).view(1, -1, 1, 1) - position
+    near = mass * (1 + MODE_REACH - apart.abs()).clamp(0, 1)
+    whole, mean, square = (part.sum(1, keepdim=True) for part in (near, near * apart, near * apart.square()))
+    mean, square = (part / whole.clamp_min(1e-6) for part in (mean, square))
+    deviation = (LEAST_DEVIATION**2 + (square - mean.square() - SPLIT).clamp_min(0)).sqrt()
+    mass, near = (F.pad(part[:, 1:-1], (0, 0, 0, 0, 1, 1)) for part in (mass, near))
+
     power = first + step * position
-    lowest, highest = ((power / (1 + sign * CLOSE) - first) / step for sign in (1, -1))
-    inside = (torch.minimum(highest, levels + 0.5) - torch.maximum(lowest, levels - 0.5)).clamp(0, 1)
-    inside[:, [0, -1]] = 0.0
-    return (logits.softmax(1) * inside).sum(1, keepdim=True)
+    lowest, highest = ((power / (1 + sign * CLOSE) - power) / step for sign in (1, -1))
+    close = torch.special.ndtr(highest / deviation) - torch.special.ndtr(lowest / deviation)
+    inside = (torch.minimum(highest, apart + 0.5) - torch.maximum(lowest, apart - 0.5)).clamp(0, 1)
+    mode = near.sum(1, keepdim=True)
+    return mode * (mode / whole.clamp_min(1e-6)) * close + ((mass - near) * inside).sum(1, keepdim=True)
 
 
 def padded(inputs: Inputs, size: tuple[int, ...] | None = None) -> Inputs:
