@@ -4,8 +4,8 @@
 
 Every stack weighs the same. A pixel is right if its relative error is below 10 %; confidence is to be the probability
 of that. AbsRel follows by decile of confidence, and by how much defocus there is to tell depth by: the blur of a
-surface in the plane where it is largest. ``--stated`` shows the confidence of ``classical`` before it was calibrated,
-from which its curve was read; that of ``lens_aware`` is its posterior.
+surface in the plane where it is largest. ``--stated`` shows the confidence before it was calibrated, from which the
+curve of the estimator was read.
 """
 
 from __future__ import annotations
@@ -68,14 +68,15 @@ def print_bins(what: str, number: np.ndarray, labels: list[str], weight: np.ndar
     help="KIND:DIR, a set of fossa evaluate; repeatable.",
 )
 @click.option("--model", type=click.Choice(["classical", "lens_aware"]), default="classical", show_default=True)
-@click.option("--stated", is_flag=True, help="Show the confidence of classical before calibration.")
+@click.option("--stated", is_flag=True, help="Show the confidence before calibration.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the reliability diagram.")
 def main(sets, model, stated, picture):
     """Print expected calibration error, reliability, and what limits of confidence leave."""
     if stated:
         from fossa_ros.estimators.classical import estimator as classical
+        from fossa_ros.estimators.lens_aware import estimator as lens_aware
 
-        classical.CALIBRATION = IDENTITY
+        classical.CALIBRATION = lens_aware.CALIBRATION = IDENTITY
     estimator, _ = make_estimator(model, None, None if model == "classical" else "cpu", None)
     curves = {}
     for name in sets:
