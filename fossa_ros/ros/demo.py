@@ -29,7 +29,7 @@ from fossa_ros.ros.recorder import Recorder, Run
 READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
 BUMP_AT = 0.5  # share of the run
 BUMP_AGAIN_S = 2.0  # after a knock between two sweeps, or within one that was incomplete anyway
-EXTENSION_S = 30.0  # of the run, for a busy machine on which no knock has met a complete sweep yet
+EXTENSION_S = 75.0  # of the run, for a busy machine on which no knock has met a complete sweep yet
 TICK_S = 0.1
 DISTORTION = (-0.35, 0.12, 0.001, -0.001, 0.0)
 """Of the rig's lens, plumb_bob: a corner of the raw image shows what a lens without it would show 87 px outside."""
