@@ -54,7 +54,7 @@ def run_demo(
 
     Args:
         out: folder for summary.json, pictures, cloud, bag and logs.
-        seconds: duration of the run; up to thirty seconds more until a sweep has been rejected because of a knock.
+        seconds: duration of the run; up to ``EXTENSION_S`` more until a sweep has been rejected because of a knock.
         scene: seed of the rig's scene.
         parameters: of fossa_node, in addition to config/rig.yaml.
         raw: whether the bag holds every frame and lens state in place of the node's results.

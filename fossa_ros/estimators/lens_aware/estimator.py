@@ -27,7 +27,7 @@ TEXTURED = 40.0  # log-likelihood of the best level, at which both widths count 
 VICINITY = 0.00625  # of the width: standard deviation of the window over which that is averaged
 MODE_REACH = 2.0  # levels around the depth that belong to its mode, which ends one level further
 SPLIT = 0.25  # levels^2: most that splitting a depth between two levels adds to the variance
-LEAST_DEVIATION = 0.2  # levels, of a mode; measured on the choosing set of docs/validation.md
+MODE_DEVIATION = 0.2  # levels, least of a mode; measured on the choosing set of docs/validation.md
 # Measured by benchmarks/confidence.py on the path-traced stacks of the choosing set of docs/validation.md.
 CALIBRATION = CalibrationCurve(
     stated=(0.0, 0.26, 0.36, 0.455, 0.55, 0.65, 0.75, 0.85, 0.97, 1.0),
@@ -158,15 +158,14 @@ def probability_of(logits: Tensor, position: Tensor, first: float, step: float) 
     near = mass * (1 + MODE_REACH - apart.abs()).clamp(0, 1)
     whole, mean, square = (part.sum(1, keepdim=True) for part in (near, near * apart, near * apart.square()))
     mean, square = (part / whole.clamp_min(1e-6) for part in (mean, square))
-    deviation = (LEAST_DEVIATION**2 + (square - mean.square() - SPLIT).clamp_min(0)).sqrt()
-    mass, near = (F.pad(part[:, 1:-1], (0, 0, 0, 0, 1, 1)) for part in (mass, near))
+    deviation = (MODE_DEVIATION**2 + (square - mean.square() - SPLIT).clamp_min(0)).sqrt()
 
     power = first + step * position
     lowest, highest = ((power / (1 + sign * CLOSE) - power) / step for sign in (1, -1))
     close = torch.special.ndtr(highest / deviation) - torch.special.ndtr(lowest / deviation)
     inside = (torch.minimum(highest, apart + 0.5) - torch.maximum(lowest, apart - 0.5)).clamp(0, 1)
-    mode = near.sum(1, keepdim=True)
-    return mode * (mode / whole.clamp_min(1e-6)) * close + ((mass - near) * inside).sum(1, keepdim=True)
+    mode, others = (part[:, 1:-1].sum(1, keepdim=True) for part in (near, (mass - near) * inside))
+    return mode * (mode / whole.clamp_min(1e-6)) * close + others
 
 
 def padded(inputs: Inputs, size: tuple[int, ...] | None = None) -> Inputs:
