@@ -29,7 +29,7 @@ from fossa_ros.ros.recorder import Recorder, Run
 READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
 BUMP_AT = 0.5  # share of the run
 BUMP_AGAIN_S = 2.0  # after a knock between two sweeps, or within one that was incomplete anyway
-EXTENSION_S = 75.0  # of the run, for a busy machine on which no knock has met a complete sweep yet
+EXTENSION_S = 30.0  # of the run, for a busy machine on which no knock has met a complete sweep yet
 TICK_S = 0.1
 DISTORTION = (-0.35, 0.12, 0.001, -0.001, 0.0)
 """Of the rig's lens, plumb_bob: a corner of the raw image shows what a lens without it would show 87 px outside."""
@@ -133,7 +133,7 @@ def _process(name: str, overrides: dict[str, object], logs: Path) -> Iterator[su
 
 
 def _await_first_sweep(recorder: Recorder, nodes: _Nodes, lens: Path, bar: Progress) -> None:
-    """Activate fossa_node once the lens of the rig exists.
+    """Activate fossa_node once the lens of the rig exists and the rig can be knocked.
 
     A node that activates itself could sweep before the recorder is connected, and the bag would lack its first sweep.
     """
@@ -144,7 +144,7 @@ def _await_first_sweep(recorder: Recorder, nodes: _Nodes, lens: Path, bar: Progr
         if time.monotonic() > deadline:
             raise DemoFailed(f"No sweep within {READY_TIMEOUT_S:.0f} s. End of the logs:\n{_log_ends(nodes.logs)}")
         bar.update(rendering, completed=recorder.run.rendered)
-        if lens.exists():
+        if lens.exists() and recorder.can_bump():
             recorder.fossa_node.advance()
         time.sleep(TICK_S)
     bar.update(rendering, completed=1.0)
@@ -153,16 +153,17 @@ def _await_first_sweep(recorder: Recorder, nodes: _Nodes, lens: Path, bar: Progr
 def _sweep(recorder: Recorder, nodes: _Nodes, bar: Progress, seconds: float) -> None:
     sweeping = bar.add_task("Sweeping", total=seconds)
     recorder.run.restart()
-    start, bumped, noticed, next_bump = time.monotonic(), False, False, BUMP_AT * seconds
+    start, noticed, next_bump = time.monotonic(), False, BUMP_AT * seconds
     while (elapsed := time.monotonic() - start) < (seconds if noticed else seconds + EXTENSION_S):
         nodes.check()
         accepted, verdicts = len(recorder.run.accepted()), recorder.run.verdicts()
-        noticed = bumped and verdicts["rejected"] > 0
+        knocked = recorder.run.knocks > 0
+        noticed = knocked and verdicts["rejected"] > 0
         if elapsed >= next_bump and not noticed:
             recorder.bump()
-            bumped, next_bump = True, elapsed + BUMP_AGAIN_S
+            next_bump = elapsed + BUMP_AGAIN_S
         counts = ", ".join([f"{accepted} accepted", *(f"{count} {verdict}" for verdict, count in verdicts.items())])
-        bar.update(sweeping, completed=elapsed, description=f"Sweeping: {counts}{' (bumped)' if bumped else ''}")
+        bar.update(sweeping, completed=elapsed, description=f"Sweeping: {counts}{' (knocked)' if knocked else ''}")
         time.sleep(TICK_S)
     bar.update(sweeping, completed=seconds)
 

@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
+from rclpy.task import Future
 from rosbags.rosbag2 import CompressionMode
 from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
@@ -59,6 +60,7 @@ class Run:
     stack: FocusStack | None = None
     cloud: np.ndarray | None = None  # (H, W) of POINT
     rendered: float = 0.0  # share of the rig's scene
+    knocks: int = 0  # that the rig has confirmed
 
     def restart(self) -> None:
         """Drop the sweeps so far: the figures of the run count from now."""
@@ -139,9 +141,16 @@ class Recorder(Node):
         self._writer.__exit__(*exception)
         self.destroy_node()
 
+    def can_bump(self) -> bool:
+        """Return whether the rig's knocks have been discovered; a request before that is lost."""
+        return self._bumps.service_is_ready()
+
     def bump(self) -> None:
-        """Knock the rig's camera."""
-        self._bumps.call_async(Trigger.Request())
+        """Request a knock of the rig's camera; ``run.knocks`` counts it once the rig has answered."""
+        self._bumps.call_async(Trigger.Request()).add_done_callback(self._on_bumped)
+
+    def _on_bumped(self, answer: Future) -> None:
+        self.run.knocks += answer.result().success
 
     def _subscribe(self, topic: Topic) -> None:
         kind, name = message_class(topic.type), self.resolve_topic_name(topic.name)
