@@ -36,8 +36,12 @@ from fossa_ros.evaluation.results import read_results
 from fossa_ros.io.ply import read_ply
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.fields import depth_from_message, nanoseconds
+from fossa_ros.motion import MotionCheck
 from fossa_ros.parameters.node_config import FossaNodeConfig
 from fossa_ros.parameters.parameter_file import read_config
+from fossa_ros.pipeline.steps import check_motion, estimate_depth
+from fossa_ros.pipeline.still_average import StillAverage
+from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.simulation.virtual_recording import Recording, write_recording
@@ -191,6 +195,36 @@ def test_a_region_of_interest_is_all_that_is_written(bags, replayed, tmp_path):
         }
         assert "/robot/depth/camera_info" in sizes and "/robot/points" in sizes
     assert set(sizes.values()) == {(80, 60)}
+
+
+def test_depth_that_needs_the_sweeps_before_is_made_in_their_order(bags, tmp_path):
+    """As the node makes it, with as many workers as there are: its own worker, sweep by sweep, is the expectation."""
+    pairs = ["depth.still_sweeps=4", "depth.temporal_memory=0.7"]
+    done = fossa("replay", bags / "mcap", "--out", tmp_path / "out", *PARAMETERS, *(f"--set={pair}" for pair in pairs))
+    assert done.exit_code == 0, done.output
+    config = read_config(FossaNodeConfig, "fossa_node", RIG, [*PARAMETERS[3::2], *pairs])
+    expected, alone = [], []
+    with BagReader(bags / "mcap") as bag:
+        sweeps = [one.sweep for one in replayed_sweeps(bag, find_topics(bag, {}), config)]
+    for results, still, temporal in (
+        (expected, StillAverage(config.depth.still_sweeps), TemporalFilter(config.depth.temporal)),
+        (alone, None, None),
+    ):
+        motion, estimator = MotionCheck(config.motion), config.estimator.create()
+        for sweep in sweeps:
+            checked = check_motion(sweep, motion)
+            if checked.stack is not None:
+                results.append(estimate_depth(checked, estimator, temporal, config.limits, still=still).depth.depth)
+    with AnyReader([tmp_path / "out" / "bag"]) as reader:
+        found = [
+            depth_from_message(reader.deserialize(data, connection.msgtype))
+            for connection, _, data in reader.messages()
+            if connection.topic == "/robot/depth/image"
+        ]
+    assert len(found) == len(expected) >= 6
+    for depth, right, single in zip(found[1:], expected[1:], alone[1:], strict=True):
+        np.testing.assert_array_equal(depth, right)
+        assert np.nanmean(np.abs(depth - single)) > 1e-4
 
 
 def test_the_bag_of_results_is_what_the_node_would_have_published(replayed):

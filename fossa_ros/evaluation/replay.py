@@ -208,6 +208,8 @@ def replay(
                 limits=options.config.limits,
                 focus_check=options.config.depth.focus_check,
                 region=options.config.roi,
+                temporal=options.config.depth.temporal,
+                still_sweeps=options.config.depth.still_sweeps,
             ) as workers,
         ):
             sweeps = replayed_sweeps(

@@ -18,6 +18,8 @@ from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.region import Region
 from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.pipeline.steps import check_focus, check_motion, estimate_depth
+from fossa_ros.pipeline.still_average import StillAverage
+from fossa_ros.pipeline.temporal_filter import TemporalConfig, TemporalFilter
 from fossa_ros.sweep import CapturedSweep
 
 WAITING = 2  # sweeps that wait, beside those under way
@@ -34,10 +36,13 @@ class ReplayWorkers:
         estimator: of depth.
         on_result: receives every result with its figures and sweep, on one thread.
         workers: number of sweeps whose depth is estimated at a time; 0 for one per processor with the classical
-            estimator, and for one with any other.
+            estimator, and for one with any other. With ``temporal`` or ``still_sweeps`` it is one: each depth map
+            needs the one before.
         limits: of confidence and range; None keeps all depth.
         focus_check: whether sweeps whose blur contradicts their focus distances are refused.
         region: of interest; None for the whole view.
+        temporal: how successive depth maps are filtered; None leaves each as it is.
+        still_sweeps: number of sweeps whose planes are averaged where nothing moves; 1 takes each on its own.
     """
 
     def __init__(
@@ -49,8 +54,14 @@ class ReplayWorkers:
         limits: DepthLimits | None = None,
         focus_check: bool = False,
         region: Region | None = None,
+        temporal: TemporalConfig | None = None,
+        still_sweeps: int = 1,
     ):
         self._region = region
+        self._temporal = None if temporal is None else TemporalFilter(temporal)
+        self._still = StillAverage(still_sweeps)
+        if temporal is not None or still_sweeps > 1:
+            workers = 1
         workers = workers or (_processors() if estimator.name == "classical" else 1)
         self._motion = motion
         self._estimator = estimator
@@ -88,7 +99,7 @@ class ReplayWorkers:
     def _estimate(self, checked: Future[Any], truth: np.ndarray | None) -> tuple[SweepResult, SweepFigures]:
         result = checked.result()
         if result.stack is not None:
-            result = estimate_depth(result, self._estimator, limits=self._limits, region=self._region)
+            result = estimate_depth(result, self._estimator, self._temporal, self._limits, self._region, self._still)
         return result, sweep_figures(result, truth, result.stamp_ns)
 
     def _finish(self, estimated: Future[Any], sweep: ReplayedSweep) -> None:
