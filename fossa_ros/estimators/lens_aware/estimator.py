@@ -21,10 +21,11 @@ from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, by_
 from fossa_ros.estimators.shipped import SHIPPED
 
 WIDTH = 512  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
-BARE_WIDTH = 320  # px, at which bare surfaces are judged in images wider than MOST_ALONE
-MOST_ALONE = 400  # px
-TEXTURED = 40.0  # log-likelihood of the best level, at which both widths count the same
+BARE_WIDTHS = (320, 240)  # px, at which bare surfaces are judged, each after a wider one
+SMALLER = 0.8  # of the width before, least reduction that is worth its time
+TEXTURED = 40.0  # log-likelihood of the best level, at which two widths count the same
 VICINITY = 0.00625  # of the width: standard deviation of the window over which that is averaged
+DOUBT = 3  # power of the doubt, 1 - confidence, by which depth is drawn to that along surfaces
 MODE_REACH = 2.0  # levels around the depth that belong to its mode, which ends one level further
 SPLIT = 0.25  # levels^2: most that splitting a depth between two levels adds to the variance
 MODE_DEVIATION = 0.2  # levels, least of a mode; measured on the choosing set of docs/validation.md
@@ -58,10 +59,14 @@ class LensAwareEstimator(Estimator):
             InputError: all planes are focused at the same distance.
         """
         evidence = stack_evidence(stack, self.network.config.levels, WIDTH)
-        power, confidence = self.posterior(evidence)
-        if power.shape[1] > MOST_ALONE:
-            bare = self.posterior(reduced_evidence(evidence, stack, BARE_WIDTH))
-            power, confidence = blended((power, confidence), bare, texture(evidence))
+        scales = [evidence]
+        for width in BARE_WIDTHS:
+            if width <= SMALLER * scales[-1].gray.shape[2]:
+                scales.append(reduced_evidence(evidence, stack, width))
+        *finer, coarsest = scales
+        power, confidence = self.posterior(coarsest)
+        for scale in reversed(finer):
+            power, confidence = blended(self.posterior(scale), (power, confidence), texture(scale))
         depth = 1.0 / power
         if depth.shape != stack.size:
             depth = enlarge_depth(depth, stack.size)
@@ -112,9 +117,8 @@ def blended(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return power and confidence, (H, W) float32: ``fine`` where there is texture, else ``bare``, a smaller one.
 
-    The network sees a fixed number of pixels, and its training scenes were ``BARE_WIDTH`` px wide. In wider images it
-    does not see the edges of a bare wall, by which it would know how the wall lies. Texture, on the other hand, tells
-    more of depth where it has more pixels.
+    The network sees a fixed number of pixels. In wide images it does not see the edges of a bare wall, by which it
+    would know how the wall lies. Texture, on the other hand, tells more of depth where it has more pixels.
     """
     small = (cv2.resize(part, textured.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in bare)
     power, confidence = (textured * part + (1 - textured) * other for part, other in zip(fine, small, strict=True))
@@ -136,13 +140,13 @@ def power_and_confidence(network: EvidenceNetwork, inputs: Inputs, first: float,
 
 
 def hedged(power: np.ndarray, confidence: np.ndarray, surfaces: np.ndarray) -> np.ndarray:
-    """Return the (H, W) power drawn to the mean of itself and of that along surfaces, by as much as it is doubtful.
+    """Return the (H, W) power drawn to the mean of itself and of that along surfaces, where it is very doubtful.
 
     Errors of the network are rarer than those along surfaces, and larger: in a scene unlike those of its training it
-    may take a bare ceiling for a far wall. Where it doubts, the mean of both has the least expected error.
+    may take a bare ceiling for a far wall. Where it doubts most, the mean of both has the least expected error.
     """
     mean = (power + cv2.resize(surfaces, power.shape[::-1])) / 2
-    return confidence * power + (1 - confidence) * mean
+    return np.asarray(power + (1 - confidence) ** DOUBT * (mean - power))
 
 
 def probability_of(logits: Tensor, position: Tensor, first: float, step: float) -> Tensor:
