@@ -12,7 +12,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.classical import depth_profile, focus_measure
 from fossa_ros.estimators.classical.blur_model import BlurModel
-from fossa_ros.estimators.evidence import CONFIG, gray_evidence, reduced_evidence, stack_evidence
+from fossa_ros.estimators.evidence import CONFIG, gray_evidence, resampled_evidence, stack_evidence
 
 FOCUS = np.array([2.0, 1.5, 1.0])
 GAINS = np.full(3, 6.0)  # px of radius per dioptre
@@ -85,13 +85,13 @@ def test_planes_of_one_focus_are_refused():
         stack_evidence(FocusStack((plane, plane)), 32, 640)
 
 
-def test_reduced_evidence_is_that_of_the_reduced_planes(texture):
+def test_resampled_evidence_is_that_of_the_reduced_planes(texture):
     codes = (np.rint(each.clip(0, 255)).astype(np.uint8) for each in defocused(texture, 1.6))
     images = (np.repeat(code[..., None], 3, axis=2) for code in codes)
     planes = tuple(FocusPlane(image, float(optics.metres(f))) for image, f in zip(images, FOCUS, strict=True))
     stack = FocusStack(planes, np.diag([120.0, 120.0, 1.0]), f_number=1.4, focal_length=0.025)
     expected = stack_evidence(stack, 32, 64)
-    found = reduced_evidence(stack_evidence(stack, 32, 96), stack, 64)
+    found = resampled_evidence(stack_evidence(stack, 32, 96), stack, 64)
     assert found.gray.shape == expected.gray.shape
     np.testing.assert_allclose(found.gains, expected.gains, rtol=1e-6)
     np.testing.assert_allclose(found.gray, expected.gray, atol=1.5)  # those are of 8 bits

@@ -14,7 +14,7 @@ from fossa_ros.core import optics
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators import create_estimator
-from fossa_ros.estimators.evidence import reduced_evidence, stack_evidence
+from fossa_ros.estimators.evidence import resampled_evidence, stack_evidence
 from fossa_ros.estimators.lens_aware.estimator import (
     BARE_WIDTHS,
     LensAwareEstimator,
@@ -22,6 +22,7 @@ from fossa_ros.estimators.lens_aware.estimator import (
     padded,
     power_and_confidence,
     probability_of,
+    processed_widths,
     texture,
 )
 from fossa_ros.estimators.lens_aware.network import (
@@ -187,6 +188,14 @@ def test_any_size_number_and_order_of_planes(height, width, planes):
     np.testing.assert_allclose(first.depth, second.depth, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("width", "widths"),
+    [(512, [512, 320, 240]), (500, [500, 320, 240]), (320, [480, 320, 240]), (280, [420, 280]), (32, [48, 32])],
+)
+def test_small_images_are_enlarged_and_all_are_reduced(width, widths):
+    assert processed_widths(width) == widths
+
+
 def test_a_bare_surface_of_a_wide_image_is_judged_at_smaller_widths():
     rng = np.random.default_rng(0)
     image = np.full((360, 500, 3), 128, np.uint8)
@@ -197,7 +206,7 @@ def test_a_bare_surface_of_a_wide_image_is_judged_at_smaller_widths():
     estimator = create_estimator("lens_aware", device="cpu")
     found = estimator.estimate(stack)
     fine = stack_evidence(stack, 32, 500)
-    bare = reduced_evidence(fine, stack, BARE_WIDTHS[-1])
+    bare = resampled_evidence(fine, stack, BARE_WIDTHS[-1])
     textured = texture(fine)
     assert textured[:, :200].min() > 0.9 and textured[:, 300:].max() < 0.1
     for evidence, part in ((fine, np.s_[:, :200]), (bare, np.s_[:, 300:])):

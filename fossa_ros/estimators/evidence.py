@@ -65,17 +65,18 @@ def stack_evidence(stack: FocusStack, levels: int, width: int) -> Evidence:
     return gray_evidence(gray, focus, None if gains is None else gains[order], levels, _blur_scale(stack, gray))
 
 
-def reduced_evidence(evidence: Evidence, stack: FocusStack, width: int) -> Evidence:
-    """Return the evidence of the same planes reduced to ``width`` px, with the blur gains that are known by now.
+def resampled_evidence(evidence: Evidence, stack: FocusStack, width: int) -> Evidence:
+    """Return the evidence of the same planes resampled to ``width`` px, with the blur gains that are known by now.
 
-    Windows are as many pixels, so that they reach farther over the scene.
+    Windows are as many pixels, so that they reach farther over the scene where images are reduced, and less far where
+    they are enlarged.
 
     Args:
-        evidence: at a larger size.
+        evidence: at another width.
         stack: of which it is.
-        width: px, less than that of ``evidence.gray``.
+        width: px.
     """
-    gray = np.stack(focus_measure.reduced(list(evidence.gray), width))
+    gray = np.stack(focus_measure.resampled(list(evidence.gray), width))
     gains = evidence.gains * np.float64(gray.shape[2] / evidence.gray.shape[2])
     return gray_evidence(gray, evidence.focus, gains, len(evidence.levels), _blur_scale(stack, gray))
 

@@ -34,10 +34,14 @@ MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels
 
 def reduced(images: list[np.ndarray], width: int) -> list[np.ndarray]:
     """Return ``images`` resampled to at most ``width`` px wide."""
+    return images if width >= images[0].shape[1] else resampled(images, width)
+
+
+def resampled(images: list[np.ndarray], width: int) -> list[np.ndarray]:
+    """Return ``images`` resampled to ``width`` px wide."""
     scale = width / images[0].shape[1]
-    if scale >= 1.0:
-        return images
-    return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for image in images]
+    how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
+    return [cv2.resize(image, None, fx=scale, fy=scale, interpolation=how) for image in images]
 
 
 def luminance(images: Sequence[np.ndarray]) -> np.ndarray:

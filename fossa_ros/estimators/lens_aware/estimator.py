@@ -13,7 +13,7 @@ from fossa_ros.core.resampling import enlarge_depth
 from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
 from fossa_ros.estimators.calibration_curve import CLOSE, CalibrationCurve
 from fossa_ros.estimators.estimator import Estimator
-from fossa_ros.estimators.evidence import Evidence, reduced_evidence, stack_evidence
+from fossa_ros.estimators.evidence import Evidence, resampled_evidence, stack_evidence
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import describe_device, gpu_memory, resolve_device
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
@@ -21,8 +21,9 @@ from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, by_
 from fossa_ros.estimators.shipped import SHIPPED
 
 WIDTH = 512  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
+ENLARGED = (1.25, 1.5)  # least and largest factor by which smaller images are enlarged too, up to WIDTH
 BARE_WIDTHS = (320, 240)  # px, at which bare surfaces are judged, each after a wider one
-SMALLER = 0.8  # of the width before, least reduction that is worth its time
+SMALLER = 0.78  # of the width before, least reduction that is worth its time
 TEXTURED = 40.0  # log-likelihood of the best level, at which two widths count the same
 VICINITY = 0.00625  # of the width: standard deviation of the window over which that is averaged
 DOUBT = 3  # power of the doubt, 1 - confidence, by which depth is drawn to that along surfaces
@@ -58,15 +59,11 @@ class LensAwareEstimator(Estimator):
         Raises:
             InputError: all planes are focused at the same distance.
         """
-        evidence = stack_evidence(stack, self.network.config.levels, WIDTH)
-        scales = [evidence]
-        for width in BARE_WIDTHS:
-            if width <= SMALLER * scales[-1].gray.shape[2]:
-                scales.append(reduced_evidence(evidence, stack, width))
-        *finer, coarsest = scales
+        *finer, coarsest = self._scales(stack)
         power, confidence = self.posterior(coarsest)
         for scale in reversed(finer):
-            power, confidence = blended(self.posterior(scale), (power, confidence), texture(scale))
+            textured = texture(scale, max(scale.gray.shape[2] / stack.size[1], 1.0))
+            power, confidence = blended(self.posterior(scale), (power, confidence), textured)
         depth = 1.0 / power
         if depth.shape != stack.size:
             depth = enlarge_depth(depth, stack.size)
@@ -74,6 +71,14 @@ class LensAwareEstimator(Estimator):
         return DepthMap(
             depth, confidence, lambda: compose_all_in_focus(stack, depth), stack.K, stack.stamp_ns, self.name
         )
+
+    def _scales(self, stack: FocusStack) -> list[Evidence]:
+        """Return the evidence at all widths, the largest first."""
+        evidence = stack_evidence(stack, self.network.config.levels, WIDTH)
+        own = evidence.gray.shape[2]
+        return [
+            evidence if width == own else resampled_evidence(evidence, stack, width) for width in processed_widths(own)
+        ]
 
     @property
     def description(self) -> str:
@@ -104,12 +109,25 @@ class LensAwareEstimator(Estimator):
         return hedged(power, confidence, evidence.surfaces.power), confidence
 
 
-def texture(evidence: Evidence) -> np.ndarray:
-    """Return how much the texture around each pixel tells of depth, (H, W) float32 0..1 at the size of the images."""
+def processed_widths(width: int) -> list[int]:
+    """Return the widths at which images ``width`` px wide, at most ``WIDTH``, are processed, the largest first."""
+    least, most = ENLARGED
+    widths = [width] if least * width > WIDTH else [min(round(most * width), WIDTH), width]
+    for smaller in BARE_WIDTHS:
+        if smaller <= SMALLER * widths[-1]:
+            widths.append(smaller)
+    return widths
+
+
+def texture(evidence: Evidence, enlarged: float = 1.0) -> np.ndarray:
+    """Return how much the texture around each pixel tells of depth, (H, W) float32 0..1 at the size of the images.
+
+    ``enlarged`` is the factor by which the images were; as many more pixels say the same.
+    """
     peak = np.maximum(evidence.total.max(axis=0), 0.0)
     size = evidence.gray.shape[:0:-1]
     peak = cv2.resize(cv2.GaussianBlur(peak, None, VICINITY * size[0]), size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(peak**2 / (peak**2 + TEXTURED**2))
+    return np.asarray(peak**2 / (peak**2 + (TEXTURED * enlarged**2) ** 2))
 
 
 def blended(
