@@ -44,7 +44,8 @@ def radii(stack, depth: float) -> np.ndarray:
 
 
 def test_an_edge_is_as_blurred_as_the_lens_of_the_stack_says(monkeypatch):
-    monkeypatch.setattr(refocused, "SOFT", 0.0)
+    for share in ("SOFT", "TEXTURED", "ENLARGED"):
+        monkeypatch.setattr(refocused, share, 0.0)
     monkeypatch.setattr(refocused, "NOISE", (0.01, 0.02))
     scene = SharpScene(frame(np.where(np.arange(200) < 100, 30, 200) * np.ones((150, 1)), 1.5))
     measured, expected = [], []
@@ -65,17 +66,37 @@ def test_an_edge_is_as_blurred_as_the_lens_of_the_stack_says(monkeypatch):
     assert np.mean(np.abs(ratio - 1) < 0.06) > 0.85  # rounding to 8 bits adds to the others
 
 
-def test_depth_is_found_again_where_there_is_texture():
+def test_depth_is_found_again_where_there_is_texture(monkeypatch):
+    monkeypatch.setattr(refocused, "TEXTURED", 0.0)  # that of the cards is alike at all scales
     scene = SharpScene(two_cards())
     errors = []
     for seed in range(40):
         stack = scene.stack(RandomSource(3, seed))
-        if radii(stack, 0.8).max() < 2.5:
+        if not 2.5 <= radii(stack, 0.8).max() < 8:  # more reaches from the edge into what is measured
             continue
         evidence = stack_evidence(stack, 32, 640)
         depth = 1 / evidence.surfaces.power
         errors.append(np.abs(depth / scene.depth[::2, ::2] - 1)[:, np.r_[5:50, 70:115]].mean())
     assert len(errors) >= 5 and np.median(errors) < 0.02 and max(errors) < 0.06
+
+
+def test_some_stacks_of_a_bare_wall_have_texture_and_some_were_enlarged(monkeypatch):
+    monkeypatch.setattr(refocused, "SOFT", 0.0)
+    monkeypatch.setattr(refocused, "NOISE", (0.01, 0.02))
+    scene = SharpScene(frame(np.full((120, 160), 120.0), 1.5))
+    stacks = [scene.stack(RandomSource(5, seed)) for seed in range(60)]
+    deviation = np.array([max(plane.image.std() for plane in stack.planes) for stack in stacks])
+    assert set(deviation[deviation < 0.5].round(2)) == {0.0} and 0.15 < np.mean(deviation > 1) < 0.45
+    # Noise of an enlarged image is correlated from pixel to pixel.
+    monkeypatch.setattr(refocused, "TEXTURED", 0.0)
+    monkeypatch.setattr(refocused, "NOISE", (3.0, 3.1))
+    alike = []
+    for seed in range(60):
+        noise = scene.stack(RandomSource(5, seed)).planes[0].image[..., 0].astype(float)
+        noise -= noise.mean()
+        if noise.std() > 1:
+            alike.append(np.mean(noise[:, 1:] * noise[:, :-1]) / noise.var())
+    assert len(alike) > 20 and 0.2 < np.mean(np.array(alike) > 0.2) < 0.6 and min(alike) < 0.05
 
 
 def test_stacks_of_an_image_differ_in_lens_and_planes_and_are_the_same_again():

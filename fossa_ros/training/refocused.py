@@ -20,20 +20,24 @@ from fossa_ros.core.srgb import srgb_decode
 from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.io.stack_files import centred_intrinsics
 from fossa_ros.simulation.camera import encoded
+from fossa_ros.training import textures
 from fossa_ros.training.defocus import MARGIN, render_planes
 from fossa_ros.training.lenses import TrainingLens, draw_focus
 from fossa_ros.training.psf import deviation
 from fossa_ros.training.random_source import RandomSource
 from fossa_ros.training.rgbd import RgbdFrame, depth_layers
-from fossa_ros.training.variations import SOFT, SOFTNESS, noisy, softened
+from fossa_ros.training.variations import ENLARGED, ENLARGEMENT, SOFT, SOFTNESS, delivered
 
 WIDEST = 320  # px; wider images are reduced
-BLUR = (0.25, 6.0)  # px: radius in the plane in which the scene is least sharp, log-uniform
+BLUR = (0.25, 16.0)  # px: radius in the plane in which the scene is least sharp, log-uniform
 CENTRAL = (0.02, 0.98)  # quantiles of the scene's dioptres between which that holds
 PLANES = (3, 4, 5, 5, 6, 7, 9)
 LONGEST = 0.05  # m, of the focal length, which is at most a tenth of the nearest distance
 SHAPES = (2.0, 32.0)  # exponents of the point spread: from a Gaussian to nearly a disc
 NOISE = (0.3, 3.0)  # grey levels at half of full scale, in half of the stacks
+TEXTURED = 0.3  # share of the stacks whose surfaces all have texture, as outdoors and in the simulator
+CONTRAST = (0.03, 0.4)  # standard deviation of its logarithm, log-uniform
+SLOPE = (0.2, 1.8)  # of its amplitude spectrum, 1 / f^slope
 GRAIN = 8  # grey levels: noise and fine texture that are smoothed away, wholly in half of the stacks
 
 
@@ -62,6 +66,8 @@ class SharpScene:
     def stack(self, rng: RandomSource) -> FocusStack:
         """Photograph the scene with a lens, a sweep and a sensor drawn at random; (N, H, W, 3) gray."""
         light = torch.lerp(self._smooth, self._gray, rng.choice((0.0, rng.uniform())))
+        if rng.chance(TEXTURED):
+            light = light * _texture(rng, light.shape)
         surfaces = depth_layers(light[None], _extended(self._power))
         focus = draw_focus(rng, self._power, rng.choice(PLANES))
         lens = self._lens(focus, rng)
@@ -78,9 +84,8 @@ class SharpScene:
         codes = (encoded(exposure * image[0].numpy()) for image in images)
         softness = rng.uniform(*SOFTNESS) if rng.chance(SOFT) else 0.0
         normal = np.random.default_rng(rng.integer(0, 2**31)).standard_normal
-        gray = (
-            np.clip(np.rint(noisy(softened(code, softness), noise, normal)), 0, 255).astype(np.uint8) for code in codes
-        )
+        enlargement = rng.uniform(*ENLARGEMENT) if rng.chance(ENLARGED) else 1.0
+        gray = (delivered(code, softness, enlargement, noise, normal) for code in codes)
         return FocusStack(
             tuple(
                 FocusPlane(image[..., None].repeat(3, axis=2), float(distance))
@@ -100,6 +105,13 @@ class SharpScene:
         fully_open = TrainingLens(self.depth.shape[1], self._focal_length_px, focal_length, 1.0)
         blur = float(fully_open.blur_per_dioptre(math.inf)) * defocus
         return replace(fully_open, f_number=blur / rng.log_uniform(*BLUR))
+
+
+def _texture(rng: RandomSource, size: torch.Size) -> Tensor:
+    """Return (H, W) factors of the light: grain that a bare wall does not have."""
+    height, width = size
+    grain = textures.noise(rng, 1, max(size), rng.uniform(*SLOPE), "cpu")[0, :height, :width]
+    return (rng.log_uniform(*CONTRAST) * grain).exp()
 
 
 def _extended(image: np.ndarray | Tensor) -> Tensor:

@@ -16,6 +16,8 @@ FOCUS_ERROR = 0.03  # largest relative error of focus distances, in half of the 
 APERTURE_ERROR = 0.04  # standard deviation of the F-number's relative error, in half of the variations
 SOFT = 0.4  # share of the variations whose images are soft
 SOFTNESS = (0.3, 1.2)  # px
+ENLARGED = 0.4  # share of the stacks whose images were enlarged, as the estimator enlarges small ones
+ENLARGEMENT = (1.2, 1.8)
 FLICKER = 0.01  # standard deviation of a plane's brightness, in 30 % of the variations
 JPEG = 0.2  # share of the planes that were compressed, with a quality of 75 to 95
 
@@ -26,13 +28,12 @@ def varied(stack: FocusStack, rng: np.random.Generator) -> FocusStack:
     noise = rng.choice([0.0, rng.uniform(*NOISE)])
     misread = rng.choice([0.0, rng.uniform(0.0, FOCUS_ERROR)])
     softness = rng.uniform(*SOFTNESS) if rng.random() < SOFT else 0.0
+    enlargement = rng.uniform(*ENLARGEMENT) if rng.random() < ENLARGED else 1.0
     gain, flicker = rng.uniform(0.6, 1.1), FLICKER * (rng.random() < 0.3)
     changed = []
     for plane in planes:
-        image = noisy(
-            softened(plane.image, softness) * (gain * (1 + flicker * rng.standard_normal())), noise, rng.standard_normal
-        )
-        image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        light = plane.image * np.float32(gain * (1 + flicker * rng.standard_normal()))
+        image = delivered(light, softness, enlargement, noise, rng.standard_normal)
         if rng.random() < JPEG:
             quality = int(rng.integers(75, 96))
             image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
@@ -41,6 +42,29 @@ def varied(stack: FocusStack, rng: np.random.Generator) -> FocusStack:
     if f_number is not None and rng.random() < 0.5:
         f_number *= float(1 + APERTURE_ERROR * rng.standard_normal())
     return FocusStack(tuple(changed), stack.K, f_number, stack.focal_length)
+
+
+def delivered(
+    image: np.ndarray,
+    softness: float,
+    enlargement: float,
+    noise: float,
+    normal: Callable[[tuple[int, ...]], np.ndarray],
+) -> np.ndarray:
+    """Return the uint8 image of the same size that a camera delivers of float32 code values.
+
+    Args:
+        image: (H, W) or (H, W, 3).
+        softness: px.
+        enlargement: by which it was enlarged, from a camera with fewer pixels; 1 for none.
+        noise, normal: as of ``noisy``.
+    """
+    size = image.shape[1::-1]
+    image = softened(image, softness)
+    if enlargement != 1.0:
+        image = cv2.resize(image, tuple(round(side / enlargement) for side in size), interpolation=cv2.INTER_AREA)
+    codes = np.clip(np.rint(noisy(image, noise, normal)), 0, 255).astype(np.uint8)
+    return codes if enlargement == 1.0 else cv2.resize(codes, size, interpolation=cv2.INTER_CUBIC)
 
 
 def softened(image: np.ndarray, softness: float) -> np.ndarray:
