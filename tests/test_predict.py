@@ -17,6 +17,7 @@ from PIL import Image
 
 from fossa_ros import __version__
 from fossa_ros.commands.cli import COMMANDS, main
+from fossa_ros.commands.predict import default_name
 from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import scaled_intrinsics
@@ -207,6 +208,13 @@ def test_wrong_usage_is_status_2(arguments):
 
 def test_debug_shows_the_traceback(tmp_path):
     assert isinstance(fossa("--debug", "predict", tmp_path / "none.npz").exception, InputError)
+
+
+def test_the_default_output_of_a_folder_has_its_whole_name(tmp_path):
+    (tmp_path / "run.1").mkdir()
+    for stack, name in ((tmp_path / "run.1", "run.1"), (tmp_path / "run.1" / "stack.json", "run.1")):
+        assert default_name(stack) == name
+    assert default_name(tmp_path / "table.2.npz") == "table.2"
 
 
 def test_ctrl_c_leaves_the_earlier_outputs_alone(stack_file, tmp_path, monkeypatch):

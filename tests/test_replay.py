@@ -197,6 +197,24 @@ def test_a_region_of_interest_is_all_that_is_written(bags, replayed, tmp_path):
     assert set(sizes.values()) == {(80, 60)}
 
 
+def test_a_recording_is_not_replaced_by_its_results(bags, tmp_path):
+    recording = tmp_path / "run" / "bag"
+    shutil.copytree(bags / "mcap", recording)
+    before = {file.name: file.read_bytes() for file in recording.iterdir()}
+    for source in (recording, next(recording.glob("*.mcap"))):
+        done = fossa("replay", source, "--out", tmp_path / "run", *PARAMETERS)
+        assert done.exit_code != 0 and "would replace the recording" in str(done.exception or "") + done.output
+        assert {file.name: file.read_bytes() for file in recording.iterdir()} == before
+    done = fossa("replay", recording, "--out", tmp_path / "run", "--no-bag", *PARAMETERS)
+    assert done.exit_code == 0, done.output
+    assert {file.name: file.read_bytes() for file in recording.iterdir()} == before
+
+
+def test_a_name_that_no_topic_has_cannot_be_remapped(bags, tmp_path):
+    done = fossa("replay", bags / "mcap", "--out", tmp_path / "out", *PARAMETERS, "--remap", "images:=/robot/image")
+    assert done.exit_code != 0 and "No topic images" in str(done.exception or "") + done.output
+
+
 def test_depth_that_needs_the_sweeps_before_is_made_in_their_order(bags, tmp_path):
     """As the node makes it, with as many workers as there are: its own worker, sweep by sweep, is the expectation."""
     pairs = ["depth.still_sweeps=4", "depth.temporal_memory=0.7"]
@@ -501,6 +519,8 @@ def test_files_of_others_among_the_pictures_and_a_place_that_is_a_file_do_not_en
     assert done.exit_code == 0, done.output
     shown = [page.read_text().count("<p>Sweep ") for page in (out / "report.html", tmp_path / "new" / "page.html")]
     assert shown[0] == shown[1] > 0
+    nameless = fossa("report", out, "--out", ".")
+    assert nameless.exit_code != 0 and "is a folder" in str(nameless.exception or "") + nameless.output
     refused = fossa("report", out, "--out", out / "replay.json" / "page.html")
     assert refused.exit_code == 1
     assert "page.html cannot be written (not a directory); give another path" in " ".join(refused.output.split())

@@ -57,6 +57,22 @@ def sweep_of(stack, number=0):
     return CapturedSweep(number, stack, "", (), (), (), {}, 0, 330_000_000)
 
 
+def darkened(factor):
+    stack = rendered()
+    return stack.with_images((stack.images() * factor).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("factor", "refused", "warned"), [(0.0, True, False), (0.05, True, False), (0.15, False, True)]
+)
+def test_images_that_are_too_dark_are_refused_and_dark_ones_warned_of(factor, refused, warned):
+    """Rounded to whole levels, a dark texture seems equally sharp in all planes: a flat wall, and confident of it."""
+    found = check_stack(darkened(factor))
+    assert ("too dark" in found.refusal, "so dark" in found.warning) == (refused, warned)
+    assert "255 grey levels; expose longer" in found.refusal + found.warning
+    assert "dark" not in check_stack(darkened(0.5)).warning
+
+
 # ------------------------------------------------------------------------------------------------------- good stacks
 
 

@@ -40,7 +40,9 @@ def command(out, seconds, scene, parameters, raw, distortion):
     for name, text in pairs.items():
         if name not in known:
             raise InputError(unknown_parameter(name, "fossa_node", known))
-        typed_text(known[name], text, "the command line")  # the node would refuse it, after it has started
+        value = typed_text(known[name], text, "the command line")  # the node would refuse it, after it has started
+        if isinstance(value, float):
+            pairs[name] = str(value)  # a node takes 5.0 and not 5
     try:
         from fossa_ros.ros.demo import run_demo
     except ImportError as error:

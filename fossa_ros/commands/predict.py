@@ -71,7 +71,7 @@ def command(
     options = {name: value for name, value in network.items() if value is not None}
     if options and (estimator == DEFAULT_ESTIMATOR or not estimator_options(estimator)):
         raise click.UsageError(f"--{next(iter(options))} belongs to a network; give --estimator fossa or lens_aware.")
-    out = out or Path(f"{stack.resolve().stem}-depth")
+    out = out or Path(f"{default_name(stack.resolve())}-depth")
     check_writable(out)
     estimator = create_estimator(estimator, **options)
     with stages("Reading the stack", 3) as next_stage:
@@ -100,6 +100,14 @@ def command(
     Console().print(table)
     if prediction.depth_map.K is None:
         click.echo("cloud.ply is not written without intrinsics; give --fx, the focal length in pixels.")
+
+
+def default_name(stack: Path) -> str:
+    """Return the name of a stack: of its folder, or of its file without the suffix."""
+    from fossa_ros.io.stack_description import DESCRIPTION
+
+    folder = stack.parent if stack.name == DESCRIPTION else stack
+    return folder.name if folder.is_dir() else stack.stem
 
 
 def _summary(source, prediction, estimator):

@@ -167,9 +167,11 @@ def replay(
         watch: receives every result in order.
 
     Raises:
-        FossaError: the bag or the parameters cannot be used, or the results cannot be written.
+        FossaError: the bag or the parameters cannot be used, or the results cannot be written or would replace the bag.
     """
     ended = ended or threading.Event()
+    if options.bag:
+        _check_kept(Path(path), Path(out) / BAG)
     estimator = options.config.estimator.create()
     with BagReader(path) as bag, replacing_files(out, (METRICS,)) as work:
         done = Replay(str(path), estimator.name, damage=bag.damage)
@@ -225,6 +227,16 @@ def replay(
         progress(done, total)
         write_figures(done, work)
     return done
+
+
+def _check_kept(source: Path, results: Path) -> None:
+    """Raise InputError if the bag of results would replace the bag that is read."""
+    source, results = source.resolve(), results.resolve()
+    if results == source or results in source.parents:
+        raise InputError(
+            f"The bag of results, {results}, would replace the recording {source}; give another folder with --out, or "
+            "--no-bag."
+        )
 
 
 class _ImageLog:

@@ -10,6 +10,15 @@ from fossa_ros.messages import topics
 from fossa_ros.messages.bags import BagReader
 from fossa_ros.messages.topics import Topic
 
+REMAPPED = (
+    topics.FOCUS_STACK,
+    topics.IMAGE,
+    topics.CAMERA_INFO,
+    topics.LENS_STATE,
+    topics.LENS_TRIGGER,
+    topics.IMU,
+    topics.TRUE_DEPTH,
+)
 RESULTS = tuple(f"/{topic.name.split('/')[0]}" for topic in topics.RESULTS if topic.type == topics.CAMERA_INFO.type)
 COMPRESSED = "/compressed"  # after the name of an image's topic
 
@@ -61,9 +70,13 @@ def find_topics(
         triggered: whether triggers take the place of lens states: the parameter ``sweep.mode`` is counted.
 
     Raises:
-        InputError: there are neither stacks nor frames with lens states or triggers, or several of them, or no
-            ``exposure_topic``.
+        InputError: a name is remapped that no topic has, or there are neither stacks nor frames with lens states or
+            triggers, or several of them, or no ``exposure_topic``.
     """
+    if unknown := set(remapped) - {topic.name for topic in REMAPPED}:
+        raise InputError(
+            f"No topic {min(unknown)} is replayed; --remap takes {', '.join(topic.name for topic in REMAPPED)}."
+        )
     finder = _Finder(bag, remapped)
     truth = finder.find(topics.TRUE_DEPTH)
     stack = None if frames else finder.find(topics.FOCUS_STACK)

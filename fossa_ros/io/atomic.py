@@ -123,7 +123,9 @@ def check_files(files: Iterable[Path]) -> None:
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse a device or a pipe, which renaming would replace for all programs."""
+    """Refuse a folder's own path, and a device or a pipe, which renaming would replace for all programs."""
+    if not path.name:
+        raise InputError(f"'{path}' is a folder; give the path of a file.")
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise InputError(f"{path} cannot be replaced: it is a device or a pipe, not a file; give another path.")
 

@@ -44,6 +44,8 @@ WITH_NOISE = 0.1  # by which single steps may add up to more than that
 MIN_BETWEEN = 0.25  # share of the texture that must lie between the planes for the blur factor to be a warning
 SIMILAR = 0.02  # difference of two planes as a share of their texture up to which they may be one image taken twice
 MIN_CONTRAST = 8  # grey levels between the darkest and the brightest pixel of frames that may be compared
+BRIGHTEST = 0.98  # quantile of the pixels that stands for the brightest, without reflections
+DARK, TOO_DARK = 48, 16  # grey levels of those: below, rounding to whole levels hides how sharp a texture is
 WRONG_FACTOR = 1.15  # beyond it, or below its inverse, the lens is not as described
 ABSURD_FACTOR = 4.0  # beyond it no depth is right
 _ORDER = (
@@ -114,6 +116,9 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
         captured: the planes before they were warped, where they were. Warping by a part of a pixel blurs each plane
             differently, which can hide that a lens does not move.
     """
+    brightest = max(float(np.quantile(plane.image[::4, ::4], BRIGHTEST)) for plane in stack.planes)
+    if brightest < TOO_DARK:
+        return StackFindings(_darkness(brightest, "too dark to tell blur by"))
     gains = as_captured = _brightness_gains(stack if captured is None else captured)
     if captured is not None and captured is not stack:
         if (found := _checked(captured, as_captured)).unmoved:
@@ -122,7 +127,16 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
     found = _checked(stack, gains)
     if not (found.refusal or found.warning):
         found = replace(found, warning=_drifting_exposure(as_captured))
+    if not (found.refusal or found.warning) and brightest < DARK:
+        found = replace(found, warning=_darkness(brightest, "so dark that depth is less certain than its confidence"))
     return found
+
+
+def _darkness(brightest: float, so: str) -> str:
+    return (
+        f"Images are {so}: {BRIGHTEST:.0%} of their pixels are below {brightest:.0f} of 255 grey levels; expose "
+        "longer, or raise the gain or the light."
+    )
 
 
 def _checked(stack: FocusStack, brightness: np.ndarray) -> StackFindings:

@@ -144,8 +144,8 @@ def _await_first_sweep(recorder: Recorder, nodes: _Nodes, lens: Path, bar: Progr
         if time.monotonic() > deadline:
             raise DemoFailed(f"No sweep within {READY_TIMEOUT_S:.0f} s. End of the logs:\n{_log_ends(nodes.logs)}")
         bar.update(rendering, completed=recorder.run.rendered)
-        if lens.exists() and recorder.can_bump():
-            recorder.fossa_node.advance()
+        if lens.exists() and recorder.can_bump() and not recorder.fossa_node.advance():
+            raise DemoFailed(f"fossa_node does not start. End of the logs:\n{_log_ends(nodes.logs)}")
         time.sleep(TICK_S)
     bar.update(rendering, completed=1.0)
 

@@ -26,17 +26,23 @@ class LifecycleClient:
         self._get = node.create_client(GetState, f"{name}/get_state")
         self._change = node.create_client(ChangeState, f"{name}/change_state")
 
-    def advance(self) -> None:
-        """Request the next transition towards the active state, and wait for its end; call it until that is reached."""
+    def advance(self) -> bool:
+        """Request the next transition towards the active state, and wait for its end; call it until that is reached.
+
+        Returns:
+            False if the node refused; its log says why.
+        """
         answer = self._call(self._get, GetState.Request())
         state = None if answer is None else answer.current_state.id
         if state == State.PRIMARY_STATE_UNCONFIGURED:
-            self._request(Transition.TRANSITION_CONFIGURE)
-        elif state == State.PRIMARY_STATE_INACTIVE:
-            self._request(Transition.TRANSITION_ACTIVATE)
+            return self._request(Transition.TRANSITION_CONFIGURE)
+        if state == State.PRIMARY_STATE_INACTIVE:
+            return self._request(Transition.TRANSITION_ACTIVATE)
+        return True
 
-    def _request(self, transition: int) -> None:
-        self._call(self._change, ChangeState.Request(transition=Transition(id=transition)))
+    def _request(self, transition: int) -> bool:
+        answer = self._call(self._change, ChangeState.Request(transition=Transition(id=transition)))
+        return answer is None or bool(answer.success)
 
     def _call(self, client: Client, request: Any) -> Any:
         """Return the answer of a service; None where there is none in time."""
