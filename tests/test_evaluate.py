@@ -366,6 +366,7 @@ def test_networks_are_given_unrounded_planes(tmp_path, monkeypatch):
         (("zedd", "--data", "/nowhere"), 1, "fossa: /nowhere does not exist"),
         (("stacks", "--data", KEPT, "--checkpoint", "x"), 2, "belongs to a network"),
         (("stacks", "--data", KEPT, "--apertures", "1.4"), 1, "leave out --apertures"),
+        (("stacks", "--data", KEPT, "--focus", "near"), 1, "give --planes too"),
         (("stacks", "--data", KEPT, "--planes", "3", "many"), 2, "unexpected extra argument"),
         (("stacks", "--data", KEPT, "--focus", "here"), 2, "is not a list of words"),
         (("stacks", "--data", KEPT, "--plot", "p.bmp"), 1, ".png, .svg, .pdf"),

@@ -69,6 +69,13 @@ def test_what_cannot_be_is_said(make, words):
         make()
 
 
+def test_a_lens_that_settles_at_once_and_ranges_without_an_end_are_said():
+    result = CliRunner().invoke(main, ["plan", "--settling", "0"])
+    assert result.exit_code == 0 and "settling 0.0" in result.output
+    help_text = CliRunner().invoke(main, ["demo", "--help"]).output
+    assert "--seconds" in help_text and "None" not in help_text
+
+
 def test_the_command_prints_and_draws(tmp_path):
     picture = tmp_path / "plan.png"
     result = CliRunner().invoke(main, ["plan", "--rate", "60", "--exposure", "4", "--out", str(picture)])

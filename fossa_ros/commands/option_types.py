@@ -24,6 +24,9 @@ class Number(click.FloatRange):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        return "" if self.min is None and self.max is None else super()._describe_range()  # click says x<=None
+
 
 NUMBER = Number()
 NOT_NEGATIVE = Number(min=0)

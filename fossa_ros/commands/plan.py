@@ -137,7 +137,7 @@ def command(
             output=SweepOutput(output),
             response=LensResponse(time_constant_ns=_ns(time_constant)),
         ),
-        Latencies(round(1e9 / rate), _ns(latency), _ns(acknowledge)),
+        Latencies(round(1e9 / rate), _ns(latency), _ns(acknowledge), _ns(settling)),
     )
     console = Console()
     console.print(printed(found, console.width))

@@ -33,6 +33,8 @@ class Stacks:
         """Raise InputError if the setting was not recorded."""
         if setting.f_number is not None:
             raise InputError("The aperture of a stack on disk cannot be changed; leave out --apertures.")
+        if setting.focus in ("near", "far") and setting.planes is None:
+            raise InputError("--focus near and far choose some of the planes of each stack; give --planes too.")
 
     def sample(self, index: int, setting: Setting) -> Sample | None:
         """Read a stack; None if it has fewer planes than the setting."""
