@@ -150,6 +150,20 @@ def test_a_signal_leaves_no_process_and_no_half_written_output(tmp_path, number)
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.timeout(120)
+def test_a_node_that_refuses_to_start_ends_the_demo_with_its_reason(tmp_path):
+    result = subprocess.run(
+        [*COMMAND, "--out", str(tmp_path / "demo"), "--set", "sweep.near=5", "--set", "sweep.far=1"],
+        env=environment.child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert result.returncode == 1 and "fossa_node does not start" in result.stderr, result.stderr
+    assert "sweep.near" in result.stderr and "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_arguments_are_sentences(tmp_path):
     for arguments, words in (
         (["--seconds", "-1"], "positive"),
