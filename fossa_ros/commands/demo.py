@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+
 import click
 
 from fossa_ros.commands.option_types import NUMBER, PATH
@@ -41,8 +43,8 @@ def command(out, seconds, scene, parameters, raw, distortion):
         if name not in known:
             raise InputError(unknown_parameter(name, "fossa_node", known))
         value = typed_text(known[name], text, "the command line")  # the node would refuse it, after it has started
-        if isinstance(value, float):
-            pairs[name] = str(value)  # a node takes 5.0 and not 5
+        if isinstance(value, float | array.array):  # of which a node takes 5.0 and not 5
+            pairs[name] = str(value if isinstance(value, float) else list(value))
     try:
         from fossa_ros.ros.demo import run_demo
     except ImportError as error:

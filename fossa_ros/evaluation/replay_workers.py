@@ -59,8 +59,8 @@ class ReplayWorkers:
     ):
         self._region = region
         self._temporal = None if temporal is None else TemporalFilter(temporal)
-        self._still = StillAverage(still_sweeps)
-        if temporal is not None or still_sweeps > 1:
+        self._still = StillAverage(still_sweeps) if still_sweeps > 1 else None
+        if self._temporal or self._still:  # neither is thread-safe
             workers = 1
         workers = workers or (_processors() if estimator.name == "classical" else 1)
         self._motion = motion

@@ -116,7 +116,7 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
         captured: the planes before they were warped, where they were. Warping by a part of a pixel blurs each plane
             differently, which can hide that a lens does not move.
     """
-    brightest = max(float(np.quantile(plane.image[::4, ::4], BRIGHTEST)) for plane in stack.planes)
+    brightest = max(_brightest(plane.image) for plane in stack.planes)
     if brightest < TOO_DARK:
         return StackFindings(_darkness(brightest, "too dark to tell blur by"))
     gains = as_captured = _brightness_gains(stack if captured is None else captured)
@@ -132,9 +132,15 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
     return found
 
 
-def _darkness(brightest: float, so: str) -> str:
+def _brightest(image: np.ndarray) -> int:
+    """Return the quantile ``BRIGHTEST`` of the grey levels of an image, by counting them, which is fast."""
+    codes = image[::4, ::4].ravel()
+    return int(np.searchsorted(np.bincount(codes, minlength=256).cumsum(), BRIGHTEST * codes.size))
+
+
+def _darkness(brightest: int, so: str) -> str:
     return (
-        f"Images are {so}: {BRIGHTEST:.0%} of their pixels are below {brightest:.0f} of 255 grey levels; expose "
+        f"Images are {so}: {BRIGHTEST:.0%} of their pixels are below {brightest} of 255 grey levels; expose "
         "longer, or raise the gain or the light."
     )
 

@@ -74,7 +74,7 @@ def run_demo(
         run = _record(work, seconds, scene, parameters or {}, raw, distortion)
         summary = summarise(run, seconds)
         if not summary["sweeps_scored"]:
-            raise DemoFailed(f"{describe_failure(summary, domain)} End of the logs:\n{_log_ends(work)}")
+            raise _failure(describe_failure(summary, domain), work)
         write_results(run, summary, work)
     print_summary(summary, out)
     return summary
@@ -90,7 +90,7 @@ class _Nodes:
     def check(self) -> None:
         """Raise DemoFailed if one of them has ended."""
         if any(process.poll() is not None for process in self.processes):
-            raise DemoFailed(f"A node ended unexpectedly. End of the logs:\n{_log_ends(self.logs)}")
+            raise _failure("A node ended unexpectedly.", self.logs)
 
 
 def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str], raw: bool, distortion: bool) -> Run:
@@ -142,10 +142,10 @@ def _await_first_sweep(recorder: Recorder, nodes: _Nodes, lens: Path, bar: Progr
     while not recorder.run.reports:
         nodes.check()
         if time.monotonic() > deadline:
-            raise DemoFailed(f"No sweep within {READY_TIMEOUT_S:.0f} s. End of the logs:\n{_log_ends(nodes.logs)}")
+            raise _failure(f"No sweep within {READY_TIMEOUT_S:.0f} s.", nodes.logs)
         bar.update(rendering, completed=recorder.run.rendered)
         if lens.exists() and recorder.can_bump() and not recorder.fossa_node.advance():
-            raise DemoFailed(f"fossa_node does not start. End of the logs:\n{_log_ends(nodes.logs)}")
+            raise _failure("fossa_node does not start.", nodes.logs)
         time.sleep(TICK_S)
     bar.update(rendering, completed=1.0)
 
@@ -168,5 +168,7 @@ def _sweep(recorder: Recorder, nodes: _Nodes, bar: Progress, seconds: float) -> 
     bar.update(sweeping, completed=seconds)
 
 
-def _log_ends(logs: Path) -> str:
-    return "\n".join(line for log in sorted(logs.glob("*.log")) for line in log.read_text().splitlines()[-5:])
+def _failure(sentence: str, logs: Path) -> DemoFailed:
+    """Return the error with the ends of the nodes' logs, which say more."""
+    ends = "\n".join(line for log in sorted(logs.glob("*.log")) for line in log.read_text().splitlines()[-5:])
+    return DemoFailed(f"{sentence} End of the logs:\n{ends}")
