@@ -258,6 +258,13 @@ def test_images_without_a_figure_are_left_out_of_it():
 # The commands.
 
 
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_figures_that_cannot_be_written_are_refused_before_the_work(tmp_path, option):
+    done = run("evaluate", "stacks", "--data", KEPT, option, tmp_path)
+    assert done.exit_code != 0 and "Stacks" not in done.output
+    assert "folder" in done.output + str(done.exception) or "directory" in done.output
+
+
 def test_evaluate_prints_and_writes_the_same_figures(tmp_path):
     done = run("evaluate", "stacks", "--data", KEPT, "--planes", 3, 5, "--json", tmp_path / "f.json", "--images")
     assert done.exit_code == 0, done.output

@@ -196,8 +196,11 @@ def test_the_range_of_photographs_can_be_given_and_is_refused_where_it_is_too_sm
     folder = folder_of(tmp_path / "a", images)
     given = load_stack(folder, bits=12)
     assert given.bits == 12 and [plane.image[0, 0, 1] for plane in given.stack.planes] == [0, 25, 64]
-    with pytest.raises(InputError, match=r"IMG_2\.png has values up to 1023, more than the 9 bits of --bits; set it"):
+    with pytest.raises(InputError, match=r"IMG_2\.png has values up to 1023, .* to 10, or leave it out"):
         load_stack(folder, bits=9)
+    shallow = folder_of(tmp_path / "b", [image.astype(np.uint8) for image in images])
+    with pytest.raises(InputError, match=r"--bits is for images of 16 bits a channel, but IMG_1\.png has 8"):
+        load_stack(shallow, bits=12)
 
 
 def test_sixteen_bits_are_never_cut_down_without_a_word(tmp_path):

@@ -30,7 +30,7 @@ from fossa_ros.core.optics import dioptre_space
 from fossa_ros.evaluation.replay import Replay, kind_of_reason, read_replay
 from fossa_ros.evaluation.replay_figures import SweepFigures
 from fossa_ros.evaluation.replay_many import find_bags, shard_of
-from fossa_ros.evaluation.replay_sweeps import replayed_sweeps
+from fossa_ros.evaluation.replay_sweeps import replayed_sweeps, with_optics
 from fossa_ros.evaluation.replay_topics import find_topics
 from fossa_ros.evaluation.results import read_results
 from fossa_ros.io.ply import read_ply
@@ -45,6 +45,7 @@ from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.stack_renderer import render_stack
 from fossa_ros.simulation.virtual_recording import Recording, write_recording
+from fossa_ros.sweep import CapturedSweep
 
 ROOT = Path(__file__).parent.parent
 WIDTH, HEIGHT = 160, 120
@@ -208,6 +209,30 @@ def test_a_recording_is_not_replaced_by_its_results(bags, tmp_path):
     done = fossa("replay", recording, "--out", tmp_path / "run", "--no-bag", *PARAMETERS)
     assert done.exit_code == 0, done.output
     assert {file.name: file.read_bytes() for file in recording.iterdir()} == before
+
+
+def test_pictures_of_an_earlier_replay_do_not_stay_beside_a_later_one(bags, tmp_path):
+    out = tmp_path / "out"
+    assert fossa("replay", bags / "mcap", "--out", out, *PARAMETERS).exit_code == 0
+    assert list((out / "pictures").glob("*-depth.png"))
+    (out / "notes.txt").write_text("mine")
+    assert fossa("replay", bags / "mcap", "--out", out, *PARAMETERS, "--pictures", 0).exit_code == 0
+    assert not (out / "pictures").exists() and (out / "notes.txt").read_text() == "mine"
+
+
+def test_optics_that_are_given_take_the_place_of_those_of_recorded_stacks(scene):
+    recorded = CapturedSweep(0, scene[0], "", (), (), (), {}, 0, 1)
+
+    def optics(*pairs):
+        camera = read_config(FossaNodeConfig, "fossa_node", None, pairs).camera
+        stack = with_optics(recorded, camera).stack
+        assert stack.planes == scene[0].planes
+        return stack.focal_length, stack.f_number
+
+    own = scene[0].focal_length, scene[0].f_number
+    assert optics() == own and own[1] == 1.4
+    assert optics("camera.f_number=2.8") == (own[0], 2.8)
+    assert optics("camera.f_number=2.8", "camera.focal_length=0.016") == (0.016, 2.8)
 
 
 def test_a_name_that_no_topic_has_cannot_be_remapped(bags, tmp_path):

@@ -66,7 +66,9 @@ def test_a_range_that_is_given_is_kept_and_refused_or_doubted_where_images_do_no
     log = Lines()
     given = SampleRange(12, log=log)
     assert given.add(grey(3000)) == 12 and not log.warnings
-    with pytest.raises(InputError, match=r"^An image of mono16 has values up to 4096, more than the 12 bits of camera"):
+    with pytest.raises(
+        InputError, match=r"^An image of mono16 has values up to 4096, .* of camera\.bits; correct it to 14, or set"
+    ):
         given.add(grey(4096), "mono16")
     assert SampleRange(16, log=log).add(grey(1023), "mono16") == 16
     assert log.warnings == [
@@ -161,4 +163,4 @@ def test_replay_of_fewer_bits_gives_the_depth_of_eight(recording, tmp_path, bits
     assert f"values fit {bits} bits" in found.image and f"mono16: values fit {bits} bits" in shown
     wrong, _ = replayed(tmp_path / "bag", tmp_path / "wrong", "--set", "camera.bits=9")
     assert not any(one.accepted for one in wrong.sweeps)
-    assert f"more than the 9 bits of camera.bits; set it to {bits}" in wrong.sweeps[0].reason
+    assert f"more than the 9 bits of camera.bits; correct it to {bits}" in wrong.sweeps[0].reason

@@ -20,7 +20,7 @@ from fossa_ros.evaluation.evaluate import INTERRUPTED, evaluate, vary
 from fossa_ros.evaluation.protocol import FOCUS
 from fossa_ros.evaluation.published import CHECKPOINTS
 from fossa_ros.evaluation.results import Results, write_results
-from fossa_ros.io.atomic import check_writable
+from fossa_ros.io.atomic import check_files
 
 MODELS = ("classical", "lens_aware", "vits", "vitb", "vitl")
 NUMBERS, COUNTS, WORDS = Values("numbers", finite_number), Values("counts", int), Values("words", one_of(*FOCUS))
@@ -86,9 +86,7 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
         return
     if data is None and set_name not in WITHOUT_DATA:
         raise click.UsageError(f"Give --data, the folder of {set_name}.")
-    for file in (submission, json_file, plot):
-        if file is not None:
-            check_writable(file.parent)
+    check_files(file for file in (submission, json_file, plot) if file is not None)
     if submission is not None:
         click.echo(submit(submission, data, make_estimator(model, checkpoint, device, precision)[0]))
         return

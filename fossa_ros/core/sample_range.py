@@ -48,12 +48,16 @@ class SampleRange:
         bits: of the range, 8 .. 16; None to find it.
         parameter: that gives the bits, for what is logged and refused.
         log: receives what is found.
+        unset: how the range is left to be found.
     """
 
-    def __init__(self, bits: int | None = None, parameter: str = "camera.bits", log: Log = LOG):
+    def __init__(
+        self, bits: int | None = None, parameter: str = "camera.bits", log: Log = LOG, unset: str = "set it to 0"
+    ):
         self._log = log
         self._given = bits
         self._parameter = parameter
+        self._unset = unset
         self._found = 0
         self._lock = threading.Lock()
 
@@ -76,7 +80,7 @@ class SampleRange:
         if self._given is not None and pixels.size and int(pixels.max()) >> self._given:
             raise InputError(
                 f"An image of {encoding} has values up to {int(pixels.max())}, more than the {self._given} bits of "
-                f"{self._parameter}; set it to {needed}, or to 0 to find it."
+                f"{self._parameter}; correct it to {needed}, or {self._unset} so that it is found."
             )
         with self._lock:
             before, self._found = self._found, max(self._found, needed)

@@ -16,7 +16,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.metrics import mean_metrics
 from fossa_ros.evaluation.replay_bag import ResultBag
 from fossa_ros.evaluation.replay_figures import SweepFigures
-from fossa_ros.evaluation.replay_outputs import BAG, ReplayOutputs
+from fossa_ros.evaluation.replay_outputs import BAG, PICTURES, ReplayOutputs
 from fossa_ros.evaluation.replay_sweeps import ReplayedSweep, replayed_sweeps
 from fossa_ros.evaluation.replay_topics import find_topics
 from fossa_ros.evaluation.replay_workers import ReplayWorkers
@@ -173,7 +173,7 @@ def replay(
     if options.bag:
         _check_kept(Path(path), Path(out) / BAG)
     estimator = options.config.estimator.create()
-    with BagReader(path) as bag, replacing_files(out, (METRICS,)) as work:
+    with BagReader(path) as bag, replacing_files(out, (METRICS, PICTURES)) as work:
         done = Replay(str(path), estimator.name, damage=bag.damage)
         total = (bag.end_ns - bag.begin_ns) / 1e9
         topics = find_topics(

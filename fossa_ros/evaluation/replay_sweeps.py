@@ -29,7 +29,7 @@ from fossa_ros.messages.fields import (
     nanoseconds,
 )
 from fossa_ros.messages.recorded import RecordedMessage
-from fossa_ros.parameters.capture_config import CaptureConfig
+from fossa_ros.parameters.capture_config import CameraConfig, CaptureConfig
 from fossa_ros.parameters.configured_decoder import configured_decoder
 from fossa_ros.sweep import CapturedSweep, GyroBuffer, Sequencer, SweepMode
 from fossa_ros.sweep.machines import Ended
@@ -105,7 +105,7 @@ def replayed_sweeps(
             continue
         try:
             sweeps = (
-                [captured_sweep(message, rectified, sample_range)]
+                [with_optics(captured_sweep(message, rectified, sample_range), config.camera)]
                 if assembler is None
                 else assembler.add(recorded, message)
             )
@@ -124,6 +124,18 @@ def replayed_sweeps(
             on_fault(fault)
     elif topics.focus_stack is not None and not bag.counts[topics.focus_stack]:
         on_fault(f"nothing arrives on {topics.focus_stack}; replay the frames with --frames, or record it again")
+
+
+def with_optics(sweep: CapturedSweep, camera: CameraConfig) -> CapturedSweep:
+    """Return a recorded sweep with the optics that the parameters give; where they give none, the recorded count."""
+    if sweep.stack is None or not (camera.focal_length or camera.f_number):
+        return sweep
+    stack = replace(
+        sweep.stack,
+        focal_length=camera.focal_length or sweep.stack.focal_length,
+        f_number=camera.f_number or sweep.stack.f_number,
+    )
+    return replace(sweep, stack=stack)
 
 
 class _FrameSweeps:

@@ -127,7 +127,7 @@ def read_photographs(
 
     Raises:
         InputError: as ``read_photograph``; the files have different sizes, some have 16 bits and some 8, or ``bits``
-            are too few.
+            are too few, or given for images of 8.
     """
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # decoding releases the GIL
         stored = list(pool.map(_read, paths))
@@ -146,9 +146,9 @@ def read_photographs(
             )
     if first.pixels.dtype != np.uint8:
         brightest = max(stored, key=lambda each: each.pixels.max())
-        bits = SampleRange(bits, "--bits").add(brightest.pixels, brightest.path.name)
-    else:
-        bits = None
+        bits = SampleRange(bits, "--bits", unset="leave it out").add(brightest.pixels, brightest.path.name)
+    elif bits is not None:
+        raise InputError(f"--bits is for images of 16 bits a channel, but {first.path.name} has 8; leave it out.")
     return [each.photograph(first.orientation, bits) for each in stored], bits
 
 
