@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from fossa_ros.core import optics
@@ -16,15 +17,18 @@ from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators import create_estimator
 from fossa_ros.estimators.evidence import resampled_evidence, stack_evidence
 from fossa_ros.estimators.lens_aware.estimator import (
-    BARE_WIDTHS,
+    BARE_WIDTH,
+    CALIBRATION,
+    TOGETHER,
     LensAwareEstimator,
-    hedged,
     padded,
     power_and_confidence,
     probability_of,
     processed_widths,
     texture,
+    together,
 )
+from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import (
     EvidenceNetwork,
     Inputs,
@@ -89,7 +93,7 @@ def test_a_position_is_evidence_as_wide_as_its_deviation():
 def test_depth_is_the_one_with_the_least_expected_relative_error():
     logits = 3 * torch.randn(1, 12, 4, 5, generator=torch.Generator().manual_seed(0))
     origin = torch.tensor([2.5])
-    position = median_position(logits, origin)
+    position = median_position(logits.softmax(1), origin)
     share, level = logits.softmax(1), torch.linspace(-0.5, 11.5, 1201)[1:] - 0.005  # each level a bin of one step
     density = share.repeat_interleave(100, 1) / 100
 
@@ -104,7 +108,9 @@ def test_depth_is_the_one_with_the_least_expected_relative_error():
 def test_of_two_modes_the_heavier_in_dioptres_is_taken_and_nothing_between():
     logits = torch.full((1, 12, 1, 2), -30.0)
     logits[0, 2], logits[0, 10] = 0.0, torch.tensor([0.2, -1.5])  # 1.22 and 0.22 times the mass, 12 D against 4 D
-    assert median_position(logits, torch.tensor([2.0])).flatten().tolist() == pytest.approx([9.864, 2.335], abs=0.01)
+    assert median_position(logits.softmax(1), torch.tensor([2.0])).flatten().tolist() == pytest.approx(
+        [9.864, 2.335], abs=0.01
+    )
 
 
 def test_full_resolution_is_a_convex_combination_of_neighbours():
@@ -120,7 +126,7 @@ def test_full_resolution_is_a_convex_combination_of_neighbours():
 def test_the_confidence_is_the_mass_within_ten_per_cent():
     """Levels from 1 D in steps of 0.02 D; at 2 D the limits are 1.818 and 2.222 D: 20.2 of the bins."""
     flat = torch.zeros(1, 101, 1, 1)
-    found = probability_of(flat, torch.tensor([[[[50.0]]]]), 1.0, 0.02)
+    found = probability_of(flat.softmax(1), torch.tensor([[[[50.0]]]]), 1.0, 0.02)
     assert float(found) == pytest.approx((2 / 0.9 - 2 / 1.1) / 0.02 / 101, rel=1e-4)
 
 
@@ -137,14 +143,14 @@ def test_the_confidence_knows_depth_finer_than_the_levels(deviation, half):
         mass = np.maximum(1 - np.abs(depths[:, None] - np.arange(32)), 0).mean(0)
         step = 1 / half  # level 15 is at 10 D
         logits = torch.tensor(np.log(mass + 1e-9), dtype=torch.float32).view(1, 32, 1, 1)
-        found = probability_of(logits, torch.tensor([[[[position]]]]), 10 - step * position, step)
+        found = probability_of(logits.softmax(1), torch.tensor([[[[position]]]]), 10 - step * position, step)
         assert float(found) == pytest.approx(np.mean(np.abs(depths - position) < half), abs=0.2)
 
 
 def test_a_certain_depth_is_certain_however_coarse_the_levels():
     split = torch.full((1, 32, 1, 1), -30.0)
     split[0, 3], split[0, 4] = float(np.log(0.75)), float(np.log(0.25))
-    found = probability_of(split, torch.tensor([[[[3.25]]]]), 0.1, 0.1)  # at 0.43 D a tenth is 0.4 levels
+    found = probability_of(split.softmax(1), torch.tensor([[[[3.25]]]]), 0.1, 0.1)  # at 0.43 D a tenth is 0.4 levels
     assert float(found) > 0.9
 
 
@@ -159,13 +165,21 @@ def test_what_is_added_to_reach_a_size_the_network_takes_is_no_evidence(size):
     torch.testing.assert_close(out.total[..., : size[0], : size[1]], inputs.total)
 
 
-def test_doubtful_depth_is_drawn_to_the_mean_of_it_and_of_that_along_surfaces():
-    power, confidence = np.full((4, 6), 2.0, np.float32), np.zeros((4, 6), np.float32)
-    confidence[:, 3:] = 1.0
-    found = hedged(power, confidence, np.full((2, 3), 1.0, np.float32))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[:, :3], 1.5)
-    np.testing.assert_allclose(found[:, 3:], 2.0)
+def test_two_widths_are_a_mean_of_log_posteriors_by_the_texture():
+    draw = torch.Generator().manual_seed(0)
+    fine, bare = torch.randn((1, 8, 6, 8), generator=draw), torch.randn((1, 8, 3, 4), generator=draw)
+    textured = torch.zeros((1, 1, 6, 8))
+    textured[..., 4:] = 1.0
+    both = together(fine, bare, textured)
+    small = F.interpolate(bare, (6, 8), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(both[..., 4:], TOGETHER * fine[..., 4:])
+    torch.testing.assert_close(both[..., :4], TOGETHER * small[..., :4])
+    half = together(fine, bare, torch.full_like(textured, 0.5))
+    torch.testing.assert_close(half, TOGETHER * (fine + small) / 2)
+    # Where one allows levels 1 and 6 and the other 4 and 6, it is 6, which both allow, not a level between.
+    left, right = (torch.full((1, 8, 1, 1), -9.0) for _ in range(2))
+    left[0, [1, 6]] = right[0, [4, 6]] = 0.0
+    assert together(left, right, torch.full((1, 1, 1, 1), 0.5)).argmax() == 6
 
 
 @pytest.mark.parametrize(("height", "width", "planes"), [(120, 160, 2), (121, 163, 3), (96, 700, 5)])
@@ -190,13 +204,13 @@ def test_any_size_number_and_order_of_planes(height, width, planes):
 
 @pytest.mark.parametrize(
     ("width", "widths"),
-    [(512, [512, 320, 240]), (500, [500, 320, 240]), (320, [480, 320, 240]), (280, [420, 280]), (32, [48, 32])],
+    [(512, [512, 240]), (420, [420, 240]), (320, [480, 240]), (300, [450, 240]), (200, [300, 200]), (32, [48, 32])],
 )
 def test_small_images_are_enlarged_and_all_are_reduced(width, widths):
     assert processed_widths(width) == widths
 
 
-def test_a_bare_surface_of_a_wide_image_is_judged_at_smaller_widths():
+def test_a_bare_surface_is_judged_at_the_smaller_width():
     rng = np.random.default_rng(0)
     image = np.full((360, 500, 3), 128, np.uint8)
     image[:, :250] = rng.integers(0, 255, (360, 250, 1), np.uint8)
@@ -206,20 +220,26 @@ def test_a_bare_surface_of_a_wide_image_is_judged_at_smaller_widths():
     estimator = create_estimator("lens_aware", device="cpu")
     found = estimator.estimate(stack)
     fine = stack_evidence(stack, 32, 500)
-    bare = resampled_evidence(fine, stack, BARE_WIDTHS[-1])
+    bare = resampled_evidence(fine, stack, BARE_WIDTH)
     textured = texture(fine)
-    assert textured[:, :200].min() > 0.9 and textured[:, 300:].max() < 0.1
+    assert textured[:, :100].min() > 0.9 and textured[:, 150:].max() < 0.1
+    first, step = fine.levels[0], fine.levels[1] - fine.levels[0]
     for evidence, part in ((fine, np.s_[:, :200]), (bare, np.s_[:, 300:])):
-        power, confidence = (cv2.resize(each, (500, 360)) for each in estimator.posterior(evidence))
-        np.testing.assert_allclose(1 / found.depth[part], power[part], rtol=0.1)
-        np.testing.assert_allclose(found.confidence[part], confidence[part], atol=0.1)
+        with torch.inference_mode():
+            logits, weights = estimator.network.log_posterior(padded(network_inputs(evidence)))
+            power, confidence = power_and_confidence(TOGETHER * logits, weights, first, step)
+        height, width = evidence.gray.shape[1:]
+        power, confidence = (cv2.resize(x[0, :height, :width].numpy(), (500, 360)) for x in (power, confidence))
+        assert np.mean(np.abs(found.depth[part] * power[part] - 1) < 0.1) > 0.99
+        assert np.mean(np.abs(found.confidence[part] - CALIBRATION(confidence[part])) < 0.1) > 0.95
 
 
 def test_on_another_device_nothing_is_made_on_the_cpu():
     # A tensor of the CPU beside one of this device, which computes shapes only, is an error, as beside one of a GPU.
     network = EvidenceNetwork(SMALL).eval().to("meta")
     inputs = Inputs(*(part.to("meta") for part in drawn_inputs(32, 48)))
-    power, confidence = power_and_confidence(network, inputs, 1.0, 0.1)
+    logits, weights = network.log_posterior(inputs)
+    power, confidence = power_and_confidence(together(logits, logits, logits[:, :1]), weights, 1.0, 0.1)
     assert power.device.type == confidence.device.type == "meta" and power.shape == confidence.shape == (1, 64, 96)
 
 

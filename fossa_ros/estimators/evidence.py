@@ -47,21 +47,23 @@ class Evidence:
     noise: float
 
 
-def stack_evidence(stack: FocusStack, levels: int, width: int) -> Evidence:
+def stack_evidence(stack: FocusStack, levels: int, width: int, least: int = 0) -> Evidence:
     """Return the evidence of an aligned stack, processed at most ``width`` px wide.
 
     Args:
         stack: planes in any order. Without K, focal length and f-number the blur gain is estimated from the planes.
         levels: number of depth levels.
         width: px.
+        least: px, to which narrower images are enlarged.
 
     Raises:
         InputError: all planes are focused at the same distance.
     """
     order, focus = blur_model.near_to_far(stack)
-    images = focus_measure.reduced([stack.planes[i].image for i in order], width)
-    gains = blur_model.known_blur_gains(stack, images[0].shape[1])
-    gray = focus_measure.luminance(images)
+    gray = focus_measure.luminance(focus_measure.reduced([stack.planes[i].image for i in order], width))
+    if gray.shape[2] < least:
+        gray = np.stack(focus_measure.resampled(list(gray), least))
+    gains = blur_model.known_blur_gains(stack, gray.shape[2])
     return gray_evidence(gray, focus, None if gains is None else gains[order], levels, _blur_scale(stack, gray))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -17,23 +19,30 @@ from fossa_ros.estimators.evidence import Evidence, resampled_evidence, stack_ev
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import describe_device, gpu_memory, resolve_device
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
-from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, by_rows, sharpened
+from fossa_ros.estimators.lens_aware.network import (
+    EvidenceNetwork,
+    Inputs,
+    by_rows,
+    enlarged,
+    median_position,
+    sharpened,
+)
 from fossa_ros.estimators.shipped import SHIPPED
 
 WIDTH = 512  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
-ENLARGED = (1.25, 1.5)  # least and largest factor by which smaller images are enlarged too, up to WIDTH
-BARE_WIDTHS = (320, 240)  # px, at which bare surfaces are judged, each after a wider one
-SMALLER = 0.78  # of the width before, least reduction that is worth its time
-TEXTURED = 40.0  # log-likelihood of the best level, at which two widths count the same
+ENLARGED = (1.25, 1.5)  # least and largest factor by which smaller images are enlarged, up to WIDTH
+BARE_WIDTH = 240  # px, at which bare surfaces are judged
+SMALLER = 0.78  # of the finer width, least reduction that is worth its time
+TEXTURED = 40.0  # log-likelihood of the best level, at which both widths count the same
 VICINITY = 0.00625  # of the width: standard deviation of the window over which that is averaged
-DOUBT = 3  # power of the doubt, 1 - confidence, by which depth is drawn to that along surfaces
+TOGETHER = 1.2  # times the mean of two log-posteriors, whose errors are in part independent
 MODE_REACH = 2.0  # levels around the depth that belong to its mode, which ends one level further
 SPLIT = 0.25  # levels^2: most that splitting a depth between two levels adds to the variance
 MODE_DEVIATION = 0.2  # levels, least of a mode; measured on the choosing set of docs/validation.md
 # Measured by benchmarks/confidence.py on the path-traced stacks of the choosing set of docs/validation.md.
 CALIBRATION = CalibrationCurve(
-    stated=(0.0, 0.26, 0.36, 0.455, 0.55, 0.65, 0.75, 0.85, 0.97, 1.0),
-    measured=(0.0, 0.16, 0.22, 0.335, 0.455, 0.61, 0.78, 0.87, 0.98, 1.0),
+    stated=(0.0, 0.26, 0.355, 0.455, 0.555, 0.655, 0.75, 0.83, 0.92, 0.98, 0.995, 1.0),
+    measured=(0.0, 0.215, 0.29, 0.40, 0.47, 0.56, 0.71, 0.81, 0.885, 0.93, 0.957, 1.0),
 )
 MULTIPLE = 16  # of the sides at half resolution
 
@@ -59,11 +68,8 @@ class LensAwareEstimator(Estimator):
         Raises:
             InputError: all planes are focused at the same distance.
         """
-        *finer, coarsest = self._scales(stack)
-        power, confidence = self.posterior(coarsest)
-        for scale in reversed(finer):
-            textured = texture(scale, max(scale.gray.shape[2] / stack.size[1], 1.0))
-            power, confidence = blended(self.posterior(scale), (power, confidence), textured)
+        evidence = self._evidence(stack)
+        power, confidence = self._depth(evidence, magnified=max(evidence[0].gray.shape[2] / stack.size[1], 1.0))
         depth = 1.0 / power
         if depth.shape != stack.size:
             depth = enlarge_depth(depth, stack.size)
@@ -72,13 +78,32 @@ class LensAwareEstimator(Estimator):
             depth, confidence, lambda: compose_all_in_focus(stack, depth), stack.K, stack.stamp_ns, self.name
         )
 
-    def _scales(self, stack: FocusStack) -> list[Evidence]:
+    def _evidence(self, stack: FocusStack) -> list[Evidence]:
         """Return the evidence at all widths, the largest first."""
-        evidence = stack_evidence(stack, self.network.config.levels, WIDTH)
-        own = evidence.gray.shape[2]
-        return [
-            evidence if width == own else resampled_evidence(evidence, stack, width) for width in processed_widths(own)
-        ]
+        fine, *bare = processed_widths(min(stack.size[1], WIDTH))
+        evidence = stack_evidence(stack, self.network.config.levels, WIDTH, least=fine)
+        return [evidence, *(resampled_evidence(evidence, stack, width) for width in bare)]
+
+    def _depth(self, evidence: Sequence[Evidence], magnified: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return (H, W) float32 dioptres and confidence at the size of the first evidence's images."""
+        fine = evidence[0]
+        height, width = fine.gray.shape[1:]
+        first, step = float(fine.levels[0]), float(fine.levels[1] - fine.levels[0])
+        with torch.inference_mode():
+            (logits, weights), *bare = (self._log_posterior(each) for each in evidence)
+            if bare:
+                textured = torch.from_numpy(texture(fine, magnified)).to(self.device)
+                logits = together(logits, bare[0][0], textured[None, None])
+            found = power_and_confidence(logits, weights, first, step)
+        power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in found)
+        return power, CALIBRATION(confidence)
+
+    def _log_posterior(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
+        """Return logits and weights of the network's ``Outputs``, at the size of the evidence."""
+        inputs = Inputs(*(part.to(self.device) for part in padded(network_inputs(evidence))))
+        height, width = evidence.total.shape[1:]
+        logits, weights = self.network.log_posterior(inputs)
+        return logits[..., :height, :width], weights[..., :height, :width]
 
     @property
     def description(self) -> str:
@@ -97,86 +122,69 @@ class LensAwareEstimator(Estimator):
         same = tuple(FocusPlane(image, float(distance)) for distance in distances)
         self.estimate(FocusStack(same, np.diag([width, width, 1.0]), f_number=1.4, focal_length=0.025))
 
-    def posterior(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-        """Return (H, W) float32 dioptres and confidence at the size of the evidence's images."""
-        height, width = evidence.gray.shape[1:]
-        inputs = Inputs(*(part.to(self.device) for part in padded(network_inputs(evidence))))
-        first, step = float(evidence.levels[0]), float(evidence.levels[1] - evidence.levels[0])
-        with torch.inference_mode():
-            found = power_and_confidence(self.network, inputs, first, step)
-        power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in found)
-        confidence = CALIBRATION(confidence)
-        return hedged(power, confidence, evidence.surfaces.power), confidence
-
 
 def processed_widths(width: int) -> list[int]:
     """Return the widths at which images ``width`` px wide, at most ``WIDTH``, are processed, the largest first."""
     least, most = ENLARGED
-    widths = [width] if least * width > WIDTH else [min(round(most * width), WIDTH), width]
-    for smaller in BARE_WIDTHS:
-        if smaller <= SMALLER * widths[-1]:
-            widths.append(smaller)
-    return widths
+    fine, bare = width if least * width > WIDTH else min(round(most * width), WIDTH), min(width, BARE_WIDTH)
+    return [fine, bare] if bare <= SMALLER * fine else [fine]
 
 
-def texture(evidence: Evidence, enlarged: float = 1.0) -> np.ndarray:
-    """Return how much the texture around each pixel tells of depth, (H, W) float32 0..1 at the size of the images.
+def texture(evidence: Evidence, magnified: float = 1.0) -> np.ndarray:
+    """Return how much the texture around each pixel tells of depth, (h, w) float32 0..1.
 
-    ``enlarged`` is the factor by which the images were; as many more pixels say the same.
+    ``magnified`` is the factor by which the images are enlarged; as many more pixels say the same.
     """
     peak = np.maximum(evidence.total.max(axis=0), 0.0)
-    size = evidence.gray.shape[:0:-1]
-    peak = cv2.resize(cv2.GaussianBlur(peak, None, VICINITY * size[0]), size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(peak**2 / (peak**2 + (TEXTURED * enlarged**2) ** 2))
+    peak = cv2.GaussianBlur(peak, None, VICINITY * evidence.gray.shape[2])
+    return np.asarray(peak**2 / (peak**2 + (TEXTURED * magnified**2) ** 2))
 
 
-def blended(
-    fine: tuple[np.ndarray, np.ndarray], bare: tuple[np.ndarray, np.ndarray], textured: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return power and confidence, (H, W) float32: ``fine`` where there is texture, else ``bare``, a smaller one.
+def together(fine: Tensor, bare: Tensor, textured: Tensor) -> Tensor:
+    """Return the log-posterior of two widths, not normalised: ``fine`` where there is texture, else ``bare``.
 
     The network sees a fixed number of pixels. In wide images it does not see the edges of a bare wall, by which it
-    would know how the wall lies. Texture, on the other hand, tells more of depth where it has more pixels.
+    would know how the wall lies. Texture, on the other hand, tells more of depth where it has more pixels. The mean is
+    one of logarithms, so that a depth is likely which both widths allow; the mean of two depths may be neither.
+
+    Args:
+        fine: (B, L, h, w) log-posterior at the larger width.
+        bare: likewise, at a smaller width.
+        textured: (B, 1, h, w) in 0..1, as of ``texture``.
     """
-    small = (cv2.resize(part, textured.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in bare)
-    power, confidence = (textured * part + (1 - textured) * other for part, other in zip(fine, small, strict=True))
-    return power, confidence
+    (both,) = by_rows(
+        lambda *rows: [TOGETHER * torch.lerp(*rows)], enlarged(bare, fine.shape[2:]), fine, textured.expand_as(fine)
+    )
+    return both
 
 
-def power_and_confidence(network: EvidenceNetwork, inputs: Inputs, first: float, step: float) -> tuple[Tensor, Tensor]:
-    """Return (B, H, W) dioptres and confidence before it is calibrated, on the device of network and inputs.
+def power_and_confidence(logits: Tensor, weights: Tensor, first: float, step: float) -> tuple[Tensor, Tensor]:
+    """Return (B, H, W) dioptres and confidence before it is calibrated, from parts of the network's ``Outputs``.
 
     ``first`` is level 0 and ``step`` that of the levels, dioptres.
     """
-    outputs = network(inputs)
-    (close,) = by_rows(
-        lambda logits, position: [probability_of(logits, position, first, step)],
-        outputs.logits,
-        outputs.position[:, None],
-    )
-    return first + step * outputs.full, sharpened(close[:, 0], outputs.weights).clamp(0, 1)
+    origin = torch.full((len(logits),), first / step, device=logits.device)
+
+    def read(rows: Tensor) -> list[Tensor]:
+        mass = rows.softmax(1)
+        position = median_position(mass, origin)[:, None]
+        return [position, probability_of(mass, position, first, step)]
+
+    position, close = (each[:, 0] for each in by_rows(read, logits))
+    return first + step * sharpened(position, weights), sharpened(close, weights).clamp(0, 1)
 
 
-def hedged(power: np.ndarray, confidence: np.ndarray, surfaces: np.ndarray) -> np.ndarray:
-    """Return the (H, W) power drawn to the mean of itself and of that along surfaces, where it is very doubtful.
-
-    Errors of the network are rarer than those along surfaces, and larger: in a scene unlike those of its training it
-    may take a bare ceiling for a far wall. Where it doubts most, the mean of both has the least expected error.
-    """
-    mean = (power + cv2.resize(surfaces, power.shape[::-1])) / 2
-    return np.asarray(power + (1 - confidence) ** DOUBT * (mean - power))
-
-
-def probability_of(logits: Tensor, position: Tensor, first: float, step: float) -> Tensor:
+def probability_of(mass: Tensor, position: Tensor, first: float, step: float) -> Tensor:
     """Return the probability that depth is within ``CLOSE`` of that at ``position``; both are (B, 1, h, w).
+
+    ``mass`` is the (B, L, h, w) posterior, ``first`` level 0 and ``step`` that of the levels, dioptres.
 
     The mode around the position counts as normally distributed: training splits a depth between the two nearest levels,
     so that a certain one has a variance too, and for far surfaces a tenth of the depth is less than a level. The other
     levels count as bins of one step. The first and the last do not count: they hold all that is farther or nearer than
     the levels, which may be at any such depth. A mode of which they have a part is as doubtful as that part is large.
     """
-    mass = logits.softmax(1)
-    apart = torch.arange(logits.shape[1], device=logits.device, dtype=torch.float32).view(1, -1, 1, 1) - position
+    apart = torch.arange(mass.shape[1], device=mass.device, dtype=torch.float32).view(1, -1, 1, 1) - position
     near = mass * (1 + MODE_REACH - apart.abs()).clamp(0, 1)
     whole, mean, square = (part.sum(1, keepdim=True) for part in (near, near * apart, near * apart.square()))
     mean, square = (part / whole.clamp_min(1e-6) for part in (mean, square))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -154,6 +153,13 @@ class EvidenceNetwork(nn.Module):
 
     def forward(self, inputs: Inputs) -> Outputs:
         """Return the log-posterior and the depth in levels; h and w must be multiples of 16."""
+        logits, weights = self.log_posterior(inputs)
+        (position,) = by_rows(lambda rows: [median_position(rows.softmax(1), inputs.origin)[:, None]], logits)
+        position = position[:, 0]
+        return Outputs(logits, position, sharpened(position, weights), weights)
+
+    def log_posterior(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Return ``logits`` and ``weights`` of ``Outputs``; h and w must be multiples of 16."""
         scales = len(self.config.channels)
         squashed = [squash(part) for part in self.pooled(inputs)]
         found = self.along_surfaces(inputs)
@@ -167,10 +173,8 @@ class EvidenceNetwork(nn.Module):
                 logits = part if logits is None else part + enlarged(logits, part.shape[2:])
         mixture = F.softplus(self.mix(x).float())
         evidence = [enlarged(part, logits.shape[2:]) for part in squashed]
-        logits, position = by_rows(partial(posterior, inputs.origin), logits.float(), mixture, found, *evidence)
-        position = position[:, 0]
-        weights = self.sharpen(x).float().unflatten(1, (9, 4)).softmax(1)
-        return Outputs(logits, position, sharpened(position, weights), weights)
+        (logits,) = by_rows(posterior, logits.float(), mixture, found, *evidence)
+        return logits, self.sharpen(x).float().unflatten(1, (9, 4)).softmax(1)
 
     def pooled(self, inputs: Inputs) -> list[Tensor]:
         """Return the evidence summed for each scale."""
@@ -236,17 +240,15 @@ def by_rows(function: Callable[..., Sequence[Tensor]], *maps: Tensor) -> list[Te
     return [torch.cat(rows, 2) for rows in zip(*parts, strict=True)]
 
 
-def posterior(
-    origin: Tensor, correction: Tensor, mixture: Tensor, found: Tensor, *evidence: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the (B, L, h, w) log-posterior, not normalised, and its median (B, 1, h, w).
+def posterior(correction: Tensor, mixture: Tensor, found: Tensor, *evidence: Tensor) -> list[Tensor]:
+    """Return the (B, L, h, w) log-posterior, not normalised.
 
     ``mixture`` has the weights of the evidence of each scale, and last of depth along surfaces, (B, scales + 1, h, w).
     """
-    logits = correction + mixture[:, -1:] * found
+    logits = torch.addcmul(correction, mixture[:, -1:], found)
     for i, part in enumerate(evidence):
-        logits = logits + 4 * mixture[:, i : i + 1] * part
-    return logits, median_position(logits, origin)[:, None]
+        logits = torch.addcmul(logits, mixture[:, i : i + 1], part, value=4)
+    return [logits]
 
 
 def position_evidence(position: Tensor, deviation: Tensor | float, levels: int) -> Tensor:
@@ -258,20 +260,20 @@ def position_evidence(position: Tensor, deviation: Tensor | float, levels: int) 
     return 1 - (1 + ((level - position) / deviation).square()).sqrt()
 
 
-def median_position(logits: Tensor, origin: Tensor) -> Tensor:
-    """Return (B, h, w) depth in levels: the median of the posterior weighted by dioptres.
+def median_position(mass: Tensor, origin: Tensor) -> Tensor:
+    """Return (B, h, w) depth in levels: the median of the (B, L, h, w) posterior weighted by dioptres.
 
     Of all depths d it minimises the expected |d / true - 1|: the sum of p |d power - 1| over the powers of the levels.
     Levels are bins of one step; ``origin`` is that of `Inputs`.
     """
-    count = logits.shape[1]
-    level = torch.arange(count, device=logits.device, dtype=logits.dtype)
-    weight = logits.softmax(1) * (origin[:, None] + level)[:, :, None, None]
-    weight = weight / weight.sum(1, keepdim=True)
+    count = mass.shape[1]
+    level = torch.arange(count, device=mass.device, dtype=mass.dtype)
+    weight = mass * (origin[:, None] + level)[:, :, None, None]
     up_to = weight.cumsum(1)
-    index = (up_to < 0.5).sum(1, keepdim=True).clamp_max(count - 1)
-    mass = weight.gather(1, index)
-    share = (0.5 - (up_to.gather(1, index) - mass)) / mass.clamp_min(LEAST_MASS)
+    whole = up_to[:, -1:]
+    index = (up_to < whole / 2).sum(1, keepdim=True).clamp_max(count - 1)
+    there = weight.gather(1, index)
+    share = (whole / 2 - (up_to.gather(1, index) - there)) / torch.maximum(there, LEAST_MASS * whole)
     return (index + share.clamp(0, 1) - 0.5).clamp(0, count - 1)[:, 0]
 
 
