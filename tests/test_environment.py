@@ -1,4 +1,4 @@
-"""A ROS domain of one's own: reserved on this machine, given back, and never in place of the user's."""
+"""What a process of a node sets up: a ROS domain of its own, and how threads wait; never in place of the user's."""
 
 from __future__ import annotations
 
@@ -70,3 +70,14 @@ def test_the_transport_for_images_is_for_those_who_ask_and_never_replaces_the_us
     monkeypatch.setattr(environment, "SHARED_MEMORY_NEEDED", 0)
     monkeypatch.setenv(environment.PROFILE_VARIABLES[1], "mine.xml")
     assert environment.transport() == {}
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_threads_of_pytorch_sleep_while_they_wait_unless_the_user_says_otherwise(given):
+    code = "from fossa_ros.ros.lifecycle import prepare_process; prepare_process(); import torch"
+    known = {**os.environ, "OMP_DISPLAY_ENV": "TRUE"}
+    known.pop("OMP_WAIT_POLICY", None)
+    if given:
+        known["OMP_WAIT_POLICY"] = given
+    done = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True, timeout=100)
+    assert f"OMP_WAIT_POLICY = '{given or 'PASSIVE'}'" in done.stderr, done.stderr
