@@ -96,3 +96,15 @@ def test_resampled_evidence_is_that_of_the_reduced_planes(texture):
     np.testing.assert_allclose(found.gains, expected.gains, rtol=1e-6)
     np.testing.assert_allclose(found.gray, expected.gray, atol=1.5)  # those are of 8 bits
     assert np.abs(found.total.sum((1, 2)) / expected.total.sum((1, 2)) - 1).max() < 0.05
+
+
+@pytest.mark.parametrize("f_number", [1.4, None])
+def test_the_blur_of_an_enlarged_stack_is_that_of_the_stack_enlarged(texture, f_number):
+    codes = (np.rint(each.clip(0, 255)).astype(np.uint8) for each in defocused(texture, 1.6))
+    images = (np.repeat(code[..., None], 3, axis=2) for code in codes)
+    planes = tuple(FocusPlane(image, float(optics.metres(f))) for image, f in zip(images, FOCUS, strict=True))
+    stack = FocusStack(planes, np.diag([120.0, 120.0, 1.0]), f_number=f_number, focal_length=0.025)
+    own, enlarged = stack_evidence(stack, 32, 640), stack_evidence(stack, 32, 640, least=144)
+    assert own.gray.shape == (3, 64, 96) and enlarged.gray.shape == (3, 96, 144)
+    np.testing.assert_allclose(enlarged.gains, 1.5 * own.gains, rtol=1e-6)
+    np.testing.assert_array_equal(enlarged.levels, own.levels)

@@ -61,10 +61,14 @@ def stack_evidence(stack: FocusStack, levels: int, width: int, least: int = 0) -
     """
     order, focus = blur_model.near_to_far(stack)
     gray = focus_measure.luminance(focus_measure.reduced([stack.planes[i].image for i in order], width))
+    known = blur_model.known_blur_gains(stack, gray.shape[2])
+    gains = None if known is None else known[order]
     if gray.shape[2] < least:
+        if gains is None:  # estimated from the images as they are, since the spectrum of enlarged ones ends early
+            gains = gray_evidence(gray, focus, None, levels, _blur_scale(stack, gray)).gains
+        gains = gains * (least / gray.shape[2])
         gray = np.stack(focus_measure.resampled(list(gray), least))
-    gains = blur_model.known_blur_gains(stack, gray.shape[2])
-    return gray_evidence(gray, focus, None if gains is None else gains[order], levels, _blur_scale(stack, gray))
+    return gray_evidence(gray, focus, gains, levels, _blur_scale(stack, gray))
 
 
 def resampled_evidence(evidence: Evidence, stack: FocusStack, width: int) -> Evidence:

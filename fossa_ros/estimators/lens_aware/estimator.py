@@ -126,7 +126,8 @@ class LensAwareEstimator(Estimator):
 def processed_widths(width: int) -> list[int]:
     """Return the widths at which images ``width`` px wide, at most ``WIDTH``, are processed, the largest first."""
     least, most = ENLARGED
-    fine, bare = width if least * width > WIDTH else min(round(most * width), WIDTH), min(width, BARE_WIDTH)
+    fine = width if least * width > WIDTH else min(round(most * width), WIDTH)
+    bare = min(width, BARE_WIDTH)
     return [fine, bare] if bare <= SMALLER * fine else [fine]
 
 
@@ -152,9 +153,8 @@ def together(fine: Tensor, bare: Tensor, textured: Tensor) -> Tensor:
         bare: likewise, at a smaller width.
         textured: (B, 1, h, w) in 0..1, as of ``texture``.
     """
-    (both,) = by_rows(
-        lambda *rows: [TOGETHER * torch.lerp(*rows)], enlarged(bare, fine.shape[2:]), fine, textured.expand_as(fine)
-    )
+    bare = enlarged(bare, fine.shape[2:])
+    (both,) = by_rows(lambda *rows: [TOGETHER * torch.lerp(*rows)], bare, fine, textured.expand_as(fine))
     return both
 
 
