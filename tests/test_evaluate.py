@@ -265,6 +265,11 @@ def test_figures_that_cannot_be_written_are_refused_before_the_work(tmp_path, op
     assert "folder" in done.output + str(done.exception) or "directory" in done.output
 
 
+def test_figures_and_their_plot_cannot_be_one_file(tmp_path):
+    done = run("evaluate", "stacks", "--data", KEPT, "--json", tmp_path / "a.png", "--plot", tmp_path / "a.png")
+    assert done.exit_code != 0 and "one file" in done.output + str(done.exception)
+
+
 def test_evaluate_prints_and_writes_the_same_figures(tmp_path):
     done = run("evaluate", "stacks", "--data", KEPT, "--planes", 3, 5, "--json", tmp_path / "f.json", "--images")
     assert done.exit_code == 0, done.output

@@ -271,6 +271,15 @@ def test_the_shipped_weights_are_better_than_depth_along_surfaces():
     assert found < 0.95 * mean_error("classical") and found < 0.08
 
 
+@pytest.mark.parametrize(("name", "height"), [("classical", 2), ("lens_aware", 6), ("lens_aware", 2)])
+def test_images_that_are_too_narrow_are_refused(name, height):
+    images = np.random.default_rng(0).integers(0, 255, (3, height, 640, 3), np.uint8)
+    planes = tuple(FocusPlane(image, distance) for image, distance in zip(images, (0.5, 1.0, 3.0), strict=True))
+    stack = FocusStack(planes, np.diag([640.0, 640.0, 1.0]), f_number=1.8, focal_length=0.025)
+    with pytest.raises(InputError, match=r"Images of \d+x2 px, .* are too small for depth; give larger ones"):
+        create_estimator(name).estimate(stack)
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     save_file(EvidenceNetwork(SMALL).state_dict(), tmp_path / "small.safetensors")
     with pytest.raises(InputError, match=r"small\.safetensors"):

@@ -211,13 +211,24 @@ def test_a_recording_is_not_replaced_by_its_results(bags, tmp_path):
     assert {file.name: file.read_bytes() for file in recording.iterdir()} == before
 
 
-def test_pictures_of_an_earlier_replay_do_not_stay_beside_a_later_one(bags, tmp_path):
-    out = tmp_path / "out"
-    assert fossa("replay", bags / "mcap", "--out", out, *PARAMETERS).exit_code == 0
-    assert list((out / "pictures").glob("*-depth.png"))
-    (out / "notes.txt").write_text("mine")
-    assert fossa("replay", bags / "mcap", "--out", out, *PARAMETERS, "--pictures", 0).exit_code == 0
-    assert not (out / "pictures").exists() and (out / "notes.txt").read_text() == "mine"
+@pytest.mark.parametrize("name", ["pictures", "bag"])
+def test_a_folder_that_is_of_no_replay_is_not_replaced(bags, tmp_path, name):
+    kept = tmp_path / "out" / name / "holiday.jpg"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    done = fossa("replay", bags / "mcap", "--out", tmp_path / "out", *PARAMETERS)
+    assert done.exit_code != 0 and "is not of an earlier replay" in str(done.exception or "") + done.output
+    assert kept.read_text() == "mine" and [file.name for file in (tmp_path / "out").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_recording_within_the_folder_of_pictures_is_kept(bags, tmp_path, depth):
+    recording = tmp_path / "rec" / "pictures" / "run" if depth else tmp_path / "rec" / "pictures"
+    shutil.copytree(bags / "mcap", recording)
+    (tmp_path / "rec" / "replay.json").write_text("{}")  # as if it were of an earlier replay
+    done = fossa("replay", recording, "--out", tmp_path / "rec", "--no-bag", *PARAMETERS)
+    assert done.exit_code != 0 and "would replace the recording" in str(done.exception or "") + done.output
+    assert next(recording.glob("*.mcap")).stat().st_size > 0
 
 
 def test_optics_that_are_given_take_the_place_of_those_of_recorded_stacks(scene):

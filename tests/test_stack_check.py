@@ -73,6 +73,17 @@ def test_images_that_are_too_dark_are_refused_and_dark_ones_warned_of(factor, re
     assert "dark" not in check_stack(darkened(0.5)).warning
 
 
+@pytest.mark.parametrize(
+    ("factor", "refused", "warned"), [(20.0, True, False), (2.5, False, True), (1.0, False, False)]
+)
+def test_images_that_are_too_bright_are_refused_and_bright_ones_warned_of(factor, refused, warned):
+    """Clipped, a texture is lost, or has sharp edges in all planes: depth would be wrong and confident."""
+    stack = rendered()
+    found = check_stack(stack.with_images((stack.images() * factor).clip(0, 255).astype(np.uint8)))
+    assert ("too bright" in found.refusal, "so bright" in found.warning) == (refused, warned)
+    assert ("of their pixels are white; expose" in found.refusal + found.warning) == (refused or warned)
+
+
 # ------------------------------------------------------------------------------------------------------- good stacks
 
 

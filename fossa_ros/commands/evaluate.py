@@ -86,7 +86,10 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
         return
     if data is None and set_name not in WITHOUT_DATA:
         raise click.UsageError(f"Give --data, the folder of {set_name}.")
-    check_files(file for file in (submission, json_file, plot) if file is not None)
+    files = [file for file in (submission, json_file, plot) if file is not None]
+    check_files(files)
+    if len({file.resolve() for file in files}) < len(files):
+        raise click.UsageError("--json, --plot and --zedd-submission cannot write one file; give each its own.")
     if submission is not None:
         click.echo(submit(submission, data, make_estimator(model, checkpoint, device, precision)[0]))
         return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fossa_ros.evaluation.replay import METRICS, Replay, write_figures
 from fossa_ros.evaluation.replay_figures import sweep_figures
-from fossa_ros.evaluation.replay_outputs import ReplayOutputs
+from fossa_ros.evaluation.replay_outputs import PICTURES, ReplayOutputs, check_replaced
 from fossa_ros.evaluation.replay_sweeps import ReplayedSweep
 from fossa_ros.io.atomic import replacing_files
 from fossa_ros.pipeline.result import SweepResult
@@ -30,6 +30,7 @@ class LiveOutputs:
         self._done = Replay(source, estimator)
 
     def __enter__(self) -> LiveOutputs:
+        check_replaced(self._folder, (PICTURES,) if self._every else ())
         with contextlib.ExitStack() as stack:
             self._work = stack.enter_context(replacing_files(self._folder, (METRICS,)))
             self._outputs = stack.enter_context(ReplayOutputs(self._work, None, self._every))

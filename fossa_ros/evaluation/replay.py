@@ -16,7 +16,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.evaluation.metrics import mean_metrics
 from fossa_ros.evaluation.replay_bag import ResultBag
 from fossa_ros.evaluation.replay_figures import SweepFigures
-from fossa_ros.evaluation.replay_outputs import BAG, PICTURES, ReplayOutputs
+from fossa_ros.evaluation.replay_outputs import BAG, PICTURES, SUMMARY, ReplayOutputs, check_replaced
 from fossa_ros.evaluation.replay_sweeps import ReplayedSweep, replayed_sweeps
 from fossa_ros.evaluation.replay_topics import find_topics
 from fossa_ros.evaluation.replay_workers import ReplayWorkers
@@ -31,7 +31,7 @@ from fossa_ros.pipeline.result import SweepResult
 from fossa_ros.sweep import SweepMode
 
 FORMAT = "fossa_ros replay 1"
-SUMMARY, METRICS = "replay.json", "metrics.json"
+METRICS = "metrics.json"
 LARGEST_SUMMARY = 256_000_000  # bytes
 
 
@@ -170,10 +170,10 @@ def replay(
         FossaError: the bag or the parameters cannot be used, or the results cannot be written or would replace the bag.
     """
     ended = ended or threading.Event()
-    if options.bag:
-        _check_kept(Path(path), Path(out) / BAG)
+    written = [name for name, wanted in ((BAG, options.bag), (PICTURES, options.picture_every)) if wanted]
+    check_replaced(Path(out), written, Path(path))
     estimator = options.config.estimator.create()
-    with BagReader(path) as bag, replacing_files(out, (METRICS, PICTURES)) as work:
+    with BagReader(path) as bag, replacing_files(out, (METRICS,)) as work:
         done = Replay(str(path), estimator.name, damage=bag.damage)
         total = (bag.end_ns - bag.begin_ns) / 1e9
         topics = find_topics(
@@ -227,16 +227,6 @@ def replay(
         progress(done, total)
         write_figures(done, work)
     return done
-
-
-def _check_kept(source: Path, results: Path) -> None:
-    """Raise InputError if the bag of results would replace the bag that is read."""
-    source, results = source.resolve(), results.resolve()
-    if results == source or results in source.parents:
-        raise InputError(
-            f"The bag of results, {results}, would replace the recording {source}; give another folder with --out, or "
-            "--no-bag."
-        )
 
 
 class _ImageLog:

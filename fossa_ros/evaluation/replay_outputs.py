@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import DepthMap
 from fossa_ros.evaluation.replay_bag import ResultBag
 from fossa_ros.evaluation.replay_sweeps import ReplayedSweep
@@ -13,7 +15,32 @@ from fossa_ros.evaluation.report_viewer import write_viewed
 from fossa_ros.io.pictures import confidence_picture, depth_picture, error_picture, write_picture
 from fossa_ros.pipeline.result import SweepResult
 
-BAG, PICTURES = "bag", "pictures"
+BAG, PICTURES, SUMMARY = "bag", "pictures", "replay.json"
+
+
+def check_replaced(out: Path, names: Sequence[str], source: Path | None = None) -> None:
+    """Check, before the work, that results replace nothing but results.
+
+    Args:
+        out: folder of the results.
+        names: of the folders in ``out`` that will be written.
+        source: the recording that is read.
+
+    Raises:
+        InputError: one of them holds the recording, is no folder, or is not beside the results of a replay.
+    """
+    for folder in (out / name for name in names):
+        if source is not None and folder.resolve() in (source.resolve(), *source.resolve().parents):
+            raise InputError(
+                f"The results, {folder}, would replace the recording {source}; give another folder with --out, or "
+                f"leave them out with --no-bag or --pictures 0."
+            )
+        if not folder.exists() and not folder.is_symlink():
+            continue
+        if folder.is_symlink() or not folder.is_dir() or not (out / SUMMARY).is_file():
+            raise InputError(
+                f"{folder} is not of an earlier replay and would be replaced; give another folder with --out."
+            )
 
 
 class ReplayOutputs:

@@ -60,8 +60,8 @@ def write_together(texts: Mapping[Path, str]) -> None:
 def replacing_files(folder: str | Path, outdated: Collection[str] = ()) -> Iterator[Path]:
     """Yield an empty folder to write files to, and move them into ``folder`` when the block succeeds.
 
-    ``folder`` is created if it is missing. Files and folders named in ``outdated`` that the block did not write are
-    removed, so that the folder never mixes two runs; others stay. If the block fails (an error, Ctrl-C), ``folder`` is
+    ``folder`` is created if it is missing. Files named in ``outdated`` that the block did not write are removed, so
+    that the folder never mixes two runs; other files stay. If the block fails (an error, Ctrl-C), ``folder`` is
     unchanged.
 
     Raises:
@@ -81,8 +81,7 @@ def replacing_files(folder: str | Path, outdated: Collection[str] = ()) -> Itera
                 shutil.rmtree(target)
             os.replace(file, target)
         for name in set(outdated) - {file.name for file in files}:
-            old = folder / name
-            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
         made = []
     except OSError as error:
         raise InputError(

@@ -69,7 +69,7 @@ def load_stack(path: str | Path, fx: float | None = None, bits: int | None = Non
     if not path.exists():
         raise InputError(f"{path} does not exist; give an .npz file or a folder with {DESCRIPTION}.")
     if bits is not None:
-        raise InputError(f"--bits is for photographs of 16 bits a channel; {path.name} has 8, so leave it out.")
+        raise InputError(f"--bits is for folders of photographs with 16 bits a channel; leave it out for {path.name}.")
     return _load_npz(path, fx)
 
 

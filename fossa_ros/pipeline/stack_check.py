@@ -45,6 +45,8 @@ MIN_BETWEEN = 0.25  # share of the texture that must lie between the planes for 
 SIMILAR = 0.02  # difference of two planes as a share of their texture up to which they may be one image taken twice
 MIN_CONTRAST = 8  # grey levels between the darkest and the brightest pixel of frames that may be compared
 BRIGHTEST = 0.98  # quantile of the pixels that stands for the brightest, without reflections
+WHITE = 250  # grey level: from there on a pixel may be clipped
+MOSTLY_WHITE, TOO_WHITE = 0.5, 0.9  # shares of an image; what is clipped looks as if it had no texture, or sharp edges
 DARK, TOO_DARK = 48, 16  # grey levels of those: below, rounding to whole levels hides how sharp a texture is
 WRONG_FACTOR = 1.15  # beyond it, or below its inverse, the lens is not as described
 ABSURD_FACTOR = 4.0  # beyond it no depth is right
@@ -116,9 +118,13 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
         captured: the planes before they were warped, where they were. Warping by a part of a pixel blurs each plane
             differently, which can hide that a lens does not move.
     """
-    brightest = max(_brightest(plane.image) for plane in stack.planes)
+    counts = [_levels(plane.image) for plane in stack.planes]
+    brightest = max(_brightest(each) for each in counts)
     if brightest < TOO_DARK:
         return StackFindings(_darkness(brightest, "too dark to tell blur by"))
+    white = min(float(each[WHITE:].sum() / each.sum()) for each in counts)
+    if white > TOO_WHITE:
+        return StackFindings(_whiteness(white, "too bright to tell blur by"))
     gains = as_captured = _brightness_gains(stack if captured is None else captured)
     if captured is not None and captured is not stack:
         if (found := _checked(captured, as_captured)).unmoved:
@@ -129,13 +135,26 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
         found = replace(found, warning=_drifting_exposure(as_captured))
     if not (found.refusal or found.warning) and brightest < DARK:
         found = replace(found, warning=_darkness(brightest, "so dark that depth is less certain than its confidence"))
+    if not (found.refusal or found.warning) and white > MOSTLY_WHITE:
+        found = replace(found, warning=_whiteness(white, "so bright that depth is less certain than its confidence"))
     return found
 
 
-def _brightest(image: np.ndarray) -> int:
-    """Return the quantile ``BRIGHTEST`` of the grey levels of an image, by counting them, which is fast."""
-    codes = image[::4, ::4].ravel()
-    return int(np.searchsorted(np.bincount(codes, minlength=256).cumsum(), BRIGHTEST * codes.size))
+def _levels(image: np.ndarray) -> np.ndarray:
+    """Return how often each of the 256 grey levels occurs in some pixels of an image."""
+    return np.bincount(image[::4, ::4].ravel(), minlength=256)
+
+
+def _brightest(counts: np.ndarray) -> int:
+    """Return the quantile ``BRIGHTEST`` of grey levels that are counted."""
+    return int(np.searchsorted(counts.cumsum(), BRIGHTEST * counts.sum()))
+
+
+def _whiteness(share: float, so: str) -> str:
+    return (
+        f"Images are {so}: {share:.0%} of their pixels are white; expose for a shorter time, or lower the gain or the "
+        "light."
+    )
 
 
 def _darkness(brightest: int, so: str) -> str:

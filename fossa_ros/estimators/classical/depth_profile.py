@@ -47,7 +47,8 @@ def normalised_moments(statistics: BandStatistics, model_error: float) -> np.nda
     signal = np.maximum(statistics.energy - planes * noise, 0.0)
     scale = 0.5 / (noise + np.float32(model_error**2) * signal)
     moments = statistics.products * scale[:, None]
-    return moments.reshape(-1, moments.shape[-2] * moments.shape[-1])
+    bands, pairs, height, width = moments.shape
+    return moments.reshape(bands * pairs, height * width)
 
 
 def lens_of_stack(

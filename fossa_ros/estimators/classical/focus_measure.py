@@ -11,6 +11,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.classical.bands import (
     OCTAVES,
     RADIAL_FREQUENCIES,
@@ -29,6 +30,7 @@ EDGE_SLOPE = 2.0  # of the power spectrum of an edge, and of natural scenes on a
 SHARPEST = 0.25  # quantile of the textures that softness is told from
 CERTAIN = 10.0  # times the noise: texture in the finest octave from which softness is told
 LEAST_CERTAIN = 0.005  # of the image that such texture must cover
+LEAST_SIDE = 3  # px
 MIN_NOISE = 0.4  # grey levels: 8-bit quantisation of the mean of three channels, rounded up
 
 
@@ -112,8 +114,16 @@ def band_statistics(gray: np.ndarray, noise: float, window: float) -> BandStatis
         gray: (N, H, W) float32.
         noise: standard deviation of white noise in ``gray``.
         window: standard deviation (px at half resolution) of the Gaussian window of the local means.
+
+    Raises:
+        InputError: the images are too small to have neighbours at half resolution.
     """
     count, height, width = gray.shape
+    if min(height, width) < LEAST_SIDE:
+        raise InputError(
+            f"Images of {width}x{height} px, at the size at which they are processed, are too small for depth; give "
+            "larger ones, or less narrow ones."
+        )
     half = ((width + 1) // 2, (height + 1) // 2)
     pairs = [(i, j) for i in range(count) for j in range(i, count)]
     products = np.empty((OCTAVES, len(pairs), half[1], half[0]), np.float32)

@@ -142,7 +142,7 @@ def _all_levels(focus: np.ndarray) -> np.ndarray:
 def _over_bands(moments: np.ndarray, planes: int) -> np.ndarray:
     """Return the (P, M) sum of (B * P, M) moments over the bands."""
     pairs = planes * (planes + 1) // 2
-    return moments.reshape(-1, pairs, moments.shape[1]).sum(axis=0)
+    return moments.reshape(len(moments) // pairs, pairs, moments.shape[1]).sum(axis=0)
 
 
 def _squares(planes: int) -> np.ndarray:

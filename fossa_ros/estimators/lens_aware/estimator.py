@@ -116,7 +116,7 @@ class LensAwareEstimator(Estimator):
 
     def warm_up(self, size: tuple[int, int], planes: int) -> None:
         """Run once on planes without texture, so that buffers and kernels are there when the first stack comes."""
-        height, width = (max(side, 2) for side in size)
+        height, width = (max(side, 16) for side in size)
         image = np.full((height, width, 3), 128, np.uint8)
         distances = np.geomspace(0.5, 1.0, max(planes, 2))
         same = tuple(FocusPlane(image, float(distance)) for distance in distances)
