@@ -355,7 +355,7 @@ def prepare_process(opencv_threads: int | None = OPENCV_THREADS) -> None:
     keep_freed_memory()  # fresh pages for every image cost more than the image
     sys.setswitchinterval(SWITCH_S)
     # Threads of PyTorch, which is imported later, that wait for work by spinning take the processors from the camera:
-    # beside lens_aware on two of them, 22 of 66 sweeps lost frames, and 3 of 48 where threads sleep.
+    # beside lens_aware on two of them, in three demos each, 22, 19 and 14 sweeps lost frames, sleeping 3, 6 and 15.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if opencv_threads is not None:
         cv2.setNumThreads(opencv_threads)
