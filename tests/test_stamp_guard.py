@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from fossa_ros.sweep.frame import Drop, Frame
@@ -71,3 +73,18 @@ def test_a_fast_camera_is_not_judged_by_a_moment_in_which_the_machine_was_busy(e
 
 def test_a_camera_slower_than_frames_are_held_is_learned_from_four_frames():
     assert all(passed for passed, _ in play(StampGuard(TIMING), 100, 20, period=700 * MS)[3:])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("period", [25, 35, 36.4, 40, 50, 66.7])
+def test_a_camera_that_changes_its_rate_is_soon_trusted_again(period, seed):
+    """Arrivals of a busy machine scatter by more than the clock margin, which with a new rate looks like a jump."""
+    draw = random.Random(seed)
+    guard, start, used = StampGuard(TIMING), 0.0, []
+    for number in range(900):
+        start += 1000 / 30 if number < 300 else period
+        delay = 10 + draw.expovariate(1 / 3)
+        frame = Frame(round(start * MS), round((start + 10 + delay) * MS), None, None, number)
+        used.append(len(guard.add_frame(frame)[0]))
+    assert max(len(gap) for gap in "".join("x" if count else "." for count in used[300:]).split("x")) * period < 3_000
+    assert sum(used[-300:]) > 270

@@ -42,7 +42,7 @@ class StampGuard:
     stamp missing between the two, which proves the clock intact.
 
     A jump of a regular camera's clock shows at once: the stamps leave their grid and the arrivals do not follow. From
-    then on no frame passes until
+    then on, while a new frame rate is learned too, no frame passes until
 
     - stamps and arrivals agree as before,
     - the camera was silent for ``silence_ns``, or
@@ -139,6 +139,7 @@ class StampGuard:
         if jumped:
             self._suspect(frame.arrival_ns)
         if self._phase is Phase.SUSPECT:
+            self._follow_rate(period)
             self._agreeing.append(seen.delay_ns)
             if self._agrees_anew(frame.arrival_ns):
                 self.reset()
@@ -197,6 +198,19 @@ class StampGuard:
         self._agreeing.clear()
         self._drop(len(self._held), Drop.CLOCK_JUMP)
         self._held = []
+
+    def _follow_rate(self, period_ns: int | None) -> None:
+        """Learn the frame period from intervals that are alike: the camera may have changed its rate, as in dim light.
+
+        Its stamps would stay off the grid of the old period, and suspected, for good. An interval with a jump in it is
+        not like the one before.
+        """
+        if period_ns is None or len(self._recent) < 3:
+            return
+        first, second, third = (seen.frame.stamp_ns for seen in list(self._recent)[-3:])
+        interval = third - second
+        if interval > 0 and abs(interval - (second - first)) <= self._tolerance_ns(period_ns):
+            self._cadence.add_interval(interval)
 
     def _agrees_as_before(self) -> bool:
         if len(self._agreeing) < AGREEING:
