@@ -66,8 +66,7 @@ def stack_evidence(stack: FocusStack, levels: int, width: int, least: int = 0) -
     if gray.shape[2] < least:
         if gains is None:  # estimated from the images as they are, since the spectrum of enlarged ones ends early
             gains = gray_evidence(gray, focus, None, levels, _blur_scale(stack, gray)).gains
-        gains = gains * (least / gray.shape[2])
-        gray = np.stack(focus_measure.resampled(list(gray), least))
+        gray, gains = _resampled(gray, gains, least)
     return gray_evidence(gray, focus, gains, levels, _blur_scale(stack, gray))
 
 
@@ -82,9 +81,14 @@ def resampled_evidence(evidence: Evidence, stack: FocusStack, width: int) -> Evi
         stack: of which it is.
         width: px.
     """
-    gray = np.stack(focus_measure.resampled(list(evidence.gray), width))
-    gains = evidence.gains * np.float64(gray.shape[2] / evidence.gray.shape[2])
+    gray, gains = _resampled(evidence.gray, evidence.gains, width)
     return gray_evidence(gray, evidence.focus, gains, len(evidence.levels), _blur_scale(stack, gray))
+
+
+def _resampled(gray: np.ndarray, gains: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, H, W) luminance at another width, and the blur gains there."""
+    resampled = np.stack(focus_measure.resampled(list(gray), width))
+    return resampled, gains * np.float64(resampled.shape[2] / gray.shape[2])
 
 
 def gray_evidence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,15 +30,15 @@ def check_replaced(out: Path, names: Sequence[str], source: Path | None = None) 
     Raises:
         InputError: one of them holds the recording, is no folder, or is not beside the results of a replay.
     """
+    held_by = () if source is None else (source.resolve(), *source.resolve().parents)
     for folder in (out / name for name in names):
-        if source is not None and folder.resolve() in (source.resolve(), *source.resolve().parents):
+        if folder.resolve() in held_by:
             raise InputError(
                 f"The results, {folder}, would replace the recording {source}; give another folder with --out, or "
-                f"leave them out with --no-bag or --pictures 0."
+                "leave them out with --no-bag or --pictures 0."
             )
-        if not folder.exists() and not folder.is_symlink():
-            continue
-        if folder.is_symlink() or not folder.is_dir() or not (out / SUMMARY).is_file():
+        owned = folder.is_dir() and not folder.is_symlink() and (out / SUMMARY).is_file()
+        if os.path.lexists(folder) and not owned:
             raise InputError(
                 f"{folder} is not of an earlier replay and would be replaced; give another folder with --out."
             )

@@ -119,12 +119,8 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
             differently, which can hide that a lens does not move.
     """
     counts = [_levels(plane.image) for plane in stack.planes]
-    brightest = max(_brightest(each) for each in counts)
-    if brightest < TOO_DARK:
-        return StackFindings(_darkness(brightest, "too dark to tell blur by"))
-    white = min(float(each[WHITE:].sum() / each.sum()) for each in counts)
-    if white > TOO_WHITE:
-        return StackFindings(_whiteness(white, "too bright to tell blur by"))
+    if refusal := _badly_exposed(counts, TOO_DARK, TOO_WHITE, "too {} to tell blur by"):
+        return StackFindings(refusal)
     gains = as_captured = _brightness_gains(stack if captured is None else captured)
     if captured is not None and captured is not stack:
         if (found := _checked(captured, as_captured)).unmoved:
@@ -132,11 +128,9 @@ def check_stack(stack: FocusStack, captured: FocusStack | None = None) -> StackF
         gains = _brightness_gains(stack)
     found = _checked(stack, gains)
     if not (found.refusal or found.warning):
-        found = replace(found, warning=_drifting_exposure(as_captured))
-    if not (found.refusal or found.warning) and brightest < DARK:
-        found = replace(found, warning=_darkness(brightest, "so dark that depth is less certain than its confidence"))
-    if not (found.refusal or found.warning) and white > MOSTLY_WHITE:
-        found = replace(found, warning=_whiteness(white, "so bright that depth is less certain than its confidence"))
+        doubtful = "so {} that depth is less certain than its confidence"
+        warning = _drifting_exposure(as_captured) or _badly_exposed(counts, DARK, MOSTLY_WHITE, doubtful)
+        found = replace(found, warning=warning)
     return found
 
 
@@ -145,23 +139,24 @@ def _levels(image: np.ndarray) -> np.ndarray:
     return np.bincount(image[::4, ::4].ravel(), minlength=256)
 
 
-def _brightest(counts: np.ndarray) -> int:
-    """Return the quantile ``BRIGHTEST`` of grey levels that are counted."""
-    return int(np.searchsorted(counts.cumsum(), BRIGHTEST * counts.sum()))
+def _badly_exposed(counts: Sequence[np.ndarray], dark: int, white: float, so: str) -> str:
+    """Return the sentence that all planes are darker than ``dark``, or whiter than ``white``; empty if they are not.
 
-
-def _whiteness(share: float, so: str) -> str:
-    return (
-        f"Images are {so}: {share:.0%} of their pixels are white; expose for a shorter time, or lower the gain or the "
-        "light."
-    )
-
-
-def _darkness(brightest: int, so: str) -> str:
-    return (
-        f"Images are {so}: {BRIGHTEST:.0%} of their pixels are below {brightest} of 255 grey levels; expose "
-        "longer, or raise the gain or the light."
-    )
+    ``counts`` are those of ``_levels``, ``so`` says how bad that is.
+    """
+    brightest = max(int(np.searchsorted(each.cumsum(), BRIGHTEST * each.sum())) for each in counts)
+    if brightest < dark:
+        return (
+            f"Images are {so.format('dark')}: {BRIGHTEST:.0%} of their pixels are below {brightest} of 255 grey "
+            "levels; expose longer, or raise the gain or the light."
+        )
+    share = min(float(each[WHITE:].sum() / each.sum()) for each in counts)
+    if share > white:
+        return (
+            f"Images are {so.format('bright')}: {share:.0%} of their pixels are white; expose for a shorter time, or "
+            "lower the gain or the light."
+        )
+    return ""
 
 
 def _checked(stack: FocusStack, brightness: np.ndarray) -> StackFindings:
