@@ -138,9 +138,12 @@ class Sequencer:
 
     def begin(self, now_ns: int) -> None:
         """Begin a sweep."""
+        # A clock that was set back since the last one spoils none, but this one would wait for a lens that settles from
+        # a command in the future.
+        self._set_back_ns(now_ns)
         order = self.plan.slots(self._count)
         self._count += 1
-        self._started_ns = self._now_ns = now_ns
+        self._started_ns = now_ns
         self._rolled.clear()
         self._stacked = False
         self._clock_fault = ""
@@ -158,14 +161,9 @@ class Sequencer:
 
     def next(self, now_ns: int) -> Action:
         """Return the next action; after ``Ended`` the sweep is over and its outcome waits in ``outcomes``."""
-        behind = self._now_ns - now_ns
-        if behind > self.timing.clock_margin_ns and not self._clock_fault:
+        behind = self._set_back_ns(now_ns)
+        if behind and not self._clock_fault:
             self._clock_fault = f"The clock was set back by {behind / 1e9:.3f} s during the sweep."
-            self._guard.reset()
-            self.on_rested()
-            if self._counted is not None:
-                self._counted.reset()
-        self._now_ns = now_ns
         action = Ended(self._clock_fault) if self._clock_fault else self._present.next(now_ns)
         if self.config.output is SweepOutput.ROLLING:
             self._roll()
@@ -209,6 +207,17 @@ class Sequencer:
     def on_verified(self) -> None:
         """Note that the lens still held its last command."""
         self._present.on_verified()
+
+    def _set_back_ns(self, now_ns: int) -> int:
+        """Return by how much the clock was set back since it was last read, 0 if it was not; forget what it dated."""
+        behind, self._now_ns = self._now_ns - now_ns, now_ns
+        if behind <= self.timing.clock_margin_ns:
+            return 0
+        self._guard.reset()
+        self.on_rested()
+        if self._counted is not None:
+            self._counted.reset()
+        return behind
 
     @property
     def _present(self) -> SweepMachine:
