@@ -88,3 +88,56 @@ def test_a_camera_that_changes_its_rate_is_soon_trusted_again(period, seed):
         used.append(len(guard.add_frame(frame)[0]))
     assert max(len(gap) for gap in "".join("x" if count else "." for count in used[300:]).split("x")) * period < 3_000
     assert sum(used[-300:]) > 270
+
+
+@pytest.mark.parametrize("lost", [2, 3, 4])
+def test_a_period_learned_while_frames_were_lost_is_no_jump_once_they_all_come(lost):
+    # A busy machine delivered every second to fourth frame at first, 40 to 80 ms late.
+    draw, guard, used = random.Random(lost), StampGuard(TIMING), []
+    for number in [*range(100, 100 + 6 * lost, lost), *range(100 + 6 * lost, 200)]:
+        delay = draw.randrange(40, 80) if number < 100 + 6 * lost else draw.randrange(30, 45)
+        start = number * PERIOD
+        passed, _ = guard.add_frame(Frame(start, start + (10 + delay) * MS, None, None, number))
+        used += [frame.image for frame in passed]
+    assert guard.period_ns == PERIOD and not guard.jumped
+    assert used[-60:] == list(range(140, 200)) and guard.drops[Drop.CLOCK_JUMP] < 16  # half a second
+
+
+def test_a_frame_that_is_a_little_faster_than_any_after_a_lost_one_is_held_until_the_next_one_proves_it():
+    guard = StampGuard(TIMING)
+    play(guard, 100, 60, delay=25 * MS)
+    assert play(guard, 161, 1, delay=14 * MS) == [(False, None)]
+    passed, drop = guard.add_frame(Frame(162 * PERIOD, 162 * PERIOD + 30 * MS, None, None, 162))
+    assert [frame.image for frame in passed] == [161, 162] and drop is None
+
+
+@pytest.mark.parametrize("late", [0, 10, 20, 25])
+def test_a_clock_that_jumps_ahead_by_a_period_passes_nothing_even_if_its_first_frame_is_late(late):
+    guard = StampGuard(TIMING)
+    play(guard, 100, 60)
+    assert not play(guard, 160, 1, delay=(5 + late) * MS, off=PERIOD)[0][0]
+    assert not any(passed for passed, _ in play(guard, 161, 60, off=PERIOD))
+    assert guard.jumped
+    back = play(guard, 221, 40)
+    assert not any(passed for passed, _ in back[:15]) and all(passed for passed, _ in back[-20:])
+
+
+@pytest.mark.parametrize("off", [-20, -15, 15])
+def test_a_clock_off_its_grid_is_not_trusted_however_little_the_arrivals_say(off):
+    guard = StampGuard(TIMING)
+    play(guard, 100, 60)
+    assert not any(passed for passed, _ in play(guard, 160, 140, delay=25 * MS, off=off * MS))  # for 4.6 s
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_first_frames_that_waited_while_the_node_began_do_not_stop_a_busy_machine_that_loses_frames(seed):
+    """The usual delay is learned far too long from them, and a third of the frames after them is missing."""
+    draw, guard, used = random.Random(seed), StampGuard(TIMING), []
+    play(guard, 100, 1, delay=3_500 * MS)
+    play(guard, 104, 3, delay=58 * MS, every=2)
+    for number in range(111, 711):  # 20 s
+        if draw.random() < 0.35:
+            continue
+        start, delay = number * PERIOD, (20 + draw.expovariate(1 / 8)) * MS
+        used.append(len(guard.add_frame(Frame(start, start + 10 * MS + round(delay), None, None, number))[0]))
+    assert sum(used) > 0.75 * len(used) and sum(used[-100:]) > 75

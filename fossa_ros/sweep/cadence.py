@@ -10,6 +10,7 @@ STAMPS = 256  # remembered
 NEWEST = 32  # stamps whose spacing is about one period
 INTERVALS = 16  # intervals between prompt frames from which the period is found
 FEWEST = 3  # intervals for a period
+SHORTEST = 5  # one of so many intervals may be shorter than a period
 FEW_PERIODS = 4  # a longer interval says little about the period
 
 
@@ -72,11 +73,14 @@ class Cadence:
     def _find_period(self) -> int | None:
         if len(self._intervals) < FEWEST:
             return None
-        # Where most frames come late, most intervals between prompt frames span several periods. The stamps of all
-        # frames are about one period apart, which gives their number.
-        newest = sorted(islice(reversed(self._by_age), NEWEST))
-        apart = sorted(after - before for before, after in pairwise(newest))
-        about = apart[(len(apart) - 1) // 2]
+        # On a busy machine most frames come late, and many never: most intervals between prompt frames span several
+        # periods, and many of those between all frames. The shortest of the latter are about one period, which gives
+        # the number; a few are passed over, since a jump shortens one.
+        newest = list(islice(reversed(self._by_age), NEWEST))
+        apart = sorted(after - before for after, before in pairwise(newest) if after > before)
+        if not apart:
+            return None
+        about = apart[len(apart) // SHORTEST]
         periods = sorted(interval / max(round(interval / about), 1) for interval in self._intervals)
         middle = len(periods) // 2
         return round((periods[middle] + periods[-1 - middle]) / 2)

@@ -39,15 +39,18 @@ class StampGuard:
 
     A frame cannot arrive before it was exposed, and takes about as long to arrive as the others. One that arrives
     much later may be late, or the camera's clock may have jumped back. It is held until a prompt frame follows with no
-    stamp missing between the two, which proves the clock intact.
+    stamp missing between the two, which proves the clock intact. So is one that is faster than any just after a missing
+    stamp: the machine may be less busy than before, or the clock jumped ahead and the frame is late as well.
 
     A jump of a regular camera's clock shows at once: the stamps leave their grid and the arrivals do not follow. From
     then on, while a new frame rate is learned too, no frame passes until
 
-    - stamps and arrivals agree as before,
+    - stamps and arrivals agree as before: to half the clock margin, or the stamps are on the grid from before, on which
+      they can be wrong by whole periods only, and the arrivals show none,
     - the camera was silent for ``silence_ns``, or
     - ``restart_ns`` after the jump, they agree with another delay: the clock was set for good, or the machine was too
-      busy to deliver frames in time. A restarted node would accept the new clock as well.
+      busy to deliver frames in time. A restarted node would accept the new clock as well. A guard that knew less than
+      AGREEING frames does not wait.
 
     Jumps smaller than the clock margin or GRID of a period stay unseen; with an irregular camera, backward ones smaller
     than the jitter and forward ones smaller than the delay.
@@ -87,8 +90,10 @@ class StampGuard:
         self._held: list[_Seen] = []
         self._first_ns: int | None = None  # arrival of the first frame that is learned from
         self._newest_ns: int | None = None
+        self._trusted_ns: int | None = None  # stamp of a frame that passed before the clock jumped
         self._agreeing: deque[int] = deque(maxlen=AGREEING)  # delays since the clock jumped
         self._jumped_ns = 0  # arrival of the frame that showed it
+        self._patience_ns = self._restart_ns  # from then until another delay is accepted
 
     @property
     def period_ns(self) -> int | None:
@@ -131,9 +136,10 @@ class StampGuard:
             if self._phase is not Phase.LEARN:
                 self._suspect(frame.arrival_ns)
             return [], Drop.FUTURE
+        self._cadence.add(frame.stamp_ns)
         period = self._cadence.regular_period_ns(self._timing.clock_margin_ns, GRID)
         jumped = self._phase is not Phase.LEARN and period is not None and self._shows_jump(seen, period)
-        self._remember(seen)
+        self._recent.append(seen)
         if self._phase is Phase.LEARN:
             return self._learn(seen), None
         if jumped:
@@ -141,19 +147,17 @@ class StampGuard:
         if self._phase is Phase.SUSPECT:
             self._follow_rate(period)
             self._agreeing.append(seen.delay_ns)
-            if self._agrees_anew(frame.arrival_ns):
+            as_before = self._agrees_as_before(seen, period)
+            if not as_before and self._agrees_anew(frame.arrival_ns, period):
                 self.reset()
-                self._remember(seen)
+                self._cadence.add(frame.stamp_ns)
+                self._recent.append(seen)
                 return self._learn(seen), None
-            if not self._agrees_as_before():
+            if not as_before:
                 return [], Drop.CLOCK_JUMP
             self._phase = Phase.TRUST
             self._newest_ns = None  # no interval across the jump
         return self._pass_or_hold(seen, period), None
-
-    def _remember(self, seen: _Seen) -> None:
-        self._cadence.add(seen.frame.stamp_ns)
-        self._recent.append(seen)
 
     def _learn(self, seen: _Seen) -> list[Frame]:
         """Hold the first frames until there are enough to know the usual delay."""
@@ -173,13 +177,14 @@ class StampGuard:
     def _pass_or_hold(self, seen: _Seen, period_ns: int | None) -> list[Frame]:
         """Return a prompt frame, after the late ones that it proves; hold a late one."""
         jitter = self._jitter_ns if period_ns is None else min(self._jitter_ns, PROMPT * period_ns)
-        if seen.delay_ns > min(self._delays) + jitter:
+        late = seen.delay_ns > min(self._delays) + jitter
+        if late or (period_ns is not None and self._seems_ahead(seen, period_ns)):
             self._held.append(seen)
             return []
         self._note_prompt(seen)
-        proved = [] if period_ns is None else [late for late in self._held if self._unbroken(late, seen, period_ns)]
-        self._held = [late for late in self._held if late not in proved]
-        return [late.frame for late in proved] + [seen.frame]
+        proved = [] if period_ns is None else [held for held in self._held if self._unbroken(held, seen, period_ns)]
+        self._held = [held for held in self._held if held not in proved]
+        return [held.frame for held in proved] + [seen.frame]
 
     def _note_prompt(self, seen: _Seen) -> None:
         self._delays.append(seen.delay_ns)
@@ -193,6 +198,10 @@ class StampGuard:
     # Clocks that jump
 
     def _suspect(self, now_ns: int) -> None:
+        if self._phase is Phase.TRUST:
+            self._trusted_ns = self._newest_ns if self._newest_ns is not None else self._trusted_ns
+            # The first frames may have waited while the node began, and say little about the others.
+            self._patience_ns = self._restart_ns if len(self._delays) >= AGREEING else 0
         self._phase = Phase.SUSPECT
         self._jumped_ns = now_ns
         self._agreeing.clear()
@@ -212,16 +221,25 @@ class StampGuard:
         if interval > 0 and abs(interval - (second - first)) <= self._tolerance_ns(period_ns):
             self._cadence.add_interval(interval)
 
-    def _agrees_as_before(self) -> bool:
+    def _agrees_as_before(self, seen: _Seen, period_ns: int | None) -> bool:
         if len(self._agreeing) < AGREEING:
             return False
-        return abs(min(self._agreeing) - min(self._delays)) <= self._timing.clock_margin_ns / 2
-
-    def _agrees_anew(self, now_ns: int) -> bool:
-        if len(self._agreeing) < AGREEING or self._agrees_as_before():
+        change = abs(min(self._agreeing) - min(self._delays))
+        if change <= self._timing.clock_margin_ns / 2:
+            return True
+        if period_ns is None or self._trusted_ns is None:
             return False
-        steady = max(self._agreeing) - min(self._agreeing) <= self._jitter_ns
-        return steady and now_ns - self._jumped_ns >= self._restart_ns
+        tolerance = self._tolerance_ns(period_ns)
+        on_grid = abs(off_grid(seen.frame.stamp_ns - self._trusted_ns, period_ns)) <= tolerance
+        return on_grid and change < period_ns / 2 - tolerance
+
+    def _agrees_anew(self, now_ns: int, period_ns: int | None) -> bool:
+        if len(self._agreeing) < AGREEING or now_ns - self._jumped_ns < self._patience_ns:
+            return False
+        # Of a busy machine the fastest frames alone take equally long.
+        older, newer = list(self._agreeing)[: AGREEING // 2], list(self._agreeing)[AGREEING // 2 :]
+        scatter = self._jitter_ns if period_ns is None else min(self._jitter_ns, period_ns / 2)
+        return abs(min(older) - min(newer)) <= scatter
 
     def _shows_jump(self, seen: _Seen, period_ns: int) -> bool:
         return self._left_grid(seen, period_ns) or self._skipped_ahead(seen, period_ns)
@@ -241,10 +259,23 @@ class StampGuard:
         )
 
     def _skipped_ahead(self, seen: _Seen, period_ns: int) -> bool:
-        """Return whether stamps are missing just when a frame is faster than any: a jump ahead by whole periods."""
-        stamp = seen.frame.stamp_ns
-        follows = bool(self._cadence.between(stamp - 1.5 * period_ns, stamp))
-        return seen.delay_ns < min(self._delays) - self._tolerance_ns(period_ns) and not follows
+        """Return whether stamps are missing just when a frame is much faster than any: a jump by whole periods."""
+        usual = self._delays
+        if self._phase is Phase.SUSPECT:
+            if len(self._agreeing) < AGREEING:
+                return False
+            usual = self._agreeing
+        unproved = {held.frame.stamp_ns for held in self._held}
+        follows = any(stamp not in unproved for stamp in self._before(seen, period_ns))
+        return seen.delay_ns < min(usual) - period_ns / 2 and not follows
+
+    def _seems_ahead(self, seen: _Seen, period_ns: int) -> bool:
+        """Return whether stamps are missing just when a frame is a little faster than any."""
+        return seen.delay_ns < min(self._delays) - self._tolerance_ns(period_ns) and not self._before(seen, period_ns)
+
+    def _before(self, seen: _Seen, period_ns: int) -> list[int]:
+        """Return the stamps about a period before that of a frame."""
+        return self._cadence.between(seen.frame.stamp_ns - 1.5 * period_ns, seen.frame.stamp_ns)
 
     def _unbroken(self, late: _Seen, prompt: _Seen, period_ns: int) -> bool:
         """Return whether no stamp is missing between two frames: a clock that jumped there and back leaves some out."""
