@@ -113,35 +113,36 @@ class FocalVolume:
         """The scene; if it was given by its seed it is drawn when needed."""
         return self._given if isinstance(self._given, Scene) else make_scene(self._given, detail=self._detail)
 
-    def image(self, power: float, pose: Pose | None = None, time: float = 0.0) -> np.ndarray:
+    def image(
+        self, power: float, pose: Pose | None = None, time: float = 0.0, interpolation: int = cv2.INTER_CUBIC
+    ) -> np.ndarray:
         """Return the (H, W, 3) uint8 RGB image at lens position ``power`` (dioptres), without noise.
 
         LiveSensor adds noise, gain and vignetting. A position beyond the range shows the image at its end. The moving
-        object is where it is at ``time`` (s).
+        object is where it is at ``time`` (s). ``interpolation`` is OpenCV's, between the pixels of a view that moved.
         """
         image = interpolated(self.slices, self.powers, power)
         warp = self._warp(power, pose)
         size = self.camera.width, self.camera.height
         if self._pinhole_pixels is not None:
-            return self._distorted(image, warp)
+            return self._distorted(image, warp, interpolation)
         if np.allclose(warp, np.eye(3), rtol=0, atol=1e-7):
             edge = self.margin
             image = image[edge : edge + size[1], edge : edge + size[0]].copy()
         else:
             to_slice = np.array([[1, 0, self.margin], [0, 1, self.margin], [0, 0, 1.0]]) @ np.linalg.inv(warp)
-            image = cv2.warpPerspective(
-                image, to_slice, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-            )
+            flags = interpolation | cv2.WARP_INVERSE_MAP
+            image = cv2.warpPerspective(image, to_slice, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         if self.layer is not None:
             self.layer.draw(image, power, pose or Pose(), time, self._K(power), self.rest_depth, warp)
         return image
 
-    def _distorted(self, image: np.ndarray, warp: np.ndarray) -> np.ndarray:
+    def _distorted(self, image: np.ndarray, warp: np.ndarray, interpolation: int) -> np.ndarray:
         """Return the raw image of a slice whose view is warped by ``warp``."""
         to_slice = np.array([[1, 0, self.margin], [0, 1, self.margin], [0, 0, 1.0]]) @ np.linalg.inv(warp)
         pixels = cv2.perspectiveTransform(self._pinhole_pixels, to_slice).astype(np.float32)
         return cv2.remap(
-            image, pixels[..., 0].copy(), pixels[..., 1].copy(), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+            image, pixels[..., 0].copy(), pixels[..., 1].copy(), interpolation, borderMode=cv2.BORDER_REPLICATE
         )
 
     def exposed(
@@ -161,7 +162,10 @@ class FocalVolume:
         travel = max(self._travel(path, power, a, b) for a, b in (ends[:2], ends[1:]))
         count = int(np.clip(np.ceil(2 * travel / MOTION_STEP), 1, MOST_INSTANTS))
         times = start + exposure * (np.arange(count) + 0.5) / count
-        images = (self.image(power(time), path(time), time) for time in times)
+        # A motion that smears by two pixels hides the softness of linear interpolation, and a camera that runs live has
+        # no time for four cubic ones: its frames would be late just while it is knocked.
+        interpolation = cv2.INTER_LINEAR if count == MOST_INSTANTS else cv2.INTER_CUBIC
+        images = (self.image(power(time), path(time), time, interpolation) for time in times)
         mean = next(images)
         for weight, image in enumerate(images, start=1):
             mean = cv2.addWeighted(mean, weight / (weight + 1), image, 1 / (weight + 1), 0)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+BUMP_DECAYS = 9.0  # time constants after which a knock is over; 1e-4 of it is left
+
 
 @dataclass(frozen=True, eq=False)
 class Pose:
@@ -75,13 +77,14 @@ def sinusoid(translation=(0, 0, 0), rotation=(0, 0, 0), frequency: float = 1.0, 
 def bump(at: float, rotation=(0.02, 0, 0), translation=(0, 0, 0), frequency: float = 6.0, decay: float = 0.15) -> Path:
     """Knock the body at time ``at``: a damped oscillation with time constant ``decay`` (s).
 
-    ``rotation`` (rad) and ``translation`` (m) are the amplitudes without damping.
+    ``rotation`` (rad) and ``translation`` (m) are the amplitudes without damping. After ``BUMP_DECAYS`` time constants
+    the body rests.
     """
     translation, rotation = np.asarray(translation, float), np.asarray(rotation, float)
 
     def path(time: float) -> Pose:
         since = time - at
-        if since <= 0:
+        if not 0 < since < BUMP_DECAYS * decay:
             return Pose()
         swing = np.exp(-since / decay) * np.sin(2 * np.pi * frequency * since)
         return Pose(rotation_matrix(rotation * swing), translation * swing)

@@ -18,7 +18,7 @@ from fossa_ros.simulation.focal_volume import FocalVolume
 from fossa_ros.simulation.ld4_device import SimulatedLd4
 from fossa_ros.simulation.lens_dynamics import LensDynamics, LensModel
 from fossa_ros.simulation.live_sensor import LiveSensor
-from fossa_ros.simulation.motion_path import Pose, bump, compose, still
+from fossa_ros.simulation.motion_path import BUMP_DECAYS, Path, Pose, bump, compose, still
 from fossa_ros.simulation.pseudo_terminal import PseudoTerminal
 from fossa_ros.simulation.rig_faults import RigFault, inject_lens_fault
 
@@ -113,7 +113,7 @@ class SimulatedRig:
         self._on_trigger = on_trigger
         self._clock = clock
         self._path = still
-        self._bumps = 0
+        self._knocks: list[tuple[float, Path]] = []  # when each is over, seconds
         self._sensor = LiveSensor(config.camera, config.seed)
         self._fault = RigFault.NONE
         self._stuck_at = 0.0  # dioptres, with RigFault.LENS_STUCK
@@ -191,14 +191,12 @@ class SimulatedRig:
 
     def bump(self) -> None:
         """Knock the camera now: a damped oscillation."""
-        config = self._config
-        knock = bump(
-            self._clock() / 1e9,
-            config.bump_rotation,
-            frequency=config.bump_frequency,
-            decay=config.bump_decay,
-        )
-        self._path = compose(self._path, knock)
+        config, now = self._config, self._clock() / 1e9
+        knock = bump(now, config.bump_rotation, frequency=config.bump_frequency, decay=config.bump_decay)
+        # Each path costs time in every frame, also when it is over.
+        self._knocks = [(end, path) for end, path in self._knocks if end > now]
+        self._knocks.append((now + BUMP_DECAYS * config.bump_decay, knock))
+        self._path = compose(*(path for _, path in self._knocks))
 
     def depth(self, pose: Pose) -> np.ndarray:
         """Return the true (H, W) float32 z-depth (m) seen from a pose."""
