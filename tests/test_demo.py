@@ -125,6 +125,15 @@ def _results(path):
     return reports, {sweep: images[stamp] for sweep, stamp in stamps.items() if stamp in images}
 
 
+def test_a_bag_that_is_of_no_demo_is_not_replaced(tmp_path):
+    kept = tmp_path / "bag" / "bag_0.mcap"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    result = subprocess.run([*COMMAND, "--out", str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert result.returncode != 0 and "is of no earlier demo" in result.stderr + result.stdout
+    assert kept.read_text() == "mine" and [file.name for file in tmp_path.iterdir()] == ["bag"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_no_process_and_no_half_written_output(tmp_path, number):
     out = tmp_path / "demo"

@@ -124,6 +124,7 @@ def bad_configurations(folder):
         ({"sweep.focus_distances": [1.0]}, "sweep.focus_distances"),
         ({"sweep.focus_distances": [1.0, -2.0]}, "sweep.focus_distances"),
         ({"sweep.focus_distances": [1.0, 1.0]}, "sweep.focus_distances"),
+        ({"camera.focal_length": 1.2}, "in metres (12 mm is 0.012)"),
         ({"sweep.exposure_topic": "no topic"}, "sweep.exposure_topic"),
         ({"estimator": "fossa", "model": "vits"}, "checkpoint"),
         ({"estimator": "fossa", "checkpoint": str(folder / "absent.pth")}, "absent.pth"),

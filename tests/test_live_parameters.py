@@ -114,7 +114,7 @@ def test_an_active_node_is_tuned_from_the_next_sweep_on(rig, listener, tmp_path)
             ("sweep.near", math.nan, "must be a number"),
             ("sweep.planes", 3.0, "write 3, not 3.0"),
             ("sweep.exposre", 0.01, "did you mean sweep.exposure?"),
-            ("sweep.focus_distances", [0.01, 1.0], "reaches beyond the lens"),
+            ("sweep.focus_distances", [0.02, 1.0], "reaches beyond the lens"),
             ("lens.port", "/dev/ttyUSB9", "applied at configure"),
         ):
             result = listener.set("fossa_node", name, value)

@@ -421,7 +421,7 @@ def test_a_clock_that_is_played_back_and_jumps_spoils_no_depth(tmp_path):
     slow, played = {"camera__rate": 10.0}, {"namespace": "bag", "use_sim_time": "true"}
     with (
         simulated_rig(tmp_path, 96, 72, 90.0, **slow, **played) as link,
-        process("fossa_node", tmp_path / "node.log", lens__port=link, sweep__clock_margin=0.015, **ALL_DEPTH, **played),
+        process("fossa_node", tmp_path / "node.log", lens__port=link, sweep__clock_margin=0.03, **ALL_DEPTH, **played),
     ):
         watch.wait_accepted(2)
         for jump in (-30.0, 20.0):

@@ -217,7 +217,7 @@ def test_a_folder_that_is_of_no_replay_is_not_replaced(bags, tmp_path, name):
     kept.parent.mkdir(parents=True)
     kept.write_text("mine")
     done = fossa("replay", bags / "mcap", "--out", tmp_path / "out", *PARAMETERS)
-    assert done.exit_code != 0 and "is not of an earlier replay" in str(done.exception or "") + done.output
+    assert done.exit_code != 0 and "is of no earlier replay" in str(done.exception or "") + done.output
     assert kept.read_text() == "mine" and [file.name for file in (tmp_path / "out").iterdir()] == [name]
 
 

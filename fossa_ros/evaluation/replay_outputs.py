@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fossa_ros.core.stack import DepthMap
 from fossa_ros.evaluation.replay_bag import ResultBag
 from fossa_ros.evaluation.replay_sweeps import ReplayedSweep
 from fossa_ros.evaluation.report_viewer import write_viewed
+from fossa_ros.io.atomic import check_replaceable
 from fossa_ros.io.pictures import confidence_picture, depth_picture, error_picture, write_picture
 from fossa_ros.pipeline.result import SweepResult
 
@@ -37,11 +37,7 @@ def check_replaced(out: Path, names: Sequence[str], source: Path | None = None) 
                 f"The results, {folder}, would replace the recording {source}; give another folder with --out, or "
                 "leave them out with --no-bag or --pictures 0."
             )
-        owned = folder.is_dir() and not folder.is_symlink() and (out / SUMMARY).is_file()
-        if os.path.lexists(folder) and not owned:
-            raise InputError(
-                f"{folder} is not of an earlier replay and would be replaced; give another folder with --out."
-            )
+    check_replaceable(out, names, SUMMARY, "replay")
 
 
 class ReplayOutputs:

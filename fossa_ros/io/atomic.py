@@ -109,6 +109,24 @@ def check_writable(folder: str | Path) -> None:
         raise InputError(f"The output folder {folder} cannot be written (no permission); give another one.")
 
 
+def check_replaceable(folder: Path, names: Iterable[str], sign: str, run: str) -> None:
+    """Check, before the work, that folders which ``replacing_files`` would replace are of an earlier run.
+
+    Args:
+        folder: of the results.
+        names: of the folders in it that will be written.
+        sign: file that every run leaves beside them.
+        run: what wrote them, for the sentence.
+
+    Raises:
+        InputError: one of them is no folder, or ``sign`` is not beside it.
+    """
+    for path in (folder / name for name in names):
+        owned = path.is_dir() and not path.is_symlink() and (folder / sign).is_file()
+        if os.path.lexists(path) and not owned:
+            raise InputError(f"{path} is of no earlier {run} and would be replaced; give another folder with --out.")
+
+
 def check_files(files: Iterable[Path]) -> None:
     """Check that files can be written or replaced, before the work whose results they hold.
 

@@ -32,14 +32,16 @@ class CameraConfig:
     """Group ``camera``: the camera's optics and images."""
 
     focal_length: float | None = parameter(
-        None, "Focal length of the camera's optics, 0 if unknown", unit="m", minimum=0.0
+        None, "Focal length of the camera's optics, 0 if unknown", unit="m", minimum=0.0, maximum=2.0
     )
     image: ImageKind = parameter(
         "auto",
         "Whether images are raw (K and D of camera_info count) or rectified (P counts); auto takes them for rectified "
         "if a part of the resolved name of their topic begins with rect",
     )
-    f_number: float | None = parameter(None, "F-number of the camera's optics, 0 if unknown", minimum=0.0)
+    f_number: float | None = parameter(
+        None, "F-number of the camera's optics, 0 if unknown", minimum=0.0, maximum=128.0
+    )
     bits: int | None = parameter(
         None,
         "Bits that the camera uses of its 16-bit pixels, 8 to 16; 0 finds them: the least of 8, 10, 12, 14 and 16 that "
@@ -214,6 +216,12 @@ class CaptureConfig:
     tf: TransformConfig = field(default_factory=TransformConfig, metadata=within("tf."))
 
     def __post_init__(self) -> None:
+        nearest, focal_length = min(self.sweep.plan.focus_distances), self.camera.focal_length
+        if self.sweep.config.mode is not SweepMode.EXTERNAL and focal_length is not None and nearest <= focal_length:
+            raise InputError(
+                f"The nearest plane of the sweep, {nearest:g} m, must lie beyond camera.focal_length, {focal_length:g} m; "
+                "correct one of them, in metres (12 mm is 0.012)."
+            )
         if not self.camera.source:
             return
         if self.image_transport != "raw":

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fossa_ros.core.errors import FossaError, InputError
-from fossa_ros.io.atomic import replacing_files
+from fossa_ros.io.atomic import check_replaceable, replacing_files
 from fossa_ros.io.installed import share
 from fossa_ros.ros import environment
-from fossa_ros.ros.demo_results import FILES, describe_failure, print_summary, summarise, write_results
+from fossa_ros.ros.demo_results import FILES, SUMMARY, describe_failure, print_summary, summarise, write_results
 from fossa_ros.ros.recorder import Recorder, Run
 
 READY_TIMEOUT_S = 180.0  # to render the scene on a busy single core
@@ -31,6 +31,7 @@ BUMP_AT = 0.5  # share of the run
 BUMP_AGAIN_S = 2.0  # after a knock between two sweeps, or within one that was incomplete anyway
 EXTENSION_S = 30.0  # of the run, for a busy machine on which no knock has met a complete sweep yet
 TICK_S = 0.1
+BAG = "bag"
 DISTORTION = (-0.35, 0.12, 0.001, -0.001, 0.0)
 """Of the rig's lens, plumb_bob: a corner of the raw image shows what a lens without it would show 87 px outside."""
 SHUTDOWN_TIMEOUT_S = 10.0
@@ -64,11 +65,12 @@ def run_demo(
         The figures of ``summary.json``.
 
     Raises:
-        FossaError: a node ended, or published nothing.
+        FossaError: a node ended, or published nothing, or ``out`` holds a bag that is of no demo.
     """
     if not seconds > 0:
         raise InputError(f"The demo must run for a positive number of seconds, not {seconds:g}.")
     environment.complete()
+    check_replaceable(Path(out), (BAG,), SUMMARY, "demo")
     out, domain = Path(out), os.environ.get("ROS_DOMAIN_ID", "")
     with environment.isolated(), replacing_files(out, FILES) as work:
         run = _record(work, seconds, scene, parameters or {}, raw, distortion)
@@ -98,7 +100,7 @@ def _record(work: Path, seconds: float, scene: int, parameters: dict[str, str], 
         link = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fossa-rig-"))) / "lens"
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         stack.callback(rclpy.try_shutdown)
-        recorder = stack.enter_context(Recorder(work / "bag", raw))
+        recorder = stack.enter_context(Recorder(work / BAG, raw))
         overrides: dict[str, dict[str, object]] = {
             "sim_rig_node": {"autostart": "true", "scene": scene, "lens.link": link},
             "fossa_node": {"lens.port": link, **parameters},

@@ -25,7 +25,8 @@ from fossa_ros.io.ply import write_ply
 from fossa_ros.messages.images import rgb_from_message
 from fossa_ros.ros.recorder import Run
 
-FILES = ("summary.json", "overview.jpg", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
+SUMMARY = "summary.json"
+FILES = (SUMMARY, "overview.jpg", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply")
 # What to change where most sweeps without depth have a verdict.
 REMEDIES = {
     "rejected": "run the demo for longer (--seconds), so that sweeps follow the knock",
@@ -76,7 +77,7 @@ def write_results(run: Run, summary: dict[str, Any], folder: Path) -> None:
     write_picture(folder / "all_in_focus.png", run.all_in_focus)
     write_picture(folder / "confidence.png", confidence_picture(run.confidence))
     write_ply(folder / "cloud.ply", run.cloud)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def describe_failure(summary: dict[str, Any], domain: str) -> str:
