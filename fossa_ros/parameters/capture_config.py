@@ -219,8 +219,8 @@ class CaptureConfig:
         nearest, focal_length = min(self.sweep.plan.focus_distances), self.camera.focal_length
         if self.sweep.config.mode is not SweepMode.EXTERNAL and focal_length is not None and nearest <= focal_length:
             raise InputError(
-                f"The nearest plane of the sweep, {nearest:g} m, must lie beyond camera.focal_length, {focal_length:g} m; "
-                "correct one of them, in metres (12 mm is 0.012)."
+                f"The nearest plane of the sweep, {nearest:g} m, must lie beyond camera.focal_length, "
+                f"{focal_length:g} m; correct one of them, in metres (12 mm is 0.012)."
             )
         if not self.camera.source:
             return
