@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -263,6 +264,14 @@ def test_figures_that_cannot_be_written_are_refused_before_the_work(tmp_path, op
     done = run("evaluate", "stacks", "--data", KEPT, option, tmp_path)
     assert done.exit_code != 0 and "Stacks" not in done.output
     assert "folder" in done.output + str(done.exception) or "directory" in done.output
+
+
+def test_a_file_of_the_data_is_not_replaced_by_the_figures(tmp_path):
+    shutil.copytree(KEPT, tmp_path / "data")
+    kept = next(path for path in sorted((tmp_path / "data").rglob("*")) if path.is_file())
+    before = kept.read_bytes()
+    done = run("evaluate", "stacks", "--data", tmp_path / "data", "--json", kept)
+    assert done.exit_code == 2 and "is among the data" in done.output and kept.read_bytes() == before
 
 
 def test_figures_and_their_plot_cannot_be_one_file(tmp_path):

@@ -88,6 +88,9 @@ def command(set_name, data, model, checkpoint, device, precision, json_file, plo
         raise click.UsageError(f"Give --data, the folder of {set_name}.")
     files = [file for file in (submission, json_file, plot) if file is not None]
     check_files(files)
+    for file in files:
+        if data is not None and file.exists() and Path(data).resolve() in file.resolve().parents:
+            raise click.UsageError(f"{file} is among the data and would be replaced; give another path.")
     if len({file.resolve() for file in files}) < len(files):
         raise click.UsageError("--json, --plot and --zedd-submission cannot write one file; give each its own.")
     if submission is not None:
