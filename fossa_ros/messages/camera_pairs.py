@@ -41,11 +41,16 @@ class CameraPairs:
         self._add(1, message)
 
     def fault(self, few: int = FEW) -> str:
-        """Return why no pair was made since the last call although ``few`` messages arrived; empty otherwise."""
+        """Return why few pairs, or none, were made since the last call although ``few`` messages arrived, else ''."""
         (images, infos, pairs), self._counts = self._counts, [0, 0, 0]
+        image, info = self._names
+        if pairs and images > 2 * pairs + few:
+            return (
+                f"only {pairs} of {images} images on {image} have a message of their stamp on {info}: let the driver "
+                "publish one with each image"
+            )
         if pairs or images + infos < few:
             return ""
-        image, info = self._names
         if not images and not infos:
             return f"nothing arrives on {image} and {info}: check the camera, or remap image and camera_info"
         if not infos:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from fossa_ros.messages import topics
 from fossa_ros.messages.camera_pairs import CameraPairs
 from fossa_ros.parameters.thresholds import ERROR, OK, WARN
 from fossa_ros.ros import qos
+
+DISCOVERY_S = 1.5  # until a camera that was there before is seen, on a busy machine
+CROWDED = 3  # calls after which two publishers are no camera that was just started again
 
 
 class CameraSubscription:
@@ -44,6 +49,8 @@ class CameraSubscription:
         self._node = node
         self._pairs = CameraPairs(on_pair, *self._topics)
         self._subscriptions: list[Subscription] = []
+        self._since_s = time.monotonic()
+        self._crowded = 0  # calls in a row in which more than one node published images
         self._subscribe(qos.FRAMES)
 
     def close(self) -> None:
@@ -53,23 +60,31 @@ class CameraSubscription:
         self._subscriptions = []
 
     def fault(self) -> tuple[bytes, str]:
-        """Return the level of /diagnostics and why no pair arrived since the last call; OK where one did.
+        """Return the level of /diagnostics and why few pairs, or none, arrived since the last call; OK where they did.
 
         A camera that is there but silent is no fault here: the sweeps say that no frame arrived.
         """
         images, reason = self._pairs.images, self._pairs.fault()
         image, _ = self._topics
-        if not images and not self._node.count_publishers(image):
+        publishers = [f"{each.node_namespace.rstrip('/')}/{each.node_name}" for each in self._publishers(image)]
+        self._crowded = self._crowded + 1 if len(publishers) > 1 else 0
+        if self._crowded >= CROWDED:
+            return WARN, f"{len(publishers)} nodes publish {image}, {', '.join(sorted(publishers))}: stop one, or remap"
+        if not images and not publishers:
+            if time.monotonic() - self._since_s < DISCOVERY_S:
+                return OK, ""
             return ERROR, f"no node publishes {image}: start the camera, or remap image"
         return (WARN, reason) if reason else (OK, "")
+
+    def _publishers(self, topic: str) -> list[TopicEndpointInfo]:
+        return list(self._node.get_publishers_info_by_topic(topic))
 
     def match_reliability(self) -> None:
         """Subscribe best-effort if the camera publishes so: a reliable subscription would receive nothing from it."""
         if self._qos is qos.FRAMES_BEST_EFFORT:
             return
         for topic in self._topics:
-            publishers = self._node.get_publishers_info_by_topic(topic)
-            if any(each.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for each in publishers):
+            if any(each.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for each in self._publishers(topic)):
                 self._node.get_logger().warning(
                     f"The camera publishes '{topic}' best-effort, so frames may be lost; set its QoS to reliable if "
                     "the driver allows it."

@@ -27,6 +27,7 @@ from fossa_ros.msg import LensState as LensStateMessage
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.capture_config import CaptureConfig
 from fossa_ros.parameters.configured_decoder import configured_decoder
+from fossa_ros.parameters.thresholds import ERROR, OK, WARN
 from fossa_ros.ros import qos
 from fossa_ros.ros.camera_subscription import CameraSubscription
 from fossa_ros.ros.capture_action import CaptureAction
@@ -264,10 +265,11 @@ class CaptureComponent:
         if self._camera is not None:
             self._camera.match_reliability()
             self._log_expected_rate()
-            health.camera_fault = self._camera.fault()
+            health.camera_fault = self._camera_fault()
             health.camera_id = self._frame_id
-            if self._camera_reminder.due(health.camera_fault[1]):
-                self._node.get_logger().warning(f"No frame can be used: {health.camera_fault[1]}.")
+            fault = health.camera_fault[1]
+            if self._camera_reminder.due(fault):
+                self._node.get_logger().warning(f"{fault[0].upper()}{fault[1:]}.")
             self._log_exposure_fault()
         health.clock_offset = self._capture.clock_offset
         health.camera_period_ns = self._capture.period_ns
@@ -281,6 +283,15 @@ class CaptureComponent:
         """Answer all calls of ``capture`` that there will be no depth."""
         self._requests.fail(reason)
         self._action.fail(reason)
+
+    def _camera_fault(self) -> tuple[bytes, str]:
+        """Return the level of /diagnostics and why no frame, or few, can be used or found; OK where they can."""
+        if self._node.get_clock().ros_time_is_active and not self._node.now_ns():
+            return ERROR, "nothing arrived on /clock, and use_sim_time is true: publish it, or set use_sim_time false"
+        level, reason = self._camera.fault()
+        if level == OK and self._camera_seen and not self._frame_id:
+            return WARN, "there is no frame_id in camera_info, so that nobody can place the depth: set camera.frame_id"
+        return level, reason
 
     def _on_frame(self, image: Image | CompressedImage, info: CameraInfo) -> None:
         """Pass a frame to the capture without decoding it, on the thread of the executor or of the node's camera."""

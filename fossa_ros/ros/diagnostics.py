@@ -80,7 +80,7 @@ class Health:
         inconsistent: number of sweeps since the last depth whose blur contradicted their focus distances.
         findings: what the last sweep that was asked said about its own claim; None where none was.
         resting: whether the node does not sweep on purpose, so that missing depth is not a fault.
-        camera_fault: level, and why no frame reaches a sweep; empty where frames do.
+        camera_fault: level, and why no frame, or few, can be used; empty where they can.
         camera_period_ns: time from frame to frame; None where unknown.
         clock_offset: of the camera; None where unknown.
         gpu_memory: (used, total) bytes, all processes; None without a GPU.

@@ -19,12 +19,12 @@ class Reminder:
         self._fault, self._logged = "", 0.0
 
     def due(self, fault: str) -> bool:
-        """Return whether to log ``fault`` now; an empty one has ended."""
-        now = time.monotonic()
-        if not fault or (fault == self._fault and now - self._logged < REMIND_S):
-            self._fault = fault
+        """Return whether to log ``fault`` now; an empty one has ended, one that differs only in numbers lasts."""
+        kind, now = _NUMBERS.sub("#", fault), time.monotonic()
+        if not kind or (kind == self._fault and now - self._logged < REMIND_S):
+            self._fault = kind
             return False
-        self._fault, self._logged = fault, now
+        self._fault, self._logged = kind, now
         return True
 
 
