@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -78,6 +79,21 @@ def test_planes_of_two_scenes_are_refused():
     planes = (renders.sweep(TABLE, rng).planes[1], renders.sweep(CARDS, rng).planes[2])
     with pytest.raises(InputError, match=r"^The plane focused at 0\.55 m shows another scene"):
         align_stack(FocusStack(planes))
+
+
+@pytest.mark.parametrize(("plane", "others"), [(3, "0"), (0, "3"), (1, "3")])
+def test_a_plane_that_no_homography_aligns_is_refused_by_its_name(plane, others):
+    """A rolling shutter in a camera that shakes bends the view."""
+    planes = list(renders.sweep(TABLE, np.random.default_rng(4), reference=2).planes)
+    x, y = np.meshgrid(np.arange(320, dtype=np.float32), np.arange(240, dtype=np.float32))
+    bent = cv2.remap(planes[plane].image, x + 10 * np.sin(y / 25), y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    planes[plane] = replace(planes[plane], image=bent)
+    names = [f"{number}.png" for number in range(4)]
+    with pytest.raises(
+        InputError, match=rf"^{plane}\.png cannot be aligned with the others: it is still \d"
+    ) as refused:
+        align_stack(FocusStack(tuple(planes), reference=2), names)
+    assert f"{others}.png" not in str(refused.value)
 
 
 def test_a_stack_without_texture_stays_as_it_is():

@@ -27,7 +27,7 @@ from fossa_ros.io import pictures
 from fossa_ros.io.atomic import check_files, replacing, replacing_files
 from fossa_ros.io.pictures import UNKNOWN, colour_depth, confidence_picture, depth_picture, depth_range
 from fossa_ros.io.stack_files import save_folder, save_npz
-from fossa_ros.pipeline.predict import OUTPUTS, predict
+from fossa_ros.pipeline.predict import ALWAYS, OUTPUTS, predict
 from fossa_ros.simulation.camera import SimulatedCamera
 from fossa_ros.simulation.scenes import make_scene
 from fossa_ros.simulation.stack_renderer import render_stack
@@ -197,6 +197,26 @@ def test_refusals_are_one_sentence_and_leave_nothing(stack_file, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "table.npz", "text.npz"]
 
 
+@pytest.mark.parametrize("name", ["depth.npy", "stack.json"])
+def test_a_prediction_replaces_no_part_of_its_stack(rendered, tmp_path, name):
+    folder = tmp_path / "photos"
+    save_folder(folder, *rendered)
+    assert (folder / "depth.npy").is_file()  # the truth
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    said = refusal("predict", folder if name == "depth.npy" else folder / name, "--out", folder)
+    assert "depth.npy is part of the stack and would be replaced" in said
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["cloud.ply", "metrics.json", "depth.png"])
+def test_a_file_that_is_of_no_prediction_is_neither_replaced_nor_removed(stack_file, tmp_path, name):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    assert f"{name} is of no earlier prediction and would be replaced" in refusal("predict", stack_file, "--out", out)
+    assert (out / name).read_text() == "mine" and len(list(out.iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["a.npz", "--fx", "-1"], ["a.npz", "--max-size", "-5"], ["a.npz", "--device", "cpu"], ["a.npz", "--magic"]],
@@ -226,9 +246,10 @@ def test_ctrl_c_leaves_the_earlier_outputs_alone(stack_file, tmp_path, monkeypat
     assert refusal("predict", stack_file, "--out", out, status=130) == "fossa: interrupted.\n"
     assert not out.exists()
     out.mkdir()
-    (out / "depth.npy").write_text("earlier")
+    for name in ALWAYS:
+        (out / name).write_text("earlier")
     refusal("predict", stack_file, "--out", out, status=130)
-    assert [p.name for p in out.iterdir()] == ["depth.npy"] and (out / "depth.npy").read_text() == "earlier"
+    assert {p.name: p.read_text() for p in out.iterdir()} == dict.fromkeys(ALWAYS, "earlier")
 
 
 def test_a_device_or_a_pipe_is_never_replaced_by_a_file(tmp_path):

@@ -65,7 +65,7 @@ def command(
     from fossa_ros.evaluation.metrics import depth_metrics
     from fossa_ros.io.atomic import check_writable
     from fossa_ros.io.stack_files import load_stack
-    from fossa_ros.pipeline.predict import predict, write_outputs
+    from fossa_ros.pipeline.predict import check_outputs, predict, write_outputs
 
     limits = DepthLimits(min_confidence, min_range, max_range)
     options = {name: value for name, value in network.items() if value is not None}
@@ -76,6 +76,7 @@ def command(
     estimator = create_estimator(estimator, **options)
     with stages("Reading the stack", 3) as next_stage:
         source = load_stack(stack, fx, bits)
+        check_outputs(out, source.files)
         next_stage("Estimating depth")
         align = source.photographs if align is None else align
         prediction = predict(

@@ -39,6 +39,7 @@ class StackFile:
         intrinsics_from: the source of ``stack.K`` in words; None if K is unknown.
         names: of the planes' files; empty if they are not files.
         bits: of the range by which pixels of 16 bits were scaled; None if they had 8.
+        files: all that was read.
     """
 
     stack: FocusStack
@@ -47,6 +48,7 @@ class StackFile:
     intrinsics_from: str | None = None
     names: tuple[str, ...] = ()
     bits: int | None = None
+    files: tuple[Path, ...] = ()
 
 
 def load_stack(path: str | Path, fx: float | None = None, bits: int | None = None) -> StackFile:
@@ -178,7 +180,8 @@ def _load_npz(path: Path, fx: float | None) -> StackFile:
             focal_length=None if focal_length is None else float(focal_length),
             reference=None if reference is None else int(reference),  # type: ignore[arg-type]
         )
-    return StackFile(stack, _known(truth), intrinsics_from="--fx" if fx else "the file" if K is not None else None)
+    source = "--fx" if fx else "the file" if K is not None else None
+    return StackFile(stack, _known(truth), intrinsics_from=source, files=(path,))
 
 
 def _load_folder(folder: Path, fx: float | None, bits: int | None) -> StackFile:
@@ -224,7 +227,8 @@ def _load_folder(folder: Path, fx: float | None, bits: int | None) -> StackFile:
     if file is not None:
         truth = read_npy(file, _expect(file, None, stack.size, "metres at the images' size", kinds="f"))
     names = tuple(file.name for file in files)
-    return StackFile(stack, _known(truth), photographs=True, intrinsics_from=source, names=names, bits=bits)
+    read = (folder / DESCRIPTION, *files, *([] if file is None else [file]))
+    return StackFile(stack, _known(truth), photographs=True, intrinsics_from=source, names=names, bits=bits, files=read)
 
 
 def _check_images(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.frame import Frame
 from fossa_ros.motion.one_view import ALIKE, check_one_view, likeness
@@ -16,6 +17,8 @@ from fossa_ros.motion.registration import Registration, register
 from fossa_ros.motion.tiling import Tiling, in_pixels, warp_planes
 
 _SHORT_EDGE = 480  # px at which files are aligned, more precisely and slower than a sweep
+# Px at that size, of neighbours after alignment: twice what the most blurred of good stacks show, 0.7, and more.
+_UNALIGNED = 2.0
 _FLOOR = 0.3  # px at network resolution by which blur and parallax move a tile
 
 
@@ -54,7 +57,7 @@ def align_stack(stack: FocusStack, names: Sequence[str] = ()) -> tuple[FocusStac
         names: of the planes, for the error; their focus distances by default.
 
     Raises:
-        InputError: a plane is turned, mirrored or of another scene; names it.
+        InputError: a plane is turned, mirrored or of another scene, or cannot be aligned; names it.
     """
     check_one_view(stack, names)
     tiling = Tiling.for_stack(stack, _SHORT_EDGE)
@@ -73,6 +76,11 @@ def align_stack(stack: FocusStack, names: Sequence[str] = ()) -> tuple[FocusStac
     aligned = stack.with_images(images)
     frames = [Frame(aligned.planes[plane].image, tiling) for plane in order]
     after = [register(a, b, floor=_FLOOR) for a, b in pairwise(frames)]
+    apart = [_misalignment(found) for found in after]
+    for step in sorted(range(len(apart)), key=lambda step: abs(step - start + 0.5)):  # outwards from the reference
+        if apart[step] > _UNALIGNED:
+            plane = int(order[step + 1] if step >= start else order[step])
+            raise InputError(_refusal(stack, plane, apart[step] / tiling.network_scale, names))
     pixels = np.array([in_pixels(H, stack.size) for H in homographies])
     report = AlignmentReport(
         homographies=pixels,
@@ -80,10 +88,19 @@ def align_stack(stack: FocusStack, names: Sequence[str] = ()) -> tuple[FocusStac
         / tiling.network_scale,
         scale=np.array([_scale(H) for H in homographies]),
         misalignment_px=np.array([_misalignment(found) for found in before]) / tiling.network_scale,
-        residual_px=np.array([_misalignment(found) for found in after]) / tiling.network_scale,
+        residual_px=np.array(apart) / tiling.network_scale,
         valid=np.ones(stack.size, bool) if valid is None else valid,
     )
     return aligned, report
+
+
+def _refusal(stack: FocusStack, plane: int, apart_px: float, names: Sequence[str]) -> str:
+    """Return which plane cannot be aligned, and the cure."""
+    name = names[plane] if names else f"The plane focused at {stack.focus_distances[plane]:g} m"
+    return (
+        f"{name} cannot be aligned with the others: it is still {apart_px:.1f} px from its neighbour; remove it, or "
+        "take the stack again with a steadier camera."
+    )
 
 
 def _register(pair: tuple[Frame, Frame], small: tuple[Frame, Frame]) -> Registration:

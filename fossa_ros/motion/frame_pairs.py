@@ -60,6 +60,12 @@ def lost_detail_in_one_direction(detail: np.ndarray, before: np.ndarray, limit: 
         detail, before: of this frame and of the earlier one.
         limit: smallest ratio of the detail kept in the worst direction to that in the best.
     """
+    worst, best = kept_by_direction(detail, before)
+    return worst < limit * best and worst * best < 1.0
+
+
+def kept_by_direction(detail: np.ndarray, before: np.ndarray) -> tuple[float, float]:
+    """Return the median of detail, as above, over that before, in the worst and in the best direction."""
     contrast = before[:, 2, 2] / detail[:, 2, 2]
     detail, before = detail[:, :2, :2], before[:, :2, :2]
     whitened = np.linalg.inv(np.linalg.cholesky(before.sum(axis=0)))
@@ -70,4 +76,4 @@ def lost_detail_in_one_direction(detail: np.ndarray, before: np.ndarray, limit: 
     kept, expected = (each.reshape(-1, 4) @ products for each in (detail, before))
     kept = kept / expected * contrast[:, None]
     worst, best = (lower(each, 0.5) for each in kept.T)
-    return worst < limit * best and worst * best < 1.0
+    return worst, best

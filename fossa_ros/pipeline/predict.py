@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from fossa_ros.io.pictures import confidence_picture, depth_picture, write_pictu
 from fossa_ros.io.ply import write_ply
 from fossa_ros.motion.alignment import AlignmentReport, align_stack
 from fossa_ros.motion.one_view import check_one_view
+from fossa_ros.motion.smear import check_smear
 from fossa_ros.pipeline.depth_limits import DepthLimits
 from fossa_ros.pipeline.stack_check import NOTHING, StackFindings, check_stack, repeated_frames
 
-OUTPUTS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png", "cloud.ply", "metrics.json")
+ALWAYS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png")
+OUTPUTS = (*ALWAYS, "cloud.ply", "metrics.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,8 @@ def predict(
         max_size: largest long edge of the working size, px; 0 works at the size of the stack.
         names: of the planes' files, for errors.
         limits: depth outside them is unknown; None keeps all.
-        focus_check: whether a stack is refused in which the blur of the planes contradicts their focus distances.
+        focus_check: whether a stack is refused in which the blur of the planes contradicts their focus distances, or
+            one plane is blurred in one direction.
 
     Raises:
         InputError: a plane does not show the view of the others, the blur of the planes contradicts their focus
@@ -86,6 +90,8 @@ def predict(
         stack, alignment = align_stack(stack, names)
     else:
         check_one_view(stack, names)
+    if focus_check:
+        check_smear(stack, names)
     findings = check_stack(stack, captured) if focus_check else NOTHING
     if findings.refusal:
         raise InputError(findings.refusal)
@@ -101,6 +107,27 @@ def predict(
         depth_map = limits.apply(depth_map)
     depth = enlarge_depth(depth_map.depth, size)
     return Prediction(depth, depth_map, alignment, estimated - aligned, aligned - started, findings)
+
+
+def check_outputs(folder: Path, inputs: Iterable[Path]) -> None:
+    """Check, before the work, that the files of a prediction replace nothing but those of an earlier one.
+
+    Args:
+        folder: of the results.
+        inputs: files of the stack.
+
+    Raises:
+        InputError: a file belongs to the stack, or is not beside all files that every prediction writes.
+    """
+    there = [path for path in (folder / name for name in OUTPUTS) if os.path.lexists(path)]
+    read = {path.resolve() for path in inputs}
+    for path in there:
+        if path.resolve() in read:
+            raise InputError(f"{path} is part of the stack and would be replaced; give another folder with --out.")
+    if there and not all((folder / name).is_file() for name in ALWAYS):
+        raise InputError(
+            f"{there[0]} is of no earlier prediction and would be replaced; give another folder with --out."
+        )
 
 
 def write_outputs(folder: str | Path, prediction: Prediction, metrics: dict[str, float] | None = None) -> list[str]:

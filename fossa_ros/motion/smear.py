@@ -1,0 +1,67 @@
+"""Whether a plane of a stack is blurred in one direction, as by motion, where there is no sweep before to compare with.
+
+Defocus blurs all directions alike, so that neighbours in focus differ in detail by as much in one direction as in
+another. Of 100 stacks, rendered and photographed, the worst pair keeps 0.86 as much in its worst direction as in its
+best (bars of a fence in front of a room), all other scenes 0.93. A box blur of 11 px at a width of 640 px leaves 0.54
+to 0.84, one of 7 px 0.78 to 0.97.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from fossa_ros.core.errors import InputError
+from fossa_ros.core.stack import FocusStack
+from fossa_ros.motion.frame import Frame
+from fossa_ros.motion.frame_pairs import details, kept_by_direction
+from fossa_ros.motion.plane_registrations import NEIGHBOUR_FLOOR
+from fossa_ros.motion.registration import DISTINCT, register
+from fossa_ros.motion.tiling import Tiling
+
+LEAST_KEPT = 0.8  # of the detail in the best direction
+_FEWEST = 4  # tiles with texture
+
+
+def check_smear(stack: FocusStack, names: Sequence[str] = ()) -> None:
+    """Check that no plane lost detail in one direction against its neighbours in focus.
+
+    Args:
+        stack: the planes, aligned.
+        names: of the planes, for the error; their focus distances by default.
+
+    Raises:
+        InputError: a plane is blurred in one direction; names it, or the two of which one is.
+    """
+    tiling = Tiling.for_stack(stack)
+    order = [int(plane) for plane in np.argsort(stack.focus_distances, kind="stable")]
+    frames = [Frame(stack.planes[plane].image, tiling) for plane in order]
+    kept = np.array([share_kept(*pair) for pair in pairwise(frames)])
+    if not kept.min() < LEAST_KEPT:
+        return
+    known = names or [f"the plane focused at {distance:g} m" for distance in stack.focus_distances]
+    worst = int(kept.argmin())
+    found = f"{known[order[worst]]} or {known[order[worst + 1]]}"
+    for place in range(1, len(kept)):
+        if max(kept[place - 1], kept[place]) < LEAST_KEPT:  # against both neighbours
+            found = known[order[place]]
+    raise InputError(
+        f"{found if names else found[0].upper() + found[1:]} is blurred in one direction, as by motion: against its "
+        f"neighbour it keeps {kept[worst]:.0%} as much detail in one direction as in another; remove it, or take the "
+        "stack again without motion."
+    )
+
+
+def share_kept(near: Frame, far: Frame) -> float:
+    """Return the detail that differs least between neighbours in focus over that which differs most, by direction.
+
+    1 where all directions differ alike, or where there is too little texture to tell.
+    """
+    found = register(near, far, NEIGHBOUR_FLOOR)
+    textured = found.seen & (found.contrast > DISTINCT * max(near.noise, far.noise))
+    if textured.sum() < _FEWEST:
+        return 1.0
+    one, other = (each[textured] for each in details(found, near, far))
+    return min(worst / best for worst, best in (kept_by_direction(one, other), kept_by_direction(other, one)))
