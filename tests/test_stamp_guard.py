@@ -141,3 +141,15 @@ def test_first_frames_that_waited_while_the_node_began_do_not_stop_a_busy_machin
         start, delay = number * PERIOD, (20 + draw.expovariate(1 / 8)) * MS
         used.append(len(guard.add_frame(Frame(start, start + 10 * MS + round(delay), None, None, number))[0]))
     assert sum(used) > 0.75 * len(used) and sum(used[-100:]) > 75
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("scatter", [3, 8, 15])
+def test_the_period_of_an_irregular_camera_is_that_of_most_frames(scatter, seed):
+    draw, guard, periods = random.Random(seed), StampGuard(TIMING), []
+    for number in range(200):
+        start = number * PERIOD + round(draw.uniform(-scatter, scatter) * MS)
+        guard.add_frame(Frame(start, start + (15 + round(draw.expovariate(1))) * MS, None, None, number))
+        if number > 60:
+            periods.append(guard.period_ns)
+    assert sorted(periods)[len(periods) // 2] == pytest.approx(PERIOD, rel=0.25)

@@ -11,6 +11,7 @@ NEWEST = 32  # stamps whose spacing is about one period
 INTERVALS = 16  # intervals between prompt frames from which the period is found
 FEWEST = 3  # intervals for a period
 SHORTEST = 5  # one of so many intervals may be shorter than a period
+GRID = 0.15  # of a period: the least deviation from regular stamps that counts
 FEW_PERIODS = 4  # a longer interval says little about the period
 
 
@@ -75,12 +76,19 @@ class Cadence:
             return None
         # On a busy machine most frames come late, and many never: most intervals between prompt frames span several
         # periods, and many of those between all frames. The shortest of the latter are about one period, which gives
-        # the number; a few are passed over, since a jump shortens one.
+        # the number; a few are passed over, since a jump shortens one. An irregular camera has intervals shorter than
+        # its period, of which the others are no multiples.
         newest = list(islice(reversed(self._by_age), NEWEST))
         apart = sorted(after - before for after, before in pairwise(newest) if after > before)
         if not apart:
             return None
-        about = apart[len(apart) // SHORTEST]
+        period = self._mean_period(apart[len(apart) // SHORTEST])
+        if all(abs(off_grid(one, period)) <= GRID * period for one in self._intervals):
+            return period
+        return self._mean_period(apart[(len(apart) - 1) // 2])
+
+    def _mean_period(self, about: int) -> int:
+        """Return the median of the intervals over the number of periods in each, given ``about`` one."""
         periods = sorted(interval / max(round(interval / about), 1) for interval in self._intervals)
         middle = len(periods) // 2
         return round((periods[middle] + periods[-1 - middle]) / 2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
 
-from fossa_ros.sweep.cadence import Cadence, off_grid
+from fossa_ros.sweep.cadence import GRID, Cadence, off_grid
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.timing import SweepTiming
 
@@ -15,7 +15,6 @@ LEARNED = 4  # frames from which the usual delay is learned, at least,
 LEARNING_NS = 90_000_000  # and for how long: a busy machine may keep this process from running for some tens of ms
 DELAYS = 256  # remembered
 AGREEING = 16  # frames that must agree before a clock that jumped is trusted again
-GRID = 0.15  # of a period: the least deviation from regular stamps that counts
 PROMPT = 0.75  # of a period: less than a jump by a whole period, which leaves the grid in place
 COMPARED = 6  # earlier frames that a stamp is compared with: chance may hide a jump from one of them
 
