@@ -192,3 +192,9 @@ def test_a_fault_that_lasts_is_logged_when_it_begins_or_changes_and_every_minute
     assert logged == [0, 10, 70, 130]
     assert not reminder.due("")
     assert reminder.due("No lens at the port.")
+
+
+def test_a_fault_with_counts_is_not_logged_for_each_count_and_one_with_a_value_is(now):
+    counted, valued = Reminder(counted=True), Reminder()
+    assert [counted.due(f"only {count} of 30 images") for count in (2, 3, 1)] == [True, False, False]
+    assert [valued.due(f"sweep.near, {near} m, is too near") for near in (0.02, 0.05)] == [True, True]

@@ -70,7 +70,7 @@ class CaptureComponent:
         self._frames: CameraFrames | None = None
         self._exposure_fault = ""
         self._frame_id = ""  # of the camera, once a frame has said it
-        self._camera_reminder = Reminder()
+        self._camera_reminder = Reminder(counted=True)
         self._lens_reminder = Reminder()
         self._requests = CaptureRequests()
         # Services live as long as the node: destroying one with an answer outstanding ends the process. While 'capture'

@@ -13,14 +13,19 @@ _NUMBERS = re.compile(r"[-+\d.,]+")
 
 
 class Reminder:
-    """Say when a fault that lasts is to be logged: when it begins or changes, and every ``REMIND_S`` while it lasts."""
+    """Say when a fault that lasts is to be logged: when it begins or changes, and every ``REMIND_S`` while it lasts.
 
-    def __init__(self) -> None:
+    Args:
+        counted: whether the fault holds counts, so that one which differs only in numbers is the same.
+    """
+
+    def __init__(self, counted: bool = False) -> None:
+        self._counted = counted
         self._fault, self._logged = "", 0.0
 
     def due(self, fault: str) -> bool:
-        """Return whether to log ``fault`` now; an empty one has ended, one that differs only in numbers lasts."""
-        kind, now = _NUMBERS.sub("#", fault), time.monotonic()
+        """Return whether to log ``fault`` now; an empty one has ended."""
+        kind, now = _NUMBERS.sub("#", fault) if self._counted else fault, time.monotonic()
         if not kind or (kind == self._fault and now - self._logged < REMIND_S):
             self._fault = kind
             return False
