@@ -12,13 +12,12 @@ import numpy as np
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.frame import Frame
-from fossa_ros.motion.one_view import ALIKE, check_one_view, likeness
+from fossa_ros.motion.one_view import ALIKE, check_one_view, likeness, plane_names, sentence_of
 from fossa_ros.motion.registration import Registration, register
 from fossa_ros.motion.tiling import Tiling, in_pixels, warp_planes
 
 _SHORT_EDGE = 480  # px at which files are aligned, more precisely and slower than a sweep
-# Px at that size, of neighbours after alignment: twice what the most blurred of good stacks show, 0.7, and more.
-_UNALIGNED = 2.0
+_UNALIGNED = 2.0  # px at that size between neighbours after alignment; good stacks show at most 0.7
 _FLOOR = 0.3  # px at network resolution by which blur and parallax move a tile
 
 
@@ -96,11 +95,11 @@ def align_stack(stack: FocusStack, names: Sequence[str] = ()) -> tuple[FocusStac
 
 def _refusal(stack: FocusStack, plane: int, apart_px: float, names: Sequence[str]) -> str:
     """Return which plane cannot be aligned, and the cure."""
-    name = names[plane] if names else f"The plane focused at {stack.focus_distances[plane]:g} m"
-    return (
-        f"{name} cannot be aligned with the others: it is still {apart_px:.1f} px from its neighbour; remove it, or "
-        "take the stack again with a steadier camera."
+    words = (
+        f"{plane_names(stack, names)[plane]} cannot be aligned with the others: it is still {apart_px:.1f} px from its "
+        "neighbour; remove it, or take the stack again with a steadier camera."
     )
+    return sentence_of(words, names)
 
 
 def _register(pair: tuple[Frame, Frame], small: tuple[Frame, Frame]) -> Registration:

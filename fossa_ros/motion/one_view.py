@@ -89,7 +89,17 @@ def check_one_view(stack: FocusStack, names: Sequence[str] = ()) -> None:
         return
     main = _largest_view(parts, frames, stack.reference)
     odd = [plane for plane in order if plane not in main]
-    raise InputError(_refusal(stack, odd, main, [names[plane] for plane in range(len(stack))] if names else None))
+    raise InputError(_refusal(stack, odd, main, names))
+
+
+def plane_names(stack: FocusStack, names: Sequence[str]) -> Sequence[str]:
+    """Return the names of the planes; where none are given, what they are focused at."""
+    return names or [f"the plane focused at {distance:g} m" for distance in stack.focus_distances]
+
+
+def sentence_of(words: str, names: Sequence[str]) -> str:
+    """Return words that begin with one of ``plane_names`` as a sentence; given names are left as they are."""
+    return words if names else words[0].upper() + words[1:]
 
 
 def _are_alike(template: Frame, frame: Frame) -> bool:
@@ -116,11 +126,9 @@ def _largest_view(parts: list[list[int]], frames: dict[int, Frame], reference: i
     return set(max((len(view), reference in view, view) for view in views)[2])
 
 
-def _refusal(stack: FocusStack, odd: Sequence[int], main: set[int], names: Sequence[str] | None) -> str:
+def _refusal(stack: FocusStack, odd: Sequence[int], main: set[int], given: Sequence[str]) -> str:
     """Return what is wrong with the planes ``odd``, which do not show the view of the planes ``main``, and the cure."""
-    given, it = names is not None, "it" if len(odd) == 1 else "them"
-    if names is None:
-        names = [f"the plane focused at {distance:g} m" for distance in stack.focus_distances]
+    names, it = plane_names(stack, given), "it" if len(odd) == 1 else "them"
     found: dict[str, list[str]] = {}
     against = ""
     for plane in odd[:_SHOWN]:
@@ -137,8 +145,7 @@ def _refusal(stack: FocusStack, odd: Sequence[int], main: set[int], names: Seque
         verbs = ("shows", "was") if len(others) == 1 else ("show", "were")
         clauses.append(f"{_listed(others)} {verbs[0]} another scene, or {verbs[1]} taken from elsewhere")
         cure = f"{cure}, or remove what does not belong" if cure else f"remove {it}, or take the stack again"
-    sentence = f"{' and '.join(clauses)}, compared with {against}; {cure}."
-    return sentence if given else sentence[0].upper() + sentence[1:]
+    return sentence_of(f"{' and '.join(clauses)}, compared with {against}; {cure}.", given)
 
 
 def _turn_between(image: np.ndarray, odd: np.ndarray) -> str:

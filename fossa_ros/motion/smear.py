@@ -17,6 +17,7 @@ from fossa_ros.core.errors import InputError
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.frame import Frame
 from fossa_ros.motion.frame_pairs import details, kept_by_direction
+from fossa_ros.motion.one_view import plane_names, sentence_of
 from fossa_ros.motion.plane_registrations import NEIGHBOUR_FLOOR
 from fossa_ros.motion.registration import DISTINCT, register
 from fossa_ros.motion.tiling import Tiling
@@ -41,17 +42,17 @@ def check_smear(stack: FocusStack, names: Sequence[str] = ()) -> None:
     kept = np.array([share_kept(*pair) for pair in pairwise(frames)])
     if not kept.min() < LEAST_KEPT:
         return
-    known = names or [f"the plane focused at {distance:g} m" for distance in stack.focus_distances]
+    known = plane_names(stack, names)
     worst = int(kept.argmin())
     found = f"{known[order[worst]]} or {known[order[worst + 1]]}"
     for place in range(1, len(kept)):
         if max(kept[place - 1], kept[place]) < LEAST_KEPT:  # against both neighbours
             found = known[order[place]]
-    raise InputError(
-        f"{found if names else found[0].upper() + found[1:]} is blurred in one direction, as by motion: against its "
-        f"neighbour it keeps {kept[worst]:.0%} as much detail in one direction as in another; remove it, or take the "
-        "stack again without motion."
+    words = (
+        f"{found} is blurred in one direction, as by motion: against its neighbour it keeps {kept[worst]:.0%} as much "
+        "detail in one direction as in another; remove it, or take the stack again without motion."
     )
+    raise InputError(sentence_of(words, names))
 
 
 def share_kept(near: Frame, far: Frame) -> float:

@@ -48,16 +48,10 @@ class Cadence:
             self._changed = False
         return self._period_ns
 
-    def regular_period_ns(self, tolerance_ns: int, share: float) -> int | None:
-        """Return the frame period if all intervals are multiples of it, else None.
-
-        They may deviate by ``tolerance_ns`` or ``share`` of a period, whichever is more.
-        """
+    def regular_period_ns(self, margin_ns: int) -> int | None:
+        """Return the frame period if all intervals are multiples of it, within ``grid_tolerance_ns``, else None."""
         period = self.period_ns
-        if period is None:
-            return None
-        tolerance = max(tolerance_ns, round(share * period))
-        return period if all(abs(off_grid(one, period)) <= tolerance for one in self._intervals) else None
+        return period if period is not None and self._all_multiples(period, margin_ns) else None
 
     def __contains__(self, stamp_ns: int) -> bool:
         index = bisect_left(self._ordered, stamp_ns)
@@ -83,15 +77,24 @@ class Cadence:
         if not apart:
             return None
         period = self._mean_period(apart[len(apart) // SHORTEST])
-        if all(abs(off_grid(one, period)) <= GRID * period for one in self._intervals):
+        if self._all_multiples(period):
             return period
         return self._mean_period(apart[(len(apart) - 1) // 2])
+
+    def _all_multiples(self, period_ns: int, margin_ns: int = 0) -> bool:
+        tolerance = grid_tolerance_ns(period_ns, margin_ns)
+        return all(abs(off_grid(one, period_ns)) <= tolerance for one in self._intervals)
 
     def _mean_period(self, about: int) -> int:
         """Return the median of the intervals over the number of periods in each, given ``about`` one."""
         periods = sorted(interval / max(round(interval / about), 1) for interval in self._intervals)
         middle = len(periods) // 2
         return round((periods[middle] + periods[-1 - middle]) / 2)
+
+
+def grid_tolerance_ns(period_ns: int, margin_ns: int) -> int:
+    """Return how far from multiples of a period regular stamps may be: the margin, or GRID of it if that is more."""
+    return max(margin_ns, round(GRID * period_ns))
 
 
 def off_grid(interval_ns: int, period_ns: int) -> int:

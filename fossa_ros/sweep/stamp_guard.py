@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
 
-from fossa_ros.sweep.cadence import GRID, Cadence, off_grid
+from fossa_ros.sweep.cadence import Cadence, grid_tolerance_ns, off_grid
 from fossa_ros.sweep.frame import Drop, Frame
 from fossa_ros.sweep.timing import SweepTiming
 
@@ -92,7 +92,6 @@ class StampGuard:
         self._trusted_ns: int | None = None  # stamp of a frame that passed before the clock jumped
         self._agreeing: deque[int] = deque(maxlen=AGREEING)  # delays since the clock jumped
         self._jumped_ns = 0  # arrival of the frame that showed it
-        self._patience_ns = self._restart_ns  # from then until another delay is accepted
 
     @property
     def period_ns(self) -> int | None:
@@ -136,7 +135,7 @@ class StampGuard:
                 self._suspect(frame.arrival_ns)
             return [], Drop.FUTURE
         self._cadence.add(frame.stamp_ns)
-        period = self._cadence.regular_period_ns(self._timing.clock_margin_ns, GRID)
+        period = self._cadence.regular_period_ns(self._timing.clock_margin_ns)
         jumped = self._phase is not Phase.LEARN and period is not None and self._shows_jump(seen, period)
         self._recent.append(seen)
         if self._phase is Phase.LEARN:
@@ -146,6 +145,8 @@ class StampGuard:
         if self._phase is Phase.SUSPECT:
             self._follow_rate(period)
             self._agreeing.append(seen.delay_ns)
+            if len(self._agreeing) < AGREEING:
+                return [], Drop.CLOCK_JUMP
             as_before = self._agrees_as_before(seen, period)
             if not as_before and self._agrees_anew(frame.arrival_ns, period):
                 self.reset()
@@ -197,10 +198,8 @@ class StampGuard:
     # Clocks that jump
 
     def _suspect(self, now_ns: int) -> None:
-        if self._phase is Phase.TRUST:
-            self._trusted_ns = self._newest_ns if self._newest_ns is not None else self._trusted_ns
-            # The first frames may have waited while the node began, and say little about the others.
-            self._patience_ns = self._restart_ns if len(self._delays) >= AGREEING else 0
+        if self._newest_ns is not None:
+            self._trusted_ns = self._newest_ns
         self._phase = Phase.SUSPECT
         self._jumped_ns = now_ns
         self._agreeing.clear()
@@ -221,8 +220,6 @@ class StampGuard:
             self._cadence.add_interval(interval)
 
     def _agrees_as_before(self, seen: _Seen, period_ns: int | None) -> bool:
-        if len(self._agreeing) < AGREEING:
-            return False
         change = abs(min(self._agreeing) - min(self._delays))
         if change <= self._timing.clock_margin_ns / 2:
             return True
@@ -233,7 +230,9 @@ class StampGuard:
         return on_grid and change < period_ns / 2 - tolerance
 
     def _agrees_anew(self, now_ns: int, period_ns: int | None) -> bool:
-        if len(self._agreeing) < AGREEING or now_ns - self._jumped_ns < self._patience_ns:
+        # The first frames may have waited while the node began, and say little about the others.
+        patience = self._restart_ns if len(self._delays) >= AGREEING else 0
+        if now_ns - self._jumped_ns < patience:
             return False
         # Of a busy machine the fastest frames alone take equally long.
         older, newer = list(self._agreeing)[: AGREEING // 2], list(self._agreeing)[AGREEING // 2 :]
@@ -283,7 +282,7 @@ class StampGuard:
         return all(after - before < 1.5 * period_ns for before, after in pairwise(stamps))
 
     def _tolerance_ns(self, period_ns: int) -> int:
-        return max(self._timing.clock_margin_ns, round(GRID * period_ns))
+        return grid_tolerance_ns(period_ns, self._timing.clock_margin_ns)
 
     # Frames that are held
 
