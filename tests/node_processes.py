@@ -162,6 +162,16 @@ class Listener:
         rclpy.shutdown(context=self.context)
 
 
+def is_unbroken(reports):
+    """Tell whether each sweep from the first reported one to the last has exactly one report.
+
+    Reports come in the order in which sweeps end: that of an incomplete sweep overtakes that of an earlier one whose
+    depth is still being made. A test waits for this, therefore.
+    """
+    numbers = sorted(report.sweep for report in reports)
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
 @contextmanager
 def spinning(*makers):
     """Run the nodes that ``makers`` make of a context, in a thread and a context of their own."""
