@@ -16,14 +16,15 @@ from fossa_ros.core.errors import InputError
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to, and rename it to ``path`` when the block succeeds.
 
-    Its folder is created if it is missing. If the block fails (an error, Ctrl-C), ``path`` is unchanged, and the
-    partial file and a folder that was created are removed.
+    Its folder is created if it is missing. Of a link, the file that it leads to is replaced. If the block fails (an
+    error, Ctrl-C), ``path`` is unchanged, and the partial file and a folder that was created are removed.
 
     Raises:
         InputError: the file cannot be written or renamed.
     """
     path = Path(path)
     _check_regular(path)
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     made = [p for p in path.parents if not p.exists()]
     try:
