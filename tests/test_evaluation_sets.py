@@ -316,6 +316,12 @@ def test_stacks_of_a_folder_are_thinned_out(tmp_path):
         stacks.check(Setting(2.8))
 
 
+def test_a_stack_in_place_of_the_folder_that_holds_it_is_refused(tmp_path):
+    save_folder(tmp_path / "a", numbered(1.0, 2.0, 3.0), np.full((16, 16), 2.0, np.float32))
+    with pytest.raises(InputError, match="is one stack; give the folder that holds it"):
+        open_set("stacks", tmp_path / "a")
+
+
 def test_a_stack_without_depth_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no stacks"):
         open_set("stacks", tmp_path)

@@ -122,6 +122,16 @@ def test_truth_that_is_no_depth_is_unknown(tmp_path):
     assert truth.dtype == np.float32 and np.isnan(truth[0, :4]).all() and (truth[0, 4:] == 2.0).all()
 
 
+def test_truth_in_millimetres_is_refused(tmp_path):
+    depth = np.full((48, 64), 2000.0)
+    with pytest.raises(InputError, match=r"a\.npz has a median of 2000 m.*millimetres; give metres"):
+        load_stack(write_npz(tmp_path / "a.npz", depth=depth))
+    folder = write_folder(tmp_path / "b", ground_truth="depth.npy")
+    np.save(folder / "depth.npy", depth)
+    with pytest.raises(InputError, match=r"depth\.npy has a median of 2000 m.*millimetres; give metres"):
+        load_stack(folder)
+
+
 def test_fx_replaces_even_a_senseless_K(tmp_path):
     zero = np.zeros((3, 3))
     for path in (write_npz(tmp_path / "a.npz", K=zero), write_folder(tmp_path / "a", K=zero.tolist())):

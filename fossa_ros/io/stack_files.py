@@ -26,6 +26,7 @@ from fossa_ros.io.stack_description import DESCRIPTION, StackDescription, read_d
 MIN_SIDE = 16  # px
 MAX_PLANES = 1000
 MAX_PIXELS = 1_000_000_000  # of all planes together: 3 GB of RGB
+BEYOND = 100.0  # times the farthest focus distance: true depth that far away is in millimetres
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +182,7 @@ def _load_npz(path: Path, fx: float | None) -> StackFile:
             reference=None if reference is None else int(reference),  # type: ignore[arg-type]
         )
     source = "--fx" if fx else "the file" if K is not None else None
-    return StackFile(stack, _known(truth), intrinsics_from=source, files=(path,))
+    return StackFile(stack, _known(truth, stack, path), intrinsics_from=source, files=(path,))
 
 
 def _load_folder(folder: Path, fx: float | None, bits: int | None) -> StackFile:
@@ -225,10 +226,11 @@ def _load_folder(folder: Path, fx: float | None, bits: int | None) -> StackFile:
         stack = replace(stack, K=K, rectification=rectification)
     truth, file = None, description.ground_truth
     if file is not None:
-        truth = read_npy(file, _expect(file, None, stack.size, "metres at the images' size", kinds="f"))
+        raw = read_npy(file, _expect(file, None, stack.size, "metres at the images' size", kinds="f"))
+        truth = _known(raw, stack, file)
     names = tuple(file.name for file in files)
     read = (folder / DESCRIPTION, *files, *([] if file is None else [file]))
-    return StackFile(stack, _known(truth), photographs=True, intrinsics_from=source, names=names, bits=bits, files=read)
+    return StackFile(stack, truth, photographs=True, intrinsics_from=source, names=names, bits=bits, files=read)
 
 
 def _check_images(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -298,7 +300,20 @@ def _first_known(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _known(depth: np.ndarray | None) -> np.ndarray | None:
+def _known(depth: np.ndarray | None, stack: FocusStack, path: Path) -> np.ndarray | None:
+    """Return true depth as float32 with NaN where unknown, None for None.
+
+    Raises:
+        InputError: it is so far beyond all planes that its unit is another.
+    """
     if depth is None:
         return None
-    return np.where((depth > 0) & np.isfinite(depth), depth, np.nan).astype(np.float32)
+    known = np.where((depth > 0) & np.isfinite(depth), depth, np.nan).astype(np.float32)
+    focus = stack.focus_distances[np.isfinite(stack.focus_distances)]
+    middle = float(np.nanmedian(known)) if np.isfinite(known).any() else 0.0
+    if focus.size and middle > BEYOND * focus.max():
+        raise InputError(
+            f"The true depth in {path} has a median of {middle:g} m, where no plane is focused beyond {focus.max():g} "
+            "m: it seems to be in millimetres; give metres."
+        )
+    return known

@@ -21,6 +21,8 @@ class Stacks:
     def __init__(self, folder: Path, device: str = "cpu"):
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; give one that holds stacks.")
+        if (folder / DESCRIPTION).is_file():
+            raise InputError(f"{folder} is one stack; give the folder that holds it.")
         self._files = sorted(f for f in folder.iterdir() if f.suffix == ".npz" or (f / DESCRIPTION).is_file())
         if not self._files:
             raise InputError(
