@@ -261,6 +261,23 @@ def test_motion_blur_within_a_plane_is_rejected_and_leaves_no_trace(length, verd
     assert check.check(renders.sweep(TABLE, rng)).verdict == "still"
 
 
+@pytest.mark.parametrize("plane", range(4))
+def test_a_plane_that_is_blurred_alike_in_every_sweep_is_rejected(plane):
+    verdicts = []
+    for limit in (MotionConfig.neighbour_direction_loss, 0.0):
+        rng = np.random.default_rng(10)
+        check = MotionCheck(MotionConfig(neighbour_direction_loss=limit))
+        for _ in range(2):
+            stack = renders.sweep(TABLE, rng)
+            images = [each.image for each in stack.planes]
+            light = cv2.blur(renders.light(TABLE)[plane], (7, 1))
+            images[plane] = renders.CAMERA.expose(light, rng, 1.0)
+            result = check.check(stack.with_images(images))
+        verdicts.append(result.verdict)
+        assert not result.reason or (str(plane + 1) in result.reason and result.reason.endswith("blurred by motion"))
+    assert verdicts == ["rejected", "still"]  # nothing else sees it
+
+
 def test_a_shift_that_parallax_makes_uneven_is_never_passed_off_as_repaired():
     """A camera that moves sideways shifts near things more than far ones: no warp of the view undoes that."""
     check = MotionCheck()

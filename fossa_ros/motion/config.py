@@ -67,6 +67,14 @@ class MotionConfig:
         maximum=1.0,
         live=True,
     )
+    neighbour_direction_loss: float = parameter(
+        0.8,
+        "The same, compared with the neighbours in focus of the same sweep, where a sweep before may be blurred alike; "
+        "0 compares none",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
     min_texture: float = parameter(
         0.05,
         "Smallest share of the view that must have texture for motion to be measurable",

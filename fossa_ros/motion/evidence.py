@@ -19,6 +19,7 @@ from fossa_ros.motion.misalignment import Difference, Differences
 from fossa_ros.motion.moving_region import SameFocusPair
 from fossa_ros.motion.plane_registrations import PlaneRegistrations
 from fossa_ros.motion.registration import DISTINCT, agrees, noise_level
+from fossa_ros.motion.smear import share_kept, smeared_planes
 from fossa_ros.motion.tiling import Tiling
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class NeighbourEvidence:
         noise: mean square grey difference that noise causes between two frames.
         distinct: (N, T) bool, True where a tile has texture above the noise.
         unmatched: which neighbours have texture but nothing in common; empty when all match.
+        blurred: (N,) bool, True where this plane lost detail in one direction.
     """
 
     view: list[Difference]
@@ -45,6 +47,7 @@ class NeighbourEvidence:
     noise: float
     distinct: np.ndarray
     unmatched: str
+    blurred: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +129,9 @@ def _compare_neighbours(
 ) -> NeighbourEvidence:
     """Compare each plane with its neighbour in focus."""
     tiling = frames[0].tiling
+    order = np.argsort(focus, kind="stable")
     pairs = [
-        (int(base), int(other), config.is_same_focus(focus[base], focus[other]))
-        for base, other in pairwise(np.argsort(focus, kind="stable"))
+        (int(base), int(other), config.is_same_focus(focus[base], focus[other])) for base, other in pairwise(order)
     ]
     found = [registrations.register(frames[base], frames[other], same_focus=same) for base, other, same in pairs]
     noise = noise_level(frames, found)
@@ -146,7 +149,13 @@ def _compare_neighbours(
         )
         view.append(whole)
         tiles.append(tile)
-    return NeighbourEvidence(view, tiles, mismatch, noise, contrast > DISTINCT * noise, "; ".join(unmatched))
+    blurred = np.zeros(len(frames), bool)
+    if config.neighbour_direction_loss > 0 and not unmatched:
+        kept = [
+            share_kept(each, frames[base], frames[other]) for (base, other, _), each in zip(pairs, found, strict=True)
+        ]
+        blurred[order[smeared_planes(kept, config.neighbour_direction_loss)]] = True
+    return NeighbourEvidence(view, tiles, mismatch, noise, contrast > DISTINCT * noise, "; ".join(unmatched), blurred)
 
 
 def _compare_same_focus(

@@ -57,7 +57,7 @@ def measure(
         mismatch=evidence.neighbours.mismatch,
         suspicion=suspect(evidence, tiles, config),
         textured=np.any(evidence.neighbours.distinct, axis=0),
-        blurred=evidence.same_focus.blurred,
+        blurred=evidence.neighbours.blurred | evidence.same_focus.blurred,
         unmatched=evidence.neighbours.unmatched,
         same_focus=tuple(evidence.same_focus.pairs),
         gyro=bool(evidence.gyro),
