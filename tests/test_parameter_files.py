@@ -212,7 +212,12 @@ def test_a_section_for_every_node_may_hold_what_other_nodes_have(tmp_path):
 def context():
     made = rclpy.Context()
     rclpy.init(args=[], context=made)
+    # A context has a participant of DDS while it has a node. Of hundreds that are made and destroyed while other
+    # processes are discovered, one may hang: Fast DDS 2.14 waits in DomainParticipant::set_listener for a callback, and
+    # by spinning keeps it from the mutex that it needs to end.
+    kept = rclpy.create_node("kept", context=made, enable_rosout=False, start_parameter_services=False)
     yield made
+    kept.destroy_node()
     rclpy.shutdown(context=made)
 
 
