@@ -69,8 +69,8 @@ class MotionConfig:
     )
     neighbour_direction_loss: float = parameter(
         0.8,
-        "The same, compared with the neighbours in focus of the same sweep, where a sweep before may be blurred alike; "
-        "0 compares none",
+        "Smallest share of detail that a plane keeps in its worst direction against its best, compared with its "
+        "neighbours in focus, before it counts as blurred by motion; 0 compares none",
         minimum=0.0,
         maximum=1.0,
         live=True,

@@ -2,7 +2,7 @@
 
 Defocus blurs all directions alike, so that neighbours in focus differ in detail by as much in one direction as in
 another. Of 100 stacks, rendered and photographed, the worst pair keeps 0.86 as much in its worst direction as in its
-best (bars of a fence in front of a room), all other scenes 0.93; of 370 sweeps of the motion benchmark, 0.88. A box
+best (bars of a fence in front of a room), all other scenes 0.93; of 258 sweeps of the motion benchmark, 0.88. A box
 blur of 11 px at a width of 640 px leaves 0.54 to 0.84, one of 7 px 0.78 to 0.97.
 """
 
