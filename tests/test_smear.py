@@ -52,3 +52,16 @@ def test_a_stack_without_texture_is_not_judged():
     rng = np.random.default_rng(3)
     images = (np.clip(90 + 2 * rng.standard_normal((240, 320, 3)), 0, 255).astype(np.uint8) for _ in range(3))
     check_smear(FocusStack(tuple(FocusPlane(image, focus) for image, focus in zip(images, (0.5, 1, 2), strict=True))))
+
+
+@pytest.mark.parametrize("period", [12, 30])
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_stripes_alone_are_not_judged(period, noise):
+    """Across stripes defocus takes detail, along them there is only noise, of which it takes none."""
+    rng = np.random.default_rng(4)
+    stripes = np.tile(120 + 60 * np.sin(2 * np.pi * np.arange(320) / period), (240, 1)).astype(np.float32)
+    planes = []
+    for blur, focus in ((0.1, 0.5), (1.5, 1.0), (3.0, 2.0)):
+        gray = cv2.GaussianBlur(stripes, (0, 0), blur) + noise * rng.standard_normal(stripes.shape)
+        planes.append(FocusPlane(np.clip(gray, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2), focus))
+    check_smear(FocusStack(tuple(planes)))

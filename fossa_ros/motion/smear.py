@@ -24,6 +24,9 @@ from fossa_ros.motion.registration import DISTINCT, Registration, register
 from fossa_ros.motion.tiling import Tiling
 
 _FEWEST = 4  # tiles with texture
+_ACROSS = (
+    0.02  # of the detail in the best direction: that of stripes with noise is 0.005 across, of scenes 0.2 and more
+)
 
 
 def check_smear(stack: FocusStack, names: Sequence[str] = ()) -> None:
@@ -72,7 +75,7 @@ def smeared_planes(kept: Sequence[float], limit: float) -> list[int]:
 def share_kept(found: Registration, near: Frame, far: Frame) -> float:
     """Return the detail that differs least between neighbours in focus over that which differs most, by direction.
 
-    1 where all directions differ alike, or where there is too little texture to tell.
+    1 where all directions differ alike, or where there is too little texture to tell, or texture in one direction only.
 
     Args:
         found: how ``far`` lies relative to ``near``.
@@ -82,4 +85,12 @@ def share_kept(found: Registration, near: Frame, far: Frame) -> float:
     if textured.sum() < _FEWEST:
         return 1.0
     one, other = (each[textured] for each in details(found, near, far))
+    if max(_detail_across(one), _detail_across(other)) < _ACROSS:
+        return 1.0
     return min(worst / best for worst, best in (kept_by_direction(one, other), kept_by_direction(other, one)))
+
+
+def _detail_across(detail: np.ndarray) -> float:
+    """Return the detail of tiles, (T, 3, 3) of `Frame.detail`, in its worst direction over that in its best."""
+    worst, best = np.linalg.eigvalsh(detail[:, :2, :2].sum(axis=0))
+    return float(worst / best)
