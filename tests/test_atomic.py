@@ -1,4 +1,7 @@
-from fossa_ros.io.atomic import replacing
+import pytest
+
+from fossa_ros.core.errors import InputError
+from fossa_ros.io.atomic import check_files, replacing
 
 
 def test_of_a_link_the_file_that_it_leads_to_is_replaced(tmp_path):
@@ -18,3 +21,11 @@ def test_a_link_that_leads_nowhere_yet_stays_a_link(tmp_path):
     with replacing(link) as partial:
         partial.write_text("new")
     assert link.is_symlink() and (tmp_path / "results" / "figures.json").read_text() == "new"
+
+
+def test_before_the_work_a_link_is_checked_where_it_leads(tmp_path):
+    (tmp_path / "file").write_text("")
+    link = tmp_path / "latest.json"
+    link.symlink_to(tmp_path / "file" / "figures.json")
+    with pytest.raises(InputError, match="file is a file; give another one"):
+        check_files([link])

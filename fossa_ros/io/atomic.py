@@ -24,7 +24,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     _check_regular(path)
-    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    path = _led_to(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     made = [p for p in path.parents if not p.exists()]
     try:
@@ -138,7 +138,12 @@ def check_files(files: Iterable[Path]) -> None:
         if file.is_dir():
             raise InputError(f"{file} cannot be written: it is a folder; give another path.")
         _check_regular(file)
-        check_writable(file.absolute().parent)
+        check_writable(_led_to(file).absolute().parent)
+
+
+def _led_to(path: Path) -> Path:
+    """Return the file that a link leads to, the path itself where it is no link."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _check_regular(path: Path) -> None:
