@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from fossa_ros.core import optics
@@ -19,14 +18,10 @@ from fossa_ros.estimators.evidence import resampled_evidence, stack_evidence
 from fossa_ros.estimators.lens_aware.estimator import (
     BARE_WIDTH,
     CALIBRATION,
-    TOGETHER,
     LensAwareEstimator,
     padded,
-    power_and_confidence,
-    probability_of,
     processed_widths,
     texture,
-    together,
 )
 from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import (
@@ -39,6 +34,7 @@ from fossa_ros.estimators.lens_aware.network import (
     sharpened,
     squash,
 )
+from fossa_ros.estimators.lens_aware.reading import TOGETHER, power_and_confidence, together
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.stack_files import load_stack
 
@@ -123,37 +119,6 @@ def test_full_resolution_is_a_convex_combination_of_neighbours():
     assert float(mixed.min()) >= 0 and float(mixed.max()) <= 8 + 1e-5
 
 
-def test_the_confidence_is_the_mass_within_ten_per_cent():
-    """Levels from 1 D in steps of 0.02 D; at 2 D the limits are 1.818 and 2.222 D: 20.2 of the bins."""
-    flat = torch.zeros(1, 101, 1, 1)
-    found = probability_of(flat.softmax(1), torch.tensor([[[[50.0]]]]), 1.0, 0.02)
-    assert float(found) == pytest.approx((2 / 0.9 - 2 / 1.1) / 0.02 / 101, rel=1e-4)
-
-
-@pytest.mark.parametrize("deviation", [0.15, 0.3, 0.6, 1.0])
-@pytest.mark.parametrize("half", [0.2, 0.4, 0.8, 1.6])
-def test_the_confidence_knows_depth_finer_than_the_levels(deviation, half):
-    """Depth is normally distributed, and split between levels as in training; 10 % of it are ``half`` levels.
-
-    Splitting hides a spread of less than half a level, so that there the confidence is too high by up to 0.2.
-    """
-    rng = np.random.default_rng(0)
-    for position in (15.0, 15.25, 15.5):
-        depths = position + deviation * rng.standard_normal(20_000)
-        mass = np.maximum(1 - np.abs(depths[:, None] - np.arange(32)), 0).mean(0)
-        step = 1 / half  # level 15 is at 10 D
-        logits = torch.tensor(np.log(mass + 1e-9), dtype=torch.float32).view(1, 32, 1, 1)
-        found = probability_of(logits.softmax(1), torch.tensor([[[[position]]]]), 10 - step * position, step)
-        assert float(found) == pytest.approx(np.mean(np.abs(depths - position) < half), abs=0.2)
-
-
-def test_a_certain_depth_is_certain_however_coarse_the_levels():
-    split = torch.full((1, 32, 1, 1), -30.0)
-    split[0, 3], split[0, 4] = float(np.log(0.75)), float(np.log(0.25))
-    found = probability_of(split.softmax(1), torch.tensor([[[[3.25]]]]), 0.1, 0.1)  # at 0.43 D a tenth is 0.4 levels
-    assert float(found) > 0.9
-
-
 @pytest.mark.parametrize("size", [(30, 44), (33, 47), (16, 16)])
 def test_what_is_added_to_reach_a_size_the_network_takes_is_no_evidence(size):
     inputs = drawn_inputs(*size)
@@ -163,23 +128,6 @@ def test_what_is_added_to_reach_a_size_the_network_takes_is_no_evidence(size):
     assert out.guides.shape[2:] == (2 * out.total.shape[2], 2 * out.total.shape[3])
     assert not out.total[..., size[0] :, :].any() and not out.total[..., size[1] :].any()
     torch.testing.assert_close(out.total[..., : size[0], : size[1]], inputs.total)
-
-
-def test_two_widths_are_a_mean_of_log_posteriors_by_the_texture():
-    draw = torch.Generator().manual_seed(0)
-    fine, bare = torch.randn((1, 8, 6, 8), generator=draw), torch.randn((1, 8, 3, 4), generator=draw)
-    textured = torch.zeros((1, 1, 6, 8))
-    textured[..., 4:] = 1.0
-    both = together(fine, bare, textured)
-    small = F.interpolate(bare, (6, 8), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(both[..., 4:], TOGETHER * fine[..., 4:])
-    torch.testing.assert_close(both[..., :4], TOGETHER * small[..., :4])
-    half = together(fine, bare, torch.full_like(textured, 0.5))
-    torch.testing.assert_close(half, TOGETHER * (fine + small) / 2)
-    # Where one allows levels 1 and 6 and the other 4 and 6, it is 6, which both allow, not a level between.
-    left, right = (torch.full((1, 8, 1, 1), -9.0) for _ in range(2))
-    left[0, [1, 6]] = right[0, [4, 6]] = 0.0
-    assert together(left, right, torch.full((1, 1, 1, 1), 0.5)).argmax() == 6
 
 
 @pytest.mark.parametrize(("height", "width", "planes"), [(120, 160, 2), (121, 163, 3), (96, 700, 5)])
@@ -226,8 +174,9 @@ def test_a_bare_surface_is_judged_at_the_smaller_width():
     first, step = fine.levels[0], fine.levels[1] - fine.levels[0]
     for evidence, part in ((fine, np.s_[:, :200]), (bare, np.s_[:, 300:])):
         with torch.inference_mode():
-            logits, weights = estimator.network.log_posterior(padded(network_inputs(evidence)))
-            power, confidence = power_and_confidence(TOGETHER * logits, weights, first, step)
+            inputs = padded(network_inputs(evidence))
+            logits, weights = estimator.network.log_posterior(inputs)
+            power, confidence = power_and_confidence(TOGETHER * logits, weights, inputs.surface, first, step)
         height, width = evidence.gray.shape[1:]
         power, confidence = (cv2.resize(x[0, :height, :width].numpy(), (500, 360)) for x in (power, confidence))
         assert np.mean(np.abs(found.depth[part] * power[part] - 1) < 0.1) > 0.99
@@ -239,7 +188,7 @@ def test_on_another_device_nothing_is_made_on_the_cpu():
     network = EvidenceNetwork(SMALL).eval().to("meta")
     inputs = Inputs(*(part.to("meta") for part in drawn_inputs(32, 48)))
     logits, weights = network.log_posterior(inputs)
-    power, confidence = power_and_confidence(together(logits, logits, logits[:, :1]), weights, 1.0, 0.1)
+    power, confidence = power_and_confidence(together(logits, logits, logits[:, :1]), weights, inputs.surface, 1.0, 0.1)
     assert power.device.type == confidence.device.type == "meta" and power.shape == confidence.shape == (1, 64, 96)
 
 

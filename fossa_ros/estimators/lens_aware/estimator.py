@@ -13,20 +13,14 @@ from torch import Tensor
 from fossa_ros.core.all_in_focus import compose_all_in_focus
 from fossa_ros.core.resampling import enlarge_depth
 from fossa_ros.core.stack import DepthMap, FocusPlane, FocusStack
-from fossa_ros.estimators.calibration_curve import CLOSE, CalibrationCurve
+from fossa_ros.estimators.calibration_curve import CalibrationCurve
 from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.estimators.evidence import Evidence, resampled_evidence, stack_evidence
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import describe_device, gpu_memory, resolve_device
-from fossa_ros.estimators.lens_aware.inputs import network_inputs
-from fossa_ros.estimators.lens_aware.network import (
-    EvidenceNetwork,
-    Inputs,
-    by_rows,
-    enlarged,
-    median_position,
-    sharpened,
-)
+from fossa_ros.estimators.lens_aware.inputs import network_inputs, surface_in_levels
+from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs
+from fossa_ros.estimators.lens_aware.reading import power_and_confidence, together
 from fossa_ros.estimators.shipped import SHIPPED
 
 WIDTH = 512  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
@@ -35,10 +29,6 @@ BARE_WIDTH = 240  # px, at which bare surfaces are judged
 SMALLER = 0.78  # of the finer width, least reduction that is worth its time
 TEXTURED = 40.0  # log-likelihood of the best level, at which both widths count the same
 VICINITY = 0.00625  # of the width: standard deviation of the window over which that is averaged
-TOGETHER = 1.2  # times the mean of two log-posteriors, whose errors are in part independent
-MODE_REACH = 2.0  # levels around the depth that belong to its mode, which ends one level further
-SPLIT = 0.25  # levels^2: most that splitting a depth between two levels adds to the variance
-MODE_DEVIATION = 0.2  # levels, least of a mode; measured on the choosing set of docs/validation.md
 # Measured by benchmarks/confidence.py on the path-traced stacks of the choosing set of docs/validation.md.
 CALIBRATION = CalibrationCurve(
     stated=(0.0, 0.26, 0.355, 0.455, 0.555, 0.655, 0.75, 0.83, 0.92, 0.98, 0.995, 1.0),
@@ -94,7 +84,8 @@ class LensAwareEstimator(Estimator):
             if bare:
                 textured = torch.from_numpy(texture(fine, magnified)).to(self.device)
                 logits = together(logits, bare[0][0], textured[None, None])
-            found = power_and_confidence(logits, weights, first, step)
+            surface = torch.from_numpy(surface_in_levels(fine)).to(self.device)[None]
+            found = power_and_confidence(logits, weights, surface, first, step)
         power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in found)
         return power, CALIBRATION(confidence)
 
@@ -139,63 +130,6 @@ def texture(evidence: Evidence, magnified: float = 1.0) -> np.ndarray:
     peak = np.maximum(evidence.total.max(axis=0), 0.0)
     peak = cv2.GaussianBlur(peak, None, VICINITY * evidence.gray.shape[2])
     return np.asarray(peak**2 / (peak**2 + (TEXTURED * magnified**2) ** 2))
-
-
-def together(fine: Tensor, bare: Tensor, textured: Tensor) -> Tensor:
-    """Return the log-posterior of two widths, not normalised: ``fine`` where there is texture, else ``bare``.
-
-    The network sees a fixed number of pixels. In wide images it does not see the edges of a bare wall, by which it
-    would know how the wall lies. Texture, on the other hand, tells more of depth where it has more pixels. The mean is
-    one of logarithms, so that a depth is likely which both widths allow; the mean of two depths may be neither.
-
-    Args:
-        fine: (B, L, h, w) log-posterior at the larger width.
-        bare: likewise, at a smaller width.
-        textured: (B, 1, h, w) in 0..1, as of ``texture``.
-    """
-    bare = enlarged(bare, fine.shape[2:])
-    (both,) = by_rows(lambda *rows: [TOGETHER * torch.lerp(*rows)], bare, fine, textured.expand_as(fine))
-    return both
-
-
-def power_and_confidence(logits: Tensor, weights: Tensor, first: float, step: float) -> tuple[Tensor, Tensor]:
-    """Return (B, H, W) dioptres and confidence before it is calibrated, from parts of the network's ``Outputs``.
-
-    ``first`` is level 0 and ``step`` that of the levels, dioptres.
-    """
-    origin = torch.full((len(logits),), first / step, device=logits.device)
-
-    def read(rows: Tensor) -> list[Tensor]:
-        mass = rows.softmax(1)
-        position = median_position(mass, origin)[:, None]
-        return [position, probability_of(mass, position, first, step)]
-
-    position, close = (each[:, 0] for each in by_rows(read, logits))
-    return first + step * sharpened(position, weights), sharpened(close, weights).clamp(0, 1)
-
-
-def probability_of(mass: Tensor, position: Tensor, first: float, step: float) -> Tensor:
-    """Return the probability that depth is within ``CLOSE`` of that at ``position``; both are (B, 1, h, w).
-
-    ``mass`` is the (B, L, h, w) posterior, ``first`` level 0 and ``step`` that of the levels, dioptres.
-
-    The mode around the position counts as normally distributed: training splits a depth between the two nearest levels,
-    so that a certain one has a variance too, and for far surfaces a tenth of the depth is less than a level. The other
-    levels count as bins of one step. The first and the last do not count: they hold all that is farther or nearer than
-    the levels, which may be at any such depth. A mode of which they have a part is as doubtful as that part is large.
-    """
-    apart = torch.arange(mass.shape[1], device=mass.device, dtype=torch.float32).view(1, -1, 1, 1) - position
-    near = mass * (1 + MODE_REACH - apart.abs()).clamp(0, 1)
-    whole, mean, square = (part.sum(1, keepdim=True) for part in (near, near * apart, near * apart.square()))
-    mean, square = (part / whole.clamp_min(1e-6) for part in (mean, square))
-    deviation = (MODE_DEVIATION**2 + (square - mean.square() - SPLIT).clamp_min(0)).sqrt()
-
-    power = first + step * position
-    lowest, highest = ((power / (1 + sign * CLOSE) - power) / step for sign in (1, -1))
-    close = torch.special.ndtr(highest / deviation) - torch.special.ndtr(lowest / deviation)
-    inside = (torch.minimum(highest, apart + 0.5) - torch.maximum(lowest, apart - 0.5)).clamp(0, 1)
-    mode, others = (part[:, 1:-1].sum(1, keepdim=True) for part in (near, (mass - near) * inside))
-    return mode * (mode / whole.clamp_min(1e-6)) * close + others
 
 
 def padded(inputs: Inputs, size: tuple[int, ...] | None = None) -> Inputs:

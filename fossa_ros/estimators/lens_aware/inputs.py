@@ -19,20 +19,26 @@ def network_inputs(evidence: Evidence) -> Inputs:
     finest = evidence.finest - evidence.finest.max(axis=0)
     strength = np.log1p(np.maximum(evidence.total.max(axis=0), 0.0)) / 4
     first, step = evidence.levels[0], evidence.levels[1] - evidence.levels[0]
-    position = (evidence.surfaces.power - first) / step
-    deviation = np.sqrt(evidence.surfaces.variance) / step
-    sides = np.stack([strength, evidence.steepness / 4, evidence.surfaces.support, np.log1p(deviation) / 2])
+    surface = surface_in_levels(evidence)
+    sides = np.stack([strength, evidence.steepness / 4, evidence.surfaces.support, np.log1p(surface[1]) / 2])
     planes = len(evidence.focus)
     guides = np.stack([all_in_focus(evidence), *(evidence.gray[i] for i in (0, planes // 2, planes - 1))])
     return Inputs(
         torch.from_numpy(total)[None],
         squash(torch.from_numpy(finest))[None],
         torch.from_numpy(guides.clip(0, 255) / 255).float()[None],
-        torch.from_numpy(np.stack([position, deviation]).astype(np.float32))[None],
+        torch.from_numpy(surface)[None],
         torch.from_numpy(sides.astype(np.float32))[None],
         settings(evidence)[None],
         torch.tensor([first / step], dtype=torch.float32),
     )
+
+
+def surface_in_levels(evidence: Evidence) -> np.ndarray:
+    """Return (2, h, w) float32: depth along surfaces and its standard deviation, in levels."""
+    first, step = evidence.levels[0], evidence.levels[1] - evidence.levels[0]
+    position = (evidence.surfaces.power - first) / step
+    return np.stack([position, np.sqrt(evidence.surfaces.variance) / step]).astype(np.float32)
 
 
 def settings(evidence: Evidence) -> Tensor:

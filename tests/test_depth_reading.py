@@ -1,0 +1,138 @@
+"""What is read off the log-posteriors of the network: depth between the levels, and how certain it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fossa_ros.estimators.lens_aware.network import median_position
+from fossa_ros.estimators.lens_aware.reading import (
+    MODE_DEVIATION,
+    MODE_REACH,
+    PEAK_VARIANCE,
+    TOGETHER,
+    between_levels,
+    power_and_confidence,
+    probability_of,
+    surface_share,
+    together,
+)
+
+LEAST = torch.full((1, 1, 1, 1), MODE_DEVIATION**2)
+
+
+def slanted(deviation: float, count: int = 300) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the (count,) positions of a slanted surface, and their (1, 32, 1, count) log-posterior."""
+    position = torch.linspace(8.0, 14.0, count)
+    level = torch.arange(32.0).view(1, -1, 1, 1)
+    return position, -0.5 * ((level - position) / deviation).square()
+
+
+@pytest.mark.parametrize("deviation", [0.15, 0.3, 0.6])
+def test_a_slanted_surface_is_no_staircase(deviation):
+    truth, logits = slanted(deviation)
+    mass = logits.softmax(1)
+    median = median_position(mass, torch.tensor([1e6]))[:, None]
+    refined = between_levels(logits, mass, median)
+    assert (refined.flatten() - truth).abs().max() < 0.1
+    if deviation < 0.3:
+        assert (median.flatten() - truth).abs().max() > 0.3  # the stairs that are no more
+
+
+def test_a_wide_posterior_keeps_its_median():
+    _, logits = slanted(4.0)
+    mass = logits.softmax(1)
+    median = median_position(mass, torch.tensor([2.0]))[:, None]
+    assert (between_levels(logits, mass, median) - median).abs().max() < 0.01
+
+
+def test_a_median_beside_the_peak_stays():
+    logits = torch.full((1, 12, 1, 1), -30.0)
+    logits[0, [2, 3, 9]] = torch.tensor([0.0, -0.7, -0.2]).view(3, 1, 1)
+    mass = logits.softmax(1)
+    at = torch.full((1, 1, 1, 1), 3.2)  # level 3 is no peak
+    assert between_levels(logits, mass, at).item() == pytest.approx(3.2)
+
+
+@pytest.mark.parametrize(("apart", "deviation"), [(0.0, 0.2), (0.5, 0.3), (-1.0, 1.0), (1.9, 0.1)])
+def test_depth_along_surfaces_counts_by_its_variance_and_by_how_far_it_agrees(apart, deviation):
+    position = torch.full((1, 1, 1, 1), 7.0)
+    surface = torch.tensor([7.0 + apart, deviation]).view(1, 2, 1, 1)
+    share = PEAK_VARIANCE / (PEAK_VARIANCE + deviation**2) * (1 - abs(apart) / MODE_REACH)
+    assert surface_share(position, surface).item() == pytest.approx(share, rel=1e-5)
+
+
+def test_depth_along_other_surfaces_does_not_count():
+    surface = torch.tensor([7.0 + MODE_REACH, 0.01]).view(1, 2, 1, 1)
+    assert surface_share(torch.full((1, 1, 1, 1), 7.0), surface).item() == 0.0
+
+
+def test_depth_and_confidence_gain_where_surfaces_are_exact():
+    """Levels from 1 D in steps of 0.1 D; the log-posterior says level 9, the surface 9.2 levels."""
+    level = torch.arange(32.0).view(1, -1, 1, 1)
+    logits = (-4 * (level - 9.0).square()).expand(1, 32, 4, 4)
+    weights = torch.zeros(1, 9, 4, 4, 4)
+    weights[:, 4] = 1.0
+
+    def read(deviation):
+        surface = torch.stack([torch.full((4, 4), 9.2), torch.full((4, 4), deviation)])[None]
+        power, confidence = power_and_confidence(logits, weights, surface, 0.2, 0.1)
+        return power[0, 0, 0].item(), confidence[0, 0, 0].item()
+
+    (exact, sure), (alone, doubtful) = read(0.1), read(50.0)
+    assert alone == pytest.approx(1.1, abs=1e-3)
+    share = PEAK_VARIANCE / (PEAK_VARIANCE + 0.01) * (1 - 0.2 / MODE_REACH)
+    assert exact == pytest.approx(1.1 + 0.02 * share, abs=1e-3)
+    assert sure > doubtful
+
+
+def test_two_widths_are_a_mean_of_log_posteriors_by_the_texture():
+    draw = torch.Generator().manual_seed(0)
+    fine, bare = torch.randn((1, 8, 6, 8), generator=draw), torch.randn((1, 8, 3, 4), generator=draw)
+    textured = torch.zeros((1, 1, 6, 8))
+    textured[..., 4:] = 1.0
+    both = together(fine, bare, textured)
+    small = F.interpolate(bare, (6, 8), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(both[..., 4:], TOGETHER * fine[..., 4:])
+    torch.testing.assert_close(both[..., :4], TOGETHER * small[..., :4])
+    half = together(fine, bare, torch.full_like(textured, 0.5))
+    torch.testing.assert_close(half, TOGETHER * (fine + small) / 2)
+    # Where one allows levels 1 and 6 and the other 4 and 6, it is 6, which both allow, not a level between.
+    left, right = (torch.full((1, 8, 1, 1), -9.0) for _ in range(2))
+    left[0, [1, 6]] = right[0, [4, 6]] = 0.0
+    assert together(left, right, torch.full((1, 1, 1, 1), 0.5)).argmax() == 6
+
+
+def test_the_confidence_is_the_mass_within_ten_per_cent():
+    """Levels from 1 D in steps of 0.02 D; at 2 D the limits are 1.818 and 2.222 D: 20.2 of the bins."""
+    flat = torch.zeros(1, 101, 1, 1)
+    found = probability_of(flat.softmax(1), torch.tensor([[[[50.0]]]]), 1.0, 0.02, LEAST)
+    assert float(found) == pytest.approx((2 / 0.9 - 2 / 1.1) / 0.02 / 101, rel=1e-4)
+
+
+@pytest.mark.parametrize("deviation", [0.15, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("half", [0.2, 0.4, 0.8, 1.6])
+def test_the_confidence_knows_depth_finer_than_the_levels(deviation, half):
+    """Depth is normally distributed, and split between levels as in training; 10 % of it are ``half`` levels.
+
+    Splitting hides a spread of less than half a level, so that there the confidence is too high by up to 0.2.
+    """
+    rng = np.random.default_rng(0)
+    for position in (15.0, 15.25, 15.5):
+        depths = position + deviation * rng.standard_normal(20_000)
+        mass = np.maximum(1 - np.abs(depths[:, None] - np.arange(32)), 0).mean(0)
+        step = 1 / half  # level 15 is at 10 D
+        logits = torch.tensor(np.log(mass + 1e-9), dtype=torch.float32).view(1, 32, 1, 1)
+        found = probability_of(logits.softmax(1), torch.tensor([[[[position]]]]), 10 - step * position, step, LEAST)
+        assert float(found) == pytest.approx(np.mean(np.abs(depths - position) < half), abs=0.2)
+
+
+def test_a_certain_depth_is_certain_however_coarse_the_levels():
+    split = torch.full((1, 32, 1, 1), -30.0)
+    split[0, 3], split[0, 4] = float(np.log(0.75)), float(np.log(0.25))
+    found = probability_of(
+        split.softmax(1), torch.tensor([[[[3.25]]]]), 0.1, 0.1, LEAST
+    )  # at 0.43 D a tenth is 0.4 levels
+    assert float(found) > 0.9
