@@ -22,6 +22,7 @@ from fossa_ros.core.camera_model import Rectification
 from fossa_ros.core.errors import InputError
 from fossa_ros.core.geometry import scaled_intrinsics
 from fossa_ros.core.resampling import enlarge_depth, shrink_stack
+from fossa_ros.estimators import create_estimator
 from fossa_ros.estimators.classical import ClassicalEstimator
 from fossa_ros.io import pictures
 from fossa_ros.io.atomic import check_files, replacing, replacing_files
@@ -88,11 +89,12 @@ def test_raw_images_give_the_depth_of_their_rectified_view(rendered, tmp_path):
 
 def test_doubtful_and_distant_depth_is_unknown(rendered, stack_file, tmp_path):
     expected = ClassicalEstimator().estimate(rendered[0])
-    assert fossa("predict", stack_file, "--out", tmp_path / "out").exit_code == 0
+    classical = ("--out", tmp_path / "out", "--estimator", "classical")
+    assert fossa("predict", stack_file, *classical).exit_code == 0
     known = np.isfinite(np.load(tmp_path / "out" / "depth.npy"))
     np.testing.assert_array_equal(known, expected.confidence >= 0.5)
     limits = ("--min-confidence", "0.9", "--min-range", "0.5", "--max-range", "2")
-    assert fossa("predict", stack_file, "--out", tmp_path / "out", *limits).exit_code == 0
+    assert fossa("predict", stack_file, *classical, *limits).exit_code == 0
     inside = (expected.confidence >= 0.9) & (expected.depth >= 0.5) & (expected.depth <= 2)
     assert 0.05 < inside.mean() < known.mean()
     np.testing.assert_array_equal(np.isfinite(np.load(tmp_path / "out" / "depth.npy")), inside)
@@ -100,10 +102,10 @@ def test_doubtful_and_distant_depth_is_unknown(rendered, stack_file, tmp_path):
 
 def test_all_outputs(rendered, stack_file, tmp_path):
     stack, truth = rendered
-    result = fossa("predict", stack_file, "--out", tmp_path / "out", *ALL_DEPTH)
+    result = fossa("predict", stack_file, "--out", tmp_path / "out", "--device", "cpu", *ALL_DEPTH)
     assert result.exit_code == 0, result.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(OUTPUTS)
-    expected = ClassicalEstimator().estimate(stack)
+    expected = create_estimator("lens_aware", device="cpu").estimate(stack)
     depth = np.load(tmp_path / "out" / "depth.npy")
     assert depth.dtype == np.float32
     np.testing.assert_array_equal(depth, expected.depth)
@@ -121,7 +123,7 @@ def test_all_outputs(rendered, stack_file, tmp_path):
     header = (tmp_path / "out" / "cloud.ply").read_bytes()[:200]
     assert b"element vertex %d\n" % np.isfinite(depth).sum() in header
     assert "none; the planes are assumed to be registered" in result.stdout
-    for said in ("5 of 160x120", "0.4, 0.6, 0.9, 1.5, 4 m", "classical, at 160x120", "coverage"):
+    for said in ("5 of 160x120", "0.4, 0.6, 0.9, 1.5, 4 m", "lens_aware on cpu", "at 160x120", "coverage"):
         assert said in result.stdout
 
 
@@ -170,7 +172,7 @@ def test_errors_without_any_true_depth_are_null(rendered, tmp_path):
 
 def test_depth_has_the_input_size_whatever_the_working_size(stack_file, tmp_path):
     result = fossa("predict", stack_file, "--out", tmp_path / "out", "--max-size", 80)
-    assert result.exit_code == 0 and "classical, at 80x60" in result.stdout
+    assert result.exit_code == 0 and "lens_aware on" in result.stdout and "at 80x60" in result.stdout
     assert np.load(tmp_path / "out" / "depth.npy").shape == (120, 160)
     with Image.open(tmp_path / "out" / "all_in_focus.png") as image:
         assert image.size == (80, 60)
@@ -219,7 +221,15 @@ def test_a_file_that_is_of_no_prediction_is_neither_replaced_nor_removed(stack_f
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["a.npz", "--fx", "-1"], ["a.npz", "--max-size", "-5"], ["a.npz", "--device", "cpu"], ["a.npz", "--magic"]],
+    [
+        [],
+        ["a.npz", "--fx", "-1"],
+        ["a.npz", "--max-size", "-5"],
+        ["a.npz", "--magic"],
+        ["a.npz", "--model", "vits"],
+        ["a.npz", "--estimator", "classical", "--device", "cpu"],
+        ["a.npz", "--estimator", "auto", "--device", "cpu"],
+    ],
 )
 def test_wrong_usage_is_status_2(arguments):
     result = fossa("predict", *arguments)

@@ -12,13 +12,15 @@ from rich.table import Table
 
 from fossa_ros.commands.option_types import PATH, POSITIVE
 from fossa_ros.commands.progress import stages
-from fossa_ros.estimators.factory import DEFAULT_ESTIMATOR, ESTIMATORS, create_estimator, estimator_options
+from fossa_ros.estimators.factory import ESTIMATORS, create_estimator, estimator_options
 from fossa_ros.pipeline.depth_limits import DepthLimits
+
+MOST_ACCURATE = "lens_aware"  # whatever the device: nothing waits for a single stack, as a robot waits for its sweeps
 
 
 @click.command("predict")
 @click.argument("stack", type=PATH)
-@click.option("--estimator", default=DEFAULT_ESTIMATOR, show_default=True, help=f"One of {', '.join(ESTIMATORS)}.")
+@click.option("--estimator", default=MOST_ACCURATE, show_default=True, help=f"One of {', '.join(ESTIMATORS)}.")
 @click.option("--model", help="Network of the fossa estimator: vits, vitb or vitl.  [default: vits]")
 @click.option("--checkpoint", help="Weights of a network: a file or a name on the hub.  [default: those shipped]")
 @click.option("--device", help="Device of a network: auto, cpu, cuda or cuda:INDEX.  [default: auto]")
@@ -69,8 +71,9 @@ def command(
 
     limits = DepthLimits(min_confidence, min_range, max_range)
     options = {name: value for name, value in network.items() if value is not None}
-    if options and (estimator == DEFAULT_ESTIMATOR or not estimator_options(estimator)):
-        raise click.UsageError(f"--{next(iter(options))} belongs to a network; give --estimator fossa or lens_aware.")
+    taken = () if estimator == "auto" else estimator_options(estimator)  # auto would drop them without a word
+    if foreign := [name for name in options if name not in taken]:
+        raise click.UsageError(f"--{foreign[0]} is no option of {estimator}; give another --estimator.")
     out = out or Path(f"{default_name(stack.resolve())}-depth")
     check_writable(out)
     estimator = create_estimator(estimator, **options)

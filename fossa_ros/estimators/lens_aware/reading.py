@@ -15,8 +15,8 @@ TOGETHER = 1.2  # times the mean of two log-posteriors, whose errors are in part
 MODE_REACH = 2.0  # levels around the depth that belong to its mode, which ends one level further
 SPLIT = 0.25  # levels^2: most that splitting a depth between two levels adds to the variance
 MODE_DEVIATION = 0.2  # levels, least of a mode; measured on the choosing set of docs/validation.md
-NARROW = 4  # power of the mass within a level of the peak, by which depth is that of the peak
-PEAK_VARIANCE = 0.1  # levels^2, of a position read off the log-posterior; measured on the choosing set
+PEAK_REACH = 1.0  # levels around the median of which the mean is taken, with half the weight there
+PEAK_VARIANCE = 0.2  # levels^2, of that mean beside depth along surfaces; measured on the choosing set
 
 
 def together(fine: Tensor, bare: Tensor, textured: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def power_and_confidence(
 
     def read(rows: Tensor, surface: Tensor) -> list[Tensor]:
         mass = rows.softmax(1)
-        position = between_levels(rows, mass, median_position(mass, origin)[:, None])
+        position = between_levels(mass, median_position(mass, origin)[:, None])
         along, share = surface[:, :1], surface_share(position, surface)
         position = torch.lerp(position, along, share)
         return [position, probability_of(mass, position, first, step, MODE_DEVIATION**2 * (1 - share))]
@@ -61,19 +61,20 @@ def power_and_confidence(
     return first + step * sharpened(position, weights), sharpened(close, weights).clamp(0, 1)
 
 
-def between_levels(logits: Tensor, mass: Tensor, position: Tensor) -> Tensor:
-    """Move (B, 1, h, w) positions towards the peak of the parabola through the three logits around each.
+def between_levels(mass: Tensor, position: Tensor) -> Tensor:
+    """Return the mean level around each (B, 1, h, w) position, by the square root of the (B, L, h, w) posterior.
 
-    Where the posterior ``mass`` is narrower than a level, its median lies near the middle of one, and a slanted surface
-    would become a staircase. Where it is wide, or the nearest level is no peak, the median stays: it has the least
-    expected relative error.
+    Where the posterior is narrower than a level, its median lies near the middle of one, and a slanted surface would
+    become a staircase. Such a posterior is surer than it is right; by its square root the neighbours of a level count.
     """
-    level = position.round().long().clamp(1, logits.shape[1] - 2)
-    below, there, above = (logits.gather(1, level + side) for side in (-1, 0, 1))
-    curvature = (below - 2 * there + above).clamp_max(-1e-3)
-    peak = level + ((below - above) / (2 * curvature)).clamp(-0.5, 0.5)
-    narrow = sum(mass.gather(1, level + side) for side in (-1, 0, 1)) ** NARROW
-    return torch.where((there >= below) & (there >= above), torch.lerp(position, peak, narrow), position)
+    apart = levels_from(position, mass.shape[1])
+    near = mass.sqrt() * (0.5 + PEAK_REACH - apart.abs()).clamp(0, 1)
+    return position + (near * apart).sum(1, keepdim=True) / near.sum(1, keepdim=True).clamp_min(1e-6)
+
+
+def levels_from(position: Tensor, count: int) -> Tensor:
+    """Return (B, count, h, w): how many levels each level is above the (B, 1, h, w) position."""
+    return torch.arange(count, device=position.device, dtype=position.dtype).view(1, -1, 1, 1) - position
 
 
 def surface_share(position: Tensor, surface: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ def probability_of(mass: Tensor, position: Tensor, first: float, step: float, le
     levels count as bins of one step. The first and the last do not count: they hold all that is farther or nearer than
     the levels, which may be at any such depth. A mode of which they have a part is as doubtful as that part is large.
     """
-    apart = torch.arange(mass.shape[1], device=mass.device, dtype=torch.float32).view(1, -1, 1, 1) - position
+    apart = levels_from(position, mass.shape[1])
     near = mass * (1 + MODE_REACH - apart.abs()).clamp(0, 1)
     whole, mean, square = (part.sum(1, keepdim=True) for part in (near, near * apart, near * apart.square()))
     mean, square = (part / whole.clamp_min(1e-6) for part in (mean, square))
