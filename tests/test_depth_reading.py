@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fossa_ros.core.stack import FocusPlane, FocusStack
 from fossa_ros.estimators.lens_aware.network import median_position
 from fossa_ros.estimators.lens_aware.reading import (
     MODE_DEVIATION,
@@ -14,11 +15,13 @@ from fossa_ros.estimators.lens_aware.reading import (
     PEAK_VARIANCE,
     TOGETHER,
     between_levels,
-    power_and_confidence,
+    closeness,
+    position_and_variance,
     probability_of,
     surface_share,
     together,
 )
+from fossa_ros.estimators.lens_aware.smoothing import sharp_view, smoothed
 
 LEAST = torch.full((1, 1, 1, 1), MODE_DEVIATION**2)
 
@@ -68,22 +71,70 @@ def test_depth_along_other_surfaces_does_not_count():
 
 
 def test_depth_and_confidence_gain_where_surfaces_are_exact():
-    """Levels from 1 D in steps of 0.1 D; the log-posterior says level 9, the surface 9.2 levels."""
+    """Levels from 0.2 D in steps of 0.1 D; the log-posterior says level 9, the surface 9.2 levels."""
     level = torch.arange(32.0).view(1, -1, 1, 1)
     logits = (-4 * (level - 9.0).square()).expand(1, 32, 4, 4)
-    weights = torch.zeros(1, 9, 4, 4, 4)
-    weights[:, 4] = 1.0
 
     def read(deviation):
         surface = torch.stack([torch.full((4, 4), 9.2), torch.full((4, 4), deviation)])[None]
-        power, confidence = power_and_confidence(logits, weights, surface, 0.2, 0.1)
-        return power[0, 0, 0].item(), confidence[0, 0, 0].item()
+        position, variance = position_and_variance(logits, surface, 2.0)
+        return [x[0, 0, 0, 0].item() for x in (position, variance, closeness(logits, position, surface, 0.2, 0.1))]
 
-    (exact, sure), (alone, doubtful) = read(0.1), read(50.0)
-    assert alone == pytest.approx(1.1, abs=1e-3)
+    (exact, variance, sure), (alone, _, doubtful) = read(0.1), read(50.0)
+    assert alone == pytest.approx(9.0, abs=1e-3)
     share = PEAK_VARIANCE / (PEAK_VARIANCE + 0.01) * (1 - 0.2 / MODE_REACH)
-    assert exact == pytest.approx(1.1 + 0.02 * share, abs=1e-3)
+    assert exact == pytest.approx(9 + 0.2 * share, abs=1e-3)
+    assert variance == pytest.approx((0.2 * share) ** 2 + 2 * np.exp(-4), rel=0.1)  # 2 exp(-4) of it is a level away
     assert sure > doubtful
+
+
+def test_the_variance_of_two_modes_is_that_between_them():
+    logits = torch.full((1, 12, 1, 1), -30.0)
+    logits[0, 2], logits[0, 10] = 0.0, -1.0
+    surface = torch.tensor([2.0, 50.0]).view(1, 2, 1, 1)
+    position, variance = position_and_variance(logits, surface, 1e6)
+    assert position.item() == pytest.approx(2.0, abs=0.01)
+    assert variance.item() == pytest.approx(64 * np.exp(-1) / (1 + np.exp(-1)), rel=0.01)
+
+
+def two_surfaces(height: int = 60, width: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the depth in levels of two surfaces side by side, where their edge is, and their all-in-focus image."""
+    left = np.zeros((height, width), bool)
+    left[:, : width // 2] = True
+    position = np.where(left, 20.0, 8.0).astype(np.float32)
+    return position, left, np.where(left[..., None], [180, 60, 60], [90, 120, 90]).astype(np.uint8)
+
+
+def test_doubtful_depth_is_that_of_its_surface_up_to_the_edge():
+    truth, left, sharp = two_surfaces()
+    variance = np.full(truth.shape, 0.1, np.float32)
+    position = truth.copy()
+    doubtful = np.zeros(truth.shape, bool)
+    doubtful[20:40, 34:40] = True  # of the left surface, taken for the right one
+    position[doubtful], variance[doubtful] = 8.0, 36.0
+    found = smoothed(position, variance, sharp)
+    assert np.abs(found - truth)[doubtful].mean() < 2.5  # 12 before
+    assert np.abs(found - truth)[~doubtful].mean() < 0.05 and np.abs(found - truth)[~left].max() < 0.3
+
+
+def test_certain_depth_stays():
+    rng = np.random.default_rng(0)
+    truth, _, sharp = two_surfaces()
+    slant = truth + np.linspace(0, 6, truth.shape[0], dtype=np.float32)[:, None]
+    found = smoothed(slant, np.zeros_like(slant), sharp)
+    assert np.abs(found - slant).max() < 0.1
+    noisy = slant + 0.3 * rng.standard_normal(slant.shape).astype(np.float32)
+    found = smoothed(noisy, np.full_like(slant, 0.3), sharp)
+    assert np.std(found - slant) < 0.2
+
+
+def test_the_sharp_view_is_of_the_planes_nearest_to_the_depth():
+    images = [np.full((40, 60, 3), value, np.uint8) for value in (10, 200)]
+    stack = FocusStack((FocusPlane(images[0], 0.5), FocusPlane(images[1], 2.0)))
+    power = np.full((20, 30), 2.0, np.float32)
+    power[:, 15:] = 0.5
+    view = sharp_view(stack, power)
+    assert view.shape == (20, 30, 3) and (view[:, :15] == 10).all() and (view[:, 15:] == 200).all()
 
 
 def test_two_widths_are_a_mean_of_log_posteriors_by_the_texture():

@@ -17,24 +17,23 @@ from fossa_ros.estimators import create_estimator
 from fossa_ros.estimators.evidence import resampled_evidence, stack_evidence
 from fossa_ros.estimators.lens_aware.estimator import (
     BARE_WIDTH,
-    CALIBRATION,
     LensAwareEstimator,
     padded,
     processed_widths,
     texture,
 )
-from fossa_ros.estimators.lens_aware.inputs import network_inputs
 from fossa_ros.estimators.lens_aware.network import (
     EvidenceNetwork,
     Inputs,
     NetworkConfig,
+    enlarged,
     evidence_sums,
     median_position,
     position_evidence,
     sharpened,
     squash,
 )
-from fossa_ros.estimators.lens_aware.reading import TOGETHER, power_and_confidence, together
+from fossa_ros.estimators.lens_aware.reading import TOGETHER, closeness, position_and_variance, together
 from fossa_ros.evaluation.metrics import depth_metrics
 from fossa_ros.io.stack_files import load_stack
 
@@ -166,21 +165,17 @@ def test_a_bare_surface_is_judged_at_the_smaller_width():
     planes = tuple(FocusPlane(each, distance) for each, distance in zip(sharp, (0.4, 0.6, 1.2), strict=True))
     stack = FocusStack(planes, np.diag([500.0, 500.0, 1.0]), f_number=1.4, focal_length=0.025)
     estimator = create_estimator("lens_aware", device="cpu")
-    found = estimator.estimate(stack)
     fine = stack_evidence(stack, 32, 500)
     bare = resampled_evidence(fine, stack, BARE_WIDTH)
     textured = texture(fine)
     assert textured[:, :100].min() > 0.9 and textured[:, 150:].max() < 0.1
-    first, step = fine.levels[0], fine.levels[1] - fine.levels[0]
-    for evidence, part in ((fine, np.s_[:, :200]), (bare, np.s_[:, 300:])):
-        with torch.inference_mode():
-            inputs = padded(network_inputs(evidence))
-            logits, weights = estimator.network.log_posterior(inputs)
-            power, confidence = power_and_confidence(TOGETHER * logits, weights, inputs.surface, first, step)
-        height, width = evidence.gray.shape[1:]
-        power, confidence = (cv2.resize(x[0, :height, :width].numpy(), (500, 360)) for x in (power, confidence))
-        assert np.mean(np.abs(found.depth[part] * power[part] - 1) < 0.1) > 0.99
-        assert np.mean(np.abs(found.confidence[part] - CALIBRATION(confidence[part])) < 0.1) > 0.95
+    with torch.inference_mode():
+        joined, _ = estimator.log_posterior([fine, bare])
+        for evidence, part in ((fine, np.s_[..., :100]), (bare, np.s_[..., 150:])):
+            alone, _ = estimator.log_posterior([evidence])
+            alone = enlarged(alone, joined.shape[2:])
+            apart = joined[part].softmax(1) - (TOGETHER * alone[part]).softmax(1)
+            assert (apart.abs().sum(1) < 0.2).float().mean() > 0.99  # of 2
 
 
 def test_on_another_device_nothing_is_made_on_the_cpu():
@@ -188,8 +183,12 @@ def test_on_another_device_nothing_is_made_on_the_cpu():
     network = EvidenceNetwork(SMALL).eval().to("meta")
     inputs = Inputs(*(part.to("meta") for part in drawn_inputs(32, 48)))
     logits, weights = network.log_posterior(inputs)
-    power, confidence = power_and_confidence(together(logits, logits, logits[:, :1]), weights, inputs.surface, 1.0, 0.1)
-    assert power.device.type == confidence.device.type == "meta" and power.shape == confidence.shape == (1, 64, 96)
+    both = together(logits, logits, logits[:, :1])
+    position, variance = position_and_variance(both, inputs.surface, 10.0)
+    close = closeness(both, position, inputs.surface, 1.0, 0.1)
+    made = sharpened(position[:, 0], weights), sharpened(close[:, 0], weights), variance[:, 0]
+    assert all(each.device.type == "meta" for each in made)
+    assert made[0].shape == made[1].shape == (1, 64, 96) and made[2].shape == (1, 32, 48)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and this machine has none")

@@ -32,7 +32,7 @@ def test_every_shipped_file_is_small_and_has_a_card():
         assert file.with_suffix(".md").is_file()
 
 
-@pytest.mark.parametrize(("name", "figure"), [("breakfast", 0.076), ("living_room", 0.109), ("workbench", 0.025)])
+@pytest.mark.parametrize(("name", "figure"), [("breakfast", 0.076), ("living_room", 0.106), ("workbench", 0.025)])
 def test_depth_out_of_the_box_is_what_the_card_says(shipped, name, figure):
     """On close and on textured things within 8 %; a room with plain walls is what it cannot do yet."""
     source = load_stack(FOLDER / f"{name}.npz")

@@ -19,8 +19,9 @@ from fossa_ros.estimators.evidence import Evidence, resampled_evidence, stack_ev
 from fossa_ros.estimators.fossa.checkpoints import load_weights
 from fossa_ros.estimators.fossa.devices import describe_device, gpu_memory, resolve_device
 from fossa_ros.estimators.lens_aware.inputs import network_inputs, surface_in_levels
-from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs
-from fossa_ros.estimators.lens_aware.reading import power_and_confidence, together
+from fossa_ros.estimators.lens_aware.network import EvidenceNetwork, Inputs, sharpened
+from fossa_ros.estimators.lens_aware.reading import closeness, position_and_variance, together
+from fossa_ros.estimators.lens_aware.smoothing import sharp_view, smoothed
 from fossa_ros.estimators.shipped import SHIPPED
 
 WIDTH = 512  # px: wider images are processed at this width, at which blur is neither lost nor wider than the levels
@@ -59,7 +60,7 @@ class LensAwareEstimator(Estimator):
             InputError: all planes are focused at the same distance.
         """
         evidence = self._evidence(stack)
-        power, confidence = self._depth(evidence, magnified=max(evidence[0].gray.shape[2] / stack.size[1], 1.0))
+        power, confidence = self._read(stack, evidence)
         depth = 1.0 / power
         if depth.shape != stack.size:
             depth = enlarge_depth(depth, stack.size)
@@ -74,20 +75,35 @@ class LensAwareEstimator(Estimator):
         evidence = stack_evidence(stack, self.network.config.levels, WIDTH, least=fine)
         return [evidence, *(resampled_evidence(evidence, stack, width) for width in bare)]
 
-    def _depth(self, evidence: Sequence[Evidence], magnified: float) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, stack: FocusStack, evidence: Sequence[Evidence]) -> tuple[np.ndarray, np.ndarray]:
         """Return (H, W) float32 dioptres and confidence at the size of the first evidence's images."""
         fine = evidence[0]
-        height, width = fine.gray.shape[1:]
         first, step = float(fine.levels[0]), float(fine.levels[1] - fine.levels[0])
         with torch.inference_mode():
-            (logits, weights), *bare = (self._log_posterior(each) for each in evidence)
-            if bare:
-                textured = torch.from_numpy(texture(fine, magnified)).to(self.device)
-                logits = together(logits, bare[0][0], textured[None, None])
+            logits, weights = self.log_posterior(evidence, max(fine.gray.shape[2] / stack.size[1], 1.0))
             surface = torch.from_numpy(surface_in_levels(fine)).to(self.device)[None]
-            found = power_and_confidence(logits, weights, surface, first, step)
-        power, confidence = (x[0, :height, :width].float().cpu().numpy() for x in found)
-        return power, CALIBRATION(confidence)
+            position, variance = (x[0, 0].cpu().numpy() for x in position_and_variance(logits, surface, first / step))
+            position = smoothed(position, variance, sharp_view(stack, first + step * position))
+            close = closeness(logits, self._map(position), surface, first, step)
+            full = (sharpened(x[:, 0], weights) for x in (self._map(first + step * position), close))
+        height, width = fine.gray.shape[1:]
+        power, confidence = (x[0, :height, :width].cpu().numpy() for x in full)
+        return power, CALIBRATION(confidence.clip(0, 1))
+
+    def _map(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(array, np.float32)).to(self.device)[None, None]
+
+    def log_posterior(self, evidence: Sequence[Evidence], magnified: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Return logits and weights of the network's ``Outputs``, those of all widths joined, at the size of the first.
+
+        Args:
+            evidence: of one stack at one width or two, the largest first.
+            magnified: factor by which the images of the first are enlarged.
+        """
+        (logits, weights), *bare = (self._log_posterior(each) for each in evidence)
+        if bare:
+            logits = together(logits, bare[0][0], self._map(texture(evidence[0], magnified)))
+        return logits, weights
 
     def _log_posterior(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """Return logits and weights of the network's ``Outputs``, at the size of the evidence."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fossa_ros.estimators.calibration_curve import CLOSE
-from fossa_ros.estimators.lens_aware.network import by_rows, enlarged, median_position, sharpened
+from fossa_ros.estimators.lens_aware.network import by_rows, enlarged, median_position
 
 TOGETHER = 1.2  # times the mean of two log-posteriors, whose errors are in part independent
 MODE_REACH = 2.0  # levels around the depth that belong to its mode, which ends one level further
@@ -36,29 +36,41 @@ def together(fine: Tensor, bare: Tensor, textured: Tensor) -> Tensor:
     return both
 
 
-def power_and_confidence(
-    logits: Tensor, weights: Tensor, surface: Tensor, first: float, step: float
-) -> tuple[Tensor, Tensor]:
-    """Return (B, H, W) dioptres and confidence before it is calibrated.
+def position_and_variance(logits: Tensor, surface: Tensor, origin: float) -> list[Tensor]:
+    """Return (B, 1, h, w) depth in levels, and the variance of the posterior about it, levels^2.
 
     Args:
         logits: of the network's ``Outputs``.
-        weights: likewise.
         surface: of its ``Inputs``, at the same size.
-        first: level 0, dioptres.
-        step: of the levels, dioptres.
+        origin: dioptres of level 0, in steps of the levels.
     """
-    origin = torch.full((len(logits),), first / step, device=logits.device)
+    at = torch.full((len(logits),), origin, device=logits.device)
 
     def read(rows: Tensor, surface: Tensor) -> list[Tensor]:
         mass = rows.softmax(1)
-        position = between_levels(mass, median_position(mass, origin)[:, None])
-        along, share = surface[:, :1], surface_share(position, surface)
-        position = torch.lerp(position, along, share)
-        return [position, probability_of(mass, position, first, step, MODE_DEVIATION**2 * (1 - share))]
+        position = between_levels(mass, median_position(mass, at)[:, None])
+        position = torch.lerp(position, surface[:, :1], surface_share(position, surface))
+        return [position, (mass * levels_from(position, mass.shape[1]).square()).sum(1, keepdim=True)]
 
-    position, close = (each[:, 0] for each in by_rows(read, logits, surface))
-    return first + step * sharpened(position, weights), sharpened(close, weights).clamp(0, 1)
+    return by_rows(read, logits, surface)
+
+
+def closeness(logits: Tensor, position: Tensor, surface: Tensor, first: float, step: float) -> Tensor:
+    """Return the (B, 1, h, w) confidence in positions before it is calibrated.
+
+    Args:
+        logits, surface: as of ``position_and_variance``.
+        position: (B, 1, h, w) depth in levels.
+        first: level 0, dioptres.
+        step: of the levels, dioptres.
+    """
+
+    def read(rows: Tensor, position: Tensor, surface: Tensor) -> list[Tensor]:
+        least = MODE_DEVIATION**2 * (1 - surface_share(position, surface))
+        return [probability_of(rows.softmax(1), position, first, step, least)]
+
+    (close,) = by_rows(read, logits, position, surface)
+    return close
 
 
 def between_levels(mass: Tensor, position: Tensor) -> Tensor:
