@@ -100,6 +100,15 @@ def test_doubtful_and_distant_depth_is_unknown(rendered, stack_file, tmp_path):
     np.testing.assert_array_equal(np.isfinite(np.load(tmp_path / "out" / "depth.npy")), inside)
 
 
+def test_a_summary_without_depth_says_why(stack_file, tmp_path):
+    result = fossa("predict", stack_file, "--out", tmp_path / "out", "--min-range", 900)
+    said = " ".join(result.stdout.split())
+    assert result.exit_code == 0 and "coverage 0.0 % of the image" in said
+    assert (
+        "none is as certain as --min-confidence 0.5 asks" in said and "--min-confidence 0 shows what there is" in said
+    )
+
+
 def test_all_outputs(rendered, stack_file, tmp_path):
     stack, truth = rendered
     result = fossa("predict", stack_file, "--out", tmp_path / "out", "--device", "cpu", *ALL_DEPTH)

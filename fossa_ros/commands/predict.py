@@ -96,7 +96,7 @@ def command(
         written = write_outputs(out, prediction, metrics)
         next_stage("Done")
     table = Table(show_header=False, box=None, title=escape(str(stack)), title_justify="left")
-    for row in _summary(source, prediction, estimator.description):
+    for row in _summary(source, prediction, estimator.description, limits):
         table.add_row(*row)
     if metrics is not None:
         table.add_row("errors", _errors(metrics))
@@ -114,7 +114,7 @@ def default_name(stack: Path) -> str:
     return folder.name if folder.is_dir() else stack.stem
 
 
-def _summary(source, prediction, estimator):
+def _summary(source, prediction, estimator, limits):
     stack, depth = source.stack, prediction.depth
     height, width = stack.size
     distances = ", ".join(f"{distance:.3g}" for distance in stack.focus_distances)
@@ -139,6 +139,12 @@ def _summary(source, prediction, estimator):
     if known.any():
         low, middle, high = np.percentile(depth[known], (1, 50, 99))
         yield "depth", f"{low:.3g} to {high:.3g} m (1st to 99th percentile), median {middle:.3g} m"
+    else:
+        yield (
+            "depth",
+            f"none is as certain as --min-confidence {limits.min_confidence:g} asks and within --min-range and "
+            "--max-range; --min-confidence 0 shows what there is",
+        )
 
 
 def _errors(metrics):

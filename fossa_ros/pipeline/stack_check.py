@@ -430,6 +430,6 @@ def _wrong_factor(blur: BlurFactor) -> str:
     bound = "more than " if math.isinf(blur.uncertainty) and blur.factor > 1 else ""
     factor = f"{blur.factor:.2g} times"
     return (
-        f"Blur grows {bound}{factor} as fast as focal length, f-number and K say; correct camera.focal_length, "
-        "camera.f_number or K, or check that the lens moves all of its way"
+        f"Blur grows {bound}{factor} as fast as focal length, f-number and K say; correct these (in a node "
+        "camera.focal_length, camera.f_number and camera_info), or check that the lens moves all of its way"
     )
