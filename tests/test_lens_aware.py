@@ -178,6 +178,24 @@ def test_a_bare_surface_is_judged_at_the_smaller_width():
             assert (apart.abs().sum(1) < 0.2).float().mean() > 0.99  # of 2
 
 
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_what_nothing_tells_has_no_confidence(noise):
+    """A view without texture; and a bare half whose planes differ by noise alone, beside texture."""
+    rng = np.random.default_rng(0)
+    bare = [np.clip(128 + noise * rng.standard_normal((480, 640, 3)), 0, 255).astype(np.uint8) for _ in range(5)]
+    sharp = rng.integers(0, 255, (480, 320, 3), np.uint8)
+    half = [image.copy() for image in bare]
+    for i, image in enumerate(half):
+        image[:, :320] = cv2.GaussianBlur(sharp, (0, 0), 0.5 + 0.4 * abs(i - 2))
+    estimator = create_estimator("lens_aware", device="cpu")
+    for images, part in ((bare, np.s_[:]), (half, np.s_[:, 400:])):
+        planes = tuple(FocusPlane(each, d) for each, d in zip(images, (0.35, 0.46, 0.66, 1.19, 6.0), strict=True))
+        K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
+        found = estimator.estimate(FocusStack(planes, K, f_number=1.4, focal_length=0.012))
+        assert (found.confidence[part] >= 0.5).mean() < 0.01
+    assert (found.confidence[:, :240] >= 0.5).mean() > 0.9  # the texture
+
+
 def test_on_another_device_nothing_is_made_on_the_cpu():
     # A tensor of the CPU beside one of this device, which computes shapes only, is an error, as beside one of a GPU.
     network = EvidenceNetwork(SMALL).eval().to("meta")

@@ -29,6 +29,7 @@ ENLARGED = (1.25, 1.5)  # least and largest factor by which smaller images are e
 BARE_WIDTH = 240  # px, at which bare surfaces are judged
 SMALLER = 0.78  # of the finer width, least reduction that is worth its time
 TEXTURED = 40.0  # log-likelihood of the best level, at which both widths count the same
+SUPPORTED = 0.8  # of the support of Surfaces, from which it costs no confidence
 VICINITY = 0.00625  # of the width: standard deviation of the window over which that is averaged
 # Measured by benchmarks/confidence.py on the path-traced stacks of the choosing set of docs/validation.md.
 CALIBRATION = CalibrationCurve(
@@ -88,7 +89,7 @@ class LensAwareEstimator(Estimator):
             full = (sharpened(x[:, 0], weights) for x in (self._map(first + step * position), close))
         height, width = fine.gray.shape[1:]
         power, confidence = (x[0, :height, :width].cpu().numpy() for x in full)
-        return power, CALIBRATION(confidence.clip(0, 1))
+        return power, CALIBRATION(confidence.clip(0, 1)) * told(evidence, (height, width))
 
     def _map(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(array, np.float32)).to(self.device)[None, None]
@@ -146,6 +147,15 @@ def texture(evidence: Evidence, magnified: float = 1.0) -> np.ndarray:
     peak = np.maximum(evidence.total.max(axis=0), 0.0)
     peak = cv2.GaussianBlur(peak, None, VICINITY * evidence.gray.shape[2])
     return np.asarray(peak**2 / (peak**2 + (TEXTURED * magnified**2) ** 2))
+
+
+def told(evidence: Sequence[Evidence], size: tuple[int, int]) -> np.ndarray:
+    """Return (H, W) float32 0..1: how far texture, at any distance, tells the depth of each pixel, at all widths.
+
+    Where nothing does, as on a wall that fills the view, the network says what rooms look like, and is sure of it.
+    """
+    support = np.minimum.reduce([cv2.resize(each.surfaces.support, size[::-1]) for each in evidence])
+    return np.asarray((support / SUPPORTED).clip(0, 1) ** 2)
 
 
 def padded(inputs: Inputs, size: tuple[int, ...] | None = None) -> Inputs:
