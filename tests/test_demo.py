@@ -178,6 +178,7 @@ def test_bad_arguments_are_sentences(tmp_path):
         (["--seconds", "-1"], "positive"),
         (["--set", "estimator"], "NAME=VALUE"),
         (["--set", "sweep.plans=3"], "did you mean sweep.planes?"),
+        (["--set", "roi.x=64"], "whole view"),
         (["--set", "sweep.planes=many"], "sweep.planes"),
     ):
         result = subprocess.run(

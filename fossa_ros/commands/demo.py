@@ -42,6 +42,8 @@ def command(out, seconds, scene, parameters, raw, distortion):
     for name, text in pairs.items():
         if name not in known:
             raise InputError(unknown_parameter(name, "fossa_node", known))
+        if name.startswith("roi."):
+            raise InputError(f"The demo scores the depth of the whole view; leave out --set {name}.")
         value = typed_text(known[name], text, "the command line")  # the node would refuse it, after it has started
         if isinstance(value, float | array.array):  # of which a node takes 5.0 and not 5
             pairs[name] = str(value if isinstance(value, float) else list(value))

@@ -8,6 +8,7 @@ from fossa_ros.estimators.estimator import Estimator
 from fossa_ros.motion import MotionCheck
 from fossa_ros.msg import SweepReport
 from fossa_ros.parameters.depth_config import DepthConfig, EstimatorConfig
+from fossa_ros.pipeline.pace import Pace
 from fossa_ros.pipeline.result import SweepResult, Verdict
 from fossa_ros.pipeline.temporal_filter import TemporalFilter
 from fossa_ros.pipeline.worker import DepthWorker
@@ -30,6 +31,7 @@ class DepthComponent:
         self._worker: DepthWorker | None = None
         self._outputs: Outputs | None = None
         self._log_throttle = LogThrottle()
+        self._pace: Pace | None = None
         self._estimator: tuple[EstimatorConfig, Estimator] | None = None
 
     def prepare(self, config: DepthConfig) -> None:
@@ -66,6 +68,7 @@ class DepthComponent:
             still_sweeps=config.depth.still_sweeps,
         )
         self._outputs = Outputs(self._node, config.format)
+        self._pace = Pace(estimator.name)
         return estimator.name
 
     def apply_live(self, config: DepthConfig) -> None:
@@ -123,6 +126,8 @@ class DepthComponent:
             self._node.get_logger().debug(message)
         elif result.depth is None and (message := self._log_throttle.apply(message)):
             self._node.get_logger().warning(message)
+        if slow := self._pace.apply(result):
+            self._node.get_logger().info(slow)
         warning = "" if result.findings is None else result.findings.warning
         if warning and (message := self._log_throttle.apply(warning)):
             self._node.get_logger().warning(message)
