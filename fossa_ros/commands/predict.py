@@ -73,7 +73,10 @@ def command(
     options = {name: value for name, value in network.items() if value is not None}
     taken = () if estimator == "auto" else estimator_options(estimator)  # auto would drop them without a word
     if foreign := [name for name in options if name not in taken]:
-        raise click.UsageError(f"--{foreign[0]} is no option of {estimator}; give another --estimator.")
+        raise click.UsageError(
+            f"--{foreign[0]} is no option of {estimator}; leave it out, or give --estimator fossa (lens_aware has "
+            "--checkpoint and --device)."
+        )
     out = out or Path(f"{default_name(stack.resolve())}-depth")
     check_writable(out)
     estimator = create_estimator(estimator, **options)
@@ -98,7 +101,7 @@ def command(
     table = Table(show_header=False, box=None, title=escape(str(stack)), title_justify="left")
     for row in _summary(source, prediction, estimator.description, limits):
         table.add_row(*row)
-    if metrics is not None:
+    if metrics is not None and np.isfinite(prediction.depth).any():
         table.add_row("errors", _errors(metrics))
     table.add_row("written", escape(f"{out}: " + ", ".join(written)))
     Console().print(table)

@@ -16,6 +16,7 @@ MODE_REACH = 2.0  # levels around the depth that belong to its mode, which ends 
 SPLIT = 0.25  # levels^2: most that splitting a depth between two levels adds to the variance
 MODE_DEVIATION = 0.2  # levels, least of a mode; measured on the choosing set of docs/validation.md
 PEAK_REACH = 1.0  # levels around the median of which the mean is taken, with half the weight there
+INDEPENDENT = 0.5  # share of the errors of both that is not of the evidence, which both read
 PEAK_VARIANCE = 0.2  # levels^2, of that mean beside depth along surfaces; measured on the choosing set
 
 
@@ -66,7 +67,7 @@ def closeness(logits: Tensor, position: Tensor, surface: Tensor, first: float, s
     """
 
     def read(rows: Tensor, position: Tensor, surface: Tensor) -> list[Tensor]:
-        least = MODE_DEVIATION**2 * (1 - surface_share(position, surface))
+        least = MODE_DEVIATION**2 * (1 - INDEPENDENT * surface_share(position, surface))
         return [probability_of(rows.softmax(1), position, first, step, least)]
 
     (close,) = by_rows(read, logits, position, surface)
