@@ -144,7 +144,7 @@ def test_a_command_that_the_lens_misses_is_refused():
     found = check_stack(claimed(rendered((EVEN[0], EVEN[1], EVEN[1], EVEN[3], EVEN[4])), EVEN))
     assert found.refusal == (
         "The lens did not move between planes 2 and 3: at 0.458 and 0.661 m they are equally sharp everywhere; check "
-        "the lens, or raise sweep.settling."
+        "the lens, or let it settle for longer (in a node sweep.settling)."
     )
 
 
@@ -308,6 +308,7 @@ def test_predict_refuses_warns_and_can_be_told_not_to(tmp_path):
 
     refused = run(stuck())
     assert refused.exit_code == 1 and refused.stderr.startswith("fossa: The lens does not move: planes at 0.35 and 6 m")
+    assert refused.stderr.endswith("If the stack is right all the same, give --no-focus-check.\n")
     assert not (tmp_path / "out").exists()
     assert run(stuck(), "--no-focus-check").exit_code == 0
     warned = run(replace(rendered(), f_number=2.8))

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fossa_ros.commands.option_types import PATH, POSITIVE
 from fossa_ros.commands.progress import stages
+from fossa_ros.core.errors import InputError
 from fossa_ros.estimators.factory import ESTIMATORS, create_estimator, estimator_options
 from fossa_ros.pipeline.depth_limits import DepthLimits
 
@@ -67,7 +68,7 @@ def command(
     from fossa_ros.evaluation.metrics import depth_metrics
     from fossa_ros.io.atomic import check_writable
     from fossa_ros.io.stack_files import load_stack
-    from fossa_ros.pipeline.predict import check_outputs, predict, write_outputs
+    from fossa_ros.pipeline.predict import RefusedStack, check_outputs, predict, write_outputs
 
     limits = DepthLimits(min_confidence, min_range, max_range)
     options = {name: value for name, value in network.items() if value is not None}
@@ -85,15 +86,18 @@ def command(
         check_outputs(out, source.files)
         next_stage("Estimating depth")
         align = source.photographs if align is None else align
-        prediction = predict(
-            source.stack,
-            estimator,
-            align=align,
-            max_size=max_size,
-            names=source.names,
-            limits=limits,
-            focus_check=focus_check,
-        )
+        try:
+            prediction = predict(
+                source.stack,
+                estimator,
+                align=align,
+                max_size=max_size,
+                names=source.names,
+                limits=limits,
+                focus_check=focus_check,
+            )
+        except RefusedStack as error:
+            raise InputError(f"{error} If the stack is right all the same, give --no-focus-check.") from error
         next_stage("Writing the results")
         metrics = None if source.truth is None else depth_metrics(prediction.depth, source.truth)
         written = write_outputs(out, prediction, metrics)

@@ -31,6 +31,10 @@ ALWAYS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png")
 OUTPUTS = (*ALWAYS, "cloud.ply", "metrics.json")
 
 
+class RefusedStack(InputError):
+    """A stack that the focus check refuses; ``focus_check=False`` lets it pass."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """The depth of one stack.
@@ -77,12 +81,13 @@ def predict(
             one plane is blurred in one direction.
 
     Raises:
-        InputError: a plane does not show the view of the others, the blur of the planes contradicts their focus
-            distances, or the estimator needs something that the stack does not have.
+        RefusedStack: the blur of the planes contradicts their focus distances, or a plane is blurred in one direction.
+        InputError: a plane does not show the view of the others, or the estimator needs something that the stack does
+            not have.
     """
     size = stack.size
     if focus_check and (refusal := repeated_frames(stack)):
-        raise InputError(refusal)
+        raise RefusedStack(refusal)
     stack = captured = shrink_stack(stack, max_size)
     started = time.perf_counter()
     alignment = None
@@ -91,10 +96,13 @@ def predict(
     else:
         check_one_view(stack, names)
     if focus_check:
-        check_smear(stack, names)
+        try:
+            check_smear(stack, names)
+        except InputError as error:
+            raise RefusedStack(str(error)) from error
     findings = check_stack(stack, captured) if focus_check else NOTHING
     if findings.refusal:
-        raise InputError(findings.refusal)
+        raise RefusedStack(findings.refusal)
     aligned = time.perf_counter()
     depth_map = estimator.estimate(stack)
     estimated = time.perf_counter()

@@ -397,7 +397,7 @@ def _one_plane_twice(stack: FocusStack, near: int, far: int) -> str:
     a, b = (stack.focus_distances[plane] for plane in (i, j))
     return (
         f"The lens did not move between planes {i + 1} and {j + 1}: at {a:.3g} and {b:.3g} m they are equally sharp "
-        "everywhere; check the lens, or raise sweep.settling."
+        "everywhere; check the lens, or let it settle for longer (in a node sweep.settling)."
     )
 
 
