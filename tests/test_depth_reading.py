@@ -181,7 +181,6 @@ def test_the_confidence_knows_depth_finer_than_the_levels(deviation, half):
 def test_a_certain_depth_is_certain_however_coarse_the_levels():
     split = torch.full((1, 32, 1, 1), -30.0)
     split[0, 3], split[0, 4] = float(np.log(0.75)), float(np.log(0.25))
-    found = probability_of(
-        split.softmax(1), torch.tensor([[[[3.25]]]]), 0.1, 0.1, LEAST
-    )  # at 0.43 D a tenth is 0.4 levels
+    at = torch.tensor([[[[3.25]]]])  # 0.43 D, of which a tenth is 0.4 levels
+    found = probability_of(split.softmax(1), at, 0.1, 0.1, LEAST)
     assert float(found) > 0.9

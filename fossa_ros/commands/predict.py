@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fossa_ros.commands.option_types import PATH, POSITIVE
 from fossa_ros.commands.progress import stages
-from fossa_ros.core.errors import InputError
+from fossa_ros.core.errors import InputError, RefusedStack
 from fossa_ros.estimators.factory import ESTIMATORS, create_estimator, estimator_options
 from fossa_ros.pipeline.depth_limits import DepthLimits
 
@@ -68,15 +68,15 @@ def command(
     from fossa_ros.evaluation.metrics import depth_metrics
     from fossa_ros.io.atomic import check_writable
     from fossa_ros.io.stack_files import load_stack
-    from fossa_ros.pipeline.predict import RefusedStack, check_outputs, predict, write_outputs
+    from fossa_ros.pipeline.predict import check_outputs, predict, write_outputs
 
     limits = DepthLimits(min_confidence, min_range, max_range)
     options = {name: value for name, value in network.items() if value is not None}
     taken = () if estimator == "auto" else estimator_options(estimator)  # auto would drop them without a word
     if foreign := [name for name in options if name not in taken]:
+        having = " or ".join(name for name in ESTIMATORS if name != "auto" and foreign[0] in estimator_options(name))
         raise click.UsageError(
-            f"--{foreign[0]} is no option of {estimator}; leave it out, or give --estimator fossa (lens_aware has "
-            "--checkpoint and --device)."
+            f"--{foreign[0]} is no option of {estimator}; leave it out, or give --estimator {having}."
         )
     out = out or Path(f"{default_name(stack.resolve())}-depth")
     check_writable(out)

@@ -9,5 +9,9 @@ class InputError(FossaError):
     """A file, stack, message or parameter value that cannot be used as it is."""
 
 
+class RefusedStack(InputError):
+    """A stack that contradicts what is said of it; ``predict`` lets it pass with ``focus_check=False``."""
+
+
 class LensError(FossaError):
     """A lens that is absent, does not answer, or violates its protocol."""

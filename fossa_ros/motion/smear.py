@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fossa_ros.core.errors import InputError
+from fossa_ros.core.errors import RefusedStack
 from fossa_ros.core.stack import FocusStack
 from fossa_ros.motion.config import MotionConfig
 from fossa_ros.motion.frame import Frame
@@ -24,9 +24,8 @@ from fossa_ros.motion.registration import DISTINCT, Registration, register
 from fossa_ros.motion.tiling import Tiling
 
 _FEWEST = 4  # tiles with texture
-_ACROSS = (
-    0.02  # of the detail in the best direction: that of stripes with noise is 0.005 across, of scenes 0.2 and more
-)
+# Of the detail in the best direction: that of stripes with noise is 0.005 across, of scenes 0.2 and more.
+_ACROSS = 0.02
 
 
 def check_smear(stack: FocusStack, names: Sequence[str] = ()) -> None:
@@ -37,7 +36,7 @@ def check_smear(stack: FocusStack, names: Sequence[str] = ()) -> None:
         names: of the planes, for the error; their focus distances by default.
 
     Raises:
-        InputError: a plane is blurred in one direction; names it, or the two of which one is.
+        RefusedStack: a plane is blurred in one direction; names it, or the two of which one is.
     """
     tiling = Tiling.for_stack(stack)
     order = [int(plane) for plane in np.argsort(stack.focus_distances, kind="stable")]
@@ -52,7 +51,7 @@ def check_smear(stack: FocusStack, names: Sequence[str] = ()) -> None:
         f"its neighbour it keeps {min(kept):.0%} as much detail in one direction as in another; remove it, or take the "
         "stack again without motion."
     )
-    raise InputError(sentence_of(words, names))
+    raise RefusedStack(sentence_of(words, names))
 
 
 def smeared_planes(kept: Sequence[float], limit: float) -> list[int]:

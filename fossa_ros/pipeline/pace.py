@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 
 from fossa_ros.pipeline.result import SweepResult, Verdict
@@ -23,18 +24,21 @@ class Pace:
         self._superseded: deque[bool] = deque(maxlen=SWEEPS)
         self._inference_ms = math.nan
         self._said = False
+        self._lock = threading.Lock()  # results come on any thread of the worker
 
     def apply(self, result: SweepResult) -> str:
         """Return the sentence to log after ``result``, empty if there is nothing to say."""
-        self._superseded.append(result.verdict == Verdict.SUPERSEDED)
-        if math.isfinite(result.inference_ms):
-            self._inference_ms = result.inference_ms
-        behind = len(self._superseded) == SWEEPS and sum(self._superseded) >= BEHIND * SWEEPS
-        if self._said or not behind or math.isnan(self._inference_ms):
-            return ""
-        self._said = True
+        with self._lock:
+            self._superseded.append(result.verdict == Verdict.SUPERSEDED)
+            if math.isfinite(result.inference_ms):
+                self._inference_ms = result.inference_ms
+            count = sum(self._superseded)
+            behind = len(self._superseded) == SWEEPS and count >= BEHIND * SWEEPS
+            if self._said or not behind or math.isnan(self._inference_ms):
+                return ""
+            self._said = True
         cure = "fewer planes" if self._estimator == "classical" else "estimator: classical, or fewer planes,"
         return (
-            f"{sum(self._superseded)} of {SWEEPS} sweeps were superseded: inference takes {self._inference_ms:.0f} ms, "
+            f"{count} of {SWEEPS} sweeps were superseded: inference takes {self._inference_ms:.0f} ms, "
             f"so that depth has the rate of the estimator, not that of the sweeps; {cure} would be faster."
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fossa_ros.core.errors import InputError
+from fossa_ros.core.errors import InputError, RefusedStack
 from fossa_ros.core.geometry import coloured_cloud
 from fossa_ros.core.rectified import rectified
 from fossa_ros.core.resampling import enlarge_depth, shrink_stack
@@ -29,10 +29,6 @@ from fossa_ros.pipeline.stack_check import NOTHING, StackFindings, check_stack, 
 
 ALWAYS = ("depth.npy", "depth.png", "all_in_focus.png", "confidence.png")
 OUTPUTS = (*ALWAYS, "cloud.ply", "metrics.json")
-
-
-class RefusedStack(InputError):
-    """A stack that the focus check refuses; ``focus_check=False`` lets it pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +92,7 @@ def predict(
     else:
         check_one_view(stack, names)
     if focus_check:
-        try:
-            check_smear(stack, names)
-        except InputError as error:
-            raise RefusedStack(str(error)) from error
+        check_smear(stack, names)
     findings = check_stack(stack, captured) if focus_check else NOTHING
     if findings.refusal:
         raise RefusedStack(findings.refusal)

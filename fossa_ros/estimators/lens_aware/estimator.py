@@ -29,8 +29,8 @@ ENLARGED = (1.25, 1.5)  # least and largest factor by which smaller images are e
 BARE_WIDTH = 240  # px, at which bare surfaces are judged
 SMALLER = 0.78  # of the finer width, least reduction that is worth its time
 TEXTURED = 40.0  # log-likelihood of the best level, at which both widths count the same
-SUPPORTED = 0.8  # of the support of Surfaces, from which it costs no confidence
 VICINITY = 0.00625  # of the width: standard deviation of the window over which that is averaged
+SUPPORTED = 0.8  # of the support of Surfaces, from which it costs no confidence
 # Measured by benchmarks/confidence.py on the path-traced stacks of the choosing set of docs/validation.md.
 CALIBRATION = CalibrationCurve(
     stated=(0.0, 0.26, 0.355, 0.455, 0.555, 0.655, 0.75, 0.83, 0.92, 0.98, 0.995, 1.0),
@@ -85,8 +85,9 @@ class LensAwareEstimator(Estimator):
             surface = torch.from_numpy(surface_in_levels(fine)).to(self.device)[None]
             position, variance = (x[0, 0].cpu().numpy() for x in position_and_variance(logits, surface, first / step))
             position = smoothed(position, variance, sharp_view(stack, first + step * position))
-            close = closeness(logits, self._map(position), surface, first, step)
-            full = (sharpened(x[:, 0], weights) for x in (self._map(first + step * position), close))
+            at = self._map(position)
+            close = closeness(logits, at, surface, first, step)
+            full = (sharpened(x[:, 0], weights) for x in (first + step * at, close))
         height, width = fine.gray.shape[1:]
         power, confidence = (x[0, :height, :width].cpu().numpy() for x in full)
         return power, CALIBRATION(confidence.clip(0, 1)) * told(evidence, (height, width))

@@ -13,9 +13,9 @@ from fossa_ros.estimators.lens_aware.network import by_rows, enlarged, median_po
 
 TOGETHER = 1.2  # times the mean of two log-posteriors, whose errors are in part independent
 MODE_REACH = 2.0  # levels around the depth that belong to its mode, which ends one level further
+PEAK_REACH = 0.5  # likewise, around the median, of which the mean is taken
 SPLIT = 0.25  # levels^2: most that splitting a depth between two levels adds to the variance
 MODE_DEVIATION = 0.2  # levels, least of a mode; measured on the choosing set of docs/validation.md
-PEAK_REACH = 1.0  # levels around the median of which the mean is taken, with half the weight there
 INDEPENDENT = 0.5  # share of the errors of both that is not of the evidence, which both read
 PEAK_VARIANCE = 0.2  # levels^2, of that mean beside depth along surfaces; measured on the choosing set
 
@@ -81,13 +81,18 @@ def between_levels(mass: Tensor, position: Tensor) -> Tensor:
     become a staircase. Such a posterior is surer than it is right; by its square root the neighbours of a level count.
     """
     apart = levels_from(position, mass.shape[1])
-    near = mass.sqrt() * (0.5 + PEAK_REACH - apart.abs()).clamp(0, 1)
+    near = mass.sqrt() * around(apart, PEAK_REACH)
     return position + (near * apart).sum(1, keepdim=True) / near.sum(1, keepdim=True).clamp_min(1e-6)
 
 
 def levels_from(position: Tensor, count: int) -> Tensor:
     """Return (B, count, h, w): how many levels each level is above the (B, 1, h, w) position."""
     return torch.arange(count, device=position.device, dtype=position.dtype).view(1, -1, 1, 1) - position
+
+
+def around(apart: Tensor, reach: float) -> Tensor:
+    """Return the weight of levels that are ``apart``: 1 within ``reach``, falling to 0 one level further."""
+    return (1 + reach - apart.abs()).clamp(0, 1)
 
 
 def surface_share(position: Tensor, surface: Tensor) -> Tensor:
@@ -113,7 +118,7 @@ def probability_of(mass: Tensor, position: Tensor, first: float, step: float, le
     the levels, which may be at any such depth. A mode of which they have a part is as doubtful as that part is large.
     """
     apart = levels_from(position, mass.shape[1])
-    near = mass * (1 + MODE_REACH - apart.abs()).clamp(0, 1)
+    near = mass * around(apart, MODE_REACH)
     whole, mean, square = (part.sum(1, keepdim=True) for part in (near, near * apart, near * apart.square()))
     mean, square = (part / whole.clamp_min(1e-6) for part in (mean, square))
     deviation = (least + (square - mean.square() - SPLIT).clamp_min(0)).sqrt()
